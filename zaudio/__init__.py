@@ -1,0 +1,1 @@
+"""zaudio: a ZeroMQ task farm for one long audio recording."""

@@ -1,0 +1,244 @@
+"""The errors zaudio raises, each with the exit code that the command line gives it.
+
+    ZaudioError
+    ├── UsageError (also ValueError)     2  an argument, a path or an op that cannot be used
+    │   ├── OutputExistsError            2  a result is there already and may not be replaced
+    │   ├── FolderBusyError              2  another job holds the output folder
+    │   └── EndpointError                2  a socket address is in use or malformed
+    ├── InputError                       3  the recording cannot be read as audio
+    │   └── InputChangedError            3  the recording changed while it was read
+    ├── JobError                         1  the job failed
+    │   ├── ChunkError                   1  one chunk failed too often
+    │   ├── ConflictError                1  two workers gave different results for one chunk
+    │   ├── WorkersDiedError             1  local workers die before they are ready
+    │   └── StorageError                 1  the result could not be written
+    ├── StoppedError                     1  the job was stopped before its end
+    ├── VerificationError                5  a result is damaged, changed or incomplete
+    ├── NoWorkerError                   69  nobody could be given a chunk for too long
+    ├── RefusedError                    77  the coordinator refused this worker
+    └── ProtocolError                    1  bytes from a peer that are no message; never leaves `net`
+
+Rules: an error stores its fields and builds its sentence in `__str__`; the fields are its positional arguments, so
+it pickles. The sentence says who, what was expected and what came, on one line.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ZaudioError(Exception):
+    """Base of all errors that zaudio raises on purpose.
+
+    Attributes:
+        exit_code: What the command line exits with when this error ends it.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class UsageError(ZaudioError, ValueError):
+    """An argument, a path or an op that cannot be used."""
+
+    exit_code = 2
+
+
+class OutputExistsError(UsageError):
+    """A result is there already.
+
+    Attributes:
+        path: The file that would have been replaced.
+    """
+
+    def __init__(self, path: str) -> None:
+        Exception.__init__(self, path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path} exists already; pass --overwrite (overwrite=True) to replace it"
+
+
+class FolderBusyError(UsageError):
+    """Another job holds the lock of the output folder.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self, path: str) -> None:
+        Exception.__init__(self, path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path}: another zaudio job is writing to this folder; wait for it or choose another with -o"
+
+
+class EndpointError(UsageError):
+    """A socket address is in use or malformed.
+
+    Attributes:
+        endpoint: The address as it was given.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, endpoint: str, reason: str) -> None:
+        Exception.__init__(self, endpoint, reason)
+        self.endpoint = endpoint
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.endpoint}: {self.reason}"
+
+
+class InputError(ZaudioError):
+    """The recording cannot be read as audio.
+
+    Attributes:
+        path: The file.
+        reason: What was expected and what came.
+    """
+
+    exit_code = 3
+
+    def __init__(self, path: str, reason: str) -> None:
+        Exception.__init__(self, path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class InputChangedError(InputError):
+    """The recording shrank, grew, was rewritten or replaced while it was read."""
+
+
+class JobError(ZaudioError):
+    """The job failed and published nothing."""
+
+
+class ChunkError(JobError):
+    """One chunk failed as often as a chunk may.
+
+    Attributes:
+        index: The chunk's index.
+        start: Its first frame.
+        stop: The frame after its last.
+        causes: Why, one sentence a failure, oldest first.
+    """
+
+    def __init__(self, index: int, start: int, stop: int, causes: tuple[str, ...]) -> None:
+        Exception.__init__(self, index, start, stop, causes)
+        self.index = index
+        self.start = start
+        self.stop = stop
+        self.causes = causes
+
+    def __str__(self) -> str:
+        return (
+            f"chunk {self.index} (frames {self.start} to {self.stop}) failed {len(self.causes)} times; "
+            f"the last time: {self.causes[-1] if self.causes else 'no cause known'}"
+        )
+
+
+class ConflictError(JobError):
+    """Two workers returned different bytes for one chunk.
+
+    Attributes:
+        index: The chunk's index.
+        first: The worker whose result was accepted.
+        second: The worker whose result differs from it.
+    """
+
+    def __init__(self, index: int, first: str, second: str) -> None:
+        Exception.__init__(self, index, first, second)
+        self.index = index
+        self.first = first
+        self.second = second
+
+    def __str__(self) -> str:
+        return (
+            f"chunk {self.index}: workers {self.first} and {self.second} returned different results; "
+            "an op must depend on nothing but its samples and parameters"
+        )
+
+
+class WorkersDiedError(JobError):
+    """Local workers died before they were ready, three times in a row.
+
+    Attributes:
+        cause: The last one's signal or exit code.
+        stderr: The tail of what it wrote to standard error.
+    """
+
+    def __init__(self, cause: str, stderr: str) -> None:
+        Exception.__init__(self, cause, stderr)
+        self.cause = cause
+        self.stderr = stderr
+
+    def __str__(self) -> str:
+        lines = self.stderr.strip().splitlines()
+        return f"local workers die before they are ready: {self.cause}" + (f": {lines[-1]}" if lines else "")
+
+
+class StorageError(JobError):
+    """The result could not be written: disk full, an I/O error.
+
+    Attributes:
+        path: The file or folder.
+        reason: The system's word for it.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        Exception.__init__(self, path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class StoppedError(ZaudioError):
+    """The job was stopped before its end."""
+
+
+class VerificationError(ZaudioError):
+    """A result is damaged, changed or incomplete; no plaintext was released.
+
+    Attributes:
+        path: The folder or file.
+        reason: What does not agree.
+    """
+
+    exit_code = 5
+
+    def __init__(self, path: str, reason: str) -> None:
+        Exception.__init__(self, path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class NoWorkerError(ZaudioError):
+    """Nobody could be given a chunk for as long as the worker timeout allows."""
+
+    exit_code = 69
+
+
+class RefusedError(ZaudioError):
+    """The coordinator refused this worker; the sentence carries its reason."""
+
+    exit_code = 77
+
+
+class ProtocolError(ZaudioError):
+    """Bytes from a peer that are no message. Caught, logged and counted in `net`; the peer is dropped."""

@@ -1,0 +1,56 @@
+"""SampleFormat: the eight sample formats of raw audio, and the byte sizes that follow from them.
+
+Rules: pure; names and sizes only, no arrays. A format is named as FFmpeg and SoX users know it: kind, bits, byte
+order.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from zaudio.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFormat:
+    """How one sample is stored.
+
+    Attributes:
+        name: ``f32le``, ``s16be`` ...
+        dtype: The numpy dtype string, byte order included: ``<f4``, ``>i2`` ...
+        itemsize: Bytes a sample.
+    """
+
+    name: str
+    dtype: str
+    itemsize: int
+
+    @property
+    def native_dtype(self) -> str:
+        """The same dtype in this machine's byte order: what ops compute in."""
+        return "=" + self.dtype[1:]
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the stored byte order is this machine's."""
+        return (self.dtype[0] == "<") == (sys.byteorder == "little")
+
+
+FORMATS = {
+    kind + order: SampleFormat(kind + order, mark + code, size)
+    for kind, code, size in (("f32", "f4", 4), ("f64", "f8", 8), ("s16", "i2", 2), ("s32", "i4", 4))
+    for order, mark in (("le", "<"), ("be", ">"))
+}
+
+
+def sample_format(name: str) -> SampleFormat:
+    """The format of that name.
+
+    Raises:
+        UsageError: There is none; the sentence lists those there are.
+    """
+    try:
+        return FORMATS[name]
+    except KeyError:
+        raise UsageError(f"sample format {name!r} is none of {', '.join(sorted(FORMATS))}") from None

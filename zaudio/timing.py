@@ -1,0 +1,57 @@
+"""Timing: every duration of a job in one place, checked for agreeing with each other.
+
+Rules: seconds, as floats. Pure: nothing here reads a clock.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from zaudio.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When silence means loss, and when patience ends.
+
+    Attributes:
+        heartbeat: Seconds between heartbeats, both ways.
+        liveness: Heartbeats of silence after which a peer is lost.
+        chunk_timeout: Seconds a worker may spend on one chunk before anything was measured.
+        chunk_timeout_floor: The least that the measured timeout may shrink to.
+        chunk_timeout_factor: The measured timeout, in medians of the time a chunk took.
+        worker_timeout: Seconds without anybody who could be given a chunk after which the job ends.
+        failures: Failures of one chunk that end the job.
+
+    Raises:
+        UsageError: A value is out of range, or two disagree.
+    """
+
+    heartbeat: float = 1.0  # 1 s costs nothing; with liveness 5 a vanished host costs 5 s
+    liveness: int = 5  # the ZeroMQ guide says 3 to 5; a busy machine deserves the patient end
+    chunk_timeout: float = 60.0  # generous: nothing is known yet about the op or the link
+    chunk_timeout_floor: float = 30.0  # a median of milliseconds must not make a hiccup a failure
+    chunk_timeout_factor: float = 10.0  # one chunk may be ten times as hard as the others
+    worker_timeout: float = 30.0  # long enough to start workers by hand on another host
+    failures: int = 3  # once may be the worker, twice bad luck, three times it is the chunk
+
+    def __post_init__(self) -> None:
+        for name in ("heartbeat", "chunk_timeout", "chunk_timeout_floor", "chunk_timeout_factor", "worker_timeout"):
+            value = getattr(self, name)
+            if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+                raise UsageError(f"{name} is a number of seconds above 0, not {value!r}")
+        if self.liveness < 2:
+            raise UsageError(f"liveness is at least 2 heartbeats, not {self.liveness}")
+        if self.failures < 1:
+            raise UsageError(f"failures is at least 1, not {self.failures}")
+        if self.chunk_timeout <= self.dead_after:
+            raise UsageError(
+                f"chunk_timeout ({self.chunk_timeout:g} s) must be longer than the silence that means loss "
+                f"(heartbeat x liveness = {self.dead_after:g} s)"
+            )
+
+    @property
+    def dead_after(self) -> float:
+        """Seconds of silence after which a peer is lost."""
+        return self.heartbeat * self.liveness
