@@ -15,6 +15,7 @@
     ├── StoppedError                     1  the job was stopped before its end
     ├── VerificationError                5  a result is damaged, changed or incomplete
     ├── NoWorkerError                   69  nobody could be given a chunk for too long
+    ├── NoCoordinatorError              69  nobody answers where the worker was told to ask
     ├── RefusedError                    77  the coordinator refused this worker
     └── ProtocolError                    1  bytes from a peer that are no message; never leaves `net`
 
@@ -232,6 +233,25 @@ class NoWorkerError(ZaudioError):
     """Nobody could be given a chunk for as long as the worker timeout allows."""
 
     exit_code = 69
+
+
+class NoCoordinatorError(ZaudioError):
+    """Nobody answers where the worker was told to ask.
+
+    Attributes:
+        endpoint: Where it asked.
+        seconds: For how long.
+    """
+
+    exit_code = 69
+
+    def __init__(self, endpoint: str, seconds: float) -> None:
+        Exception.__init__(self, endpoint, seconds)
+        self.endpoint = endpoint
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"{self.endpoint}: no coordinator answered within {self.seconds:g} s"
 
 
 class RefusedError(ZaudioError):

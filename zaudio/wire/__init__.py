@@ -1,0 +1,1 @@
+"""The messages between coordinator and workers, and their bytes."""

@@ -1,0 +1,177 @@
+"""What the brains decide, as frozen dataclasses that name work and carry no payload; the shells do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zaudio.errors import ZaudioError
+from zaudio.wire.messages import Channel, Message, Result, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One connection: the socket and the routing id that the socket gave it."""
+
+    channel: Channel
+    route: bytes
+
+
+# Of the Dispatcher
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this message to that peer; if it cannot be sent, drop it."""
+
+    peer: Peer
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Read the chunk's frames and send them; if they cannot be sent, say so with `Dispatcher.undelivered`."""
+
+    peer: Peer
+    session: bytes
+    sequence: int
+    index: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A worker is ready for its first chunk."""
+
+    session: bytes
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A worker is gone, and why."""
+
+    session: bytes
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requeued:
+    """A grant came to nothing; the chunk is to be granted again."""
+
+    index: int
+    attempt: int
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A worker is past the deadline of a chunk. A local one is killed and replaced."""
+
+    session: bytes
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The job cannot go on."""
+
+    error: ZaudioError
+
+
+# Of the Assembler
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """This is the chunk's result; keep its payload until it is released."""
+
+    session: bytes
+    index: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Every chunk before this one was released: give its payload to the cipher."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A result for a chunk that has one."""
+
+    session: bytes
+    index: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A result that cannot be one, and why."""
+
+    session: bytes
+    index: int
+    attempt: int
+    reason: str
+
+
+# Of the Session
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Close both sockets and open a fresh one to the ventilator: a dead connection must not be trusted again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectSink:
+    """Open the socket to the sink, at the first of these that the worker can reach."""
+
+    sinks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send this on that socket; if it cannot be sent, drop it."""
+
+    channel: Channel
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Send this result with its payload to the sink, and forget the payload."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Make the ops ready, then say `Session.prepared` or `Session.unable`."""
+
+    ops: tuple[Step, ...]
+    format: str
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Apply the ops to the chunk that just came, then say `Session.completed` or `Session.failed`."""
+
+    index: int
+    attempt: int
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Forget all chunks and results: their job is over."""
+
+
+DispatcherAction = Send | Grant | Joined | Lost | Requeued | Stuck | Fail
+AssemblerAction = Accepted | Released | Duplicate | Rejected | Fail
+SessionAction = Connect | ConnectSink | Say | Deliver | Prepare | Compute | Discard

@@ -1,0 +1,418 @@
+"""Dispatcher: the ventilator's brain. Who is alive, who gets which chunk, what is granted again, when the job fails.
+
+Rules:
+
+- Any message proves life, on either socket. A worker is *ready* once its `Ready` came on the sink's socket, and only
+  then has both sockets.
+- Nothing depends on one message. A `Ready` comes behind the worker's results and lists what it holds and how far it
+  has received; a `Sent` goes behind the chunks and says how far it should have. A lease that is missing is lost, and
+  its chunk is granted again, without blame.
+- Any result frees its credit; the passing of a deadline does not. Blame is for an exception, a passed deadline, and a
+  death, and falls on the head of the worker's queue alone: the other chunks only waited there.
+- A deadline runs for the head of a worker's queue, from when it became the head: chunks behind it are not late.
+- Grants go to the least loaded worker. A suspect (a chunk with a failure) is granted alone, to a worker that holds
+  nothing; the least loaded worker is kept free for it.
+- The straggler rule has no timer: nothing new can be granted, the cipher is waiting, somebody is idle.
+- Time is judged in `tick` alone, which the shell calls after both sockets are drained. A tick that comes late excuses
+  everyone for as long as it was late: it was this side that slept.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from zaudio.core.actions import DispatcherAction, Fail, Grant, Joined, Lost, Peer, Requeued, Send, Stuck
+from zaudio.core.leases import Lease, Leases
+from zaudio.core.roster import Roster, Worker
+from zaudio.errors import ChunkError, NoWorkerError, ProtocolError
+from zaudio.plan import Plan
+from zaudio.timing import Timing
+from zaudio.wire.messages import (
+    VERSION,
+    Again,
+    Failed,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Message,
+    Ready,
+    Refused,
+    Sent,
+    Step,
+    Welcome,
+)
+
+WINDOW_LEAST = 16  # chunks; measured with 1 MiB chunks: a window of 8 leaves the cipher waiting now and then
+TIMES_KEPT = 64  # chunk durations that the median is taken of; enough to be steady, few enough to follow a change
+TIMES_NEEDED = 8  # before that many, nothing is known and `chunk_timeout` stands
+
+Actions = list[DispatcherAction]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every worker of a job is told, and what bounds it."""
+
+    job: bytes
+    incarnation: int
+    plan: Plan
+    ops: tuple[Step, ...]
+    format: str
+    channels: int
+    sinks: tuple[str, ...]
+    credit: int
+    window_most: int
+    timing: Timing
+
+
+class Dispatcher:
+    """The ventilator's brain over one job.
+
+    Args:
+        job: The job.
+        offers: Whether a worker that offers those ops has that one.
+        now: When the job begins.
+    """
+
+    def __init__(self, job: Job, *, offers: Callable[[Sequence[str], str], bool], now: float) -> None:
+        self.job = job
+        self.timing = job.timing
+        self.leases = Leases(len(job.plan))
+        self.requeued = 0
+        self._offers = offers
+        self._roster = Roster(job.credit)
+        self._released = 0  # chunks given to the cipher
+        self._ciphered = 0  # chunks that the cipher has finished with; never more than released
+        self._times: deque[float] = deque(maxlen=TIMES_KEPT)
+        self._ticked = now
+        self._beat = now  # when heartbeats are due next
+        self._able = now  # when somebody could last be given a chunk
+        self._complaint = ""  # why the last worker could not take part
+
+    # Messages
+
+    def receive(self, peer: Peer, message: Message, *, now: float) -> Actions:
+        """Take a message that `wire.decode` let pass. A Result goes to the Assembler, then to `settled`."""
+        if isinstance(message, Hello):
+            return self._hello(peer, message, now)
+        worker = self._known(message)
+        if worker is None:
+            return [Send(peer, Again())]
+        worker.heard = now
+        match message:
+            case Ready():
+                return self._ready(worker, peer, message, now)
+            case Failed():
+                return self._failed(worker, message, now)
+            case Goodbye():
+                if not worker.ready:
+                    self._complaint = f"worker {worker.name}: {message.reason}"
+                return self._lose(worker, message.reason or "it left", now, blame=False)
+        return []
+
+    def refuse(self, peer: Peer, error: ProtocolError) -> Actions:
+        """Answer bytes that are no message of this version."""
+        self._complaint = f"a peer does not speak protocol version {VERSION}: {error}"
+        return [Send(peer, Refused(f"this coordinator speaks protocol version {VERSION}: {error}"))]
+
+    def heard(self, session: bytes, peer: Peer, *, now: float) -> Actions:
+        """A result came from that session: it lives. Strangers are asked to say hello."""
+        worker = self._roster.get(session)
+        if worker is None:
+            return [Send(peer, Again())]
+        worker.heard = now
+        return []
+
+    def settled(self, session: bytes, index: int, attempt: int, *, accepted: bool, now: float) -> Actions:
+        """The Assembler judged a result, whatever it said: its credit is free."""
+        if accepted:
+            self.leases.accept(index)
+        self._free(session, index, attempt, now, measured=accepted)
+        return self._grant(now)
+
+    def progressed(self, *, released: int, ciphered: int, now: float) -> Actions:
+        """The cipher was given chunks, or has finished with some: the window moves."""
+        self._released, self._ciphered = released, ciphered
+        return self._grant(now)
+
+    def undelivered(self, grant: Grant, *, now: float) -> Actions:
+        """A grant could not be sent. Its worker gets nothing more until it says again that it is ready."""
+        worker = self._roster.get(grant.session)
+        if worker is not None:
+            worker.ready = False
+            self._roster.place(worker)
+        return self._take_back(grant.session, grant.index, grant.attempt, "it could not be sent", now)
+
+    def gone(self, session: bytes, reason: str, *, now: float) -> Actions:
+        """A worker's process is known to have died."""
+        worker = self._roster.get(session)
+        return self._lose(worker, reason, now, blame=True) if worker is not None else []
+
+    def farewell(self, reason: str) -> Actions:
+        """Tell everyone that the job is over, on every socket that may reach them."""
+        return [
+            Send(peer, Goodbye(self.job.job, self.job.incarnation, worker.session, reason))
+            for worker in self._roster
+            for peer in (worker.sink, worker.route)
+            if peer is not None
+        ]
+
+    # Time
+
+    def tick(self, *, now: float) -> Actions:
+        """Judge silence and deadlines, send heartbeats. Call it only when both sockets are drained."""
+        late = now - self._ticked - self.timing.heartbeat
+        self._ticked = now
+        if late > 0:
+            self._excuse(late, now)
+        actions: Actions = []
+        for worker in self._roster:
+            if now - worker.heard > self.timing.dead_after:
+                actions += self._lose(worker, f"no sign of life for {now - worker.heard:.1f} s", now, blame=True)
+            elif self._overdue(worker, now):
+                actions += self._expire(worker, now)
+        if now >= self._beat:
+            self._beat = now + self.timing.heartbeat
+            actions += self._heartbeats()
+        return actions + self._grant(now) + self._judge_hope(now)
+
+    def next_deadline(self) -> float:
+        """When to call `tick` next. Ticks are a quarter of a heartbeat apart, so nothing is found much too late."""
+        return self._ticked + self.timing.heartbeat / 4
+
+    @property
+    def finished(self) -> bool:
+        """Whether every chunk has been given to the cipher."""
+        return self._released >= self.leases.total
+
+    # What is so
+
+    @property
+    def workers(self) -> int:
+        """How many workers are ready."""
+        return sum(worker.ready for worker in self._roster)
+
+    @property
+    def window(self) -> int:
+        """How many chunks may lie between the first that the cipher has not finished with and the newest grant."""
+        wanted = max(WINDOW_LEAST, 2 * self.job.credit * len(self._roster))
+        return max(1, min(wanted, self.job.window_most))
+
+    def name(self, session: bytes) -> str:
+        """What that worker calls itself, or its session in short when it is not known any more."""
+        worker = self._roster.get(session)
+        return worker.name if worker is not None else session.hex()[:8]
+
+    def knows(self, session: bytes) -> bool:
+        """Whether that session is a living worker."""
+        return self._roster.get(session) is not None
+
+    def check(self) -> None:
+        """Assert the invariants, of the leases too."""
+        self.leases.check()
+        assert 0 <= self._ciphered <= self._released <= self.leases.total, "the cipher is behind the release"
+        self._roster.check()
+        for worker in self._roster:
+            assert worker.head is self.leases.head(worker.session), f"{worker.name}: its head is its oldest lease"
+            assert worker.load == self.leases.load(worker.session), f"{worker.name}: its load is what it holds"
+
+    # Workers come and go
+
+    def _known(self, message: Message) -> Worker | None:
+        if not isinstance(message, Heartbeat | Ready | Failed | Goodbye):
+            return None
+        if (message.job, message.incarnation) != (self.job.job, self.job.incarnation):
+            return None
+        return self._roster.get(message.session)
+
+    def _hello(self, peer: Peer, hello: Hello, now: float) -> Actions:
+        reason = self._objection(hello)
+        if reason:
+            self._complaint = f"worker {hello.name} was refused: {reason}"
+            return [Send(peer, Refused(reason))]
+        worker = self._roster.get(hello.session)
+        if worker is None:
+            self._roster.add(Worker(hello.session, hello.name, peer, now))
+        else:
+            # It came back on a new connection; what it still holds, its next Ready will say.
+            worker.route, worker.sink, worker.ready, worker.heard = peer, None, False, now
+            self._roster.place(worker)
+        job = self.job
+        welcome = Welcome(
+            job.job,
+            job.incarnation,
+            hello.session,
+            job.sinks,
+            self.timing.heartbeat,
+            self.timing.liveness,
+            job.credit,
+            job.format,
+            job.channels,
+            job.ops,
+        )
+        return [Send(peer, welcome)]
+
+    def _objection(self, hello: Hello) -> str:
+        if hello.version != VERSION:
+            return f"it speaks protocol version {hello.version}, this coordinator speaks {VERSION}"
+        missing = [name for name, _ in self.job.ops if not self._offers(hello.ops, name)]
+        if missing:
+            module, colon, _ = missing[0].partition(":")
+            return f"it lacks {', '.join(missing)}" + (f"; start it with --allow {module}" if colon else "")
+        return ""
+
+    def _ready(self, worker: Worker, peer: Peer, message: Ready, now: float) -> Actions:
+        actions: Actions = [] if worker.ready else [Joined(worker.session, worker.name)]
+        worker.sink, worker.ready = peer, True
+        for lease in self.leases.missing(worker.session, message.received, message.held):
+            actions += self._take_back(worker.session, lease.index, lease.attempt, "it was lost on the way", now)
+        self._roster.place(worker)
+        return actions + self._grant(now)
+
+    def _failed(self, worker: Worker, message: Failed, now: float) -> Actions:
+        lease = self._free(worker.session, message.index, message.attempt, now)
+        actions = self._blame(lease, worker.name, message.error) if lease is not None else []
+        return actions + self._grant(now)
+
+    def _lose(self, worker: Worker, reason: str, now: float, *, blame: bool) -> Actions:
+        head = worker.head
+        leases = self.leases.drop(worker.session)
+        self._roster.remove(worker)
+        actions: Actions = [Lost(worker.session, worker.name, reason)]
+        for lease in leases:
+            if blame and lease is head:
+                actions += self._blame(lease, worker.name, reason)
+            else:
+                actions += self._requeue(lease, worker.name, reason)
+        return actions + self._grant(now)
+
+    # Leases end
+
+    def _free(self, session: bytes, index: int, attempt: int, now: float, *, measured: bool = False) -> Lease | None:
+        """Free a lease and its worker's credit. Returns the lease if it was live until now."""
+        worker = self._roster.get(session)
+        freed = self.leases.free(session, index, attempt)
+        if worker is None or freed is None:
+            return None
+        if measured and freed.live and freed is worker.head:
+            self._times.append(now - worker.head_since)
+        worker.stuck = worker.alone = False
+        worker.load -= 1
+        if freed is worker.head:
+            worker.head, worker.head_since = self.leases.head(session), now
+        self._roster.place(worker)
+        return freed if freed.live else None
+
+    def _take_back(self, session: bytes, index: int, attempt: int, reason: str, now: float) -> Actions:
+        lease = self._free(session, index, attempt, now)
+        return self._requeue(lease, self.name(session), reason) if lease is not None else []
+
+    def _requeue(self, lease: Lease, name: str, reason: str) -> Actions:
+        if not self.leases.waits(lease.index):
+            return []  # accepted already, or somebody else is at it
+        self.requeued += 1
+        return [Requeued(lease.index, lease.attempt, name, reason)]
+
+    def _blame(self, lease: Lease, name: str, reason: str) -> Actions:
+        causes = self.leases.blame(lease.index, f"worker {name}: {reason}")
+        if len(causes) >= self.timing.failures:
+            chunk = self.job.plan.chunk(lease.index)
+            return [Fail(ChunkError(chunk.index, chunk.start, chunk.stop, causes))]
+        return self._requeue(lease, name, reason)
+
+    def _expire(self, worker: Worker, now: float) -> Actions:
+        """The head of its queue is overdue: grant elsewhere what it holds; it gets nothing more without a sign."""
+        head = worker.head
+        assert head is not None
+        reason = f"no result after {now - worker.head_since:.0f} s"
+        worker.stuck = True
+        self._roster.place(worker)
+        actions: Actions = [Stuck(worker.session, head.index)]
+        for lease in self.leases.spend(worker.session):
+            if lease is head:
+                actions += self._blame(lease, worker.name, reason)
+            else:
+                actions += self._requeue(lease, worker.name, reason)
+        return actions
+
+    # Time, in detail
+
+    def _overdue(self, worker: Worker, now: float) -> bool:
+        head = worker.head
+        return head is not None and head.live and now - worker.head_since > self.chunk_timeout
+
+    @property
+    def chunk_timeout(self) -> float:
+        """Seconds that a chunk may take now, given what chunks took so far."""
+        if len(self._times) < TIMES_NEEDED:
+            return self.timing.chunk_timeout
+        return max(self.timing.chunk_timeout_floor, self.timing.chunk_timeout_factor * median(self._times))
+
+    def _excuse(self, late: float, now: float) -> None:
+        self._able = min(now, self._able + late)
+        for worker in self._roster:
+            worker.heard = min(now, worker.heard + late)
+            worker.head_since = min(now, worker.head_since + late)
+
+    def _heartbeats(self) -> Iterator[Send]:
+        job = self.job
+        for worker in self._roster:
+            if worker.sink is not None:
+                yield Send(worker.sink, Heartbeat(job.job, job.incarnation, worker.session))
+            yield Send(worker.route, Sent(job.job, job.incarnation, worker.session, worker.sequence))
+
+    def _judge_hope(self, now: float) -> Actions:
+        if self.finished or any(worker.ready and not worker.stuck for worker in self._roster):
+            self._able = now
+        if now - self._able <= self.timing.worker_timeout:
+            return []
+        sentence = f"no worker could be given a chunk for {self.timing.worker_timeout:g} s"
+        return [Fail(NoWorkerError(f"{sentence}; {self._complaint}" if self._complaint else sentence))]
+
+    # Grants
+
+    def _grant(self, now: float) -> Actions:
+        actions: Actions = []
+        reserved = self._grant_suspects(actions, now)
+        limit = self._ciphered + self.window
+        while (index := self.leases.waiting(limit)) is not None:
+            worker = self._roster.least_loaded(but=reserved)
+            if worker is None:
+                return actions
+            actions.append(self._grant_to(worker, index, now))
+        if self._ciphered == self._released:
+            self._grant_straggler(actions, now)
+        return actions
+
+    def _grant_suspects(self, actions: Actions, now: float) -> Worker | None:
+        """Grant suspects to idle workers. Returns the worker that is kept free for the next one."""
+        while (index := self.leases.suspect()) is not None:
+            worker = self._roster.least_loaded()
+            if worker is None or worker.head is not None:
+                return worker
+            actions.append(self._grant_to(worker, index, now))
+            worker.alone = True
+            self._roster.place(worker)
+        return None
+
+    def _grant_straggler(self, actions: Actions, now: float) -> None:
+        index = self._released
+        holders = self.leases.live(index)
+        if len(holders) != 1 or self.leases.failures(index):
+            return
+        for worker in self._roster.idle():
+            if worker.session not in holders:
+                actions.append(self._grant_to(worker, index, now))
+                return
+
+    def _grant_to(self, worker: Worker, index: int, now: float) -> Grant:
+        worker.sequence += 1
+        worker.load += 1
+        lease = self.leases.grant(worker.session, index, worker.sequence)
+        if worker.head is None:
+            worker.head, worker.head_since = lease, now
+        self._roster.place(worker)
+        return Grant(worker.route, worker.session, worker.sequence, index, lease.attempt)

@@ -1,0 +1,212 @@
+"""Leases: which chunk is held by whom, which attempt, and which chunks wait to be granted; failures and blame.
+
+Rules:
+
+- Only what is in flight is remembered, and a frontier: chunks from `_next` on were never granted, and a chunk below it
+  without an entry was accepted and is held by nobody. A million chunks cost what is in flight costs.
+- `attempt` numbers the grants of a chunk, from 1. `causes` counts blame. The two are not the same.
+- A lease is *live* while its worker may still deliver, and *spent* once nobody waits for it any more (its worker is
+  past a deadline). A spent lease takes up credit until its worker is done with it; a dropped one is gone.
+- A chunk waits to be granted when it was granted before, has no live lease and is not accepted. One with failures is a
+  suspect and waits apart, since it is granted alone.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """One worker's claim on one chunk."""
+
+    session: bytes
+    index: int
+    attempt: int
+    sequence: int
+    live: bool = True
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What is known of a chunk that was granted and is not yet over and done with."""
+
+    granted: dict[int, bytes] = field(default_factory=dict)  # attempt -> session, every grant ever made
+    live: dict[int, bytes] = field(default_factory=dict)  # attempt -> session, those still waited for
+    causes: list[str] = field(default_factory=list)
+    wanted: bool = True  # False once a result was accepted
+
+
+class Leases:
+    """The leases of one job of `total` chunks."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self._next = 0  # the first chunk never granted
+        self._entries: dict[int, _Entry] = {}  # index -> entry, for chunks wanted or live
+        self._held: dict[bytes, dict[tuple[int, int], Lease]] = {}  # session -> leases in the order they were sent
+        self._waiting: list[int] = []  # heap of chunks to grant again; may name chunks that no longer wait
+        self._suspects: list[int] = []  # likewise, those with failures
+
+    # What is to be granted
+
+    def waiting(self, limit: int) -> int | None:
+        """The chunk to grant next, below `limit`, or None. Suspects are not among them."""
+        while self._waiting and not self._waits(self._waiting[0], suspect=False):
+            heapq.heappop(self._waiting)
+        if self._waiting:
+            return self._waiting[0]
+        return self._next if self._next < min(limit, self.total) else None
+
+    def suspect(self) -> int | None:
+        """The suspect to grant next, or None."""
+        while self._suspects and not self._waits(self._suspects[0], suspect=True):
+            heapq.heappop(self._suspects)
+        return self._suspects[0] if self._suspects else None
+
+    # Grants and their ends
+
+    def grant(self, session: bytes, index: int, sequence: int) -> Lease:
+        """A new lease on a chunk that waits, was never granted, or is granted once more."""
+        if index == self._next:
+            self._next += 1
+        entry = self._entries.setdefault(index, _Entry())
+        attempt = len(entry.granted) + 1
+        entry.granted[attempt] = entry.live[attempt] = session
+        lease = Lease(session, index, attempt, sequence)
+        self._held.setdefault(session, {})[index, attempt] = lease
+        return lease
+
+    def free(self, session: bytes, index: int, attempt: int) -> Lease | None:
+        """End the lease that this worker held, whatever came of it; the chunk waits again unless it is accepted.
+
+        Returns the lease, which still says whether it was live, or None when the worker held no such lease.
+        """
+        held = self._held.get(session)
+        lease = held.pop((index, attempt), None) if held is not None else None
+        if lease is not None:
+            if lease.live:
+                self._end(lease)
+            if not held:
+                del self._held[session]
+        return lease
+
+    def missing(self, session: bytes, received: int, held: Iterable[tuple[int, int]]) -> list[Lease]:
+        """The leases that a worker should hold, up to that sequence, and does not."""
+        leases = self._held.get(session)
+        if not leases:
+            return []
+        listed = set(held)
+        return [lease for key, lease in leases.items() if lease.sequence <= received and key not in listed]
+
+    def spend(self, session: bytes) -> list[Lease]:
+        """Wait no longer for what this worker holds. Its credit stays taken. Returns the leases that were live."""
+        spent = [lease for lease in self.held(session) if lease.live]
+        for lease in spent:
+            lease.live = False
+            self._end(lease)
+        return spent
+
+    def drop(self, session: bytes) -> list[Lease]:
+        """Forget a worker. Returns the leases that were live."""
+        dropped = self.spend(session)
+        self._held.pop(session, None)
+        return dropped
+
+    def accept(self, index: int) -> None:
+        """The chunk has its result: nobody needs to compute it any more."""
+        entry = self._entries[index]
+        entry.wanted = False
+        self._settle(index, entry)
+
+    def blame(self, index: int, cause: str) -> tuple[str, ...]:
+        """Count a failure against a chunk. Returns all its causes; empty when its result is there already."""
+        entry = self._entries.get(index)
+        if entry is None or not entry.wanted:
+            return ()
+        entry.causes.append(cause)
+        if not entry.live:
+            heapq.heappush(self._suspects, index)
+        return tuple(entry.causes)
+
+    # What is so
+
+    def held(self, session: bytes) -> list[Lease]:
+        """What this worker holds, spent leases too, in the order they were sent."""
+        return list(self._held.get(session, {}).values())
+
+    def load(self, session: bytes) -> int:
+        """How many leases this worker holds, spent ones too."""
+        return len(self._held.get(session, ()))
+
+    def head(self, session: bytes) -> Lease | None:
+        """What this worker is computing, as far as one can know: its oldest lease."""
+        held = self._held.get(session)
+        return next(iter(held.values())) if held else None
+
+    def granted(self, session: bytes, index: int, attempt: int) -> bool:
+        """Whether this attempt was ever granted to this session. Says False of a chunk that is over and done with."""
+        entry = self._entries.get(index)
+        return entry is not None and entry.granted.get(attempt) == session
+
+    def live(self, index: int) -> tuple[bytes, ...]:
+        """The sessions that a result of this chunk is still awaited from."""
+        entry = self._entries.get(index)
+        return tuple(entry.live.values()) if entry is not None else ()
+
+    def waits(self, index: int) -> bool:
+        """Whether this chunk was granted in vain and is to be granted again."""
+        entry = self._entries.get(index)
+        return entry is not None and entry.wanted and not entry.live
+
+    def failures(self, index: int) -> int:
+        """How often this chunk is to blame."""
+        entry = self._entries.get(index)
+        return len(entry.causes) if entry is not None else 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many chunks are remembered."""
+        return len(self._entries)
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        live: dict[int, set[int]] = {}
+        for session, held in self._held.items():
+            assert held, f"session {session.hex()} is remembered though it holds nothing"
+            sequences = [lease.sequence for lease in held.values()]
+            assert sequences == sorted(set(sequences)), "a session's leases are in the order they were sent"
+            for (index, attempt), lease in held.items():
+                assert (lease.index, lease.attempt, lease.session) == (index, attempt, session), "a lease knows its key"
+                if lease.live:
+                    live.setdefault(index, set()).add(attempt)
+        for index, entry in self._entries.items():
+            assert 0 <= index < self._next <= self.total, f"chunk {index} has an entry and was never granted"
+            assert entry.wanted or entry.live, f"chunk {index} is accepted, held by nobody, and still remembered"
+            assert set(entry.live) == live.pop(index, set()), f"chunk {index}: live attempts and held leases disagree"
+            assert all(entry.granted[a] == s for a, s in entry.live.items()), "a live attempt was granted to its holder"
+            if entry.wanted and not entry.live:
+                queue = self._suspects if entry.causes else self._waiting
+                assert index in queue, f"chunk {index} is wanted, held by nobody, and waits nowhere"
+        assert not live, f"chunks {sorted(live)} are held and have no entry"
+
+    # Private
+
+    def _waits(self, index: int, *, suspect: bool) -> bool:
+        entry = self._entries.get(index)
+        return entry is not None and entry.wanted and not entry.live and bool(entry.causes) == suspect
+
+    def _end(self, lease: Lease) -> None:
+        entry = self._entries[lease.index]
+        del entry.live[lease.attempt]
+        self._settle(lease.index, entry)
+
+    def _settle(self, index: int, entry: _Entry) -> None:
+        if entry.live:
+            return
+        if entry.wanted:
+            heapq.heappush(self._suspects if entry.causes else self._waiting, index)
+        else:
+            del self._entries[index]

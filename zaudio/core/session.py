@@ -1,0 +1,312 @@
+"""Session: the worker's brain. Hello, welcome, ready, chunk, result; heartbeats, reconnecting, goodbye.
+
+Rules:
+
+- Five states. SEEKING: nobody answered yet. PREPARING: welcomed, ops are made ready. READY: chunks come. LEFT and
+  REFUSED: over.
+- Silence of the coordinator on both sockets for `dead_after` means that the connections are dead: fresh sockets, and
+  hello again with the same session. What was computed meanwhile is kept and delivered after the next welcome.
+- `received` counts the chunks that should have come: from their own sequence or from a Sent behind them. A chunk at or
+  below it is a duplicate, or was given up already, and is ignored.
+- A chunk is held from its coming until its result is handed to the sink's socket. What is held, every Ready says.
+- Another job in the welcome ends everything held for the one before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard, Prepare, Say, SessionAction
+from zaudio.errors import NoCoordinatorError, RefusedError, ZaudioError
+from zaudio.wire.messages import (
+    VERSION,
+    Again,
+    Channel,
+    Chunk,
+    Failed,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Message,
+    Ready,
+    Refused,
+    Result,
+    Sent,
+    Step,
+    Welcome,
+)
+
+RETRY_FIRST = 0.5  # s; longer than a connection takes on any sane network
+RETRY_MOST = 5.0  # s; a coordinator that comes is found within this
+PATIENCE = 5.0  # s that a worker with `once` looks for a coordinator
+
+Actions = list[SessionAction]
+
+
+class State(Enum):
+    """Where a session stands."""
+
+    SEEKING = "seeking"
+    PREPARING = "preparing"
+    READY = "ready"
+    LEFT = "left"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """Who this worker is and what it can do: the fields of its hello."""
+
+    session: bytes
+    name: str
+    pid: int
+    host: str
+    software: str
+    ops: tuple[str, ...]
+
+    def hello(self) -> Hello:
+        """The message that says so."""
+        return Hello(VERSION, self.session, self.name, self.pid, self.host, self.software, self.ops)
+
+
+class Session:
+    """The worker's brain over one life of a worker.
+
+    Args:
+        introduction: The worker.
+        endpoint: Where the ventilator is; for sentences only.
+        once: End with the first job, or when no coordinator answers, instead of looking for the next.
+    """
+
+    def __init__(self, introduction: Introduction, endpoint: str, *, once: bool = False) -> None:
+        self.state = State.SEEKING
+        self.error: ZaudioError | None = None
+        self._introduction = introduction
+        self._endpoint = endpoint
+        self._once = once
+        # Workers of one host must not knock all at once; the session is random enough to spread them.
+        self._jitter = 0.75 + introduction.session[0] / 512
+        self._job: tuple[bytes, int] = (b"", 0)  # job and incarnation of the last welcome
+        self._prepared: tuple[tuple[Step, ...], str, int] | None = None  # ops, format, channels that are ready
+        self._wanted: tuple[tuple[Step, ...], str, int] | None = None
+        self._sinks: tuple[str, ...] = ()
+        self._sink_open = False
+        self._received = 0
+        self._held: dict[tuple[int, int], None] = {}  # (index, attempt), in the order they came
+        self._kept: list[Result | Failed] = []  # computed while there was no sink to tell
+        self._heartbeat = 1.0
+        self._dead_after = 5.0
+        self._heard = 0.0
+        self._beat = 0.0
+        self._retry = RETRY_FIRST
+        self._retry_at = 0.0
+        self._seeking_since = 0.0
+
+    # What happens
+
+    def start(self, *, now: float) -> Actions:
+        """Begin to look for the coordinator."""
+        return self._seek(now, afresh=True)
+
+    def receive(self, channel: Channel, message: Message, *, now: float, intact: bool = True) -> Actions:
+        """Take a message that `wire.decode` let pass.
+
+        Args:
+            channel: The socket it came on.
+            message: The message.
+            now: The time.
+            intact: Whether a Chunk's payload has the checksum that its header names.
+        """
+        if self.finished:
+            return []
+        self._heard = now
+        match message:
+            case Welcome():
+                return self._welcome(message, now)
+            case Refused():
+                return self._end(State.REFUSED, RefusedError(f"{self._endpoint} refused this worker: {message.reason}"))
+            case Again():
+                return self._hello_again(now)
+            case Goodbye() if self._mine(message):
+                return self._job_over(now)
+            case Chunk() if self.state is State.READY and self._mine(message):
+                return self._chunk(message, intact=intact)
+            case Sent() if self._mine(message):
+                self._received = max(self._received, message.sequence)
+        return []
+
+    def prepared(self, *, now: float) -> Actions:
+        """The ops are ready."""
+        self._prepared = self._wanted
+        return self._join(now) if self.state is State.PREPARING else []
+
+    def unable(self, reason: str) -> Actions:
+        """The ops cannot be made ready."""
+        farewell = self._goodbye(Channel.VENTILATOR, reason)
+        return [farewell, *self._end(State.REFUSED, RefusedError(f"this worker cannot take part: {reason}"))]
+
+    def completed(self, index: int, attempt: int, *, length: int, checksum: int, seconds: float) -> Actions:
+        """A chunk is computed."""
+        return self._outcome(Result(*self._lease, index, attempt, length, checksum, seconds))
+
+    def failed(self, index: int, attempt: int, error: str) -> Actions:
+        """The op raised."""
+        return self._outcome(Failed(*self._lease, index, attempt, error))
+
+    def leave(self, reason: str) -> Actions:
+        """Leave in order: what is held goes back."""
+        if self.finished:
+            return []
+        # Behind the results, so that none of them is mistaken for a chunk handed back.
+        channel = Channel.SINK if self._sink_open else Channel.VENTILATOR
+        farewell = [self._goodbye(channel, reason)] if self._job[0] else []
+        return [*farewell, *self._end(State.LEFT, None)]
+
+    # Time
+
+    def tick(self, *, now: float) -> Actions:
+        """Send heartbeats, notice silence. Call it only when both sockets are drained."""
+        if self.finished:
+            return []
+        if self.state is State.SEEKING:
+            if self._once and now - self._seeking_since >= PATIENCE:
+                return self._end(State.LEFT, NoCoordinatorError(self._endpoint, PATIENCE))
+            return self._seek(now, afresh=False) if now >= self._retry_at else []
+        if now - self._heard > self._dead_after:
+            return self._seek(now, afresh=True)
+        return self._say_alive(now) if now >= self._beat else []
+
+    def next_deadline(self) -> float:
+        """When to call `tick` next."""
+        if self.state is State.SEEKING:
+            patience = self._seeking_since + PATIENCE if self._once else self._retry_at
+            return min(self._retry_at, patience)
+        return min(self._beat, self._heard + self._dead_after)
+
+    @property
+    def finished(self) -> bool:
+        """Whether this life of the worker is over; `error` says why, if not in order."""
+        return self.state in (State.LEFT, State.REFUSED)
+
+    @property
+    def held(self) -> tuple[tuple[int, int], ...]:
+        """The (index, attempt) pairs that this worker holds."""
+        return tuple(self._held)
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        kept = [(outcome.index, outcome.attempt) for outcome in self._kept]
+        assert len(set(kept)) == len(kept), "an outcome is kept once"
+        assert set(kept) <= set(self._held), "what is kept is still held"
+        assert self.state is not State.READY or self._sink_open, "a ready worker has a sink"
+        assert self.state is not State.READY or not self._kept, "a ready worker has told everything"
+
+    # Coming and going
+
+    def _seek(self, now: float, *, afresh: bool) -> Actions:
+        if afresh:
+            self._retry = RETRY_FIRST
+            self._seeking_since = now
+        self.state = State.SEEKING
+        self._sink_open = False
+        self._retry_at = now + self._retry * self._jitter
+        self._retry = min(RETRY_MOST, 2 * self._retry)
+        return [Connect(), Say(Channel.VENTILATOR, self._introduction.hello())]
+
+    def _hello_again(self, now: float) -> Actions:
+        if self.state is State.SEEKING:
+            return []  # hello is on its way already
+        self.state = State.SEEKING
+        self._seeking_since = now
+        self._retry = RETRY_FIRST
+        self._retry_at = now + self._retry * self._jitter
+        return [Say(Channel.VENTILATOR, self._introduction.hello())]
+
+    def _welcome(self, welcome: Welcome, now: float) -> Actions:
+        if welcome.session != self._introduction.session:
+            return []
+        actions: Actions = []
+        if (welcome.job, welcome.incarnation) != self._job:
+            actions += self._forget_job()
+            self._job = (welcome.job, welcome.incarnation)
+        self._heartbeat = welcome.heartbeat
+        self._dead_after = welcome.heartbeat * welcome.liveness
+        if welcome.sinks != self._sinks:
+            self._sinks, self._sink_open = welcome.sinks, False
+        self._wanted = (welcome.ops, welcome.format, welcome.channels)
+        if self._wanted == self._prepared:
+            return actions + self._join(now)
+        self.state = State.PREPARING
+        self._beat = now + self._heartbeat
+        return [*actions, Prepare(*self._wanted)]
+
+    def _join(self, now: float) -> Actions:
+        actions: Actions = []
+        if not self._sink_open:
+            self._sink_open = True
+            actions.append(ConnectSink(self._sinks))
+        self.state = State.READY
+        actions += self._deliver_kept()
+        return actions + self._say_alive(now)
+
+    def _job_over(self, now: float) -> Actions:
+        actions = self._forget_job()
+        if self._once:
+            return actions + self._end(State.LEFT, None)
+        self._job = (b"", 0)
+        return actions + self._seek(now, afresh=True)
+
+    def _forget_job(self) -> Actions:
+        self._held.clear()
+        self._kept.clear()
+        self._received = 0
+        return [Discard()] if self._job[0] else []
+
+    def _end(self, state: State, error: ZaudioError | None) -> Actions:
+        self.state, self.error = state, error
+        return []
+
+    def _goodbye(self, channel: Channel, reason: str) -> Say:
+        return Say(channel, Goodbye(*self._lease, reason))
+
+    # Chunks
+
+    def _chunk(self, chunk: Chunk, *, intact: bool) -> Actions:
+        if chunk.sequence <= self._received:
+            return []
+        self._received = chunk.sequence
+        if not intact:
+            return []  # it is not held, so the next Ready says that it is lost
+        self._held[chunk.index, chunk.attempt] = None
+        return [Compute(chunk.index, chunk.attempt, chunk.before, chunk.after)]
+
+    def _outcome(self, outcome: Result | Failed) -> Actions:
+        if (outcome.index, outcome.attempt) not in self._held or self.finished:
+            return []
+        self._kept.append(outcome)
+        return self._deliver_kept() if self.state is State.READY else []
+
+    def _deliver_kept(self) -> Actions:
+        actions: Actions = []
+        for outcome in self._kept:
+            del self._held[outcome.index, outcome.attempt]
+            actions.append(Deliver(outcome) if isinstance(outcome, Result) else Say(Channel.SINK, outcome))
+        self._kept.clear()
+        return actions
+
+    # Small things
+
+    @property
+    def _lease(self) -> tuple[bytes, int, bytes]:
+        return *self._job, self._introduction.session
+
+    def _mine(self, message: Goodbye | Chunk | Sent) -> bool:
+        return (message.job, message.incarnation, message.session) == self._lease
+
+    def _say_alive(self, now: float) -> Actions:
+        self._beat = now + self._heartbeat
+        alive: Actions = [Say(Channel.VENTILATOR, Heartbeat(*self._lease))]
+        if self.state is State.READY:
+            alive.append(Say(Channel.SINK, Ready(*self._lease, self._received, tuple(self._held))))
+        return alive

@@ -1,0 +1,285 @@
+"""encode(message) -> parts, decode(parts) -> message: the only code that knows message bytes.
+
+Rules: a message is a header part, a msgpack array `[kind, field, ...]`, and for `Chunk` and `Result` a payload part of
+raw bytes. Every limit of the protocol stands in this file. `decode` returns something valid or raises ProtocolError,
+and nothing else raises it; nothing behind it checks again. No maps, no extension types, no floats that are not finite:
+what msgpack would let pass is refused here. Nothing from the wire is ever unpickled or imported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+
+import msgpack
+
+from zaudio.errors import ProtocolError
+from zaudio.wire.messages import (
+    Again,
+    Channel,
+    Chunk,
+    Failed,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Message,
+    Ready,
+    Refused,
+    Result,
+    Scalar,
+    Sent,
+    Step,
+    Welcome,
+)
+
+HEADER_MAX = 4096  # bytes; a ready with 256 held pairs and a welcome with a dozen ops fit
+TEXT_MAX = 2048  # bytes of UTF-8; error texts are cut to this by their sender
+NAME_MAX = 256  # bytes of UTF-8 for names, hosts, endpoints
+HELD_MAX = 256  # (index, attempt) pairs; credit never goes beyond it
+LIST_MAX = 64  # ops, endpoints, parameters
+COUNT_MAX = 2**48  # frames, bytes, indexes, sequences: 200 years of audio
+ID_LENGTH = 16  # bytes of a job or a session
+
+Buffer = bytes | bytearray | memoryview
+_Check = Callable[[object], object]
+
+
+def _integer(low: int, high: int) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        # `type is int`, since True is an int to isinstance.
+        if type(value) is int and low <= value <= high:
+            return value
+        raise ProtocolError(f"expected an integer from {low} to {high}, got {_shown(value)}")
+
+    return check
+
+
+def _number(low: float, high: float) -> Callable[[object], float]:
+    def check(value: object) -> float:
+        if isinstance(value, int | float) and type(value) is not bool and low <= value <= high:  # nan is not
+            return float(value)
+        raise ProtocolError(f"expected a number from {low:g} to {high:g}, got {_shown(value)}")
+
+    return check
+
+
+def _text(limit: int) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if type(value) is str and len(value.encode("utf-8", "surrogatepass")) <= limit:
+            return value
+        raise ProtocolError(f"expected text of at most {limit} bytes, got {_shown(value)}")
+
+    return check
+
+
+def _identity(value: object) -> bytes:
+    if type(value) is bytes and len(value) == ID_LENGTH:
+        return value
+    raise ProtocolError(f"expected {ID_LENGTH} bytes, got {_shown(value)}")
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if type(value) is list and len(value) <= LIST_MAX:
+        return tuple(map(_text(NAME_MAX), value))
+    raise ProtocolError(f"expected at most {LIST_MAX} names, got {_shown(value)}")
+
+
+def _held(value: object) -> tuple[tuple[int, int], ...]:
+    """Pairs travel flat: index, attempt, index, attempt ..."""
+    if type(value) is not list or len(value) % 2 or len(value) > 2 * HELD_MAX:
+        raise ProtocolError(f"expected at most {HELD_MAX} pairs of index and attempt, got {_shown(value)}")
+    return tuple(zip(map(_COUNT, value[::2]), map(_ATTEMPT, value[1::2]), strict=True))
+
+
+def _steps(value: object) -> tuple[Step, ...]:
+    """Each op is [name, [parameter, value, parameter, value ...]]."""
+    if type(value) is not list or not 1 <= len(value) <= LIST_MAX:
+        raise ProtocolError(f"expected 1 to {LIST_MAX} ops, got {_shown(value)}")
+    return tuple(_step(item) for item in value)
+
+
+def _step(value: object) -> Step:
+    if type(value) is not list or len(value) != 2:
+        raise ProtocolError(f"expected an op as [name, parameters], got {_shown(value)}")
+    name, flat = _NAME(value[0]), value[1]
+    if type(flat) is not list or len(flat) % 2 or len(flat) > 2 * LIST_MAX:
+        raise ProtocolError(f"expected parameters as [name, value, ...], got {_shown(flat)}")
+    params = tuple(zip(map(_NAME, flat[::2]), map(_scalar, flat[1::2]), strict=True))
+    if len({key for key, _ in params}) != len(params):
+        raise ProtocolError(f"op {name} names a parameter twice")
+    return name, params
+
+
+def _scalar(value: object) -> Scalar:
+    match value:
+        case bool():
+            return value
+        case int() if -(2**63) <= value < 2**63:
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case str():
+            return str(_NAME(value))
+    raise ProtocolError(f"expected a finite number, a boolean or text, got {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+_COUNT = _integer(0, COUNT_MAX)
+_ATTEMPT = _integer(1, 2**31)
+_HASH = _integer(0, 2**64 - 1)
+_NAME = _text(NAME_MAX)
+_TEXT = _text(TEXT_MAX)
+_INCARNATION = _integer(1, 2**31)
+_LEASE = (_identity, _INCARNATION, _identity)  # job, incarnation, session
+
+# One row a message: its kind on the wire, its class, and a check for each field in order.
+_TABLE: tuple[tuple[int, type[Message], tuple[_Check, ...]], ...] = (
+    (
+        1,
+        Hello,
+        (
+            _integer(0, 2**16),
+            _identity,
+            _NAME,
+            _integer(0, 2**31),
+            _NAME,
+            _NAME,
+            _texts,
+        ),
+    ),
+    (
+        2,
+        Welcome,
+        (
+            *_LEASE,
+            _texts,
+            _number(0.001, 3600),
+            _integer(2, 1000),
+            _integer(1, HELD_MAX),
+            _NAME,
+            _integer(1, 1024),
+            _steps,
+        ),
+    ),
+    (3, Refused, (_TEXT,)),
+    (4, Again, ()),
+    (5, Chunk, (*_LEASE, _COUNT, _COUNT, _ATTEMPT, _COUNT, _COUNT, _COUNT, _COUNT, _COUNT, _HASH)),
+    (6, Sent, (*_LEASE, _COUNT)),
+    (7, Heartbeat, _LEASE),
+    (8, Ready, (*_LEASE, _COUNT, _held)),
+    (9, Result, (*_LEASE, _COUNT, _ATTEMPT, _COUNT, _HASH, _number(0, 1e9))),
+    (10, Failed, (*_LEASE, _COUNT, _ATTEMPT, _TEXT)),
+    (11, Goodbye, (*_LEASE, _TEXT)),
+)
+_KIND = {cls: kind for kind, cls, _ in _TABLE}
+_FIELDS = {cls: tuple(field.name for field in fields(cls)) for _, cls, _ in _TABLE}
+_DECODE = {kind: (cls, checks) for kind, cls, checks in _TABLE}
+_WITH_PAYLOAD = (Chunk, Result)
+
+# Which message may arrive where; what is not in a row is a protocol error there.
+TO_COORDINATOR: dict[Channel, frozenset[type[Message]]] = {
+    Channel.VENTILATOR: frozenset({Hello, Heartbeat, Goodbye}),
+    Channel.SINK: frozenset({Ready, Result, Failed, Goodbye}),
+}
+TO_WORKER: dict[Channel, frozenset[type[Message]]] = {
+    Channel.VENTILATOR: frozenset({Welcome, Refused, Again, Chunk, Sent, Goodbye}),
+    Channel.SINK: frozenset({Heartbeat, Again, Goodbye}),
+}
+
+
+def encode(message: Message, payload: Buffer | None = None) -> list[Buffer]:
+    """The parts of a message, without envelope.
+
+    Args:
+        message: What to say.
+        payload: The bytes that go with a Chunk or a Result; exactly `message.length` of them.
+
+    Raises:
+        ProtocolError: The header would be longer than HEADER_MAX, or the payload does not fit the message.
+    """
+    cls = type(message)
+    values = [_flat(getattr(message, name)) for name in _FIELDS[cls]]
+    header: bytes = msgpack.packb([_KIND[cls], *values])
+    if len(header) > HEADER_MAX:
+        raise ProtocolError(f"a {cls.__name__} header of {len(header)} bytes is over the limit of {HEADER_MAX}")
+    if payload is None:
+        _check_payload(message, 1, 0)
+        return [header]
+    _check_payload(message, 2, memoryview(payload).nbytes)
+    return [header, payload]
+
+
+def decode(parts: Sequence[Buffer], accepted: frozenset[type[Message]]) -> Message:
+    """The message that those parts are. Its payload, where it has one, is `parts[1]`.
+
+    Args:
+        parts: Header, and for a Chunk or a Result the payload; without envelope.
+        accepted: The classes that may come here, a row of TO_COORDINATOR or TO_WORKER.
+
+    Raises:
+        ProtocolError: They are none, or not one that may come here.
+    """
+    if not parts:
+        raise ProtocolError("a message of no parts")
+    header = memoryview(parts[0])
+    if header.nbytes > HEADER_MAX:
+        raise ProtocolError(f"a header of {header.nbytes} bytes is over the limit of {HEADER_MAX}")
+    cls, checks, values = _parse(header)
+    if cls not in accepted:
+        raise ProtocolError(f"a {cls.__name__} does not belong on this socket")
+    if len(values) != len(checks) + 1:
+        raise ProtocolError(f"a {cls.__name__} has {len(checks)} fields, got {len(values) - 1}")
+    make: Callable[..., Message] = cls  # the table keeps fields and checks in step; the vectors prove it
+    message = make(*[check(value) for check, value in zip(checks, values[1:], strict=True)])
+    _check_payload(message, len(parts), memoryview(parts[1]).nbytes if len(parts) > 1 else 0)
+    return message
+
+
+def cut(text: str, limit: int = TEXT_MAX) -> str:
+    """The text, shortened to what a message may carry."""
+    raw = text.encode("utf-8", "replace")
+    return raw.decode() if len(raw) <= limit else raw[: limit - 4].decode("utf-8", "ignore") + "..."
+
+
+def _parse(header: memoryview) -> tuple[type[Message], tuple[_Check, ...], list[object]]:
+    try:
+        values = msgpack.unpackb(
+            header,
+            raw=False,
+            strict_map_key=True,
+            max_str_len=TEXT_MAX,
+            max_bin_len=ID_LENGTH,
+            max_array_len=2 * HELD_MAX,
+            max_map_len=0,
+            max_ext_len=0,
+        )
+    except (ValueError, msgpack.UnpackException) as error:
+        raise ProtocolError(f"a header that is no msgpack within the limits: {_shown(str(error))}") from None
+    if type(values) is not list or not values or type(values[0]) is not int or values[0] not in _DECODE:
+        raise ProtocolError(f"a header that is no known message: {_shown(values)}")
+    return *_DECODE[values[0]], values
+
+
+def _check_payload(message: Message, parts: int, length: int) -> None:
+    if isinstance(message, _WITH_PAYLOAD):
+        if parts != 2 or length != message.length:
+            raise ProtocolError(
+                f"a {type(message).__name__} of {message.length} bytes came with {parts - 1} payload parts "
+                f"of {length} bytes"
+            )
+    elif parts != 1:
+        raise ProtocolError(f"a {type(message).__name__} has no payload, got {parts} parts")
+
+
+def _flat(value: object) -> object:
+    """Held pairs and parameters travel as flat arrays; everything else as it is."""
+    if type(value) is not tuple or not value or type(value[0]) is not tuple:
+        return value
+    if type(value[0][0]) is int:
+        return [item for pair in value for item in pair]
+    return [[name, [item for pair in params for item in pair]] for name, params in value]

@@ -1,0 +1,156 @@
+"""The messages of protocol version 1, as frozen dataclasses. `docs/protocol.md` describes them part by part.
+
+Rules: plain values only; a payload travels beside its message, never in it. Positions on the wire are the order of the
+fields here. Two sockets a worker, and on each one way is busy and the other quiet: chunks go down the ventilator's
+socket and results go up the sink's. A `Heartbeat` travels the quiet way and proves life; `Sent` and `Ready` travel the
+busy way, behind the chunks and results themselves, and so prove what has arrived.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+VERSION = 1
+
+Scalar = int | float | bool | str
+Step = tuple[str, tuple[tuple[str, Scalar], ...]]  # an op's name and its coefficients
+Held = tuple[tuple[int, int], ...]  # the (index, attempt) pairs that a worker holds
+
+
+class Channel(Enum):
+    """Which of the coordinator's two sockets a message travels on."""
+
+    VENTILATOR = "ventilator"
+    SINK = "sink"
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """Worker to ventilator: here I am, and this is what I can do. `session` names one life of the worker."""
+
+    version: int
+    session: bytes
+    name: str
+    pid: int
+    host: str
+    software: str
+    ops: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """Ventilator to worker: the job, and where results go."""
+
+    job: bytes
+    incarnation: int
+    session: bytes
+    sinks: tuple[str, ...]
+    heartbeat: float
+    liveness: int
+    credit: int
+    format: str
+    channels: int
+    ops: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Ventilator to worker: you cannot take part, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Coordinator to worker, on either socket: I do not know you; say hello again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Ventilator to worker, with a payload of `length` bytes: one grant.
+
+    `sequence` counts the chunks sent to this session, from 1. `checksum` is XXH3-64 of the payload.
+    """
+
+    job: bytes
+    incarnation: int
+    session: bytes
+    sequence: int
+    index: int
+    attempt: int
+    start: int
+    frames: int
+    before: int
+    after: int
+    length: int
+    checksum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Ventilator to worker, behind the chunks: I have sent you chunks up to this sequence."""
+
+    job: bytes
+    incarnation: int
+    session: bytes
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Worker to ventilator and sink to worker: alive, and nothing else to say."""
+
+    job: bytes
+    incarnation: int
+    session: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Worker to sink, behind the results: chunks up to `received` have come, and of those I still hold `held`."""
+
+    job: bytes
+    incarnation: int
+    session: bytes
+    received: int
+    held: Held
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Worker to sink, with a payload of `length` bytes whose XXH3-64 is `checksum`. `seconds`: time in the op."""
+
+    job: bytes
+    incarnation: int
+    session: bytes
+    index: int
+    attempt: int
+    length: int
+    checksum: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Worker to sink: the op raised."""
+
+    job: bytes
+    incarnation: int
+    session: bytes
+    index: int
+    attempt: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye:
+    """Both ways, on either socket: I leave. What a worker still held goes back, without blame."""
+
+    job: bytes
+    incarnation: int
+    session: bytes
+    reason: str
+
+
+Message = Hello | Welcome | Refused | Again | Chunk | Sent | Heartbeat | Ready | Result | Failed | Goodbye
