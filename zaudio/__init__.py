@@ -1,1 +1,85 @@
-"""zaudio: a ZeroMQ task farm for one long audio recording."""
+"""zaudio: a ZeroMQ task farm for one long audio recording.
+
+A recording is cut into chunks, any number of workers on any number of machines process them, and the result is put
+back together reversed in time and AES-256-CBC encrypted: the same bits for every number of workers.
+
+    from zaudio import Coordinator
+
+    report = Coordinator("take.raw", "generated_data", ops="invert", workers=4).run()
+
+The names below are all there is. They are looked up when first used, so that `import zaudio` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zaudio import errors
+from zaudio.errors import (
+    InputError,
+    JobError,
+    NoWorkerError,
+    RefusedError,
+    StoppedError,
+    UsageError,
+    VerificationError,
+    ZaudioError,
+)
+from zaudio.timing import Timing
+from zaudio.version import VERSION
+
+if TYPE_CHECKING:
+    from zaudio.audio import generate
+    from zaudio.coordinator import Coordinator, Progress, Report
+    from zaudio.net.worker import Worker
+    from zaudio.result import decrypt, verify
+
+__version__ = VERSION
+
+_HOMES = {
+    "Coordinator": "zaudio.coordinator",
+    "Progress": "zaudio.coordinator",
+    "Report": "zaudio.coordinator",
+    "Worker": "zaudio.net.worker",
+    "decrypt": "zaudio.result",
+    "generate": "zaudio.audio",
+    "verify": "zaudio.result",
+}
+
+__all__ = [
+    # a job
+    "Coordinator",
+    "Progress",
+    "Report",
+    "Timing",
+    "Worker",
+    # files
+    "decrypt",
+    "generate",
+    "verify",
+    # errors; all of them stand in zaudio.errors
+    "InputError",
+    "JobError",
+    "NoWorkerError",
+    "RefusedError",
+    "StoppedError",
+    "UsageError",
+    "VerificationError",
+    "ZaudioError",
+    "errors",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        from importlib import import_module
+
+        value = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'zaudio' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,10 @@
+"""Where chunks come from: recordings as files, and the test recording.
+
+Rules: nothing outside this package knows a file format. numpy and soundfile are imported when they are needed, not
+with this package.
+"""
+
+from zaudio.audio.generate import generate
+from zaudio.audio.source import Source, open_source
+
+__all__ = ["Source", "generate", "open_source"]

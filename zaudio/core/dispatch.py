@@ -191,6 +191,11 @@ class Dispatcher:
     # What is so
 
     @property
+    def released(self) -> int:
+        """How many chunks were given to the cipher, as far as `progressed` said."""
+        return self._released
+
+    @property
     def workers(self) -> int:
         """How many workers are ready."""
         return sum(worker.ready for worker in self._roster)
@@ -267,6 +272,8 @@ class Dispatcher:
     def _ready(self, worker: Worker, peer: Peer, message: Ready, now: float) -> Actions:
         actions: Actions = [] if worker.ready else [Joined(worker.session, worker.name)]
         worker.sink, worker.ready = peer, True
+        # A worker that was given up and came back has counted on; sequences must not run behind it.
+        worker.sequence = max(worker.sequence, message.received)
         for lease in self.leases.missing(worker.session, message.received, message.held):
             actions += self._take_back(worker.session, lease.index, lease.attempt, "it was lost on the way", now)
         self._roster.place(worker)

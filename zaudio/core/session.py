@@ -109,12 +109,11 @@ class Session:
         """Begin to look for the coordinator."""
         return self._seek(now, afresh=True)
 
-    def receive(self, channel: Channel, message: Message, *, now: float, intact: bool = True) -> Actions:
+    def receive(self, message: Message, *, now: float, intact: bool = True) -> Actions:
         """Take a message that `wire.decode` let pass.
 
         Args:
-            channel: The socket it came on.
-            message: The message.
+            message: The message, from either socket.
             now: The time.
             intact: Whether a Chunk's payload has the checksum that its header names.
         """

@@ -1,0 +1,1 @@
+"""Shells: a socket, a thread or a process around each brain. The only code that uses ZeroMQ."""

@@ -1,0 +1,15 @@
+"""Where chunks end up: reversed, encrypted, tagged, published as one; verified and decrypted again.
+
+    chunks -> ResultWriter (pipeline: reverse, encrypt, tag) -> ResultFolder (lock, publication) -> four files
+    four files -> OpenResult (fileset: opened as one) -> verify, decrypt
+
+Rules: `cryptography` is imported by `primitives` alone. The format is written down in docs/result-format.md.
+"""
+
+from zaudio.result.decryption import decrypt
+from zaudio.result.description import Description
+from zaudio.result.folder import ResultFolder
+from zaudio.result.reader import OpenResult, verify
+from zaudio.result.writer import ResultWriter
+
+__all__ = ["Description", "OpenResult", "ResultFolder", "ResultWriter", "decrypt", "verify"]

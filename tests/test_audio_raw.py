@@ -1,0 +1,43 @@
+import os
+
+import pytest
+
+from zaudio.audio.files import InputFile
+from zaudio.audio.raw import RawSource
+from zaudio.errors import InputChangedError, InputError
+from zaudio.formats import FORMATS
+
+S16 = FORMATS["s16le"]
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "take"
+    path.write_bytes(bytes(range(101)))
+    opened = InputFile(str(path))
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize(("offset", "length", "frames"), [(1, None, 25), (3, 8, 2), (101, None, 0), (5, 0, 0)])
+def test_samples_lie_between_offset_and_length(file, offset, length, frames):
+    source = RawSource(file, channels=2, samplerate=1, format=S16, offset=offset, length=length)
+    assert source.frames == frames
+    assert source.read(0, frames) == bytes(range(101))[offset : offset + frames * 4]
+    assert source.read(frames // 2, frames) == bytes(range(101))[offset + frames // 2 * 4 : offset + frames * 4]
+
+
+def test_a_partial_frame_says_what_to_do(file):
+    with pytest.raises(InputError, match=r"101 bytes .* 25 frames of 4 bytes .* 1 bytes more; name the format"):
+        RawSource(file, channels=2, samplerate=1, format=S16)
+    with pytest.raises(InputError, match=r"91 bytes .* 22 frames of 4 bytes .* 3 bytes more; the file is damaged"):
+        RawSource(file, channels=2, samplerate=1, format=S16, container="WAV", offset=10)
+
+
+def test_fewer_bytes_than_asked_are_a_change_even_if_the_file_looks_the_same(file, monkeypatch):
+    source = RawSource(file, channels=1, samplerate=1, format=S16, offset=1)
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, length, offset: pread(fd, length, offset)[: max(0, 11 - offset)])
+    assert len(source.read(0, 5)) == 10
+    with pytest.raises(InputChangedError, match="10 bytes of frames 0 to 6 instead of 12"):
+        source.read(0, 6)

@@ -1,0 +1,334 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+import zaudio
+from zaudio.cli import farm as farm_module
+from zaudio.cli.app import app
+from zaudio.cli.options import cores
+from zaudio.errors import ChunkError, InputError, NoWorkerError
+
+PATHS = {key: f"out/{key}" for key in ("result", "key", "iv", "description")}
+FIELDS = {
+    "chunks": 2,
+    "chunk_frames": 10,
+    "frames": 20,
+    "channels": 1,
+    "samplerate": 44100,
+    "format": "f32le",
+    "bytes": 80,
+    "seconds": 1.0,
+    "workers": 1,
+    "requeued": 0,
+    "duplicates": 0,
+    "rejected": 0,
+    "paths": PATHS,
+    "shares": {"a": 2},
+}
+REPORT = SimpleNamespace(**FIELDS, to_json=lambda: json.dumps(FIELDS))
+
+
+def progress(state, done):
+    return SimpleNamespace(
+        state=state, chunks=2, done=done, bytes=80, bytes_done=40 * done, workers=1, requeued=0, seconds=1.0
+    )
+
+
+class FakeCoordinator:
+    """Goes through `steps`, one a call of `wait`, and then returns the report or raises `failure`."""
+
+    made: list
+    left: list
+    steps = (progress("waiting for workers", 0), progress("running", 1), progress("publishing", 2))
+    failure = None
+    endpoint = "tcp://127.0.0.1:40000"
+    sink_endpoint = "tcp://127.0.0.1:40001"
+    warnings = ()
+
+    def __init__(self, input, output="generated_data", **settings):
+        self.made.append((input, output, settings))
+        self._steps = list(self.steps)
+        self.progress = progress("starting", 0)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        self.left.append(kind)
+
+    def wait(self, timeout):
+        assert 0 < timeout <= 0.2  # the display must move
+        if self._steps:
+            self.progress = self._steps.pop(0)
+            raise TimeoutError
+        if self.failure is not None:
+            raise self.failure
+        self.progress = progress("done", 2)
+        return REPORT
+
+
+@pytest.fixture
+def coordinator(monkeypatch):
+    class Fake(FakeCoordinator):
+        made = []
+        left = []
+
+    monkeypatch.setattr(zaudio, "Coordinator", Fake, raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return Fake
+
+
+DEFAULTS = {
+    "ops": ("invert",),
+    "bind": None,
+    "sink_bind": None,
+    "advertise": None,
+    "chunk": None,
+    "memory": None,
+    "samplerate": None,
+    "channels": None,
+    "format": None,
+    "overwrite": False,
+    "worker_timeout": 30.0,
+}
+
+
+def test_farm_takes_the_documented_defaults(coordinator):
+    done = CliRunner().invoke(app, ["farm", "take.wav"])
+    assert done.exit_code == 0, done.output
+    assert coordinator.made == [("take.wav", "generated_data", DEFAULTS | {"workers": cores()})]
+    assert coordinator.left == [None]
+
+
+def test_farm_passes_every_option_on(coordinator):
+    line = (
+        "farm take.raw -o out -n 3 --op gain:db=-3 --op invert --chunk 1MiB --memory 64MiB --samplerate 8000 "
+        "--channels 2 --format s16le --overwrite --bind tcp://127.0.0.1:0 --sink-bind tcp://127.0.0.1:0 "
+        "--advertise farm.example --worker-timeout 2.5"
+    )
+    assert CliRunner().invoke(app, line.split()).exit_code == 0
+    assert coordinator.made == [
+        (
+            "take.raw",
+            "out",
+            {
+                "workers": 3,
+                "ops": ("gain:db=-3", "invert"),
+                "bind": "tcp://127.0.0.1:0",
+                "sink_bind": "tcp://127.0.0.1:0",
+                "advertise": "farm.example",
+                "chunk": "1MiB",
+                "memory": "64MiB",
+                "samplerate": 8000,
+                "channels": 2,
+                "format": "s16le",
+                "overwrite": True,
+                "worker_timeout": 2.5,
+            },
+        )
+    ]
+
+
+def test_coordinator_starts_no_worker_and_says_how_to_start_one(coordinator):
+    done = CliRunner().invoke(app, ["coordinator", "take.raw", "--bind", "tcp://127.0.0.1:0"])
+    assert done.exit_code == 0
+    assert coordinator.made == [("take.raw", "generated_data", DEFAULTS | {"workers": 0, "bind": "tcp://127.0.0.1:0"})]
+    hint = "workers connect with: zaudio worker tcp://127.0.0.1:40000\n"
+    assert done.stderr.count(hint) == 1
+
+
+def test_farm_alone_tells_no_address(coordinator):
+    assert "workers connect with" not in CliRunner().invoke(app, ["farm", "take.raw"]).stderr
+
+
+def test_the_report_goes_to_standard_output_and_progress_to_standard_error(coordinator):
+    done = CliRunner().invoke(app, ["farm", "take.raw", "-o", "out"])
+    assert done.stdout.startswith("published out/result\n")
+    assert "zaudio decrypt out\n" in done.stdout
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [
+        "starting",
+        "waiting for workers",
+        "running",
+        "publishing",
+        "done",
+    ]
+
+
+def test_json_progress_is_one_object_a_line(coordinator):
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "json"])
+    states = [json.loads(line)["state"] for line in done.stderr.splitlines()]
+    assert states == ["starting", "waiting for workers", "running", "publishing", "done"]
+
+
+def test_no_progress_leaves_the_report(coordinator):
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "none"])
+    assert done.stderr == ""
+    assert done.stdout.startswith("published")
+
+
+def test_quiet_prints_nothing_and_still_writes_the_report(coordinator, tmp_path):
+    coordinator.warnings = ("sizes disagree",)
+    path = tmp_path / "report.json"
+    line = [
+        "coordinator",
+        "take.raw",
+        "--bind",
+        "tcp://127.0.0.1:0",
+        "-q",
+        "--progress",
+        "plain",
+        "--report",
+        str(path),
+    ]
+    done = CliRunner().invoke(app, line)
+    assert (done.exit_code, done.output) == (0, "")
+    assert json.loads(path.read_text()) == FIELDS
+
+
+def test_each_warning_is_printed_once_also_one_that_comes_late(coordinator):
+    known = ["at the start"]
+
+    def warnings(self):
+        if self.progress.state == "publishing" and len(known) == 1:
+            known.append("late")
+        return tuple(known)
+
+    coordinator.warnings = property(warnings)
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "none"])
+    assert done.stderr == "zaudio: warning: at the start\nzaudio: warning: late\n"
+
+
+def test_a_report_that_could_not_be_written_stops_the_job_before_it_starts(coordinator, tmp_path):
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--report", str(tmp_path)])
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"zaudio: --report {tmp_path}: not a regular file")
+    assert coordinator.made == []
+
+
+def test_no_report_is_written_by_a_job_that_failed(coordinator, tmp_path):
+    coordinator.failure = NoWorkerError("no worker for 30 s")
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--report", str(tmp_path / "report.json")])
+    assert (done.exit_code, done.stdout) == (69, "")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [(InputError("take.raw", "no such file"), 3), (ChunkError(1, 0, 10, ("boom",)), 1), (NoWorkerError("nobody"), 69)],
+)
+def test_a_failed_job_is_one_line_and_its_exit_code(coordinator, failure, code):
+    coordinator.failure = failure
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "none"])
+    assert (done.exit_code, done.stdout, done.stderr) == (code, "", f"zaudio: {failure}\n")
+    assert coordinator.left == [type(failure)]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_the_job(coordinator, monkeypatch, number, code):
+    def wait(self, timeout):
+        assert self.left == []
+        signal.raise_signal(number)
+        raise TimeoutError
+
+    monkeypatch.setattr(coordinator, "wait", wait)
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "none"])
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert done.stderr.count("\n") == 1
+    assert len(coordinator.left) == 1
+    assert coordinator.left[0] is not None
+
+
+def test_a_signal_during_the_start_stops_what_was_started(coordinator, monkeypatch):
+    def enter(self):
+        signal.raise_signal(signal.SIGINT)
+        return self
+
+    monkeypatch.setattr(coordinator, "__enter__", enter)
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "none"])
+    assert (done.exit_code, done.stdout, done.stderr) == (130, "", "zaudio: interrupted\n")
+    assert coordinator.left == [KeyboardInterrupt]
+
+
+def test_a_signal_after_the_publication_does_not_unmake_it(coordinator, monkeypatch):
+    def wait(self, timeout):
+        signal.raise_signal(signal.SIGINT)
+        return REPORT
+
+    monkeypatch.setattr(coordinator, "wait", wait)
+    done = CliRunner().invoke(app, ["farm", "take.raw"])
+    assert done.exit_code == 0
+    assert done.stdout.startswith("published")
+
+
+def test_the_current_folder_is_importable_before_the_job_starts(coordinator, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr(coordinator, "__enter__", lambda self: (seen.append(os.getcwd() in sys.path), self)[1])
+    CliRunner().invoke(app, ["farm", "take.raw"])
+    assert seen == [True]
+
+
+def test_the_display_is_polled_often_enough_to_look_fluent():
+    assert 0 < farm_module.POLL <= 0.2
+
+
+REAL = """
+import sys, threading, zaudio
+from types import SimpleNamespace
+class Coordinator:
+    warnings = ()
+    polls = 0
+    progress = SimpleNamespace(
+        state="running", chunks=2, done=0, bytes=8, bytes_done=0, workers=1, requeued=0, seconds=1.0
+    )
+    def __init__(self, *_, **__): pass
+    def __enter__(self):
+        print("started", flush=True)
+        return self
+    def __exit__(self, *_): print("stopped", flush=True)
+    def wait(self, timeout):
+        self.polls += 1
+        self.progress = SimpleNamespace(**{**vars(self.progress), "state": f"state {self.polls}"})
+        if self.polls == 5:
+            print("polled", flush=True)
+        threading.Event().wait(timeout)
+        raise TimeoutError
+zaudio.Coordinator = Coordinator
+from zaudio.cli import main
+sys.argv = ["zaudio", "farm", "take.raw", "--progress", sys.argv[1]]
+main()
+"""
+
+
+@pytest.mark.parametrize("mode", ["none", "plain", "bar"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_real_signal_stops_a_real_farm_command(mode, number, code):
+    command = [sys.executable, "-c", REAL, mode]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "started\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (code, "stopped\n")
+    assert err.splitlines()[-1] == ("zaudio: interrupted" if number == signal.SIGINT else "zaudio: terminated")
+    assert "Traceback" not in err
+
+
+def test_a_farm_outlives_whoever_read_its_progress():
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        command = [sys.executable, "-c", REAL, "plain"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=writing, text=True) as process:
+            assert process.stdout.readline() == "started\n"
+            assert process.stdout.readline() == "polled\n"
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=10)
+    finally:
+        os.close(writing)
+    assert process.returncode == 143

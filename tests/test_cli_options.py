@@ -1,0 +1,91 @@
+import os
+import sys
+
+import click
+import pytest
+
+from zaudio.cli.options import bind_address, connect_address, cores, make_folder_importable
+
+PARAMETER = click.Argument(["endpoint"])
+CONTEXT = click.Context(click.Command("test"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "tcp://127.0.0.1:5555",
+        "tcp://host.example:1",
+        "tcp://h:65535",
+        "tcp://[::1]:5555",
+        "tcp://*:5555",
+        "ipc:///tmp/farm.sock",
+        "ipc://farm",
+    ],
+)
+def test_an_address_comes_back_as_it_was_given(address):
+    assert connect_address(CONTEXT, PARAMETER, address) == address
+    assert bind_address(CONTEXT, PARAMETER, address) == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "5555",
+        "127.0.0.1:5555",
+        "http://127.0.0.1:5555",
+        "tcp:127.0.0.1:5555",
+        "tcp://",
+        "tcp://127.0.0.1",
+        "tcp://:5555",
+        "tcp://127.0.0.1:",
+        "tcp://127.0.0.1:port",
+        "tcp://127.0.0.1:-1",
+        "tcp://127.0.0.1:65536",
+        "tcp://127.0.0.1:\u0665",
+        "tcp://::1:5555",
+        "ipc://",
+    ],
+)
+@pytest.mark.parametrize("check", [connect_address, bind_address])
+def test_what_is_no_address_is_a_usage_error_with_an_example(check, address):
+    with pytest.raises(click.BadParameter, match=r"write it like tcp://127\.0\.0\.1:5555"):
+        check(CONTEXT, PARAMETER, address)
+
+
+def test_port_zero_can_be_bound_and_not_connected_to():
+    assert bind_address(CONTEXT, PARAMETER, "tcp://127.0.0.1:0") == "tcp://127.0.0.1:0"
+    with pytest.raises(click.BadParameter):
+        connect_address(CONTEXT, PARAMETER, "tcp://127.0.0.1:0")
+
+
+def test_no_bind_address_stays_none():
+    assert bind_address(CONTEXT, PARAMETER, None) is None
+
+
+def test_cores_are_those_that_this_process_may_use():
+    assert 1 <= cores() <= (os.cpu_count() or 1)
+
+
+def test_the_current_folder_becomes_importable_once(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["/elsewhere"])
+    make_folder_importable()
+    make_folder_importable()
+    assert sys.path == [os.getcwd(), "/elsewhere"]
+
+
+def test_python_dash_m_has_the_current_folder_already(monkeypatch):
+    monkeypatch.setattr(sys, "path", ["", "/elsewhere"])
+    make_folder_importable()
+    assert sys.path == ["", "/elsewhere"]
+
+
+def test_a_removed_folder_is_no_error(monkeypatch, tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setattr(sys, "path", ["/elsewhere"])
+    make_folder_importable()
+    assert sys.path == ["/elsewhere"]

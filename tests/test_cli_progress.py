@@ -1,0 +1,276 @@
+import io
+import json
+import re
+import sys
+from dataclasses import dataclass, replace
+
+import pytest
+
+from zaudio.cli.progress import Bar, Display, JsonLines, Pace, Plain, clock, display, figures, pace
+
+MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class Progress:
+    state: str = "running"
+    chunks: int = 100
+    done: int = 0
+    bytes: int = 100 * MB
+    bytes_done: int = 0
+    workers: int = 2
+    requeued: int = 0
+    seconds: float = 0.0
+
+
+WAITING = Progress(state="waiting for workers", workers=0)
+HALF = Progress(done=50, bytes_done=50 * MB, seconds=5.0)
+DONE = Progress(state="done", done=100, bytes_done=100 * MB, seconds=8.0)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+class Gone(io.StringIO):
+    error = BrokenPipeError()
+
+    def write(self, text):
+        raise self.error
+
+    def flush(self):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"),
+    [
+        (Progress(), Pace(0.0, 0.0, None)),
+        (WAITING, Pace(0.0, 0.0, None)),
+        (HALF, Pace(0.5, 10.0 * MB, 5.0)),
+        (Progress(bytes_done=25 * MB, seconds=1.0), Pace(0.25, 25.0 * MB, 3.0)),
+        (replace(HALF, seconds=0.0), Pace(0.5, 0.0, None)),
+        (DONE, Pace(1.0, 12.5 * MB, 0.0)),
+        (Progress(bytes=0, chunks=0), Pace(0.0, 0.0, None)),
+        (Progress(state="done", bytes=0, chunks=0), Pace(1.0, 0.0, 0.0)),
+        (Progress(bytes=1, bytes_done=1, seconds=0.5), Pace(1.0, 2.0, 0.0)),
+    ],
+)
+def test_pace_follows_from_bytes_and_seconds(progress, expected):
+    assert pace(progress) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-:--"),
+        (0, "0:00"),
+        (59.4, "0:59"),
+        (59.6, "1:00"),
+        (61, "1:01"),
+        (3599.9, "1:00:00"),
+        (36061, "10:01:01"),
+    ],
+)
+def test_a_clock_reads_like_one(seconds, text):
+    assert clock(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("mode", "stream", "kind"),
+    [
+        ("auto", Terminal(), Bar),
+        ("auto", io.StringIO(), Plain),
+        ("bar", io.StringIO(), Bar),
+        ("plain", Terminal(), Plain),
+        ("json", Terminal(), JsonLines),
+        ("none", Terminal(), Display),
+    ],
+)
+def test_the_mode_and_the_terminal_choose_the_display(monkeypatch, mode, stream, kind):
+    monkeypatch.setenv("TERM", "xterm")
+    assert type(display(mode, stream)) is kind
+
+
+def test_a_dumb_terminal_gets_plain_lines(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    assert type(display("auto", Terminal())) is Plain
+
+
+def test_an_unknown_mode_is_an_error():
+    with pytest.raises(ValueError, match="loud"):
+        display("loud", io.StringIO())
+
+
+def test_displays_write_to_standard_error_by_default(capsys):
+    display("plain").start(WAITING, now=0.0)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("waiting for workers: 0/100 chunks")
+
+
+def test_no_display_writes_nothing(capsys):
+    with display("none") as shown:
+        shown.start(WAITING, now=0.0)
+        shown.show(HALF, now=1.0)
+        shown.finish(DONE, now=2.0)
+    assert capsys.readouterr() == ("", "")
+
+
+def lines_of(kind, timetable):
+    """What a display of that kind has written after start and each show, as the count of its lines."""
+    stream = io.StringIO()
+    shown = kind(stream)
+    counts = []
+    for step, (now, progress) in enumerate(timetable):
+        (shown.show if step else shown.start)(progress, now=now)
+        counts.append(stream.getvalue().count("\n"))
+    return counts
+
+
+def at(done, **fields):
+    return Progress(done=done, bytes_done=done * MB, seconds=1.0, **fields)
+
+
+def test_plain_lines_come_at_the_start_after_two_seconds_and_after_a_tenth():
+    timetable = [(0.0, at(0)), (0.1, at(1)), (1.9, at(2)), (2.0, at(3)), (2.1, at(12)), (2.2, at(13)), (2.3, at(22))]
+    assert lines_of(Plain, timetable) == [1, 1, 1, 2, 2, 3, 3]
+
+
+def test_plain_lines_do_not_repeat_what_is_known():
+    assert lines_of(Plain, [(0.0, WAITING), (5.0, WAITING), (50.0, replace(WAITING, seconds=9.0))]) == [1, 1, 1]
+
+
+def test_plain_lines_tell_each_new_state_at_once():
+    assert lines_of(Plain, [(0.0, WAITING), (0.1, at(0)), (0.2, at(0, state="publishing"))]) == [1, 2, 3]
+
+
+def test_plain_lines_tell_a_lost_worker_within_two_seconds():
+    assert lines_of(Plain, [(0.0, at(5)), (1.0, at(5, requeued=2)), (2.0, at(5, requeued=2))]) == [1, 1, 2]
+
+
+def test_a_plain_line_has_chunks_speed_workers_and_the_time_left():
+    stream = io.StringIO()
+    Plain(stream).start(replace(HALF, requeued=3), now=0.0)
+    assert stream.getvalue() == "running: 50/100 chunks (50%), 10.0 MB/s, workers 2, requeued 3, ETA 0:05\n"
+
+
+def test_the_last_plain_line_is_always_written():
+    stream = io.StringIO()
+    shown = Plain(stream)
+    shown.start(DONE, now=0.0)
+    shown.finish(DONE, now=0.0)
+    assert stream.getvalue().splitlines() == ["done: 100/100 chunks (100%), 12.5 MB/s, workers 2, requeued 0"] * 2
+
+
+def test_json_lines_are_objects_with_the_whole_progress():
+    stream = io.StringIO()
+    JsonLines(stream).start(HALF, now=0.0)
+    assert json.loads(stream.getvalue()) == {
+        "state": "running",
+        "chunks": 100,
+        "done": 50,
+        "bytes": 100 * MB,
+        "bytes_done": 50 * MB,
+        "workers": 2,
+        "requeued": 0,
+        "seconds": 5.0,
+        "bytes_per_second": 10.0 * MB,
+        "eta": 5.0,
+    }
+
+
+def test_an_unknown_eta_is_null_in_json():
+    stream = io.StringIO()
+    JsonLines(stream).start(WAITING, now=0.0)
+    assert json.loads(stream.getvalue())["eta"] is None
+
+
+def test_json_lines_come_twice_a_second_at_most_and_only_with_news():
+    timetable = [(0.0, at(0)), (0.4, at(1)), (0.5, at(2)), (0.9, at(3)), (1.0, at(3)), (1.5, at(3)), (9.0, at(3))]
+    assert lines_of(JsonLines, timetable) == [1, 1, 2, 2, 3, 3, 3]
+
+
+def test_json_lines_tell_each_new_state_at_once():
+    assert lines_of(JsonLines, [(0.0, WAITING), (0.1, at(0)), (0.2, DONE)]) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", [Plain, JsonLines, Bar])
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), OSError(5, "Input/output error")])
+def test_a_display_outlives_its_stream(monkeypatch, kind, error):
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Gone()
+    stream.error = error
+    stream.isatty = lambda: True
+    with kind(stream) as shown:
+        shown.start(WAITING, now=0.0)
+        shown.show(HALF, now=1.0)
+        shown.finish(DONE, now=2.0)
+
+
+def drawn(*snapshots, width="120"):
+    stream = Terminal()
+    with Bar(stream) as shown:
+        shown.start(snapshots[0], now=0.0)
+        for snapshot in snapshots[1:-1]:
+            shown.show(snapshot, now=1.0)
+        shown.finish(snapshots[-1], now=2.0)
+    return stream.getvalue()
+
+
+def test_a_bar_shows_state_chunks_speed_workers_and_the_time_left(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn(WAITING, HALF, DONE))
+    assert "waiting for workers" in text
+    assert "50/100 chunks  10.0 MB/s  workers 2  ETA 0:05" in text
+    assert text.rstrip().endswith("100/100 chunks  12.5 MB/s  workers 2")
+
+
+def test_a_bar_stays_and_gives_the_cursor_back(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    text = drawn(WAITING, DONE)
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+
+
+def test_a_bar_gives_the_cursor_back_when_the_job_fails(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    before = sys.stderr
+
+    def fail():
+        with Bar(stream) as shown:
+            shown.start(HALF, now=0.0)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert stream.getvalue().rindex("\x1b[?25h") > stream.getvalue().rindex("\x1b[?25l")
+    assert sys.stderr is before
+
+
+def test_a_bar_that_never_started_writes_nothing(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    with Bar(stream):
+        pass
+    assert stream.getvalue().strip() == ""
+
+
+def test_the_figures_fit_beside_a_bar_on_eighty_columns():
+    wide = Progress(
+        state="waiting for workers", chunks=100_000, done=99_999, bytes_done=99 * MB, workers=16, seconds=0.1
+    )
+    assert len("waiting for workers") + len(figures(wide)) + 2 < 80
+
+
+@pytest.mark.parametrize("chunks", [0, 1])
+def test_every_display_survives_an_empty_recording(monkeypatch, chunks):
+    monkeypatch.setenv("TERM", "xterm")
+    empty = Progress(chunks=chunks, bytes=0)
+    for mode in ("bar", "plain", "json", "none"):
+        with display(mode, io.StringIO()) as shown:
+            shown.start(empty, now=0.0)
+            shown.show(empty, now=1.0)
+            shown.finish(replace(empty, state="done"), now=2.0)

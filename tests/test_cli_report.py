@@ -1,0 +1,181 @@
+import json
+import os
+import shutil
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from zaudio.cli.report import NAMED_WORKERS, check, openssl_line, text, write
+from zaudio.errors import StorageError, UsageError
+
+
+def paths_in(folder):
+    names = {
+        "result": "result.raw",
+        "key": "encryption_key.bin",
+        "iv": "encryption_iv.bin",
+        "description": "result.json",
+    }
+    return {key: os.path.join(folder, name) for key, name in names.items()}
+
+
+def report(folder="out", **changes):
+    fields = {
+        "chunks": 4,
+        "chunk_frames": 1000,
+        "frames": 3999,
+        "channels": 1,
+        "samplerate": 44100,
+        "format": "f32le",
+        "bytes": 15996,
+        "seconds": 0.5,
+        "workers": 2,
+        "requeued": 1,
+        "duplicates": 2,
+        "rejected": 3,
+        "paths": paths_in(folder),
+        "shares": {"a": 1, "b": 3},
+    }
+    fields.update(changes)
+    return SimpleNamespace(**fields, to_json=lambda: json.dumps(fields))
+
+
+def test_the_text_names_everything_a_person_asks_for():
+    assert text(report(bytes=20_000_000), "out").splitlines() == [
+        "published out/result.raw",
+        "  4 chunks of 1000 frames: 3999 frames, 1 channel, 44100 Hz, f32le",
+        "  20.0 MB in 0.50 s: 40.0 MB/s",
+        "  2 workers; chunks requeued 1, duplicates 2, rejected 3",
+        "    b: 3 chunks, 75.0%",
+        "    a: 1 chunk, 25.0%",
+        "  key: out/encryption_key.bin",
+        "  iv: out/encryption_iv.bin",
+        "  description: out/result.json",
+        "decrypt it with: zaudio decrypt out",
+        f"or with stock tools: {openssl_line(paths_in('out'), 'out')}",
+    ]
+
+
+def test_an_empty_recording_has_a_text_too():
+    lines = text(report(chunks=0, frames=0, bytes=0, seconds=0.0, workers=0, shares={}), "out").splitlines()
+    assert "  0 chunks of 1000 frames: 0 frames, 1 channel, 44100 Hz, f32le" in lines
+    assert "  0.0 MB in 0.00 s" in lines
+
+
+@pytest.mark.parametrize("count", [NAMED_WORKERS - 1, NAMED_WORKERS, NAMED_WORKERS + 1])
+def test_a_large_farm_is_summed_up(count):
+    shares = {f"w{number}": 1 for number in range(count)}
+    lines = text(report(workers=count, shares=shares), "out").splitlines()
+    assert len([line for line in lines if line.startswith("    w")]) == min(count, NAMED_WORKERS)
+    assert ("    and 1 worker more" in lines) == (count > NAMED_WORKERS)
+
+
+def test_a_worker_cannot_write_lines_of_its_own():
+    assert "    x\\n\\x1b[2J: 4 chunks, 100.0%" in text(report(shares={"x\n\x1b[2J": 4}), "out").splitlines()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
+def test_the_openssl_line_decrypts(tmp_path):
+    folder = tmp_path / "it's an odd $folder"
+    folder.mkdir()
+    paths = paths_in(str(folder))
+    key, iv, audio = bytes(range(32)), b"\n\r " + bytes(13), bytes(range(256)) * 3
+    for name, content in (("key", key), ("iv", iv)):
+        with open(paths[name], "wb") as file:
+            file.write(content)
+    subprocess.run(
+        ["openssl", "enc", "-aes-256-cbc", "-K", key.hex(), "-iv", iv.hex(), "-out", paths["result"]],
+        input=audio,
+        check=True,
+        capture_output=True,
+    )
+    subprocess.run(["sh", "-c", openssl_line(paths, str(folder))], check=True, capture_output=True)
+    assert (folder / "decrypted.raw").read_bytes() == audio
+
+
+def test_checking_leaves_no_trace(tmp_path):
+    check(str(tmp_path / "report.json"), "take.raw")
+    check(str(tmp_path / "new" / "folder" / "report.json"), "take.raw")
+    assert os.listdir(tmp_path) == []
+
+
+def test_checking_leaves_an_older_report_alone(tmp_path):
+    path = tmp_path / "report.json"
+    path.write_text("older")
+    check(str(path), "take.raw")
+    assert path.read_text() == "older"
+    assert os.listdir(tmp_path) == ["report.json"]
+
+
+def test_a_bare_name_is_in_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    check("report.json", "take.raw")
+    write("report.json", report())
+    assert os.listdir(tmp_path) == ["report.json"]
+
+
+@pytest.mark.parametrize("name", ["", "folder", "missing/", "file/report.json", "fifo", "/dev/null"])
+def test_a_place_that_cannot_hold_a_report_is_refused(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("text")
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(UsageError, match="--report"):
+        check(os.path.join(tmp_path, name), "take.raw")
+
+
+def test_a_folder_without_permission_is_refused(tmp_path):
+    if os.geteuid() == 0:
+        place = "/proc/report.json"  # even root creates nothing there
+    else:
+        (tmp_path / "closed").mkdir(mode=0o500)
+        place = str(tmp_path / "closed" / "report.json")
+    with pytest.raises(UsageError, match="cannot be written there"):
+        check(place, "take.raw")
+
+
+def test_the_recording_is_never_replaced_by_its_report(tmp_path):
+    recording = tmp_path / "take.raw"
+    recording.write_bytes(bytes(8))
+    (tmp_path / "link").symlink_to(recording)
+    for path in (recording, tmp_path / "link"):
+        with pytest.raises(UsageError, match="this is the input"):
+            check(str(path), str(recording))
+
+
+def test_a_part_of_the_result_is_never_replaced_by_the_report(tmp_path):
+    done = report(str(tmp_path))
+    (tmp_path / "result.json").write_text("description")
+    with pytest.raises(StorageError, match="part of the result"):
+        write(str(tmp_path / "result.json"), done)
+    assert (tmp_path / "result.json").read_text() == "description"
+
+
+def test_the_report_is_the_whole_json_and_nothing_else_is_left(tmp_path):
+    path = tmp_path / "new" / "report.json"
+    write(str(path), report())
+    assert json.loads(path.read_text())["requeued"] == 1
+    assert path.read_text().endswith("}\n")
+    assert os.listdir(path.parent) == ["report.json"]
+
+
+def test_an_older_report_is_replaced_through_a_link(tmp_path):
+    (tmp_path / "real.json").write_text("older")
+    (tmp_path / "link.json").symlink_to("real.json")
+    write(str(tmp_path / "link.json"), report())
+    assert json.loads((tmp_path / "real.json").read_text())["chunks"] == 4
+    assert (tmp_path / "link.json").is_symlink()
+
+
+def test_a_full_disk_leaves_the_older_report_and_no_half_one(tmp_path, monkeypatch):
+    path = tmp_path / "report.json"
+    path.write_text("older")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="the result is published, but not the report: No space left"):
+        write(str(path), report())
+    assert path.read_text() == "older"
+    assert os.listdir(tmp_path) == ["report.json"]

@@ -1,0 +1,176 @@
+import os
+import signal
+import subprocess
+import sys
+import types
+
+import pytest
+from click.testing import CliRunner
+
+import zaudio
+from zaudio.cli.app import app
+from zaudio.cli.exit import Terminated
+from zaudio.errors import NoCoordinatorError, RefusedError
+
+ENDPOINT = "tcp://127.0.0.1:5555"
+
+
+class FakeWorker:
+    made: list
+
+    def __init__(self, endpoint, *, allow=(), name=None, once=False):
+        self.stopped = False
+        self.made.append((endpoint, allow, name, once))
+
+    def run(self):
+        self.during()
+
+    def during(self):
+        pass
+
+    def stop(self):
+        self.stopped = True
+
+
+@pytest.fixture
+def worker(monkeypatch):
+    class Fake(FakeWorker):
+        made = []
+
+    monkeypatch.setattr(zaudio, "Worker", Fake, raising=False)
+    return Fake
+
+
+@pytest.fixture
+def supervise(monkeypatch):
+    module = types.ModuleType("zaudio.net.pool")
+    module.calls = []
+    module.during = lambda: None
+
+    def supervise(endpoint, processes, *, allow, name, once):
+        module.calls.append((endpoint, processes, allow, name, once))
+        module.during()
+
+    module.supervise = supervise
+    monkeypatch.setitem(sys.modules, "zaudio.net.pool", module)
+    return module
+
+
+def test_one_worker_runs_in_this_process(worker, supervise):
+    done = CliRunner().invoke(app, ["worker", ENDPOINT])
+    assert (done.exit_code, done.output) == (0, "")
+    assert worker.made == [(ENDPOINT, (), None, False)]
+    assert supervise.calls == []
+
+
+def test_options_are_passed_on(worker):
+    arguments = ["worker", ENDPOINT, "--allow", "my_ops", "--allow", "more:louder", "--name", "attic", "--once"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert worker.made == [(ENDPOINT, ("my_ops", "more:louder"), "attic", True)]
+
+
+def test_several_workers_are_supervised(worker, supervise):
+    assert CliRunner().invoke(app, ["worker", ENDPOINT, "-n", "3", "--allow", "a"]).exit_code == 0
+    assert supervise.calls == [(ENDPOINT, 3, ("a",), None, False)]
+    assert worker.made == []
+
+
+def test_the_current_folder_is_importable_while_a_worker_runs(worker, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    seen = []
+    worker.during = lambda self: seen.append(os.getcwd() in sys.path)
+    CliRunner().invoke(app, ["worker", ENDPOINT])
+    assert seen == [True]
+
+
+def test_sigterm_asks_the_worker_to_leave_and_exits_zero(worker):
+    seen = []
+
+    def during(self):
+        signal.raise_signal(signal.SIGTERM)
+        seen.append(self.stopped)
+
+    worker.during = during
+    done = CliRunner().invoke(app, ["worker", ENDPOINT])
+    assert seen == [True]
+    assert (done.exit_code, done.output) == (0, "")
+
+
+def test_sigint_asks_the_worker_to_leave_and_exits_130(worker):
+    seen = []
+
+    def during(self):
+        signal.raise_signal(signal.SIGINT)
+        seen.append(self.stopped)
+
+    worker.during = during
+    done = CliRunner().invoke(app, ["worker", ENDPOINT])
+    assert seen == [True]
+    assert (done.exit_code, done.stderr) == (130, "zaudio: interrupted\n")
+
+
+def test_sigterm_unwinds_a_supervisor_and_exits_zero(supervise):
+    unwound = []
+
+    def during():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Terminated:
+            unwound.append(True)
+            raise
+
+    supervise.during = during
+    assert CliRunner().invoke(app, ["worker", ENDPOINT, "-n", "2"]).exit_code == 0
+    assert unwound == [True]
+
+
+def test_sigint_unwinds_a_supervisor_and_exits_130(supervise):
+    supervise.during = lambda: signal.raise_signal(signal.SIGINT)
+    assert CliRunner().invoke(app, ["worker", ENDPOINT, "-n", "2"]).exit_code == 130
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(RefusedError("refused: protocol version 2"), 77), (NoCoordinatorError(ENDPOINT, 5.0), 69)]
+)
+def test_an_error_is_one_line_and_its_exit_code(worker, error, code):
+    def during(self):
+        raise error
+
+    worker.during = during
+    done = CliRunner().invoke(app, ["worker", ENDPOINT])
+    assert (done.exit_code, done.stderr) == (code, f"zaudio: {error}\n")
+
+
+@pytest.mark.parametrize("endpoint", ["nonsense", "tcp://127.0.0.1:0", "tcp://127.0.0.1", "ipc://"])
+def test_an_odd_endpoint_is_a_usage_error_with_an_example(worker, endpoint):
+    done = CliRunner().invoke(app, ["worker", endpoint])
+    assert done.exit_code == 2
+    assert "tcp://127.0.0.1:5555" in done.stderr
+    assert worker.made == []
+
+
+REAL = f"""
+import sys, threading, zaudio
+class Worker:
+    def __init__(self, *_, **__): self.left = threading.Event()
+    def run(self):
+        print("running", flush=True)
+        self.left.wait()
+    def stop(self): self.left.set()
+zaudio.Worker = Worker
+from zaudio.cli import main
+sys.argv = ["zaudio", "worker", "{ENDPOINT}"]
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_real_signal_wakes_a_waiting_worker(number, code):
+    command = [sys.executable, "-c", REAL]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "running\n"
+        process.send_signal(number)
+        _, err = process.communicate(timeout=10)
+    assert process.returncode == code
+    assert "Traceback" not in err

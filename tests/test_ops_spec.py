@@ -1,0 +1,285 @@
+import functools
+import math
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zaudio.errors import UsageError
+from zaudio.ops.spec import OpSpec, offers, parse, parse_chain, split_function
+
+identifiers = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
+builtin_names = identifiers
+function_names = st.builds(
+    lambda modules, function: ".".join(modules) + ":" + function,
+    st.lists(identifiers, min_size=1, max_size=3).filter(lambda modules: modules != ["__main__"]),
+    identifiers,
+)
+
+
+def reads_as_something_else(text):
+    try:
+        float(text)
+    except ValueError:
+        return text.lower() in ("true", "false")
+    return True
+
+
+words = st.text(st.characters(exclude_characters=",").filter(str.isprintable), min_size=1, max_size=12).filter(
+    lambda text: not reads_as_something_else(text)
+)
+scalars = st.one_of(
+    st.booleans(),
+    st.integers(-(2**63), 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    words,
+)
+specs = st.builds(
+    lambda name, params: OpSpec(name, tuple(params.items())),
+    st.one_of(builtin_names, function_names),
+    st.dictionaries(identifiers, scalars, max_size=4),
+)
+
+
+def typed(spec):
+    # 1 == 1.0 == True, so equality alone would let types change.
+    return spec.name, [(key, type(value), repr(value)) for key, value in spec.params]
+
+
+@given(specs)
+def test_a_spec_written_out_and_parsed_is_the_same_in_value_and_type(spec):
+    assert typed(parse(str(spec))) == typed(spec)
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_spec_or_a_usage_error_of_one_line(text):
+    try:
+        spec = parse(text)
+    except UsageError as error:
+        complaint = str(error)
+    else:
+        complaint = "none"
+        assert typed(parse(str(spec))) == typed(spec)
+    assert len(complaint.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "params"),
+    [
+        ("invert", "invert", ()),
+        ("gain:db=-3", "gain", (("db", -3),)),
+        ("clip:low=-1,high=1", "clip", (("low", -1), ("high", 1))),
+        ("mod:fn", "mod:fn", ()),
+        ("a.b.c:fn", "a.b.c:fn", ()),
+        ("a.b.c:fn:x=1,y=two", "a.b.c:fn", (("x", 1), ("y", "two"))),
+        ("mod:fn:time=12:30", "mod:fn", (("time", "12:30"),)),
+        ("gain:label=a:b", "gain", (("label", "a:b"),)),
+        ("mod:fn:formula=a=b", "mod:fn", (("formula", "a=b"),)),
+    ],
+)
+def test_the_three_forms(text, name, params):
+    spec = parse(text)
+    assert (spec.name, spec.params) == (name, params)
+    assert spec.is_function == (":" in name)
+    assert str(spec) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0", 0),
+        ("-3", -3),
+        ("+7", 7),
+        ("9223372036854775807", 2**63 - 1),
+        ("-9223372036854775808", -(2**63)),
+        ("-3.5", -3.5),
+        (".5", 0.5),
+        ("2.", 2.0),
+        ("1e3", 1000.0),
+        ("1E-3", 0.001),
+        ("-0.0", -0.0),
+        ("true", True),
+        ("False", False),
+        ("1_000", "1_000"),
+        ("0x10", "0x10"),
+        ("hann", "hann"),
+        ("infinite", "infinite"),
+        ("-", "-"),
+        ("٣", "٣"),
+    ],
+)
+def test_a_value_is_an_integer_a_number_a_truth_or_a_string(text, value):
+    parsed = dict(parse(f"f:x={text}").params)["x"]
+    assert type(parsed) is type(value)
+    assert repr(parsed) == repr(value)
+
+
+@pytest.mark.parametrize(
+    "text", ["inf", "-inf", "+Infinity", "nan", "-NaN", "1e999", "-1e999", str(2**63), str(-(2**63) - 1), "9" * 5000]
+)
+def test_a_number_that_no_message_should_carry_is_refused(text):
+    with pytest.raises(UsageError, match="expected a"):
+        parse(f"f:x={text}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":",
+        "::",
+        "gain:",
+        "gain:3",
+        "gain:db=",
+        "gain:=3",
+        "gain:db=3,",
+        "gain:,db=3",
+        "gain:db=3,invert",
+        "gain:db=1,db=2",
+        "gain:2db=1",
+        "gain: db=1",
+        "invert,gain:db=3",
+        "invert gain",
+        " invert",
+        "in-vert",
+        "a.b",
+        "a.b:x=1",
+        "mod:",
+        "mod:fn:",
+        "mod:fn:x",
+        "mod:fn:x=",
+        "mod:fn.attribute",
+        "mod:fn:x=a\nb",
+        "mod:fn:x=\udc80",
+        ".mod:fn",
+        "mod.:fn",
+        "a..b:fn",
+        "mod:2fn",
+        "C:\\ops.py:fn",
+        "./mod:fn",
+    ],
+)
+def test_what_is_no_spec_is_a_usage_error_of_one_line(text):
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(caught.value).startswith("op ")
+    assert "expected" in str(caught.value) or "given twice" in str(caught.value)
+
+
+def test_a_function_of_main_is_refused_in_words_that_help():
+    for text in ("__main__:f", "__main__:f:x=1"):
+        with pytest.raises(UsageError, match=r"workers cannot import __main__.* put f in a module of its own"):
+            parse(text)
+
+
+def test_a_callable_of_main_is_refused_in_a_script():
+    script = """
+        from zaudio.ops.spec import parse_chain
+        def f(x): return x
+        try:
+            parse_chain(f)
+        except ValueError as error:
+            print(error)
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "op __main__:f: workers cannot import __main__" in run.stdout
+
+
+def module_level(x):
+    return x
+
+
+@functools.wraps(module_level)
+def dressed_as_another(x):
+    return x
+
+
+class Holder:
+    def method(self, x):
+        return x
+
+
+def test_a_module_level_function_becomes_its_name():
+    assert parse_chain(module_level) == (OpSpec(f"{__name__}:module_level"),)
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        lambda x: x,
+        Holder,
+        Holder.method,
+        Holder().method,
+        functools.partial(module_level),
+        dressed_as_another,
+        len,
+        np.negative,
+        type("Callable", (), {"__call__": lambda self, x: x})(),
+    ],
+    ids=str,
+)
+def test_a_callable_that_workers_cannot_find_by_name_is_refused(op):
+    with pytest.raises(UsageError, match="an op is a"):
+        parse_chain(op)
+
+
+def test_a_nested_function_is_refused():
+    def nested(x):
+        return x
+
+    with pytest.raises(UsageError, match="nested is not"):
+        parse_chain([nested])
+
+
+def test_a_chain_keeps_its_order_and_mixes_texts_with_functions():
+    chain = parse_chain(["gain:db=-3", module_level, "gain:db=-3"])
+    assert [str(spec) for spec in chain] == ["gain:db=-3", f"{__name__}:module_level", "gain:db=-3"]
+    assert parse_chain(("invert",)) == parse_chain("invert") == (OpSpec("invert"),)
+
+
+def test_a_chain_has_one_to_thirty_two_ops():
+    assert len(parse_chain(["invert"] * 32)) == 32
+    for count in (0, 33):
+        with pytest.raises(UsageError, match=f"1 to 32 ops, not {count}"):
+            parse_chain(["invert"] * count)
+
+
+@pytest.mark.parametrize("ops", [None, 3, b"invert", [["invert"]], [None], {"invert"}, OpSpec("invert")], ids=repr)
+def test_what_is_neither_text_nor_function_is_refused(ops):
+    with pytest.raises(UsageError, match="an op is a text"):
+        parse_chain(ops)
+
+
+def test_a_function_name_splits_at_its_colon():
+    assert split_function("a.b:fn") == ("a.b", "fn")
+
+
+@pytest.mark.parametrize(
+    ("names", "step", "expected"),
+    [
+        ([], "invert", False),
+        (["invert", "gain"], "gain", True),
+        (["invert", "gain"], "clip", False),
+        (["mod"], "mod:f", True),
+        (["mod:f"], "mod:f", True),
+        (["mod:g"], "mod:f", False),
+        (["mod:f"], "mod", False),
+        (["mo", "mod:", "od", "mod.f"], "mod:f", False),
+        (["a"], "a.b:f", False),
+        (["a.b"], "a.b:f", True),
+    ],
+)
+def test_a_worker_has_what_it_offers_by_name_or_by_module(names, step, expected):
+    assert offers(iter(names), step) is expected
+
+
+def test_numbers_that_are_floats_stay_floats_in_the_canonical_text():
+    assert str(OpSpec("f", (("x", 3.0), ("y", 1e-7), ("z", 1e16), ("t", True)))) == "f:x=3.0,y=1e-07,z=1e+16,t=true"
+    assert math.copysign(1, dict(parse("f:x=-0.0").params)["x"]) == -1

@@ -1,0 +1,191 @@
+"""InputFile: a regular file that is read by position and watched for change. FileSource: a recording in one.
+
+Rules: one descriptor for the whole of a recording's life, read with `pread` and never mapped: a mapped file that
+shrinks kills the process. Every read is followed by an `fstat`, so samples that may come from a changed file are never
+handed out.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from types import TracebackType
+from typing import Self
+
+from zaudio.errors import InputChangedError, InputError, UsageError
+from zaudio.formats import SampleFormat
+
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a FIFO"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+class InputFile:
+    """An open regular file.
+
+    Attributes:
+        path: As it was given.
+        size: Bytes, when it was opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Opens the file.
+
+        Raises:
+            UsageError: The name is empty or has a NUL in it.
+            InputError: There is no such file, it may not be read, or it is not a regular file.
+        """
+        if not path:
+            raise UsageError("the input's name is empty")
+        if "\0" in path:
+            raise UsageError(f"the input's name {path!r} has a NUL in it")
+        self.path = path
+        self._absolute = os.path.abspath(path)  # check() must survive a chdir
+        try:
+            # Without O_NONBLOCK, opening a FIFO waits for a writer that may never come.
+            self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError as error:
+            raise InputError(path, _why_not(path, error)) from None
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            self.close()
+            raise InputError(path, f"is {_kind(status)}, not a regular file")
+        self._identity = _identity(status)
+        self.size = status.st_size
+
+    @property
+    def fd(self) -> int:
+        """The descriptor; stays this object's.
+
+        Raises:
+            ValueError: The file is closed.
+        """
+        if self._fd < 0:
+            raise ValueError(f"{self.path} is closed")
+        return self._fd
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset` on; fewer only where the file ends.
+
+        Raises:
+            InputError: The system could not read.
+        """
+        try:
+            first = os.pread(self.fd, length, offset)
+            if len(first) == length or not first:
+                return first
+            parts = [first]  # Linux reads at most 2 GiB - 4 KiB at once
+            while (missing := length - sum(map(len, parts))) and (
+                part := os.pread(self.fd, missing, offset + length - missing)
+            ):
+                parts.append(part)
+        except OSError as error:
+            raise InputError(self.path, _reason(error)) from None
+        return b"".join(parts)
+
+    def check_descriptor(self) -> None:
+        """Raises InputChangedError when the open file is not what it was."""
+        self._compare(os.fstat(self.fd))
+
+    def check_path(self) -> None:
+        """The same, and the path must still lead to the open file."""
+        self.check_descriptor()
+        try:
+            status = os.stat(self._absolute)
+        except OSError as error:
+            raise InputChangedError(self.path, f"is gone since it was opened: {_reason(error)}") from None
+        self._compare(status)
+
+    def close(self) -> None:
+        """Closes the descriptor; closing twice is allowed."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def _compare(self, status: os.stat_result) -> None:
+        now = _identity(status)
+        if now == self._identity:
+            return
+        if now[:2] != self._identity[:2]:
+            raise InputChangedError(self.path, "was replaced by another file since it was opened")
+        if now[2] != self._identity[2]:
+            raise InputChangedError(self.path, f"had {self._identity[2]} bytes when it was opened and has {now[2]} now")
+        raise InputChangedError(self.path, "was written to since it was opened")
+
+
+class FileSource:
+    """A recording in an InputFile: the base of every Source; a subclass brings `_samples` and owns the format.
+
+    Attributes: as in `zaudio.audio.source.Source`.
+    """
+
+    def __init__(
+        self, file: InputFile, *, frames: int, channels: int, samplerate: int, format: SampleFormat, container: str
+    ) -> None:
+        self.path = file.path
+        self.frames = frames
+        self.channels = channels
+        self.samplerate = samplerate
+        self.format = format
+        self.frame_bytes = channels * format.itemsize
+        self.container = container
+        self.warnings: tuple[str, ...] = ()
+        self._file = file
+
+    def read(self, start: int, stop: int) -> bytes | bytearray:
+        """The interleaved samples of frames `start` to `stop`; see `Source.read`."""
+        if not 0 <= start <= stop <= self.frames:
+            raise IndexError(f"frames {start} to {stop} of {self.frames}")
+        try:
+            samples = self._samples(start, stop)
+        except InputError:
+            self._file.check_descriptor()  # a change explains the error better than the error does
+            raise
+        self._file.check_descriptor()
+        return samples
+
+    def check(self) -> None:
+        """Makes sure that file and path are what they were; see `Source.check`."""
+        self._file.check_path()
+
+    def close(self) -> None:
+        """Closes the file; closing twice is allowed."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _samples(self, start: int, stop: int) -> bytes | bytearray:
+        raise NotImplementedError
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _kind(status: os.stat_result) -> str:
+    return next((kind for is_kind, kind in _KINDS if is_kind(status.st_mode)), "something else")
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _why_not(path: str, error: OSError) -> str:
+    # A socket cannot be opened at all, and the system's word for it is "no such device or address".
+    if error.errno == errno.ENXIO:
+        try:
+            return f"is {_kind(os.stat(path))}, not a regular file"
+        except OSError:
+            pass  # gone meanwhile: the first error stands
+    return f"cannot be opened: {_reason(error)}"

@@ -1,0 +1,123 @@
+"""generate: a recording to try the farm with. White noise, the same bytes for a seed wherever it is made.
+
+Rules: the samples are 24 of every 32 bits of PCG64, scaled by a power of two: the stream of the bit generator is what
+numpy promises to keep, its distributions are not, and functions such as `sin` differ between CPUs. The file appears
+by rename, whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+from zaudio.audio.source import MAX_CHANNELS, MAX_SAMPLERATE
+from zaudio.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_BLOCK_WORDS = 2**18  # of 64 bits, two samples each: 2 MiB stays in the cache and makes the calls cheap
+_MAX_BYTES = 2**63 - 1  # the largest file there can be
+
+
+def generate(
+    path: str | os.PathLike[str],
+    *,
+    seconds: float = 3600.0,
+    samplerate: int = 44100,
+    channels: int = 1,
+    seed: int = 0,
+) -> int:
+    """Writes white noise in [-1, 1) as raw float32 little-endian, and replaces what was there.
+
+    Args:
+        path: Where to; missing folders are made.
+        seconds: How long, 0 or more; rounded to a whole number of frames.
+        samplerate: Frames a second.
+        channels: Samples a frame.
+        seed: 0 or more; the same seed gives the same bytes.
+
+    Returns:
+        How many frames were written.
+
+    Raises:
+        UsageError: An argument is out of range.
+        StorageError: The file could not be written; nothing is left of it, and an older one is as it was.
+    """
+    name = os.fspath(path)
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise UsageError(f"the name of the file to generate is a path, not {name!r}")
+    frames = _check(seconds, samplerate, channels, seed)
+    folder = os.path.dirname(os.path.abspath(name))
+    temporary = os.path.join(folder, f".zaudio-{secrets.token_hex(8)}.part")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if os.path.isdir(name):
+            raise IsADirectoryError(None, "is a directory")
+        _write(temporary, name, frames * channels, seed)
+        _sync_folder(folder)
+    except OSError as error:
+        raise StorageError(name, (error.strerror or str(error)).lower()) from None
+    return frames
+
+
+def _check(seconds: object, samplerate: object, channels: object, seed: object) -> int:
+    """The number of frames, once every argument is known to be good."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise UsageError(f"seconds is a number, 0 or more, not {seconds!r}")
+    if type(samplerate) is not int or not 1 <= samplerate <= MAX_SAMPLERATE:
+        raise UsageError(f"samplerate is a whole number from 1 to {MAX_SAMPLERATE}, not {samplerate!r}")
+    if type(channels) is not int or not 1 <= channels <= MAX_CHANNELS:
+        raise UsageError(f"channels is a whole number from 1 to {MAX_CHANNELS}, not {channels!r}")
+    if type(seed) is not int or seed < 0:
+        raise UsageError(f"seed is a whole number, 0 or more, not {seed!r}")
+    frames = seconds * samplerate
+    if not frames * channels * 4 <= _MAX_BYTES:
+        raise UsageError(f"{seconds!r} s of {channels} channels at {samplerate} Hz do not fit into a file")
+    return round(frames)
+
+
+def _write(temporary: str, name: str, samples: int, seed: int) -> None:
+    """Writes into `temporary`, then renames it to `name`; leaves no temporary file, whatever happens."""
+    from numpy.random import PCG64
+
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            noise = PCG64(seed)
+            for start in range(0, samples, 2 * _BLOCK_WORDS):
+                _write_all(fd, _block(noise, min(2 * _BLOCK_WORDS, samples - start)))
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.replace(temporary, name)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):  # an interrupt just after the rename
+            os.unlink(temporary)
+        raise
+
+
+def _block(noise: np.random.PCG64, samples: int) -> memoryview:
+    """The next samples. Only the last block may have an odd number: a word makes two, the low half first."""
+    words = noise.random_raw((samples + 1) // 2)
+    bits = words.astype("<u8", copy=False).view("<u4")[:samples]
+    block = (bits >> 8).astype("<f4")  # 24 bits: every value is exact
+    block *= 2.0**-23
+    block -= 1.0
+    return block.data.cast("B")
+
+
+def _write_all(fd: int, block: memoryview) -> None:
+    while block:
+        block = block[os.write(fd, block) :]
+
+
+def _sync_folder(folder: str) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

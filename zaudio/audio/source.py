@@ -1,0 +1,139 @@
+"""Source: a recording as the farm sees it. `open_source` finds out what a file is.
+
+Rules: a name that says raw is raw; named parameters say raw; anything else must be a container that can be read
+from the middle with every bit right. What cannot be read is refused here, before any output is touched.
+"""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Protocol, Self
+
+from zaudio.audio.files import InputFile
+from zaudio.audio.magic import HEAD_BYTES, called, sniff
+from zaudio.audio.raw import RawSource
+from zaudio.errors import UsageError
+from zaudio.formats import SampleFormat, sample_format
+
+RAW_SUFFIXES = frozenset({".raw", ".pcm", ".f32", ".f64", ".s16", ".s32", ".bin"})
+
+SAMPLERATE = 44100  # of raw samples: what the recordings of this project have, and a CD
+CHANNELS = 1
+FORMAT = "f32le"
+
+MAX_CHANNELS = 1024  # libsndfile's limit
+MAX_SAMPLERATE = 2**31 - 1  # a C int in libsndfile
+
+
+class Source(Protocol):
+    """A recording that can be read from any frame on. Used by one thread at a time, not always the same.
+
+    Attributes:
+        path: The file, as it was named.
+        frames: Its length, 0 or more.
+        channels: Samples a frame.
+        samplerate: Frames a second.
+        format: How a sample is stored in what `read` returns.
+        frame_bytes: Bytes a frame.
+        container: What the file is: ``raw``, ``WAV``, ``FLAC`` ...
+        warnings: Sentences for the user about oddities that were overcome.
+    """
+
+    path: str
+    frames: int
+    channels: int
+    samplerate: int
+    format: SampleFormat
+    frame_bytes: int
+    container: str
+    warnings: tuple[str, ...]
+
+    def read(self, start: int, stop: int) -> bytes | bytearray:
+        """The interleaved samples of frames `start` to `stop`, in `format`: (stop - start) x frame_bytes bytes.
+
+        Raises:
+            InputChangedError: The file is not what it was when it was opened.
+            InputError: The system or the decoder could not read.
+            IndexError: There are no such frames.
+        """
+        ...
+
+    def check(self) -> None:
+        """Makes sure that file and path are what they were when it was opened.
+
+        Raises:
+            InputChangedError: The file was written to, or the path leads to another file or to none.
+        """
+        ...
+
+    def close(self) -> None:
+        """Lets go of the file; closing twice is allowed."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_source(
+    path: str | os.PathLike[str],
+    *,
+    samplerate: int | None = None,
+    channels: int | None = None,
+    format: str | None = None,
+) -> Source:
+    """Opens a recording.
+
+    A name that ends in .raw .pcm .f32 .f64 .s16 .s32 or .bin is raw samples, and so is any file when `samplerate`,
+    `channels` or `format` is given. Every other file must be WAV, AIFF, FLAC, RF64, W64 or CAF.
+
+    Args:
+        path: A regular file.
+        samplerate: Frames a second of raw samples; 44100 when not given.
+        channels: Samples a frame of raw samples; 1 when not given.
+        format: The name of a SampleFormat for raw samples; ``f32le`` when not given.
+
+    Raises:
+        UsageError: An argument is out of range, or describes raw samples where the file is a container.
+        InputError: The file cannot be read as audio.
+    """
+    name = os.fspath(path)
+    if not isinstance(name, str):
+        raise UsageError(f"a path is a string, not {name!r}")
+    _check_count("samplerate", samplerate, MAX_SAMPLERATE)
+    _check_count("channels", channels, MAX_CHANNELS)
+    if not isinstance(format, str | None):
+        raise UsageError(f"a sample format is named by a string, not {format!r}")
+    raw_format = sample_format(FORMAT if format is None else format)
+    named_raw = os.path.splitext(name)[1].lower() in RAW_SUFFIXES
+    described = (samplerate, channels, format) != (None, None, None)
+    file = InputFile(name)
+    try:
+        head = file.read_at(0, HEAD_BYTES)
+        kind = sniff(head)
+        if not (named_raw or described):
+            from zaudio.audio.containers import open_container  # soundfile, which raw samples do not need
+
+            return open_container(file, kind, head)
+        if kind and not named_raw:
+            raise UsageError(f"{name} is {called(kind)}: --samplerate, --channels and --format are for raw samples")
+        source = RawSource(
+            file,
+            samplerate=SAMPLERATE if samplerate is None else samplerate,
+            channels=CHANNELS if channels is None else channels,
+            format=raw_format,
+        )
+    except BaseException:
+        file.close()
+        raise
+    if kind:
+        source.warnings = (f"{name} starts like {called(kind)}; its name says raw, so it is read as raw samples",)
+    return source
+
+
+def _check_count(what: str, value: object, most: int) -> None:
+    if value is not None and not (type(value) is int and 1 <= value <= most):
+        raise UsageError(f"{what} is a whole number from 1 to {most}, not {value!r}")

@@ -1,0 +1,45 @@
+"""The group of commands behind ``zaudio``."""
+
+from __future__ import annotations
+
+import click
+
+from zaudio.cli.exit import Commands
+from zaudio.cli.farm import coordinator, farm
+from zaudio.cli.generate import generate
+from zaudio.cli.operations import ops
+from zaudio.cli.results import decrypt, verify
+from zaudio.cli.worker import worker
+from zaudio.version import VERSION
+
+EPILOG = """\b
+Example:
+  zaudio generate
+  zaudio farm generated_data/test.raw -n 4
+  zaudio decrypt generated_data
+
+\b
+Exit codes:
+  0   done
+  1   the job failed
+  2   usage; it would overwrite; folder or port in use
+  3   the input cannot be read as audio, or changed
+  5   verification failed
+  69  no worker
+  77  this worker was refused
+  130, 143  interrupted, terminated
+"""
+
+
+@click.group(
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 110},
+)
+@click.version_option(VERSION, message="%(prog)s %(version)s", help="Print the version and exit.")
+def app() -> None:
+    """Cut one recording into chunks, have workers process them, and encrypt the result, reversed in time."""
+
+
+for command in (generate, farm, coordinator, worker, decrypt, verify, ops):
+    app.add_command(command)

@@ -1,0 +1,137 @@
+"""How a command ends: errors and signals become one line on standard error and an exit code.
+
+Rules: only this package installs signal handlers, and puts back what it found. The first SIGINT or SIGTERM raises in
+the main thread, so that every ``with`` block on the way cleans up; what cannot bear that at any instant, such as a job,
+is told instead and raises when it can. A second signal, of either kind, exits at once. A traceback is shown with -v
+and never otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, NoReturn
+
+import click
+
+from zaudio.cli import voice
+from zaudio.errors import ZaudioError
+
+FAILED = 1
+INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
+
+SHOW_CURSOR = b"\x1b[?25h\r\n"  # a progress bar hides it
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Terminated(BaseException):
+    """SIGTERM came. Not an Exception: nothing that handles errors may swallow it."""
+
+
+class Signals:
+    """While entered, SIGINT and SIGTERM end the command in order.
+
+    Args:
+        leave: Called at the first signal in place of raising; the block must then end by itself, by
+            `raise_received` for example.
+
+    Attributes:
+        received: The first signal that came, or None.
+    """
+
+    def __init__(self, leave: Callable[[], None] | None = None) -> None:
+        self.received: int | None = None
+        self._leave = leave
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handler
+            # Also where SIGINT is ignored, as in a shell's background job: it has to end with the farm too.
+            self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def raise_received(self) -> None:
+        """Raise what the signal stands for, if one came.
+
+        Raises:
+            KeyboardInterrupt: SIGINT came.
+            Terminated: SIGTERM came.
+        """
+        if self.received == signal.SIGTERM:
+            raise Terminated
+        if self.received is not None:
+            raise KeyboardInterrupt
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  the signature of a handler
+        if self.received is not None:
+            exit_at_once(number)
+        self.received = number
+        if self._leave is None:
+            self.raise_received()
+        else:
+            self._leave()
+
+
+class Commands(click.Group):
+    """A group whose commands end as this module says."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's signature
+        """Run the command; an error or a signal becomes a line and an exit code."""
+        with Signals(), voice.logs():
+            try:
+                return super().invoke(ctx)
+            except (click.ClickException, click.Abort, click.exceptions.Exit):
+                raise  # click prints its own usage errors, and exits 2
+            except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  the last frame there is
+                ctx.exit(ended(error))
+
+
+def ended(error: BaseException) -> int:
+    """Say on standard error why the command ended.
+
+    Returns:
+        The exit code.
+    """
+    code, sentence = _meaning(error)
+    if voice.is_verbose():
+        import traceback
+
+        voice.err("".join(traceback.format_exception(error)).rstrip())
+    voice.err(f"zaudio: {voice.printable(sentence)}")
+    return code
+
+
+def exit_at_once(number: int) -> NoReturn:
+    """Leave now, without cleaning up: the user asked twice."""
+    try:
+        if sys.__stderr__ is not None and sys.__stderr__.isatty():
+            os.write(sys.__stderr__.fileno(), SHOW_CURSOR)
+    except (OSError, ValueError):  # it is gone; so are we
+        pass
+    os._exit(128 + number)
+
+
+def _meaning(error: BaseException) -> tuple[int, str]:
+    match error:
+        case ZaudioError():
+            return error.exit_code, str(error)
+        case KeyboardInterrupt():
+            return INTERRUPTED, "interrupted"
+        case Terminated():
+            return TERMINATED, "terminated"
+        case OSError():
+            return FAILED, str(error)
+        case _:
+            return FAILED, f"unexpected {type(error).__name__}: {error} (-v shows where)"

@@ -1,0 +1,116 @@
+"""`zaudio farm` and `zaudio coordinator`: run a job, with or without local workers."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zaudio.cli import voice
+from zaudio.cli.exit import Signals
+from zaudio.cli.options import bind_options, cores, job_options, make_folder_importable
+
+if TYPE_CHECKING:
+    from zaudio import Coordinator, Report
+    from zaudio.cli.progress import Display
+
+POLL = 0.1  # seconds between two looks at the progress: ten a second look fluent
+
+
+@click.command(epilog="\b\nExample:\n  zaudio farm take.wav -o out -n 4 --op gain:db=-3 --op invert")
+@click.argument("input", type=click.Path(), metavar="INPUT")
+@click.option(
+    "-n",
+    "workers",
+    metavar="WORKERS",
+    type=click.IntRange(min=1),
+    show_default="this machine's cores",
+    help="Local worker processes.",
+)
+@bind_options(required=False)
+@job_options
+def farm(workers: int | None, **settings: Any) -> None:  # noqa: ANN401  the options of `run`, as click names them
+    """Process INPUT with local workers.
+
+    With --bind, workers on other machines share the job.
+    """
+    run(workers=workers if workers is not None else cores(), **settings)
+
+
+@click.command(
+    epilog="\b\nExample:\n"
+    "  zaudio coordinator take.wav --bind tcp://127.0.0.1:5555 -o out\n"
+    "  zaudio worker tcp://127.0.0.1:5555"
+)
+@click.argument("input", type=click.Path(), metavar="INPUT")
+@bind_options(required=True)
+@job_options
+def coordinator(**settings: Any) -> None:  # noqa: ANN401  the options of `run`, as click names them
+    """Process INPUT with workers from elsewhere.
+
+    `zaudio worker` starts one.
+    """
+    run(workers=0, **settings)
+
+
+def run(*, input: str, output: str, report: str | None, progress: str, **settings: Any) -> None:  # noqa: ANN401
+    """Run one job: start it, show how it goes, print and write its report.
+
+    Args:
+        input: The recording.
+        output: The folder for the result.
+        report: Where the report goes as JSON, or None.
+        progress: One of the display modes.
+        settings: Passed on to `zaudio.Coordinator`.
+    """
+    from zaudio.cli import report as reports
+    from zaudio.cli.progress import display
+
+    if report is not None:
+        reports.check(report, input)
+    make_folder_importable()
+    from zaudio import Coordinator
+
+    with (
+        # A signal waits for the next look at the job: raised at the end of its start, before the block has begun,
+        # it would leave a started job that nobody stops.
+        Signals(leave=lambda: None) as signals,
+        Coordinator(input, output, **settings) as job,
+        display("none" if voice.is_quiet() else progress) as shown,
+    ):
+        if settings["bind"] is not None and not voice.is_quiet():
+            voice.err(f"workers connect with: zaudio worker {job.endpoint}")
+        done = watch(job, shown, signals)
+    if report is not None:
+        reports.write(report, done)
+    if not voice.is_quiet():
+        voice.out(reports.text(done, output))
+
+
+def watch(job: Coordinator, shown: Display, signals: Signals) -> Report:
+    """Wait for the end of a job; show its progress and its warnings meanwhile.
+
+    Returns:
+        The job's report.
+
+    Raises:
+        ZaudioError: What ended the job.
+        KeyboardInterrupt: SIGINT came.
+        Terminated: SIGTERM came.
+    """
+    warned = 0
+    shown.start(job.progress, now=time.monotonic())
+    while True:
+        signals.raise_received()
+        try:
+            report = job.wait(timeout=POLL)
+        except TimeoutError:
+            report = None
+        for sentence in job.warnings[warned:]:
+            voice.warn(sentence)
+            warned += 1
+        if report is not None:
+            shown.finish(job.progress, now=time.monotonic())
+            return report
+        shown.show(job.progress, now=time.monotonic())

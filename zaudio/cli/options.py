@@ -1,0 +1,221 @@
+"""Options that several commands share, and the types of their values."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from zaudio.cli import voice
+from zaudio.formats import FORMATS
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+MODES = ("auto", "bar", "plain", "json", "none")
+LAST_PORT = 65535
+
+
+def connect_address(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """An address to connect to, as it was given.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    return _address(ctx, param, value, first_port=1)
+
+
+def bind_address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """An address to bind, where port 0 means any free one; None when the option was not given.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    return None if value is None else _address(ctx, param, value, first_port=0)
+
+
+def voice_options(command: Command) -> Command:
+    """-v and -q."""
+    command = click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_voice,
+        help="Print errors only: no warnings, no progress, no report.",
+    )(command)
+    return click.option(
+        "-v",
+        "--verbose",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_voice,
+        help="Log what happens to standard error, with the time; show tracebacks.",
+    )(command)
+
+
+def job_options(command: Command) -> Command:
+    """What `farm` and `coordinator` have in common, in the order of the help."""
+    command = voice_options(command)
+    for option in reversed(_JOB_OPTIONS):
+        command = option(command)
+    return command
+
+
+def bind_options(*, required: bool) -> Callable[[Command], Command]:
+    """--bind and what belongs to it."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(_bind_options(required=required)):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def make_folder_importable() -> None:
+    """Let ops be imported from the current folder, as ``python -m`` would; the console script does not by itself."""
+    try:
+        folder = os.getcwd()
+    except FileNotFoundError:  # somebody removed it: nothing to import there
+        return
+    if folder not in sys.path and "" not in sys.path:
+        sys.path.insert(0, folder)
+
+
+def _set_voice(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if not value:
+        return
+    key = voice.VERBOSE if param.name == "verbose" else voice.QUIET
+    ctx.meta[key] = True
+    if ctx.meta.get(voice.VERBOSE) and ctx.meta.get(voice.QUIET):
+        raise click.UsageError("-v and -q exclude each other", ctx)
+    voice.log_level("DEBUG" if key == voice.VERBOSE else "ERROR")
+
+
+def _address(ctx: click.Context, param: click.Parameter, text: str, *, first_port: int) -> str:
+    scheme, _, rest = text.partition("://")
+    if (scheme == "ipc" and rest) or (scheme == "tcp" and _is_host_and_port(rest, first_port)):
+        return text
+    raise click.BadParameter(
+        f"{text!r} is neither tcp://HOST:PORT nor ipc://PATH; write it like tcp://127.0.0.1:5555", ctx, param
+    )
+
+
+def _is_host_and_port(rest: str, first_port: int) -> bool:
+    host, _, port = rest.rpartition(":")
+    if not host or (":" in host and not (host.startswith("[") and host.endswith("]"))):
+        return False  # an IPv6 address needs its brackets
+    return port.isascii() and port.isdigit() and first_port <= int(port) <= LAST_PORT
+
+
+def _bind_options(*, required: bool) -> list[Callable[[Command], Command]]:
+    return [
+        click.option(
+            "--bind",
+            metavar="ENDPOINT",
+            callback=bind_address,
+            required=required,
+            show_default=False if required else "local workers only",
+            help="Address where workers connect, such as tcp://127.0.0.1:5555; port 0 takes any free one.",
+        ),
+        click.option(
+            "--sink-bind",
+            metavar="ENDPOINT",
+            callback=bind_address,
+            show_default="the port after --bind's; any free one when that is 0",
+            help="Address where workers send results.",
+        ),
+        click.option(
+            "--advertise",
+            metavar="HOST[:PORT[,PORT]]",
+            show_default="what the sockets are bound to",
+            help="Host and ports by which workers reach this machine through a firewall or NAT.",
+        ),
+    ]
+
+
+_JOB_OPTIONS: list[Callable[[Any], Any]] = [
+    click.option(
+        "-o",
+        "--output",
+        metavar="DIR",
+        type=click.Path(),
+        default="generated_data",
+        help="Folder for result.raw, encryption_key.bin, encryption_iv.bin and result.json.",
+    ),
+    click.option(
+        "--op",
+        "ops",
+        metavar="SPEC",
+        multiple=True,
+        default=("invert",),
+        show_default="invert",
+        help="Operation: name, name:key=value,key=value or module:function[:key=value]. Repeat it for a chain, "
+        "applied in order. `zaudio ops` lists the names.",
+    ),
+    click.option(
+        "--chunk",
+        metavar="SIZE",
+        show_default="chosen for throughput",
+        help="Length of a chunk: bytes (1MiB), seconds (1s) or frames (44100f).",
+    ),
+    click.option(
+        "--memory",
+        metavar="SIZE",
+        show_default="128MiB",
+        help="Audio that the coordinator may hold or have in flight, such as 64MiB.",
+    ),
+    click.option(
+        "--samplerate",
+        metavar="HZ",
+        type=click.IntRange(min=1),
+        show_default="44100 for raw input; others say it themselves",
+        help="Frames a second of a raw input.",
+    ),
+    click.option(
+        "--channels",
+        metavar="COUNT",
+        type=click.IntRange(min=1),
+        show_default="1 for raw input; others say it themselves",
+        help="Samples a frame of a raw input.",
+    ),
+    click.option(
+        "--format",
+        type=click.Choice(list(FORMATS)),
+        show_default="f32le for raw input; others say it themselves",
+        help="Sample format of a raw input.",
+    ),
+    click.option(
+        "--overwrite", is_flag=True, help="Replace an older result, at the instant when the new one is complete."
+    ),
+    click.option(
+        "--worker-timeout",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, min_open=True),
+        default=30.0,
+        help="Seconds without anybody who could be given a chunk, after which the job ends with exit code 69.",
+    ),
+    click.option(
+        "--report",
+        metavar="FILE",
+        type=click.Path(),
+        show_default="none",
+        help="Write a report as JSON to this file; it replaces an older one.",
+    ),
+    click.option(
+        "--progress",
+        type=click.Choice(MODES),
+        default="auto",
+        help="Progress on standard error; auto is a bar on a terminal and plain lines elsewhere.",
+    ),
+]

@@ -1,0 +1,128 @@
+"""The report of a job: a few lines for people, JSON for a file.
+
+Rules: the place of the file is tried before the job starts, so that an hour's work does not end in a typing mistake;
+the file is complete or absent, by rename; nothing but a regular file is ever replaced, and never the recording.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from zaudio.cli.voice import printable
+from zaudio.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from zaudio import Report
+
+NAMED_WORKERS = 16  # a screenful; the JSON names them all
+
+
+def text(report: Report, folder: str) -> str:
+    """What a person wants to know of a finished job, and how to decrypt its result."""
+    megabytes = report.bytes / 1e6
+    channels = _count(report.channels, "channel")
+    lines = [
+        f"published {printable(report.paths['result'])}",
+        f"  {_count(report.chunks, 'chunk')} of {_count(report.chunk_frames, 'frame')}: "
+        f"{_count(report.frames, 'frame')}, {channels}, {report.samplerate} Hz, {report.format}",
+        f"  {megabytes:.1f} MB in {report.seconds:.2f} s"
+        + (f": {megabytes / report.seconds:.1f} MB/s" if report.seconds > 0 else ""),
+        f"  {_count(report.workers, 'worker')}; chunks requeued {report.requeued}, duplicates {report.duplicates}, "
+        f"rejected {report.rejected}",
+        *_shares(report),
+        *(f"  {name}: {printable(path)}" for name, path in report.paths.items() if name != "result"),
+        f"decrypt it with: zaudio decrypt {printable(shlex.quote(folder))}",
+        f"or with stock tools: {printable(openssl_line(report.paths, folder))}",
+    ]
+    return "\n".join(lines)
+
+
+def openssl_line(paths: dict[str, str], folder: str) -> str:
+    """The shell command that decrypts a result without zaudio."""
+
+    def hexadecimal(path: str) -> str:
+        return f"\"$(od -An -v -tx1 {shlex.quote(path)} | tr -d ' \\n')\""
+
+    decrypted = shlex.quote(os.path.join(folder, "decrypted.raw"))
+    return (
+        f"openssl enc -d -aes-256-cbc -K {hexadecimal(paths['key'])} -iv {hexadecimal(paths['iv'])} "
+        f"-in {shlex.quote(paths['result'])} -out {decrypted}"
+    )
+
+
+def check(path: str, recording: str) -> None:
+    """Try whether a report can be written to `path`, and leave no trace.
+
+    Raises:
+        UsageError: It cannot; the sentence says why.
+    """
+    target = os.path.realpath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        raise UsageError(f"--report {path}: not a regular file, so it will not be replaced")
+    if not os.path.basename(path):
+        raise UsageError(f"--report {path!r}: a file name is missing")
+    if os.path.exists(target) and os.path.exists(recording) and os.path.samefile(target, recording):
+        raise UsageError(f"--report {path}: this is the input")
+    folder = os.path.dirname(target)
+    while not os.path.lexists(folder):  # the job, or `write`, makes it
+        folder = os.path.dirname(folder)
+    trial = _part(os.path.join(folder, os.path.basename(target)))
+    try:
+        os.close(os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        os.unlink(trial)
+    except OSError as error:
+        raise UsageError(f"--report {path}: cannot be written there: {error.strerror}") from error
+
+
+def write(path: str, report: Report) -> None:
+    """Write the report as JSON, whole or not at all.
+
+    Raises:
+        StorageError: It could not be written; the result itself is published all the same.
+    """
+    target = os.path.realpath(path)
+    if target in map(os.path.realpath, report.paths.values()):
+        raise StorageError(path, "the report would replace a part of the result, which is published; not written")
+    part = _part(target)
+    try:
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(part, "x", encoding="utf-8") as file:
+            file.write(report.to_json().rstrip("\n") + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, target)
+    except OSError as error:
+        _remove(part)
+        raise StorageError(path, f"the result is published, but not the report: {error.strerror}") from error
+    except BaseException:
+        _remove(part)
+        raise
+
+
+def _part(target: str) -> str:
+    # The process id keeps two jobs apart that write the same report.
+    return f"{target}.{os.getpid()}.part"
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:  # it never came to be, or its disk is gone: the first error is the one to tell
+        pass
+
+
+def _shares(report: Report) -> list[str]:
+    shares = sorted(report.shares.items(), key=lambda share: (-share[1], share[0]))
+    lines = [
+        f"    {printable(name)}: {_count(chunks, 'chunk')}, {chunks / max(report.chunks, 1):.1%}"
+        for name, chunks in shares[:NAMED_WORKERS]
+    ]
+    if len(shares) > NAMED_WORKERS:
+        lines.append(f"    and {_count(len(shares) - NAMED_WORKERS, 'worker')} more")
+    return lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

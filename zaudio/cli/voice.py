@@ -1,0 +1,141 @@
+"""What the commands say, and where: results on standard output, everything else on standard error.
+
+Rules: whatever may come from a peer or a file name is made printable first, so that a line is one line and no byte of
+it moves the cursor. Standard error may be gone (a closed pipe, a lost terminal): that silences, and never ends a job.
+A command
+prints its results when its work is done, so that standard output gone is no failure either.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    import logging
+
+VERBOSE = "zaudio.verbose"  # keys of click's context.meta, which all contexts of a command line share
+QUIET = "zaudio.quiet"
+
+
+def out(text: str) -> None:
+    """Print a line, or several, of result. Whoever reads it may leave early.
+
+    Raises:
+        OSError: It cannot be written; the disk is full, perhaps.
+    """
+    encoding = sys.stdout.encoding or "utf-8"
+    # A file name may hold bytes that are no text, which print() would refuse.
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _abandon_stdout()
+    except OSError:
+        _abandon_stdout()
+        raise
+
+
+def err(text: str) -> None:
+    """Print to standard error, if it is still there."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # a closed pipe, a lost terminal, a closed file: a job outlives them
+        pass
+
+
+def warn(sentence: str) -> None:
+    """Print a warning, unless the user asked for quiet."""
+    if not is_quiet():
+        err(f"zaudio: warning: {printable(sentence)}")
+
+
+def printable(text: str) -> str:
+    r"""The text on one line, with everything that is not printable as an escape.
+
+    >>> printable("two\nlines")
+    'two\\nlines'
+    """
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def is_quiet() -> bool:
+    """Whether the command line said -q."""
+    return bool(click.get_current_context().meta.get(QUIET))
+
+
+def is_verbose() -> bool:
+    """Whether the command line said -v."""
+    return bool(click.get_current_context().meta.get(VERBOSE))
+
+
+@contextmanager
+def logs() -> Iterator[None]:
+    """Send what ``zaudio.*`` logs to standard error: warnings and errors, unless `log_level` says otherwise."""
+    import logging
+
+    logger = logging.getLogger("zaudio")
+    level, propagate = logger.level, logger.propagate
+    handler = _handler()
+    logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False  # the root logger's fallback would print everything twice
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+def log_level(name: str) -> None:
+    """Log from this level on: ``DEBUG`` or ``ERROR``."""
+    import logging
+
+    logging.getLogger("zaudio").setLevel(name)
+
+
+def _handler() -> logging.Handler:
+    import logging
+
+    class Lines(logging.Formatter):
+        """Terse lines without a traceback by default; time, logger and traceback with -v."""
+
+        def format(self, record: logging.LogRecord) -> str:
+            if logging.getLogger("zaudio").level <= logging.DEBUG:
+                return super().format(record)
+            return f"zaudio: {record.levelname.lower()}: {printable(record.getMessage())}"
+
+        def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
+            return printable(super().formatMessage(record))
+
+    class Stderr(logging.Handler):
+        """Looks standard error up at each line: a progress bar replaces it while it is drawn."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            try:
+                err(self.format(record))
+            except Exception:  # noqa: BLE001  logging's contract: a bad log call is reported and never raised
+                self.handleError(record)
+
+    handler = Stderr()
+    handler.setFormatter(Lines("%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S"))
+    return handler
+
+
+def _abandon_stdout() -> None:
+    """Let the flush at exit go nowhere: it would fail again, and say so."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):  # not a real file, as in a test
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)

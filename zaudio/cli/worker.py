@@ -1,0 +1,62 @@
+"""`zaudio worker`: one or more processes that compute for a coordinator elsewhere.
+
+Rules: SIGTERM asks a worker to leave in order, so it ends with exit code 0; SIGINT asks the same and ends with 130.
+"""
+
+from __future__ import annotations
+
+import click
+
+from zaudio.cli.exit import Signals, Terminated
+from zaudio.cli.options import connect_address, make_folder_importable, voice_options
+
+
+@click.command(epilog="\b\nExample:\n  zaudio worker tcp://192.168.1.5:5555 -n 4 --allow my_ops")
+@click.argument("endpoint", metavar="ENDPOINT", callback=connect_address)
+@click.option(
+    "-n", "processes", metavar="PROCESSES", type=click.IntRange(min=1), default=1, help="Worker processes to run."
+)
+@click.option(
+    "--name", metavar="NAME", show_default="host and process id", help="Name of this worker in logs and reports."
+)
+@click.option(
+    "--once", is_flag=True, help="Exit when no coordinator answers, or when its job is over, in place of trying again."
+)
+@click.option(
+    "--allow",
+    metavar="MODULE[:FUNCTION]",
+    multiple=True,
+    show_default="built-in operations only",
+    help="Module, or one function of it, that jobs may name as an operation; imported at the start. Repeatable.",
+)
+@voice_options
+def worker(endpoint: str, processes: int, name: str | None, once: bool, allow: tuple[str, ...]) -> None:
+    """Compute chunks for a coordinator.
+
+    ENDPOINT is its address: tcp://HOST:PORT or ipc://PATH.
+    """
+    make_folder_importable()
+    try:
+        if processes > 1:
+            from zaudio.net.pool import supervise
+
+            supervise(endpoint, processes, allow=allow, name=name, once=once)
+        else:
+            run_here(endpoint, allow=allow, name=name, once=once)
+    except Terminated:  # left in order, as asked: here, in the supervisor, or before either had begun
+        pass
+
+
+def run_here(endpoint: str, *, allow: tuple[str, ...], name: str | None, once: bool) -> None:
+    """Run one worker in this process until its job, or a signal, ends it.
+
+    Raises:
+        KeyboardInterrupt: SIGINT came, and the worker has left in order.
+        Terminated: SIGTERM came, and the worker has left in order.
+    """
+    from zaudio import Worker
+
+    here = Worker(endpoint, allow=allow, name=name, once=once)
+    with Signals(leave=here.stop) as signals:
+        here.run()
+    signals.raise_received()

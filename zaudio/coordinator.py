@@ -1,0 +1,494 @@
+"""Coordinator: one job from input to published result. Composes the recording, the farm, local workers and the result.
+
+Rules: everything that can be refused is refused in `start`, in the caller's thread, before any output is touched or
+any chunk is read. Then one thread runs the farm, and what it raises, `wait` raises. Leaving the `with` block stops the
+job. No signal handlers are installed here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Self
+
+from zaudio.audio import Source, open_source
+from zaudio.core.dispatch import Job
+from zaudio.errors import EndpointError, JobError, UsageError
+from zaudio.net import sockets
+from zaudio.net.farm import Endpoints, Event, Farm, sink_names
+from zaudio.net.pool import Pool
+from zaudio.net.reader import Reader
+from zaudio.net.wake import Waker
+from zaudio.ops.chain import prepare_chain
+from zaudio.ops.spec import Requested, parse_chain
+from zaudio.plan import Plan
+from zaudio.result import Description, ResultFolder, ResultWriter
+from zaudio.sizes import parse_bytes, parse_frames
+from zaudio.timing import Timing
+from zaudio.wire.codec import HELD_MAX
+
+CHUNK = "1MiB"  # large enough that Python's share of a chunk vanishes, small enough for the caches and the window
+MEMORY = "128MiB"  # 64 chunks of 1 MiB each way: the window is what 2 to 16 workers need, and no more is of use
+CREDIT_BYTES = 256 * 1024  # a worker holds at least this much, so that small chunks do not wait for round trips
+CREDIT_LEAST = 2  # one to compute, one to fetch meanwhile
+
+log = logging.getLogger("zaudio.coordinator")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job has come.
+
+    Attributes:
+        state: ``starting``, ``waiting for workers``, ``running``, ``publishing`` or ``done``.
+        chunks: Chunks of the recording.
+        done: Chunks encrypted.
+        bytes: Bytes of the recording's samples.
+        bytes_done: Bytes encrypted.
+        workers: Workers that are ready now.
+        requeued: Grants that came to nothing and were made again.
+        seconds: Since the first worker was welcomed; 0 before.
+    """
+
+    state: str
+    chunks: int
+    done: int
+    bytes: int
+    bytes_done: int
+    workers: int
+    requeued: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a finished job was.
+
+    Attributes:
+        chunks: Chunks of the recording.
+        chunk_frames: Frames a chunk.
+        frames: Frames of the recording.
+        channels: Samples a frame.
+        samplerate: Frames a second.
+        format: The sample format, for example ``f32le``.
+        bytes: Bytes of samples.
+        seconds: From the first worker's welcome to publication.
+        workers: How many workers took part.
+        requeued: Grants that came to nothing and were made again.
+        duplicates: Results for chunks that had one.
+        rejected: Results that could not be accepted.
+        paths: ``result``, ``key``, ``iv`` and ``description``.
+        shares: Accepted chunks by worker name.
+    """
+
+    chunks: int
+    chunk_frames: int
+    frames: int
+    channels: int
+    samplerate: int
+    format: str
+    bytes: int
+    seconds: float
+    workers: int
+    requeued: int
+    duplicates: int
+    rejected: int
+    paths: Mapping[str, str]
+    shares: Mapping[str, int]
+
+    def to_json(self) -> str:
+        """The report as a JSON object."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
+
+
+class Coordinator:
+    """One job: a recording, what to do with it, and where the result goes.
+
+    Args:
+        input: The recording. Raw samples, or a file that libsndfile reads.
+        output: The folder for the four files of the result.
+        ops: What to do with the samples: a SPEC such as ``"gain:db=-3"``, a function of an importable module, or a
+            sequence of these, applied in order.
+        workers: Local worker processes. By default the machine's cores, or none when `bind` is given.
+        bind: Where workers from elsewhere connect, ``tcp://HOST:PORT`` (port 0 for any). By default nowhere.
+        sink_bind: Where their results go; by default the port after that of `bind`, any when that was 0.
+        advertise: ``HOST[:PORT[,PORT]]`` under which workers reach ventilator and sink, when that is another than
+            they were bound to.
+        chunk: Chunk size: bytes (``"1MiB"`` or an int), seconds (``"1s"``) or frames (``"44100f"``).
+        memory: Bytes of samples that the coordinator may hold or have in flight (``"128MiB"`` or an int).
+        samplerate: Frames a second of raw samples; 44100 by default.
+        channels: Samples a frame of raw samples; 1 by default.
+        format: Sample format of raw samples; ``f32le`` by default.
+        overwrite: Replace a result that is there already, at the instant of publication.
+        worker_timeout: Seconds without anybody who could be given a chunk after which the job ends.
+        timing: All durations, instead of `worker_timeout`.
+        on_event: Called with every event (`Joined`, `Lost`, `Requeued`, `Accepted`, `Duplicate`, `Rejected`, `Stuck`)
+            in the coordinator's own thread. What it raises is logged, and the job goes on.
+
+    Example:
+        >>> report = Coordinator("take.raw", "out", ops="invert", workers=4).run()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        input: str | os.PathLike[str],
+        output: str | os.PathLike[str] = "generated_data",
+        *,
+        ops: Requested | Sequence[Requested] = "invert",
+        workers: int | None = None,
+        bind: str | None = None,
+        sink_bind: str | None = None,
+        advertise: str | None = None,
+        chunk: str | int | None = None,
+        memory: str | int | None = None,
+        samplerate: int | None = None,
+        channels: int | None = None,
+        format: str | None = None,
+        overwrite: bool = False,
+        worker_timeout: float = 30.0,
+        timing: Timing | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        self._input = os.fspath(input)
+        self._output = os.fspath(output)
+        self._specs = parse_chain(ops)
+        self._bind = sockets.check_endpoint(bind) if bind is not None else None
+        self._sink_bind = sockets.check_endpoint(sink_bind) if sink_bind is not None else None
+        self._advertise = _parse_advertise(advertise)
+        self._workers = _count_workers(workers, bind)
+        self._chunk = chunk if chunk is not None else CHUNK
+        self._memory = parse_bytes(memory if memory is not None else MEMORY, what="memory")
+        self._raw = {"samplerate": samplerate, "channels": channels, "format": format}
+        self._overwrite = overwrite
+        self._timing = timing if timing is not None else Timing(worker_timeout=worker_timeout)
+        self._on_event = on_event
+        self._warnings: tuple[str, ...] = ()
+        self._state = "starting"
+        self._farm: Farm | None = None
+        self._thread: threading.Thread | None = None
+        self._over = threading.Event()
+        self._bound = threading.Event()
+        self._report: Report | None = None
+        self._failure: BaseException | None = None
+
+    # The life of a job
+
+    def run(self) -> Report:
+        """Do the whole job.
+
+        Raises:
+            ZaudioError: See `start` and `wait`.
+        """
+        with self:
+            return self.wait()
+
+    def start(self) -> None:
+        """Open everything, bind, start local workers; the job then goes on in a thread of its own.
+
+        Raises:
+            UsageError: An op, a size, an endpoint or the output folder cannot be used.
+            InputError: The recording cannot be read as audio.
+            StorageError: The output folder cannot be written to.
+        """
+        if self._thread is not None:
+            raise UsageError("this coordinator was started already; make another for another job")
+        with ExitStack() as stack:
+            source = stack.enter_context(open_source(self._input, **self._raw))  # type: ignore[arg-type]
+            self._source = source
+            self._plan = self._make_plan(source)
+            ops = prepare_chain(self._specs, source.format)
+            waker = Waker()
+            stack.callback(waker.close)
+            pool, endpoints = self._open_ways(stack)
+            folder = stack.enter_context(self._open_folder())
+            writer = ResultWriter(folder, self._describe(source), frame_bytes=source.frame_bytes, notify=waker.wake)
+            stack.callback(writer.abort)
+            writer.start()
+            self._warnings = (*source.warnings, *self._warn_of_strangers())
+            self._farm = Farm(
+                lambda sinks: self._make_job(source, tuple((op.name, op.params) for op in ops), sinks),
+                endpoints,
+                frame_bytes=source.frame_bytes,
+                output=writer,
+                reader=Reader(source, self._plan, notify=waker.wake),
+                waker=waker,
+                pool=pool,
+                on_event=self._on_event,
+            )
+            finish = self._finisher(source, writer)
+            resources = stack.pop_all()
+            self._thread = threading.Thread(
+                target=self._run_farm, args=(resources, finish), name="zaudio-coordinator", daemon=True
+            )
+            self._thread.start()
+        self._bound.wait()
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+
+    def wait(self, timeout: float | None = None) -> Report:
+        """Wait for the end of the job.
+
+        Args:
+            timeout: Seconds; None for as long as it takes.
+
+        Raises:
+            TimeoutError: The job goes on.
+            InputChangedError: The recording changed while it was read.
+            JobError: The job failed; nothing was published.
+            NoWorkerError: Nobody could be given a chunk for `worker_timeout`.
+            StoppedError: `stop` was called.
+        """
+        if self._thread is None:
+            raise UsageError("this coordinator was not started; call start() or use it in a with statement")
+        try:
+            ended = self._over.wait(timeout)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        if not ended:
+            raise TimeoutError(f"the job goes on after {timeout:g} s")
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        assert self._report is not None
+        return self._report
+
+    def stop(self) -> None:
+        """End the job now, if it has not ended: workers are told, nothing is published, nothing is left behind."""
+        if self._thread is not None and self._farm is not None:
+            self._farm.stop()
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # What can be asked while it runs
+
+    @property
+    def endpoint(self) -> str | None:
+        """Where workers connect: the real port when `bind` said any. None without `bind`."""
+        if self._bind is None or self._farm is None or self._farm.bound is None:
+            return None
+        if self._advertise is not None:
+            host, port, _ = self._advertise
+            bound = sockets.parse_tcp(self._farm.bound.ventilator[-1])
+            return f"tcp://{host}:{port or (bound[1] if bound else 0)}"
+        return self._farm.bound.ventilator[-1]
+
+    @property
+    def sink_endpoint(self) -> str | None:
+        """Where results go. None without `bind`."""
+        if self._bind is None or self._farm is None or self._farm.bound is None:
+            return None
+        return self._farm.bound.sink[-1]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know, a sentence each; after `start`."""
+        return self._warnings
+
+    @property
+    def progress(self) -> Progress:
+        """How far the job has come."""
+        if self._farm is None:
+            return Progress("starting", 0, 0, 0, 0, 0, 0, 0.0)
+        tally, plan, frame_bytes = self._farm.tally, self._plan, self._source.frame_bytes
+        first = plan.frames - max(len(plan) - 1, 0) * plan.chunk_frames  # chunk 0 is the odd one
+        frames_done = first + (tally.done - 1) * plan.chunk_frames if tally.done else 0
+        seconds = time.monotonic() - tally.welcomed if tally.welcomed is not None else 0.0
+        state = self._state
+        if state == "running" and not tally.workers:
+            state = "waiting for workers"
+        return Progress(
+            state,
+            len(plan),
+            tally.done,
+            plan.frames * frame_bytes,
+            frames_done * frame_bytes,
+            tally.workers,
+            tally.requeued,
+            self._report.seconds if self._report is not None else seconds,
+        )
+
+    # Making what a job is made of
+
+    def _make_plan(self, source: Source) -> Plan:
+        chunk_frames = parse_frames(
+            self._chunk, what="chunk", frame_bytes=source.frame_bytes, samplerate=source.samplerate
+        )
+        return Plan(source.frames, chunk_frames)
+
+    def _make_job(
+        self, source: Source, ops: tuple[tuple[str, tuple[tuple[str, object], ...]], ...], sinks: tuple[str, ...]
+    ) -> Job:
+        chunk_bytes = self._plan.chunk_frames * source.frame_bytes
+        advertised = None
+        if self._advertise is not None:
+            host, _, port = self._advertise
+            bound = sockets.parse_tcp(sinks[-1])
+            advertised = f"tcp://{host}:{port or (bound[1] if bound else 0)}"
+        return Job(
+            job=os.urandom(16),
+            incarnation=1,
+            plan=self._plan,
+            ops=ops,  # type: ignore[arg-type]
+            format=source.format.name,
+            channels=source.channels,
+            sinks=sink_names(sinks, advertised),
+            credit=min(HELD_MAX, max(CREDIT_LEAST, CREDIT_BYTES // chunk_bytes)),
+            # A chunk is in flight one way, then the other; while two workers are at it, both ways at once.
+            window_most=self._memory // (2 * chunk_bytes),
+            timing=self._timing,
+        )
+
+    def _describe(self, source: Source) -> Description:
+        return Description(
+            frames=source.frames,
+            channels=source.channels,
+            samplerate=source.samplerate,
+            format=source.format.name,
+            chunk_frames=self._plan.chunk_frames,
+            ops=tuple(str(spec) for spec in self._specs),
+        )
+
+    def _open_folder(self) -> ResultFolder:
+        folder = ResultFolder(self._output, overwrite=self._overwrite)
+        for path in folder.paths.values():
+            if os.path.realpath(path) == os.path.realpath(self._input):
+                folder.close()
+                raise UsageError(f"{self._input} is the input and would be replaced; choose another folder with -o")
+        return folder
+
+    def _open_ways(self, stack: ExitStack) -> tuple[Pool | None, Endpoints]:
+        """Local workers, and where to bind for them and for others."""
+        ventilators, sinks = [], []
+        pool = None
+        if self._workers and len(self._plan):
+            folder = tempfile.mkdtemp(prefix="zaudio-", dir=_short_folder())  # 0700, as mkdtemp makes them
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            ventilators.append(sockets.check_endpoint(f"ipc://{folder}/v"))
+            sinks.append(f"ipc://{folder}/s")
+            allow = tuple(dict.fromkeys(spec.name for spec in self._specs if spec.is_function))
+            pool = Pool(ventilators[0], min(self._workers, len(self._plan)), allow=allow)
+            stack.callback(pool.close)
+        if self._bind is not None:
+            ventilators.append(self._bind)
+            sinks.append(self._sink_bind or _sink_beside(self._bind))
+        return pool, Endpoints(tuple(ventilators), tuple(sinks))
+
+    def _warn_of_strangers(self) -> tuple[str, ...]:
+        for endpoint in (self._bind, self._sink_bind):
+            if endpoint is not None and not sockets.is_loopback(endpoint):
+                return (f"{endpoint}: whoever can reach this address can take part and read the recording",)
+        return ()
+
+    # The coordinator's thread
+
+    def _run_farm(self, resources: ExitStack, finish: Callable[[], None]) -> None:
+        assert self._farm is not None
+        try:
+            with resources:
+                self._farm.run(on_bound=self._on_bound, finish=finish)
+        except BaseException as error:
+            if isinstance(error, JobError | EndpointError):
+                log.debug("the job failed", exc_info=True)
+            self._failure = error
+        finally:
+            self._bound.set()
+            self._over.set()
+
+    def _on_bound(self) -> None:
+        self._state = "running"
+        self._bound.set()
+
+    def _finisher(self, source: Source, writer: ResultWriter) -> Callable[[], None]:
+        def finish() -> None:
+            assert self._farm is not None
+            self._state = "publishing"
+            source.check()
+            paths = writer.publish()
+            welcomed = self._farm.tally.welcomed
+            seconds = time.monotonic() - welcomed if welcomed is not None else 0.0
+            self._report = self._make_report(source, paths, seconds)
+            self._state = "done"
+
+        return finish
+
+    def _make_report(self, source: Source, paths: Mapping[str, str], seconds: float) -> Report:
+        assert self._farm is not None
+        tally, shares = self._farm.tally, self._farm.shares
+        return Report(
+            chunks=len(self._plan),
+            chunk_frames=self._plan.chunk_frames,
+            frames=source.frames,
+            channels=source.channels,
+            samplerate=source.samplerate,
+            format=source.format.name,
+            bytes=source.frames * source.frame_bytes,
+            seconds=seconds,
+            workers=len(shares),
+            requeued=tally.requeued,
+            duplicates=tally.duplicates,
+            rejected=tally.rejected,
+            paths=dict(paths),
+            shares=dict(sorted(shares.items())),
+        )
+
+
+def _count_workers(workers: int | None, bind: str | None) -> int:
+    if workers is None:
+        return (
+            0
+            if bind is not None
+            else len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
+    if workers < 0:
+        raise UsageError(f"workers: expected 0 or more, got {workers}")
+    if workers == 0 and bind is None:
+        raise UsageError("no local workers and nowhere for others to connect: give workers, or bind")
+    return workers
+
+
+def _parse_advertise(text: str | None) -> tuple[str, int, int] | None:
+    """Host, ventilator's port and sink's port; 0 for the port that is bound."""
+    if text is None:
+        return None
+    host, _, ports = text.rpartition(":") if ":" in text else (text, "", "")
+    numbers = ports.split(",") if ports else []
+    if not host or len(numbers) > 2 or not all(n.isdecimal() and 0 < int(n) < 65536 for n in numbers):
+        raise UsageError(f"advertise: expected HOST[:PORT[,PORT]], got {text!r}")
+    ventilator = int(numbers[0]) if numbers else 0
+    return host, ventilator, int(numbers[1]) if len(numbers) > 1 else (ventilator + 1 if ventilator else 0)
+
+
+def _sink_beside(bind: str) -> str:
+    """Where the sink is bound when nobody said: empty for one port above the ventilator's, which is not known yet."""
+    tcp = sockets.parse_tcp(bind)
+    if tcp is None:
+        return f"{bind}.sink"
+    host, port = tcp
+    return f"tcp://{host}:{port + 1}" if port else f"tcp://{host}:0"
+
+
+def _short_folder() -> str | None:
+    """The usual folder for temporary files, unless its name is too long for a socket's address."""
+    usual = tempfile.gettempdir()
+    return usual if len(usual) < 60 else "/tmp"  # noqa: S108  # mkdtemp makes a folder of its own in it

@@ -1,0 +1,427 @@
+"""Farm: the one thread of the coordinator that owns both sockets and runs both brains.
+
+Rules: the brains decide, this does. One turn of the loop takes what the sockets, the reader, the cipher and the local
+workers have to say, does what the brains answer, and lets time be judged only when both sockets are drained. A peer's
+fault never raises out of the loop: it is logged, counted, and the peer is refused.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import xxhash
+import zmq
+
+from zaudio.core.actions import (
+    Accepted,
+    AssemblerAction,
+    DispatcherAction,
+    Duplicate,
+    Fail,
+    Grant,
+    Joined,
+    Lost,
+    Peer,
+    Rejected,
+    Released,
+    Requeued,
+    Send,
+    Stuck,
+)
+from zaudio.core.assembly import Assembler
+from zaudio.core.dispatch import Dispatcher, Job
+from zaudio.errors import ProtocolError, StoppedError, UsageError, WorkersDiedError, ZaudioError
+from zaudio.net import sockets
+from zaudio.net.pool import Died, GaveUp, Pool, Unable
+from zaudio.net.reader import Reader
+from zaudio.net.wake import Waker
+from zaudio.ops.spec import offers
+from zaudio.wire.codec import TO_COORDINATOR, Buffer, decode, encode
+from zaudio.wire.messages import Channel, Chunk, Message, Result, Welcome
+
+MESSAGES_A_TURN = 256  # from one socket, before the others are looked at again
+FAREWELL_LINGER = 200  # ms for goodbyes to leave; a worker that does not read may not hold up the end
+
+Event = Joined | Lost | Requeued | Accepted | Duplicate | Rejected | Stuck
+
+log = logging.getLogger("zaudio.coordinator")
+
+
+class Output(Protocol):
+    """What the farm asks of the result: see `zaudio.result.ResultWriter`."""
+
+    @property
+    def finished(self) -> int:
+        """How many payloads the cipher has finished with."""
+
+    @property
+    def sealed(self) -> bool:
+        """Whether everything lies on the disk, unpublished."""
+
+    @property
+    def error(self) -> ZaudioError | None:
+        """What went wrong."""
+
+    def put(self, payload: Buffer) -> None:
+        """The next chunk in output order."""
+
+    def seal(self) -> None:
+        """There are no more."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is counted while the farm works; read by other threads, written by the farm's own."""
+
+    done: int = 0  # chunks encrypted
+    workers: int = 0
+    welcomed: float | None = None  # when the first worker was welcomed, on the monotonic clock
+    requeued: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where the two sockets are bound: one ventilator and one sink for each way to reach them."""
+
+    ventilator: tuple[str, ...]
+    sink: tuple[str, ...]
+
+
+class Farm:
+    """The farm over one job, from the first bind to the last goodbye.
+
+    Args:
+        make_job: Makes the job once it is known where the sinks are bound.
+        endpoints: Where to bind.
+        frame_bytes: Bytes a frame.
+        output: Where results go.
+        reader: Where chunks come from; started and stopped here.
+        waker: What reader and output wake.
+        pool: Local workers, if any; started before, stopped here.
+        on_event: Called with every event, in the farm's thread.
+    """
+
+    def __init__(
+        self,
+        make_job: Callable[[tuple[str, ...]], Job],
+        endpoints: Endpoints,
+        *,
+        frame_bytes: int,
+        output: Output,
+        reader: Reader,
+        waker: Waker,
+        pool: Pool | None,
+        on_event: Callable[[Event], None] | None,
+    ) -> None:
+        self.tally = Tally()
+        self.shares: Counter[str] = Counter()  # worker name -> accepted chunks
+        self.bound: Endpoints | None = None
+        self._make_job = make_job
+        self._endpoints = endpoints
+        self._frame_bytes = frame_bytes
+        self._output = output
+        self._reader = reader
+        self._waker = waker
+        self._pool = pool
+        self._on_event = on_event
+        self._pool_fd = -1  # what of the pool is polled now
+        self._stopped = False
+        self._failure: ZaudioError | None = None
+        self._payloads: dict[int, Buffer] = {}  # index -> accepted result, until it is released
+        self._ciphered = 0
+        self._sealing = False
+
+    # From other threads
+
+    def stop(self) -> None:
+        """End the job before its end."""
+        self._stopped = True
+        self._waker.wake()
+
+    # The thread's own
+
+    def run(self, *, on_bound: Callable[[], None], finish: Callable[[], None]) -> None:
+        """Bind, run the job, say goodbye.
+
+        Args:
+            on_bound: Called once, when workers can connect and `bound` says where.
+            finish: Called when the whole result lies on the disk; publishes it.
+
+        Raises:
+            ZaudioError: The job failed or was stopped.
+        """
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        try:
+            self._ventilator = sockets.router(context, part_max=sockets.VENTILATOR_PART_MAX)
+            # The chunk size, and so the limit of a result, is known before the job is.
+            self._sink = sockets.router(context, part_max=sockets.sink_part_max(self._reader_payload_max()))
+            self._bind()
+            self._reader.start()
+            on_bound()
+            self._loop()
+            finish()
+            self._part("the job is done")
+        except BaseException:
+            self._part("the job has ended without a result")
+            raise
+        finally:
+            self._reader.stop()
+            context.destroy(linger=FAREWELL_LINGER)
+
+    def _reader_payload_max(self) -> int:
+        plan = self._reader.plan
+        return min(plan.chunk_frames, plan.frames) * self._frame_bytes
+
+    def _bind(self) -> None:
+        ventilators = tuple(sockets.bind(self._ventilator, endpoint) for endpoint in self._endpoints.ventilator)
+        sinks = []
+        for endpoint, ventilator in zip(self._endpoints.sink, ventilators, strict=True):
+            sinks.append(sockets.bind(self._sink, _beside(endpoint, ventilator)))
+        self.bound = Endpoints(ventilators, tuple(sinks))
+        job = self._make_job(self.bound.sink)
+        self._dispatcher = Dispatcher(job, offers=offers, now=time.monotonic())
+        self._assembler = Assembler(
+            job.plan,
+            job=job.job,
+            incarnation=job.incarnation,
+            frame_bytes=self._frame_bytes,
+            grants=self._dispatcher.leases,
+        )
+        self._job = job
+        self._copy = job.plan.chunk_frames * self._frame_bytes < sockets.ZERO_COPY_FROM
+        _check_welcome(job)
+
+    def _loop(self) -> None:
+        poller = zmq.Poller()
+        for readable in (self._ventilator, self._sink, self._waker.fd):
+            poller.register(readable, zmq.POLLIN)
+        while not self._output.sealed:
+            self._watch_pool(poller)
+            pause = self._dispatcher.next_deadline() - time.monotonic()
+            poller.poll(max(0, math.ceil(pause * 1000)))  # the one place with milliseconds
+            self._waker.clear()
+            self._turn(time.monotonic())
+
+    def _turn(self, now: float) -> None:
+        if self._stopped:
+            raise StoppedError("the job was stopped before its end")
+        drained = self._drain(Channel.SINK, now) and self._drain(Channel.VENTILATOR, now)
+        self._hear_pool(now)
+        self._send_what_was_read(now)
+        self._follow_cipher(now)
+        if drained and now >= self._dispatcher.next_deadline():
+            self._do(self._dispatcher.tick(now=now))
+        self._count()
+        for error in (self._failure, self._reader.error, self._output.error):
+            if error is not None:
+                raise error
+
+    # Messages in
+
+    def _drain(self, channel: Channel, now: float) -> bool:
+        """Take what came on a socket. False when there may be more."""
+        socket = self._sink if channel is Channel.SINK else self._ventilator
+        copy = self._copy or channel is Channel.VENTILATOR
+        for _ in range(MESSAGES_A_TURN):
+            parts = sockets.receive(socket, copy=copy)
+            if parts is None:
+                return True
+            peer = Peer(channel, bytes(parts[0]))
+            try:
+                message = decode(parts[1:], TO_COORDINATOR[channel])
+            except ProtocolError as error:
+                log.warning("%s: no message: %s", channel.value, error)
+                self._do(self._dispatcher.refuse(peer, error))
+                continue
+            if isinstance(message, Result):
+                self._take_result(peer, message, parts[2], now)
+            else:
+                log.debug("from %s: %s", channel.value, message)
+                self._do(self._dispatcher.receive(peer, message, now=now))
+        return False
+
+    def _take_result(self, peer: Peer, result: Result, payload: Buffer, now: float) -> None:
+        self._do(self._dispatcher.heard(result.session, peer, now=now))
+        verdicts = self._assembler.receive(result, checksum=xxhash.xxh3_64_intdigest(payload))
+        accepted = False
+        for verdict in verdicts:
+            if isinstance(verdict, Accepted):
+                accepted = True
+                self._payloads[verdict.index] = payload
+                self.shares[self._dispatcher.name(verdict.session)] += 1
+            self._do_verdict(verdict)
+        ours = (result.job, result.incarnation) == (self._job.job, self._job.incarnation)
+        if ours:
+            lease = (result.session, result.index, result.attempt)
+            self._do(self._dispatcher.settled(*lease, accepted=accepted, now=now))
+
+    def _watch_pool(self, poller: zmq.Poller) -> None:
+        """Poll the local workers' descriptor, which changes when their starter is replaced, and ends with them."""
+        fd = self._pool.fd if self._pool is not None and not self._pool.ended else -1
+        if fd != self._pool_fd:
+            if self._pool_fd >= 0:
+                poller.unregister(self._pool_fd)
+            if fd >= 0:
+                poller.register(fd, zmq.POLLIN)
+            self._pool_fd = fd
+
+    def _hear_pool(self, now: float) -> None:
+        for event in self._pool.events() if self._pool is not None else ():
+            match event:
+                case Died():
+                    log.warning("local worker %s: %s", event.name, event.cause)
+                    self._do(self._dispatcher.gone(event.session, event.cause, now=now))
+                case GaveUp():
+                    raise WorkersDiedError(event.cause, event.stderr)
+                case Unable():
+                    raise UsageError(event.reason)
+
+    # Messages out
+
+    def _do(self, actions: Iterable[DispatcherAction]) -> None:
+        for action in actions:
+            match action:
+                case Grant():
+                    self._reader.ask(action)
+                case Send():
+                    self._send(action.peer, action.message)
+                case Fail():
+                    self._failure = self._failure or action.error
+                case Stuck():
+                    self._tell(action)
+                    if self._pool is not None:
+                        self._pool.kill(action.session)
+                case Joined() | Lost() | Requeued():
+                    self._tell(action)
+
+    def _do_verdict(self, verdict: AssemblerAction) -> None:
+        match verdict:
+            case Released():
+                self._output.put(self._payloads.pop(verdict.index))
+            case Fail():
+                self._failure = self._failure or verdict.error
+            case Accepted() | Duplicate() | Rejected():
+                self._tell(verdict)
+
+    def _send(self, peer: Peer, message: Message) -> None:
+        if isinstance(message, Welcome) and self.tally.welcomed is None:
+            self.tally.welcomed = time.monotonic()
+        socket = self._sink if peer.channel is Channel.SINK else self._ventilator
+        sent = sockets.send(socket, [peer.route, *encode(message)])
+        log.debug("to %s: %s%s", peer.channel.value, message, "" if sent else " (not sent)")
+
+    def _send_what_was_read(self, now: float) -> None:
+        while self._reader.done:
+            read = self._reader.done.popleft()
+            grant, chunk = read.grant, read.chunk
+            if not self._dispatcher.knows(grant.session):
+                continue
+            header = Chunk(
+                self._job.job,
+                self._job.incarnation,
+                grant.session,
+                grant.sequence,
+                grant.index,
+                grant.attempt,
+                chunk.start,
+                chunk.frames,
+                chunk.before,
+                chunk.after,
+                len(read.payload),
+                read.checksum,
+            )
+            sent = sockets.send(self._ventilator, [grant.peer.route, *encode(header, read.payload)])
+            log.debug("granted chunk %d, attempt %d", grant.index, grant.attempt)
+            if not sent:
+                self._do(self._dispatcher.undelivered(grant, now=now))
+
+    # The cipher
+
+    def _follow_cipher(self, now: float) -> None:
+        ciphered = self._output.finished
+        if ciphered != self._ciphered or self._assembler.released != self._dispatcher.released:
+            self._ciphered = ciphered
+            progress = self._dispatcher.progressed(released=self._assembler.released, ciphered=ciphered, now=now)
+            self._do(progress)
+        if self._assembler.finished and not self._sealing:
+            self._sealing = True
+            self._output.seal()
+
+    # Ends
+
+    def _part(self, reason: str) -> None:
+        if self.bound is not None and hasattr(self, "_dispatcher"):
+            for action in self._dispatcher.farewell(reason):
+                if isinstance(action, Send):
+                    self._send(action.peer, action.message)
+
+    # Saying what happens
+
+    def _tell(self, event: Event) -> None:
+        log.debug("%s", event)
+        if isinstance(event, Lost):
+            log.info("worker %s is gone: %s", event.name, event.reason)
+        if self._on_event is not None:
+            try:
+                self._on_event(event)
+            except Exception:
+                log.exception("on_event raised; the job goes on")
+
+    def _count(self) -> None:
+        tally = self.tally
+        tally.done = self._ciphered
+        tally.workers = self._dispatcher.workers
+        tally.requeued = self._dispatcher.requeued
+        tally.duplicates = self._assembler.duplicates
+        tally.rejected = self._assembler.rejected
+
+
+def _beside(endpoint: str, ventilator: str) -> str:
+    """Where to bind the sink: as asked, or one port above the ventilator (any port when that was any)."""
+    if endpoint:
+        return endpoint
+    tcp = sockets.parse_tcp(ventilator)
+    assert tcp is not None, "an ipc ventilator names its sink"
+    return f"tcp://{tcp[0]}:{tcp[1] + 1}"
+
+
+def _check_welcome(job: Job) -> None:
+    try:
+        encode(
+            Welcome(
+                job.job,
+                job.incarnation,
+                bytes(16),
+                job.sinks,
+                job.timing.heartbeat,
+                job.timing.liveness,
+                job.credit,
+                job.format,
+                job.channels,
+                job.ops,
+            )
+        )
+    except ProtocolError as error:
+        raise UsageError(f"the ops are too long to tell workers: {error}") from None
+
+
+def sink_names(bound: Sequence[str], advertised: str | None) -> tuple[str, ...]:
+    """What a welcome says of the sinks.
+
+    An empty host stands for the one by which the worker reached the ventilator: the coordinator cannot know it.
+    """
+    if advertised is not None:
+        return (advertised, *(endpoint for endpoint in bound if endpoint.startswith("ipc://")))
+    names = []
+    for endpoint in bound:
+        tcp = sockets.parse_tcp(endpoint)
+        names.append(endpoint if tcp is None else f"tcp://:{tcp[1]}")
+    return tuple(names)

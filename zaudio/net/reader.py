@@ -1,0 +1,84 @@
+"""Reader: the thread that reads the frames of granted chunks, so that a slow disk never stops the poll loop."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Protocol
+
+import xxhash
+
+from zaudio.core.actions import Grant
+from zaudio.errors import ZaudioError
+from zaudio.plan import Chunk, Plan
+from zaudio.wire.codec import Buffer
+
+
+class Frames(Protocol):
+    """What the Reader asks of a recording."""
+
+    def read(self, start: int, stop: int) -> Buffer:
+        """The bytes of those frames."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A granted chunk with its frames."""
+
+    grant: Grant
+    chunk: Chunk
+    payload: Buffer
+    checksum: int
+
+
+class Reader:
+    """Reads chunks in the order in which they were asked for.
+
+    Args:
+        source: The recording.
+        plan: How it is cut.
+        notify: Called from the thread when there is something in `done`, or an error.
+    """
+
+    def __init__(self, source: Frames, plan: Plan, *, notify: Callable[[], None]) -> None:
+        self.done: deque[Read] = deque()
+        self.error: ZaudioError | None = None
+        self._source = source
+        self.plan = plan
+        self._notify = notify
+        self._asked: SimpleQueue[Grant | None] = SimpleQueue()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="zaudio-reader", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def ask(self, grant: Grant) -> None:
+        """Read the frames of this grant."""
+        self._asked.put(grant)
+
+    def stop(self) -> None:
+        """End the thread; what was not read yet is forgotten."""
+        self._stopped = True
+        self._asked.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (grant := self._asked.get()) is not None and not self._stopped:
+            try:
+                self.done.append(self._read(grant))
+            except ZaudioError as error:
+                self.error = error
+            self._notify()
+            if self.error is not None:
+                return
+
+    def _read(self, grant: Grant) -> Read:
+        chunk = self.plan.chunk(grant.index)
+        payload = self._source.read(chunk.start - chunk.before, chunk.stop + chunk.after)
+        return Read(grant, chunk, payload, xxhash.xxh3_64_intdigest(payload))

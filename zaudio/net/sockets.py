@@ -1,0 +1,160 @@
+"""Every ZeroMQ socket of zaudio: its options and their reasons, binding, and sending without ever blocking.
+
+Rules: a socket is used by the thread that opened it. No routing ids are set: a fixed one and a healed partition lead
+messages into a dead connection. What cannot be sent at once is not sent, and the caller is told.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Sequence
+
+import zmq
+
+from zaudio.errors import EndpointError
+from zaudio.wire.codec import HEADER_MAX, HELD_MAX, Buffer
+
+VENTILATOR_PART_MAX = 8192  # bytes; workers say only small things there, and unknown peers meet it first
+CURVE_SLACK = 33  # bytes that CURVE adds to a part
+ZERO_COPY_FROM = 65536  # bytes; below it, handing a buffer over costs more than copying it
+HIGH_WATER = 4 * HELD_MAX  # messages; a backstop only: credit bounds what is in flight
+IPC_PATH_MAX = 107  # bytes that the address of a Unix socket may have
+
+_TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\s]+|\*):(?P<port>\d{1,5}|\*)")
+
+
+def router(context: zmq.Context[zmq.Socket[bytes]], *, part_max: int) -> zmq.Socket[bytes]:
+    """A ROUTER for one of the coordinator's two sockets.
+
+    Args:
+        context: The coordinator's.
+        part_max: Bytes of the longest part that a peer may send here.
+    """
+    socket = context.socket(zmq.ROUTER)
+    _set_common(socket)
+    # Without it, a ROUTER drops in silence what it cannot send.
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    # Without it, a peer that never proved anything may make us allocate what its part header claims.
+    socket.setsockopt(zmq.MAXMSGSIZE, part_max + CURVE_SLACK)
+    # A worker that leaves must hear of it; one that does not read must not hold us up.
+    socket.setsockopt(zmq.LINGER, 0)
+    return socket
+
+
+def dealer(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket[bytes]:
+    """A worker's DEALER, connected.
+
+    Raises:
+        EndpointError: The endpoint is malformed.
+    """
+    socket = context.socket(zmq.DEALER)
+    _set_common(socket)
+    socket.setsockopt(zmq.LINGER, 0)  # raised when leaving in order
+    # A coordinator that starts after its workers is found within this, by each of them.
+    socket.setsockopt(zmq.RECONNECT_IVL, 50)  # ms
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)  # ms
+    try:
+        socket.connect(endpoint)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise EndpointError(endpoint, f"cannot connect: {error.strerror}") from None
+    return socket
+
+
+def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
+    """Bind, and say where: the endpoint with its real port.
+
+    Raises:
+        EndpointError: It is malformed or in use.
+    """
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = "the address is in use; another coordinator may be running there"
+        else:
+            reason = f"cannot bind: {error.strerror}"
+        raise EndpointError(endpoint, reason) from None
+    return str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+
+
+def send(socket: zmq.Socket[bytes], parts: Sequence[Buffer]) -> bool:
+    """Send now or not at all. False when the peer is gone or takes nothing more."""
+    try:
+        socket.send_multipart(parts, zmq.DONTWAIT, copy=_nbytes(parts[-1]) < ZERO_COPY_FROM)
+    except zmq.ZMQError as error:
+        if error.errno in (errno.EAGAIN, errno.EHOSTUNREACH):
+            return False
+        raise
+    return True
+
+
+def receive(socket: zmq.Socket[bytes], *, copy: bool) -> list[Buffer] | None:
+    """The parts of the next message, or None when there is none.
+
+    Args:
+        socket: Where from.
+        copy: False where parts are large: they are then views of memory that ZeroMQ received into.
+    """
+    try:
+        if copy:
+            return list(socket.recv_multipart(zmq.DONTWAIT))
+        return [frame.buffer for frame in socket.recv_multipart(zmq.DONTWAIT, copy=False)]
+    except zmq.Again:
+        return None
+
+
+def parse_tcp(endpoint: str) -> tuple[str, int] | None:
+    """Host and port of a tcp endpoint (port 0 for `*`), or None for any other."""
+    match = _TCP.fullmatch(endpoint)
+    if match is None:
+        return None
+    port = 0 if match["port"] == "*" else int(match["port"])
+    return (match["host"], port) if port <= 65535 else None
+
+
+def check_endpoint(endpoint: str) -> str:
+    """The endpoint, if it is one that zaudio can use.
+
+    Raises:
+        EndpointError: It is not `tcp://HOST:PORT` or `ipc://PATH`.
+    """
+    if parse_tcp(endpoint) is not None:
+        return endpoint
+    if endpoint.startswith("ipc://") and len(endpoint) > len("ipc://"):
+        if len(endpoint.encode()) - len("ipc://") > IPC_PATH_MAX:
+            raise EndpointError(endpoint, f"the path of an ipc socket has at most {IPC_PATH_MAX} bytes")
+        return endpoint
+    raise EndpointError(endpoint, "expected tcp://HOST:PORT or ipc://PATH, for example tcp://127.0.0.1:5555")
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Whether nobody beyond this machine can reach that endpoint."""
+    tcp = parse_tcp(endpoint)
+    if tcp is None:
+        return endpoint.startswith("ipc://")
+    host = tcp[0].strip("[]")
+    return host in ("localhost", "::1", "lo") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+
+
+def sink_part_max(payload_max: int) -> int:
+    """Bytes of the longest part that a worker may send to the sink."""
+    return max(payload_max, 0) + HEADER_MAX
+
+
+def _set_common(socket: zmq.Socket[bytes]) -> None:
+    socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
+    socket.setsockopt(zmq.RCVHWM, HIGH_WATER)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)  # ms; the default lets a silent connection sit for 30 s
+    # These see a dead host or a half-open link, not a stuck worker. A timeout shorter than one part takes on the
+    # slowest link would kill the transfer for good, so 30 s.
+    socket.setsockopt(zmq.HEARTBEAT_IVL, 10_000)  # ms
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 30_000)  # ms
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 30)  # s
+    socket.setsockopt(zmq.IPV6, 1)
+
+
+def _nbytes(part: Buffer) -> int:
+    return part.nbytes if isinstance(part, memoryview) else len(part)

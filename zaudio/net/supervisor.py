@@ -1,0 +1,317 @@
+"""Supervisor: starts worker processes by fork, watches them, replaces them.
+
+It is the body of the coordinator's starter process and of `zaudio worker -n 4`: it imports once and forks before any
+ZeroMQ context exists, so that eight workers cost one start-up.
+
+Rules:
+
+- A worker writes `ready` to its own pipe when it is, or why it cannot be; the end of that pipe is its death.
+- A worker that dies is replaced at once. Three that die in a row before they were ready end it all.
+- The lifeline is a pipe that nobody writes to: when whoever holds its other end is gone, workers leave by themselves,
+  and what is left after a second is killed.
+- A worker's standard error is passed on, and its tail is kept to explain a death. What it prints to standard output
+  goes there too: the starter's own standard output carries events.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import NoReturn
+
+from zaudio.errors import RefusedError, UsageError, WorkersDiedError, ZaudioError
+from zaudio.net.pool import Died, GaveUp, PoolEvent, Unable, cause_of_death
+from zaudio.net.sockets import check_endpoint
+from zaudio.net.worker import Shell, Worker
+from zaudio.ops.functions import Allowed, import_allowed
+
+FAILED_STARTS = 3  # in a row; one may be bad luck, three are not
+TAIL = 2048  # bytes of standard error that explain a death
+LIFELINE_PATIENCE = 1.0  # s that workers have to leave when the lifeline broke
+LEAVE_PATIENCE = 4.0  # s, when they were asked to leave in order: everything ends within 5
+
+
+@dataclass(slots=True, eq=False)
+class _Child:
+    name: str
+    session: bytes
+    pid: int
+    life: int  # read end of its own pipe
+    stderr: int  # read end of its standard error
+    said: bytes = b""
+    tail: bytes = b""
+    killed: str = ""
+
+    @property
+    def ready(self) -> bool:
+        return self.said.startswith(b"ready")
+
+
+class Supervisor:
+    """The worker processes of one `zaudio worker` or of one job.
+
+    Args:
+        endpoint: Where they connect.
+        names: What each is called; as many as there are names.
+        allowed: What they may be asked for; imported already.
+        once: Whether they end with the first job.
+        report: Called with every event.
+        lifeline: A descriptor that becomes readable when everything is to end.
+        commands: Where commands come from, a line of JSON each; None for nowhere.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        names: Iterable[str],
+        *,
+        allowed: Allowed,
+        once: bool,
+        report: Callable[[PoolEvent], None],
+        lifeline: int,
+        commands: int | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._names = tuple(names)
+        self._allowed = allowed
+        self._once = once
+        self._report = report
+        self._lifeline = lifeline
+        self._commands = commands
+        self._selector = selectors.DefaultSelector()
+        self._children: dict[int, _Child] = {}  # pid -> child
+        self._failed_starts = 0
+        self._over = False  # no death is reported or replaced any more
+        self._cut_off = False  # the lifeline broke
+
+    def run(self) -> None:
+        """Until every worker has ended in order, the lifeline broke, or it is given up."""
+        try:
+            self._selector.register(self._lifeline, selectors.EVENT_READ, self._lose_lifeline)
+            if self._commands is not None:
+                self._selector.register(self._commands, selectors.EVENT_READ, self._command)
+            for name in self._names:
+                self._start(name)
+            while self._children and not self._over:
+                self._turn(None)
+        finally:
+            self._end()
+            self._selector.close()
+
+    def _turn(self, timeout: float | None) -> None:
+        for key, _ in self._selector.select(timeout):
+            if key.fd in self._selector.get_map():  # one before it may have closed it
+                key.data()
+
+    # One worker
+
+    def _start(self, name: str) -> None:
+        session = os.urandom(16)
+        life, life_write = os.pipe()
+        stderr, stderr_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(name, session, life_write, stderr_write)
+        os.close(life_write)
+        os.close(stderr_write)
+        os.set_blocking(stderr, False)
+        child = self._children[pid] = _Child(name, session, pid, life, stderr)
+        self._selector.register(life, selectors.EVENT_READ, lambda: self._hear_life(child))
+        self._selector.register(stderr, selectors.EVENT_READ, lambda: self._hear_stderr(child))
+
+    def _become_worker(self, name: str, session: bytes, life: int, stderr: int) -> NoReturn:
+        code = 1
+        try:
+            null = os.open(os.devnull, os.O_RDONLY)
+            for descriptor, standard in ((null, 0), (stderr, 1), (stderr, 2)):
+                os.dup2(descriptor, standard)
+            _close_all_but(3, {life, self._lifeline})
+            code = _work(self._endpoint, self._allowed, name, session, self._once, self._lifeline, life)
+        except BaseException:  # noqa: BLE001  # nothing may return from a forked child
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _hear_life(self, child: _Child) -> None:
+        chunk = os.read(child.life, 4096)
+        child.said += chunk
+        if child.ready:
+            self._failed_starts = 0
+        if not chunk:
+            self._bury(child)
+
+    def _hear_stderr(self, child: _Child) -> bool:
+        """Pass on what it wrote. False when there is no more for now."""
+        try:
+            chunk = os.read(child.stderr, 65536)
+        except BlockingIOError:
+            return False
+        if not chunk:
+            self._selector.unregister(child.stderr)
+            return False
+        child.tail = (child.tail + chunk)[-TAIL:]
+        with contextlib.suppress(OSError):
+            os.write(2, chunk)
+        return True
+
+    def _bury(self, child: _Child) -> None:
+        _, status = os.waitpid(child.pid, 0)
+        while child.stderr in self._selector.get_map() and self._hear_stderr(child):
+            pass
+        del self._children[child.pid]
+        for descriptor in (child.life, child.stderr):
+            if descriptor in self._selector.get_map():
+                self._selector.unregister(descriptor)
+            os.close(descriptor)
+        if not self._over:
+            self._judge(child, os.waitstatus_to_exitcode(status))
+
+    def _judge(self, child: _Child, code: int) -> None:
+        if code == 0:
+            return
+        tail = child.tail.decode(errors="replace")
+        if code == RefusedError.exit_code:
+            self._over = True
+            self._report(Unable(child.said.decode(errors="replace").removeprefix("ready\n")))
+            return
+        cause = child.killed or cause_of_death(code)
+        self._report(Died(child.session, child.name, cause, tail))
+        if not child.ready:
+            self._failed_starts += 1
+        if self._failed_starts >= FAILED_STARTS:
+            self._over = True
+            self._report(GaveUp(cause, tail))
+        else:
+            self._start(child.name)
+
+    # Orders and ends
+
+    def _command(self) -> None:
+        assert self._commands is not None
+        lines = os.read(self._commands, 65536).splitlines()
+        if not lines:
+            self._selector.unregister(self._commands)
+        for line in lines:
+            session = bytes.fromhex(json.loads(line)["kill"])
+            for child in self._children.values():
+                if child.session == session:
+                    child.killed = "it was killed, past the deadline of a chunk"
+                    os.kill(child.pid, signal.SIGKILL)
+
+    def _lose_lifeline(self) -> None:
+        self._selector.unregister(self._lifeline)
+        self._over = self._cut_off = True
+
+    def _end(self) -> None:
+        """End what still runs: in order first, and by SIGKILL when that does not help."""
+        self._over = True
+        if not self._cut_off:
+            self._signal(signal.SIGTERM)
+        self._await(LIFELINE_PATIENCE if self._cut_off else LEAVE_PATIENCE)
+        self._signal(signal.SIGKILL)
+        self._await(LEAVE_PATIENCE)
+
+    def _signal(self, number: int) -> None:
+        for child in self._children.values():
+            os.kill(child.pid, number)
+
+    def _await(self, patience: float) -> None:
+        deadline = time.monotonic() + patience
+        while self._children and (left := deadline - time.monotonic()) > 0:
+            self._turn(left)
+
+
+def supervise(
+    endpoint: str, processes: int, *, allow: Sequence[str] = (), name: str | None = None, once: bool = False
+) -> None:
+    """Run that many workers until they end: what `zaudio worker -n` does.
+
+    Raises:
+        RefusedError: The coordinator refused them.
+        WorkersDiedError: They die before they are ready.
+        UsageError: `allow` names what cannot be imported.
+    """
+    endpoint = check_endpoint(endpoint)
+    allowed = import_allowed(allow)
+    base = name or f"{os.uname().nodename}-{os.getpid()}"
+    ends: list[PoolEvent] = []
+    lifeline, ours = os.pipe()  # the workers close their copy of `ours`: it is open as long as this process lives
+    try:
+        names = [f"{base}-{number + 1}" for number in range(processes)]
+        Supervisor(endpoint, names, allowed=allowed, once=once, report=ends.append, lifeline=lifeline).run()
+    finally:
+        os.close(ours)
+        os.close(lifeline)
+    match ends[-1] if ends else None:
+        case Unable(reason):
+            raise RefusedError(reason)
+        case GaveUp(cause, stderr):
+            raise WorkersDiedError(cause, stderr)
+
+
+def main() -> None:
+    """The starter process: reads what to start from standard input, reports events on standard output."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    line = b""
+    while not line.endswith(b"\n"):  # byte by byte: what follows the line are commands
+        byte = os.read(0, 1)
+        if not byte:
+            return
+        line += byte
+    job = json.loads(line)
+    events = os.dup(1)
+    os.dup2(2, 1)  # whatever a module prints while it is imported is no event
+
+    def report(event: PoolEvent) -> None:
+        fields = {name: value.hex() if isinstance(value, bytes) else value for name, value in asdict(event).items()}
+        with contextlib.suppress(OSError):  # the coordinator is gone; the lifeline says so too
+            os.write(events, json.dumps({"event": type(event).__name__, **fields}).encode() + b"\n")
+
+    try:
+        allowed = import_allowed(job["allow"])
+    except UsageError as error:
+        report(Unable(str(error)))
+        return
+    names = [f"local-{number + 1}" for number in range(job["count"])]
+    Supervisor(
+        job["endpoint"], names, allowed=allowed, once=True, report=report, lifeline=job["lifeline"], commands=0
+    ).run()
+
+
+def _work(endpoint: str, allowed: Allowed, name: str, session: bytes, once: bool, lifeline: int, life: int) -> int:
+    """The life of one worker process. Returns its exit code."""
+    worker = Worker(endpoint, allow=allowed, name=name, once=once)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles it, and tells
+    signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+
+    def ready() -> None:
+        os.write(life, b"ready\n")
+
+    try:
+        with Shell(worker, session, lifeline=lifeline, on_ready=ready) as shell:
+            shell.run()
+    except RefusedError as error:
+        os.write(life, str(error).encode())
+        return error.exit_code
+    except ZaudioError as error:
+        sys.stderr.write(f"zaudio: {error}\n")
+        return error.exit_code
+    return 0
+
+
+def _close_all_but(first: int, kept: set[int]) -> None:
+    """Close what a forked child inherited, from descriptor `first` on."""
+    for descriptor in sorted(kept):
+        os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))

@@ -1,0 +1,45 @@
+"""Waker: lets any thread wake a poll loop. A pipe, and a flag that keeps a thousand wake-ups one system call."""
+
+from __future__ import annotations
+
+import os
+
+
+class Waker:
+    """Wakes the loop that polls `fd`.
+
+    The loop calls `clear` first and looks at what there is to do afterwards: what a thread did before its `wake` is
+    then never missed, even when the flag kept it from writing.
+    """
+
+    def __init__(self) -> None:
+        self.fd, self._write = os.pipe()
+        os.set_blocking(self.fd, False)
+        os.set_blocking(self._write, False)
+        self._awake = False
+        self._closed = False
+
+    def wake(self) -> None:
+        """Wake the loop; from any thread, any number of times."""
+        if not self._awake and not self._closed:
+            self._awake = True
+            try:
+                os.write(self._write, b"\0")
+            except OSError:  # the loop has just closed it
+                pass
+
+    def clear(self) -> None:
+        """Take note of being woken."""
+        if self._awake:
+            try:
+                os.read(self.fd, 64)
+            except BlockingIOError:  # the flag is set, the byte is still on its way: it wakes us once more
+                pass
+            self._awake = False
+
+    def close(self) -> None:
+        """Free the descriptors. The loop calls it when no other thread will wake it any more."""
+        if not self._closed:
+            self._closed = True
+            os.close(self.fd)
+            os.close(self._write)

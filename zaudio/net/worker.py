@@ -1,0 +1,363 @@
+"""Worker: the shell around a Session. One thread for both sockets, one that computes.
+
+Rules: the thread that calls `run` owns the sockets and answers heartbeats while the other is inside an op (numpy lets
+go of the interpreter lock; an op that does not is what the coordinator's chunk deadline is for). Nothing is imported
+because a message says so: the modules of `allow` are imported before the first hello.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import platform
+import socket as host_socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import xxhash
+import zmq
+
+from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard, Prepare, Say, SessionAction
+from zaudio.core.session import Introduction, Session
+from zaudio.errors import EndpointError, ProtocolError, UsageError, ZaudioError
+from zaudio.formats import sample_format
+from zaudio.net import sockets
+from zaudio.net.wake import Waker
+from zaudio.ops.builtin import BUILTIN
+from zaudio.ops.chain import Chain, Step
+from zaudio.ops.functions import Allowed, import_allowed
+from zaudio.version import VERSION
+from zaudio.wire.codec import NAME_MAX, TO_WORKER, Buffer, cut, decode, encode
+from zaudio.wire.messages import Channel, Chunk, Failed, Goodbye, Result, Welcome
+
+LEAVING_LINGER = 2000  # ms for results and a goodbye to leave, when leaving in order
+FRAME_MAX = 3  # parts of a message looked at; the protocol has at most 2
+
+log = logging.getLogger("zaudio.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A chunk for the thread that computes. `job` counts jobs, so that one that is over is recognised."""
+
+    job: int
+    chain: Chain
+    compute: Compute
+    payload: Buffer
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of a task: an array, or the text of an error."""
+
+    job: int
+    compute: Compute
+    result: np.ndarray | None
+    checksum: int
+    seconds: float
+    error: str
+
+
+class Worker:
+    """One worker: connects to a coordinator, computes the chunks it is granted, and goes on to the next job.
+
+    Args:
+        endpoint: Where the ventilator is, ``tcp://HOST:PORT`` or ``ipc://PATH``.
+        allow: Modules (``MODULE`` or ``MODULE:FUNCTION``) whose functions jobs may use as ops. They are imported when
+            the worker starts; no job can make it import anything else.
+        name: What the worker is called in reports; host and process id by default.
+        once: End after one job, or when no coordinator answers, instead of looking for the next.
+
+    Raises:
+        EndpointError: The endpoint is malformed.
+        UsageError: A module of `allow` cannot be imported.
+    """
+
+    def __init__(
+        self, endpoint: str, *, allow: Sequence[str] | Allowed = (), name: str | None = None, once: bool = False
+    ) -> None:
+        host = host_socket.gethostname()
+        self.endpoint = sockets.check_endpoint(endpoint)
+        self.name = cut(name or f"{host}-{os.getpid()}", NAME_MAX)
+        self._allowed = allow if isinstance(allow, Allowed) else import_allowed(allow)
+        self._once = once
+        self._host = cut(host, NAME_MAX)
+        self._stopping = ""
+        self._waker: Waker | None = None
+
+    def run(self) -> None:
+        """Work until the job is over (with `once`), or until `stop`.
+
+        Raises:
+            RefusedError: The coordinator refused this worker, or its ops cannot be made ready here.
+            NoCoordinatorError: With `once`, nobody answered.
+        """
+        with Shell(self, os.urandom(16)) as shell:
+            shell.run()
+
+    def stop(self, reason: str = "it was told to stop") -> None:
+        """Leave in order: what is held goes back, `run` returns. From any thread, or a signal handler."""
+        self._stopping = reason
+        waker = self._waker
+        if waker is not None:
+            waker.wake()
+
+    def _introduction(self, session: bytes) -> Introduction:
+        software = f"zaudio {VERSION}, Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}"
+        ops = (*BUILTIN, *self._allowed.names)
+        return Introduction(session, self.name, os.getpid(), self._host, cut(software, NAME_MAX), ops)
+
+
+class Shell:
+    """One run of a worker: sockets, threads, and the session that decides.
+
+    Args:
+        worker: The worker.
+        session: What this life of the worker is called.
+        lifeline: A descriptor that becomes readable when whoever started this process is gone.
+        on_ready: Called when the worker is ready for its first chunk.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        session: bytes,
+        *,
+        lifeline: int | None = None,
+        on_ready: Callable[[], None] | None = None,
+    ) -> None:
+        self._worker = worker
+        self._session = Session(worker._introduction(session), worker.endpoint, once=worker._once)
+        self._lifeline = lifeline
+        self._on_ready = on_ready
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._ventilator: zmq.Socket[bytes] | None = None
+        self._sink: zmq.Socket[bytes] | None = None
+        self._poller = zmq.Poller()
+        self._waker = worker._waker = Waker()
+        self._poller.register(self._waker.fd, zmq.POLLIN)
+        if lifeline is not None:
+            self._poller.register(lifeline, zmq.POLLIN)
+        self._jobs = 0
+        self._chain: Chain | None = None
+        self._payload: Buffer = b""  # of the Chunk that the session looks at now
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._outcomes: deque[_Outcome] = deque()
+        self._results: dict[tuple[int, int], np.ndarray] = {}  # (index, attempt) -> result, until it is delivered
+        self._computer = threading.Thread(target=self._compute, name="zaudio-compute", daemon=True)
+
+    def __enter__(self) -> Shell:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tasks.put(None)
+        linger = LEAVING_LINGER if self._session.finished else 0
+        for socket in (self._ventilator, self._sink):
+            if socket is not None:
+                socket.close(linger=linger)
+        self._context.term()
+        if self._computer.is_alive():
+            self._computer.join(timeout=0.2)  # an op may take long; the thread is a daemon and ends with the process
+        self._worker._waker = None
+        if not self._computer.is_alive():
+            self._waker.close()
+
+    def run(self) -> None:
+        """Until the session is finished, or the lifeline broke."""
+        self._computer.start()
+        self._do(self._session.start(now=time.monotonic()))
+        while not self._session.finished:
+            pause = self._session.next_deadline() - time.monotonic()
+            ready = dict(self._poller.poll(max(0, math.ceil(pause * 1000))))
+            if self._lifeline in ready:
+                log.info("the process that started this worker is gone")
+                return
+            self._waker.clear()
+            self._turn(time.monotonic())
+        if self._session.error is not None:
+            raise self._session.error
+
+    def _turn(self, now: float) -> None:
+        if self._worker._stopping:
+            self._do(self._session.leave(self._worker._stopping))
+            return
+        for channel in (Channel.SINK, Channel.VENTILATOR):
+            self._drain(channel, now)
+        while self._outcomes:
+            self._take(self._outcomes.popleft())
+        self._do(self._session.tick(now=now))
+
+    # Messages
+
+    def _drain(self, channel: Channel, now: float) -> None:
+        while (socket := self._sink if channel is Channel.SINK else self._ventilator) is not None:
+            parts = sockets.receive(socket, copy=False)
+            if parts is None:
+                return
+            try:
+                message = decode(parts[:FRAME_MAX], TO_WORKER[channel])
+            except ProtocolError as error:
+                log.warning("the coordinator said something that is no message: %s", error)
+                continue
+            log.debug("from %s: %s", channel.value, message)
+            if isinstance(message, Goodbye):
+                log.info("the coordinator says goodbye: %s", message.reason)
+            elif isinstance(message, Welcome):
+                log.info("welcomed by %s", self._worker.endpoint)
+            intact = True
+            if isinstance(message, Chunk):
+                self._payload = parts[1]
+                intact = xxhash.xxh3_64_intdigest(self._payload) == message.checksum
+            self._do(self._session.receive(message, now=now, intact=intact))
+            self._payload = b""
+
+    def _do(self, actions: Iterable[SessionAction]) -> None:
+        for action in actions:
+            match action:
+                case Say():
+                    self._say(action)
+                case Deliver():
+                    self._deliver(action.result)
+                case Compute():
+                    assert self._chain is not None
+                    self._tasks.put(_Task(self._jobs, self._chain, action, self._payload))
+                case Connect():
+                    self._connect()
+                case ConnectSink():
+                    self._connect_sink(action.sinks)
+                case Prepare():
+                    self._do(self._prepare(action))
+                case Discard():
+                    self._jobs += 1
+                    self._results.clear()
+
+    def _say(self, say: Say) -> None:
+        socket = self._sink if say.channel is Channel.SINK else self._ventilator
+        if socket is None:
+            return
+        message = say.message
+        if isinstance(message, Failed | Goodbye):
+            log.info("%s", message)
+        sent = sockets.send(socket, encode(message))
+        log.debug("to %s: %s%s", say.channel.value, message, "" if sent else " (not sent)")
+
+    def _deliver(self, result: Result) -> None:
+        array = self._results.pop((result.index, result.attempt))
+        if self._sink is not None:
+            payload = _octets(array)
+            sockets.send(self._sink, encode(result, payload))
+
+    # Connections
+
+    def _connect(self) -> None:
+        self._close_sink()
+        if self._ventilator is not None:
+            self._poller.unregister(self._ventilator)
+            self._ventilator.close()
+        self._ventilator = sockets.dealer(self._context, self._worker.endpoint)
+        self._poller.register(self._ventilator, zmq.POLLIN)
+
+    def _connect_sink(self, sinks: tuple[str, ...]) -> None:
+        self._close_sink()
+        endpoint = reachable(sinks, self._worker.endpoint)
+        if endpoint is None:
+            self._do(self._session.unable(f"none of the sinks {', '.join(sinks)} can be reached from here"))
+            return
+        try:
+            self._sink = sockets.dealer(self._context, endpoint)
+        except EndpointError as error:
+            self._do(self._session.unable(str(error)))
+            return
+        self._poller.register(self._sink, zmq.POLLIN)
+
+    def _close_sink(self) -> None:
+        if self._sink is not None:
+            self._poller.unregister(self._sink)
+            self._sink.close()
+            self._sink = None
+
+    # Ops
+
+    def _prepare(self, prepare: Prepare) -> list[SessionAction]:
+        steps = tuple(Step(name, params) for name, params in prepare.ops)
+        try:
+            self._chain = Chain(steps, sample_format(prepare.format), prepare.channels, self._worker._allowed)
+        except UsageError as error:
+            return self._session.unable(str(error))
+        actions = self._session.prepared(now=time.monotonic())
+        if self._on_ready is not None:
+            self._on_ready()
+        return actions
+
+    def _take(self, outcome: _Outcome) -> None:
+        if outcome.job != self._jobs:
+            return  # of a job that is over
+        index, attempt = outcome.compute.index, outcome.compute.attempt
+        if outcome.result is None:
+            self._do(self._session.failed(index, attempt, outcome.error))
+            return
+        self._results[index, attempt] = outcome.result
+        self._do(
+            self._session.completed(
+                index, attempt, length=outcome.result.nbytes, checksum=outcome.checksum, seconds=outcome.seconds
+            )
+        )
+
+    def _compute(self) -> None:
+        """The thread that computes."""
+        while (task := self._tasks.get()) is not None:
+            if task.job == self._jobs:
+                self._outcomes.append(_apply(task))
+                self._waker.wake()
+
+
+def reachable(sinks: Sequence[str], endpoint: str) -> str | None:
+    """The first of these sinks that a worker can reach which reached the ventilator at `endpoint`.
+
+    A sink with an empty host is on the host by which the ventilator was reached; ``ipc`` is for those who came by it.
+    """
+    tcp = sockets.parse_tcp(endpoint)
+    for sink in sinks:
+        if sink.startswith("ipc://"):
+            if tcp is None:
+                return sink
+        elif sink.startswith("tcp://:"):
+            if tcp is not None:
+                return f"tcp://{tcp[0]}{sink.removeprefix('tcp://')}"
+        elif sockets.parse_tcp(sink) is not None:
+            return sink
+    return None
+
+
+def _apply(task: _Task) -> _Outcome:
+    started = time.monotonic()
+    compute = task.compute
+    try:
+        array = task.chain(task.payload)
+        stop = array.shape[0] - compute.after
+        array = np.ascontiguousarray(array[compute.before : stop])
+        checksum = xxhash.xxh3_64_intdigest(_octets(array))
+    except Exception as error:  # a user's op may raise anything at all; it is the coordinator's to judge
+        log.debug("chunk %d failed", compute.index, exc_info=True)
+        return _Outcome(task.job, compute, None, 0, 0.0, _sentence(error))
+    return _Outcome(task.job, compute, array, checksum, time.monotonic() - started, "")
+
+
+def _octets(array: np.ndarray) -> memoryview:
+    """The bytes of a contiguous array. memoryview cannot cast an array of big-endian items, nor an empty one."""
+    octets: Any = array.reshape(-1).view(np.uint8)  # numpy's stubs do not say that an array is a buffer
+    return memoryview(octets)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, ZaudioError):
+        return cut(str(error))
+    text = " ".join(str(error).split())
+    return cut(f"{type(error).__name__}: {text}" if text else type(error).__name__)

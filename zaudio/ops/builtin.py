@@ -1,0 +1,228 @@
+"""The built-in ops: a table, and for each what it does to an array and what is computed for it beforehand.
+
+Rules: an op works sample by sample, so that no cut changes its result. `prepare` runs once, on the coordinator, and is
+the only place for transcendental functions: numpy's and libm's differ between CPUs in the last bit. `apply` runs on
+workers and uses + - * /, rounding, comparisons and the sign bit, none of which differ. It takes an array (frames,
+channels) in native byte order, never writes to it (it may be a message), and returns a new, C-contiguous one of the
+same dtype. No numpy warning leaves it: overflow to infinity is what multiplying does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zaudio.errors import UsageError
+from zaudio.formats import SampleFormat
+from zaudio.ops.spec import Scalar
+
+Array = npt.NDArray[Any]
+
+LOUDEST_DB = 200.0  # 24-bit audio spans 144 dB; and 10**10 times any float32 factor is far from overflow
+WIDEST_CLIP = 1e6  # 120 dB above full scale: beyond any float recording, and exact enough in float32
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a built-in op; every one so far is a number.
+
+    Attributes:
+        name: Its key in a SPEC.
+        default: Its value when it is not given; None if it must be.
+        least: The least value allowed.
+        most: The greatest value allowed.
+        meaning: What it is, with its unit.
+        type: What kind of value it takes.
+    """
+
+    name: str
+    default: float | None
+    least: float
+    most: float
+    meaning: str
+    type: str = "number"
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """A built-in op.
+
+    Attributes:
+        name: What a SPEC calls it.
+        summary: What it does, in one line.
+        parameters: What a user may set.
+        example: A SPEC that works.
+        coefficients: The keywords of `apply`, all numbers.
+        compute: From values of all parameters and the sample format to the coefficients.
+        apply: From an array (frames, channels) to a new one.
+    """
+
+    name: str
+    summary: str
+    parameters: tuple[Parameter, ...]
+    example: str
+    coefficients: tuple[str, ...]
+    compute: Callable[[Mapping[str, float], SampleFormat], dict[str, Scalar]]
+    apply: Callable[..., Array]
+
+    def prepare(self, params: Mapping[str, Scalar], format: SampleFormat) -> dict[str, Scalar]:
+        """The coefficients for these parameters; runs on the coordinator.
+
+        Raises:
+            UsageError: A parameter is unknown, missing, no number or out of range.
+        """
+        known = {parameter.name: parameter for parameter in self.parameters}
+        for key in params:
+            if key not in known:
+                raise UsageError(f"op {self.name} has no parameter {key}; it has {', '.join(known) or 'none'}")
+        return self.compute({name: self._value(known[name], params.get(name)) for name in known}, format)
+
+    def check(self, coefficients: Mapping[str, Scalar]) -> None:
+        """See that coefficients from a message are those that `apply` takes.
+
+        Raises:
+            UsageError: One is missing, unknown, or no finite number.
+        """
+        if set(coefficients) != set(self.coefficients) or not all(map(_is_number, coefficients.values())):
+            raise UsageError(
+                f"op {self.name}: expected the numbers {', '.join(self.coefficients) or '(none)'}, "
+                f"not {dict(coefficients)!r:.80}"
+            )
+
+    def _value(self, parameter: Parameter, given: Scalar | None) -> float:
+        name, least, most = parameter.name, parameter.least, parameter.most
+        value = parameter.default if given is None else given
+        if value is None:
+            raise UsageError(f"op {self.name} needs {name}: {parameter.meaning}; for example {self.example}")
+        if isinstance(value, bool | str) or not least <= value <= most:
+            raise UsageError(f"op {self.name}: {name} is a number from {least:g} to {most:g}, not {value!r}")
+        return float(value)
+
+
+def find_op(name: str) -> Op:
+    """The built-in op of that name.
+
+    Raises:
+        UsageError: There is none; the sentence lists those there are.
+    """
+    if name in BUILTIN:
+        return BUILTIN[name]
+    close = difflib.get_close_matches(name, BUILTIN, n=1)
+    raise UsageError(
+        f"there is no op {name!r}{f', did you mean {close[0]}?' if close else ''}; built in are "
+        f"{', '.join(sorted(BUILTIN))} (see zaudio ops), and a function of your own is MODULE:FUNCTION"
+    )
+
+
+def describe_op(name: str) -> dict[str, Any]:
+    """What is to know about one built-in op, as plain data: name, summary, parameters, example.
+
+    Each of the parameters has name, type, default (None: required), least, most, meaning.
+
+    Raises:
+        UsageError: There is no such op.
+    """
+    op = find_op(name)
+    parameters = [asdict(parameter) for parameter in op.parameters]
+    return {"name": op.name, "summary": op.summary, "parameters": parameters, "example": op.example}
+
+
+def describe_ops() -> list[dict[str, Any]]:
+    """`describe_op` of every built-in op, by name."""
+    return [describe_op(name) for name in sorted(BUILTIN)]
+
+
+def _invert(array: Array) -> Array:
+    if array.dtype.kind == "f":
+        # XOR, not multiplication: that leaves the sign of NaN as it was and makes signalling NaN quiet.
+        bits = np.dtype(f"u{array.dtype.itemsize}")
+        sign = bits.type(1 << (8 * bits.itemsize - 1))
+        flipped: Array = np.bitwise_xor(array.view(bits), sign, order="C")
+        return flipped.view(array.dtype)
+    # The most negative integer has no positive twin: raised by one first, it saturates.
+    raised: Array = np.maximum(array, np.iinfo(array.dtype).min + 1, order="C")
+    np.negative(raised, out=raised)
+    return raised
+
+
+def _compute_gain(values: Mapping[str, float], _: SampleFormat) -> dict[str, Scalar]:
+    return {"factor": 10.0 ** (values["db"] / 20.0)}
+
+
+def _gain(array: Array, *, factor: float) -> Array:
+    with np.errstate(all="ignore"):
+        if array.dtype.kind == "f":
+            louder: Array = np.multiply(array, array.dtype.type(factor), order="C")
+            return louder
+        scaled: Array = np.multiply(array, factor, dtype=np.float64, order="C")
+        np.rint(scaled, out=scaled)  # half to even
+        limits = np.iinfo(array.dtype)
+        # float64 holds both limits of 32 bits exactly, so nothing wraps in the cast.
+        np.clip(scaled, limits.min, limits.max, out=scaled)
+        return scaled.astype(array.dtype)
+
+
+def _compute_clip(values: Mapping[str, float], format: SampleFormat) -> dict[str, Scalar]:
+    low, high = values["low"], values["high"]
+    if not low < high:
+        raise UsageError(f"op clip: low must be below high, not {low:g} and {high:g}")
+    if format.dtype[1] == "f":
+        return {"low": low, "high": high}
+    full = 2 ** (8 * format.itemsize - 1)
+    return {"low": _level(low, full), "high": _level(high, full)}
+
+
+def _level(value: float, full: int) -> int:
+    """The integer sample for a value in units of full scale: half to even, clamped into the range."""
+    return min(max(round(value * full), -full), full - 1)
+
+
+def _clip(array: Array, *, low: float, high: float) -> Array:
+    # Not numpy's clip: for -0.0 against 0.0, and for bits of NaN, minimum and maximum may return either, and
+    # which one depends on the CPU and on where in the array a sample lies. Comparisons leave both as they are.
+    # With some compilers, comparing a signalling NaN warns.
+    with np.errstate(all="ignore"):
+        bottom, top = array.dtype.type(low), array.dtype.type(high)
+        below, above = array < bottom, array > top
+    clipped = array.copy(order="C")
+    np.copyto(clipped, bottom, where=below)
+    np.copyto(clipped, top, where=above)
+    return clipped
+
+
+def _is_number(value: Scalar) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _bound(name: str, default: float) -> Parameter:
+    meaning = f"{'least' if name == 'low' else 'greatest'} sample that is kept, in units of full scale"
+    return Parameter(name, default, -WIDEST_CLIP, WIDEST_CLIP, meaning)
+
+
+_DB = Parameter("db", None, -LOUDEST_DB, LOUDEST_DB, "gain in decibels; negative is quieter")
+
+BUILTIN: Mapping[str, Op] = MappingProxyType(
+    {
+        op.name: op
+        for op in (
+            Op("invert", "flip the sign of every sample", (), "invert", (), lambda _values, _format: {}, _invert),
+            Op("gain", "make louder or quieter", (_DB,), "gain:db=-3", ("factor",), _compute_gain, _gain),
+            Op(
+                name="clip",
+                summary="limit samples to a range",
+                parameters=(_bound("low", -1.0), _bound("high", 1.0)),  # full scale, where integers end
+                example="clip:low=-1,high=1",
+                coefficients=("low", "high"),
+                compute=_compute_clip,
+                apply=_clip,
+            ),
+        )
+    }
+)

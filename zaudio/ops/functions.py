@@ -1,0 +1,100 @@
+"""Allowed: the users' own functions that a worker may be asked for.
+
+Rules: `import_allowed` is the only place that imports a user's module, and it runs when a worker starts, on names from
+its own command line. A name from the wire selects among what was imported; it never causes an import, not even
+through a module's `__getattr__`. Only what a module defines itself can be selected: not what it imported (`os.system`
+would be within reach of most), not classes, no attributes of attributes.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from zaudio.errors import UsageError
+from zaudio.ops.builtin import BUILTIN
+from zaudio.ops.spec import offers, split_function
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a worker allows; made by `import_allowed`.
+
+    Attributes:
+        names: ``module`` (any function defined there) or ``module:function``, as offered over the wire.
+        modules: The imported modules of all `names`, by their full names.
+    """
+
+    names: tuple[str, ...]
+    modules: Mapping[str, ModuleType] = field(repr=False)
+
+    def select(self, name: str) -> Callable[..., Any]:
+        """The function called ``module:function``.
+
+        Raises:
+            UsageError: It is not allowed, or is no function that this module defines.
+        """
+        module, function = split_function(name)
+        if not offers(self.names, name):
+            raise UsageError(f"op {name}: this worker allows {', '.join(self.names) or 'no module'}; see --allow")
+        return _defined(self.modules[module], module, function)
+
+
+def import_allowed(entries: Sequence[str]) -> Allowed:
+    """Import the modules that a worker allows.
+
+    Args:
+        entries: ``MODULE`` or ``MODULE:FUNCTION`` each; none at all is fine.
+
+    Raises:
+        UsageError: An entry is malformed, its module cannot be imported, or its function is not there.
+    """
+    importlib.invalidate_caches()  # the module may have been written a moment ago, by a notebook or a test
+    modules: dict[str, ModuleType] = {}
+    for entry in entries:
+        module, function = _split_entry(entry)
+        if module not in modules:
+            modules[module] = _import(module, entry)
+        if function:
+            _defined(modules[module], module, function)
+    return Allowed(tuple(dict.fromkeys(entries)), modules)
+
+
+def _split_entry(entry: str) -> tuple[str, str]:
+    """The module and the function of an entry; no function means any."""
+    try:
+        return split_function(entry) if ":" in entry else (split_function(f"{entry}:any")[0], "")
+    except UsageError:
+        raise UsageError(f"cannot allow {entry!r}: expected MODULE or MODULE:FUNCTION") from None
+
+
+def _import(module: str, entry: str) -> ModuleType:
+    if module == "__main__":
+        raise UsageError(f"cannot allow {entry}: workers cannot import __main__; put it in a module of its own")
+    if module in BUILTIN:
+        # On the wire, a module and a built-in op of one name could not be told apart.
+        raise UsageError(f"cannot allow {entry}: {module} is a built-in op; give the module another name")
+    try:
+        return importlib.import_module(module)
+    except (Exception, SystemExit) as error:  # it runs a stranger's code, which may raise anything
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UsageError(f"cannot import {entry}: {cause}") from error
+
+
+def _defined(module: ModuleType, module_name: str, name: str) -> Callable[..., Any]:
+    """The function of that name that the module itself defines."""
+    # The dictionary, not getattr: a module's own __getattr__ may import what it is asked for.
+    found: object = vars(module).get(name)
+    home = getattr(found, "__module__", None)
+    if name not in vars(module):
+        reason = f"module {module_name} has no {name}"
+    elif isinstance(found, type) or not callable(found):
+        reason = f"expected a function, but it is a {'class' if isinstance(found, type) else type(found).__name__}"
+    elif home != module_name:
+        reason = f"it is defined in {home}, not in {module_name}"
+    else:
+        return found
+    raise UsageError(f"op {module_name}:{name}: {reason}")

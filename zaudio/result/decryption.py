@@ -1,0 +1,154 @@
+"""Decrypting a result to a file or to standard output.
+
+Rules: nothing is written before the whole result was authenticated, and a file appears under its name only when it is
+complete. Its part is private and is removed when anything fails: plaintext stays where the user asked for it, and
+nowhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from typing import BinaryIO
+
+from zaudio.errors import OutputExistsError, StorageError, UsageError
+from zaudio.result import files
+from zaudio.result.description import Description
+from zaudio.result.files import storage_errors
+from zaudio.result.publication import PART, RESERVED
+from zaudio.result.reader import OpenResult
+
+DEFAULT_NAME = "decrypted.raw"
+STDOUT = "-"
+
+
+def decrypt(
+    path: str, output: str | None, *, forward: bool = False, overwrite: bool = False
+) -> tuple[Description, str]:
+    """Verify a result, then write its audio.
+
+    Args:
+        path: The result's folder.
+        output: The file to write; None for `decrypted.raw` in that folder, ``-`` for standard output.
+        forward: Write the frames in the order of the recording. Otherwise as stored: last frame first.
+        overwrite: Whether an output that is there already may be replaced.
+
+    Returns:
+        What the result holds, and where its audio went.
+
+    Raises:
+        VerificationError: The result is missing, incomplete or damaged; no plaintext was released. Or it changed after
+            it was verified; then no output appears, and standard output got nothing but audio that was verified.
+        OutputExistsError: The output is there already.
+        UsageError: The output cannot be written there.
+        StorageError: The output could not be written.
+        FolderBusyError: Another job has been publishing into the result's folder for over two seconds.
+    """
+    path = os.fspath(path)
+    target = os.path.join(path, DEFAULT_NAME) if output is None else os.fspath(output)
+    with OpenResult(path) as result:
+        if target != STDOUT:
+            _check_output(path, target, overwrite=overwrite)
+        result.authenticate()
+        if target == STDOUT:
+            _to_stdout(result, forward=forward)
+        else:
+            _to_file(result, target, forward=forward, folder=path, overwrite=overwrite)
+        return result.description, target
+
+
+def _check_output(folder: str, target: str, *, overwrite: bool) -> None:
+    """The output must be no part of the result, and free, or a file that may be replaced."""
+    above, name = os.path.split(target)
+    if not name:
+        raise UsageError(f"{target or repr(target)}: the output is no name of a file")
+    try:
+        is_here = os.path.samefile(above or ".", folder)
+    except (OSError, ValueError):
+        is_here = False  # one of them does not exist; opening it will say so
+    if is_here and name in RESERVED:
+        raise UsageError(f"{target} belongs to the result; choose another output")
+    try:
+        status = files.lstat(target)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{target!r}: the output cannot be written there: {error}") from None
+    if status is None:
+        return
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"{target} is {files.kind(status)}; only a file may be replaced (- is standard output)")
+    if not overwrite:
+        raise OutputExistsError(target)
+
+
+def _to_file(result: OpenResult, target: str, *, forward: bool, folder: str, overwrite: bool) -> None:
+    """Write the audio beside the output's name, and give it that name once it is durable."""
+    above, name = os.path.split(target)
+    try:
+        place = os.open(above or ".", files.FOLDER)
+    except OSError as error:
+        raise UsageError(f"{target}: the output cannot be written there: {files.reason(error)}") from None
+    try:
+        fd = _create(place, target, name + PART)
+        try:
+            with storage_errors(target):
+                try:
+                    for piece in result.plaintext(forward=forward):
+                        files.write_all(fd, piece)
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+                _check_output(folder, target, overwrite=overwrite)  # it may have come in the meantime
+                os.rename(name + PART, name, src_dir_fd=place, dst_dir_fd=place)
+                os.fsync(place)
+        except BaseException:
+            _remove(place, name + PART)
+            raise
+    finally:
+        os.close(place)
+
+
+def _create(place: int, target: str, part: str) -> int:
+    try:
+        return files.create(part, mode=files.PRIVATE, dir_fd=place)
+    except FileExistsError:
+        # Not removed by us: it may be another decrypt's, at work, or anybody's file that happens to be named so.
+        raise UsageError(
+            f"{target}{PART} is there already: another decrypt is writing it, or was killed; remove it to go on"
+        ) from None
+    except OSError as error:
+        raise UsageError(f"{target}: the output cannot be written there: {files.reason(error)}") from None
+
+
+def _remove(place: int, part: str) -> None:
+    try:
+        os.unlink(part, dir_fd=place)
+    except OSError:
+        pass  # renamed already, or the disk is gone; what counts is the error that is being raised
+
+
+def _to_stdout(result: OpenResult, *, forward: bool) -> None:
+    """Write the audio to standard output; a reader that has had enough is no error."""
+    stream = sys.stdout.buffer
+    try:
+        for piece in result.plaintext(forward=forward):
+            while piece.nbytes:  # an unbuffered stream (python -u) may take less than it was given
+                piece = piece[stream.write(piece) :]
+        stream.flush()
+    except BrokenPipeError:
+        _silence(stream)
+    except OSError as error:
+        _silence(stream)
+        raise StorageError("standard output", files.reason(error)) from error
+
+
+def _silence(stream: BinaryIO) -> None:
+    """Let the interpreter's own flush at exit succeed; it would report the same error once more."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)
+    except OSError:
+        pass  # no descriptor behind it

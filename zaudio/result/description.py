@@ -1,0 +1,204 @@
+"""Description: what a result holds, and `result.json`, the file that carries it beside the tag.
+
+Rules: the tag covers the description's bytes as they are stored, so they are cut out of the file between a fixed prefix
+and a suffix of fixed length and never serialised again. Reading is strict: one version, exactly its fields, no
+duplicate, no NaN, no number out of range. Nothing here touches a file. What cannot be read is a `ValueError` with the
+reason; whoever knows the path makes a `VerificationError` of it.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any, NoReturn
+
+from zaudio.errors import UsageError
+from zaudio.formats import sample_format
+from zaudio.result.primitives import TAG_BYTES
+
+VERSION = 1
+FILE_BYTES_MAX = 64 * 1024  # a thousand long ops fit; a reader takes no more from a file that nothing vouches for yet
+INTEGER_MAX = 2**63 - 1  # what every language's integer holds
+CHANNELS_MAX = 65535  # WAV's 16 bits
+SAMPLERATE_MAX = 2**32 - 1  # WAV's 32 bits
+
+CONSTANTS = {"version": VERSION, "cipher": "AES-256-CBC", "padding": "PKCS#7", "order": "reversed"}
+
+PREFIX = b'{\n  "description": '
+MIDDLE = b',\n  "tag": "'
+SUFFIX = b'"\n}\n'
+TAIL_BYTES = len(MIDDLE) + 2 * TAG_BYTES + len(SUFFIX)
+
+
+def own_version() -> str:
+    """The version of the installed package."""
+    try:
+        return metadata.version("zaudio")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a result holds.
+
+    Attributes:
+        frames: Frames of the recording.
+        channels: Samples a frame.
+        samplerate: Frames a second.
+        format: Name of the sample format: ``f32le``, ``s16be`` ...
+        chunk_frames: Frames a chunk, as the job was cut.
+        ops: Canonical text of the operations, in the order of their application.
+        zaudio: Version of the package that made the result.
+
+    Raises:
+        UsageError: A field is of the wrong type or out of range.
+    """
+
+    frames: int
+    channels: int
+    samplerate: int
+    format: str
+    chunk_frames: int
+    ops: tuple[str, ...]
+    zaudio: str = field(default_factory=own_version)
+
+    def __post_init__(self) -> None:
+        _check_integer("frames", self.frames, 0, INTEGER_MAX)
+        _check_integer("channels", self.channels, 1, CHANNELS_MAX)
+        _check_integer("samplerate", self.samplerate, 1, SAMPLERATE_MAX)
+        _check_integer("chunk_frames", self.chunk_frames, 1, INTEGER_MAX)
+        _check_text("format", self.format)
+        _check_text("zaudio", self.zaudio)
+        if type(self.ops) is not tuple:
+            raise UsageError(f"ops is a tuple of texts, not a {type(self.ops).__name__}")
+        for op in self.ops:
+            _check_text("an op", op)
+        # Sixteen bytes of room: the padding must fit the same integer.
+        _check_integer("plaintext_bytes", self.plaintext_bytes, 0, INTEGER_MAX - 16)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes a frame."""
+        return self.channels * sample_format(self.format).itemsize
+
+    @property
+    def plaintext_bytes(self) -> int:
+        """Bytes of the audio, padding not counted."""
+        return self.frames * self.frame_bytes
+
+
+def encode_description(description: Description) -> bytes:
+    """The bytes of a description, as they stand in `result.json` and go under the tag.
+
+    Raises:
+        UsageError: The file would be longer than 64 KiB.
+    """
+    fields = CONSTANTS | {
+        "frames": description.frames,
+        "channels": description.channels,
+        "samplerate": description.samplerate,
+        "format": description.format,
+        "chunk_frames": description.chunk_frames,
+        "ops": description.ops,
+        "plaintext_bytes": description.plaintext_bytes,
+        "zaudio": description.zaudio,
+    }
+    # No text holds a raw newline (JSON escapes them), so this indents lines and nothing else.
+    encoded = json.dumps(fields, indent=2).replace("\n", "\n  ").encode("ascii")
+    if len(PREFIX) + len(encoded) + TAIL_BYTES > FILE_BYTES_MAX:
+        raise UsageError(f"the ops take {len(encoded)} bytes of description; {FILE_BYTES_MAX} is the most")
+    return encoded
+
+
+def decode_description(encoded: bytes) -> Description:
+    """The description that those bytes hold.
+
+    Raises:
+        ValueError: They hold none, or one of another version; the text says why.
+    """
+    fields = _parse(encoded)
+    version = fields.pop("version", None)
+    if type(version) is not int or version != VERSION:
+        raise ValueError(f"the description's version is {version!r:.40}; this zaudio reads version {VERSION}")
+    for name in ("cipher", "padding", "order"):
+        if fields.pop(name, None) != CONSTANTS[name]:
+            raise ValueError(f"{name} is not {CONSTANTS[name]!r}, which is all that version {VERSION} knows")
+    plaintext_bytes = fields.pop("plaintext_bytes", None)
+    ops = fields.pop("ops", None)
+    if type(ops) is not list:
+        raise ValueError("ops is not a list")
+    try:
+        description = Description(ops=tuple(ops), **fields)
+    except TypeError:
+        raise ValueError(f"the description's fields are not those of version {VERSION}") from None
+    if "zaudio" not in fields:
+        raise ValueError("the description does not say which zaudio made it")
+    if type(plaintext_bytes) is not int or plaintext_bytes != description.plaintext_bytes:
+        raise ValueError("plaintext_bytes is not frames x channels x bytes a sample")
+    return description
+
+
+def join_file(description: bytes, tag: bytes) -> bytes:
+    """The bytes of `result.json`."""
+    return PREFIX + description + MIDDLE + tag.hex().encode("ascii") + SUFFIX
+
+
+def split_file(document: bytes) -> tuple[bytes, bytes]:
+    """The description's bytes and the tag that a `result.json` holds. Nothing vouches for either yet.
+
+    Raises:
+        ValueError: It is not laid out as `join_file` does.
+    """
+    if len(document) > FILE_BYTES_MAX:
+        raise ValueError(f"it is longer than {FILE_BYTES_MAX} bytes")
+    head, tail = document[:-TAIL_BYTES], document[-TAIL_BYTES:]
+    digits = tail[len(MIDDLE) : -len(SUFFIX)]
+    if not (head.startswith(PREFIX) and tail.startswith(MIDDLE) and tail.endswith(SUFFIX) and len(tail) == TAIL_BYTES):
+        raise ValueError("it is not laid out as a description and a tag")
+    # Lower case only: one tag has one spelling, so no bit of the file can change unnoticed.
+    if not all(chr(digit) in string.digits + "abcdef" for digit in digits):
+        raise ValueError(f"the tag is not {2 * TAG_BYTES} lower-case hex digits")
+    return head[len(PREFIX) :], bytes.fromhex(digits.decode("ascii"))
+
+
+def _parse(encoded: bytes) -> dict[str, Any]:
+    """The one JSON object that the bytes hold, without what JSON parsers let through."""
+    if not (encoded.startswith(b"{") and encoded.endswith(b"}")):
+        raise ValueError("the description is no JSON object")
+    try:
+        fields = json.loads(encoded.decode("ascii"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("the description is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"the description is no JSON object: {error}") from None
+    except UnicodeDecodeError:
+        raise ValueError("the description is not ASCII") from None
+    if type(fields) is not dict:
+        raise ValueError("the description is no JSON object")
+    return fields
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("the description names a field twice")
+    return fields
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"the description holds {name}, which is no JSON")
+
+
+def _check_integer(name: str, value: object, low: int, high: int) -> None:
+    # `type() is`: True is an int to isinstance, and 1.0 equals 1.
+    if type(value) is not int or not low <= value <= high:
+        raise UsageError(f"{name} is an integer from {low} to {high}, not {value!r:.40}")
+
+
+def _check_text(name: str, value: object) -> None:
+    # Printable: these texts are shown on terminals, and a lone surrogate cannot be shown at all.
+    if type(value) is not str or not value or not value.isprintable():
+        raise UsageError(f"{name} is a printable text, not {value!r:.40}")

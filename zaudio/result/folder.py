@@ -1,0 +1,206 @@
+"""ResultFolder: the output folder of one job, locked for as long as the job runs.
+
+Rules: everything that could keep a result from being published is found here, before any chunk is computed. The lock
+is on the folder's own descriptor, so no lock file can be left behind and a killed job holds nothing. All work goes
+through that descriptor: renaming the folder under a running job does no harm.
+"""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Self
+
+from zaudio.errors import FolderBusyError, OutputExistsError, StorageError, UsageError
+from zaudio.result import files, publication
+from zaudio.result.files import storage_errors
+from zaudio.result.publication import COMMIT, COMMIT_TEXT, DESCRIPTION, IV, KEY, NAMES, PART, PARTS, RESULT
+
+
+class ResultFolder:
+    """The folder that a result is written to, with its lock. A context manager.
+
+    Opening it makes the folder if it is missing, takes the lock, finishes a publication that was interrupted, and
+    removes parts of jobs that died.
+
+    Args:
+        path: The folder.
+        overwrite: Whether a result that is there already may be replaced, at the instant of publication.
+
+    Raises:
+        FolderBusyError: Another job holds the lock.
+        OutputExistsError: A result is there already and `overwrite` is false.
+        UsageError: It is no folder, it cannot be written to, or one of the output names is taken by something that
+            is not a file.
+        StorageError: The system refused, in finishing an older publication for example.
+    """
+
+    def __init__(self, path: str, *, overwrite: bool = False) -> None:
+        self.path = os.fspath(path)
+        self._overwrite = overwrite
+        self._made: dict[str, tuple[int, int]] = {}  # parts of this job by name: their identity
+        self._committed = False
+        self._fd = _open_folder(self.path)
+        try:
+            self._claim()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Where the result will lie: `result`, `key`, `iv` and `description`."""
+        names = {"result": RESULT, "key": KEY, "iv": IV, "description": DESCRIPTION}
+        return {role: os.path.join(self.path, name) for role, name in names.items()}
+
+    @property
+    def closed(self) -> bool:
+        """Whether the lock was released; then nothing here may be touched any more."""
+        return self._fd < 0
+
+    def part_path(self, name: str) -> str:
+        """Where an output lies until it is published."""
+        return os.path.join(self.path, name + PART)
+
+    def create_part(self, name: str, *, mode: int) -> int:
+        """Make the part of an output and return its descriptor, open for writing.
+
+        Raises:
+            OSError: The system refused.
+        """
+        fd = files.create(name + PART, mode=mode, dir_fd=self._fd)
+        self._made[name + PART] = files.identity(os.fstat(fd))
+        return fd
+
+    def sync(self) -> None:
+        """Make the names in the folder durable.
+
+        Raises:
+            OSError: The system refused; nothing since the last good one is to be trusted.
+        """
+        os.fsync(self._fd)
+
+    def publish(self) -> None:
+        """Give the four parts their final names, as one. All four are complete and fsynced.
+
+        Raises:
+            UsageError: A final name was taken since the job began; nothing has changed.
+            StorageError: The system refused. Nothing older has changed, unless the sentence says that the result is
+                committed: then every later start, verify or decrypt finishes the renames.
+        """
+        self._check_names()
+        self._check_parts()
+        with storage_errors(os.path.join(self.path, COMMIT + PART)):
+            self.sync()
+            fd = self.create_part(COMMIT, mode=files.PUBLIC)
+            try:
+                files.write_all(fd, COMMIT_TEXT)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            self._rename_commit()
+        try:
+            publication.finish(self._fd)
+        except OSError as error:
+            # Not undone: a removal that is only half on the disk could not be told from a half publication.
+            reason = (
+                f"{files.reason(error)} (the result is committed; the next start, verify or decrypt will finish it)"
+            )
+            raise StorageError(self.path, reason) from error
+
+    def remove_parts(self) -> None:
+        """Remove what this job made, unless it is committed. Never raises: what stays is the next start's to remove."""
+        if self._committed or self.closed:
+            return
+        for name in self._made:
+            try:
+                os.unlink(name, dir_fd=self._fd)
+            except OSError:
+                pass
+        self._made.clear()
+
+    def close(self) -> None:
+        """Release the lock. Idempotent."""
+        if not self.closed:
+            fd, self._fd = self._fd, -1
+            try:
+                publication.unlock(fd)
+            finally:
+                os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _claim(self) -> None:
+        """Lock the folder and leave nothing in it but an older result that may be replaced."""
+        with storage_errors(self.path):
+            if not publication.try_lock(self._fd):
+                raise FolderBusyError(self.path)
+            if not os.access(".", os.W_OK | os.X_OK, dir_fd=self._fd):
+                raise UsageError(f"{self.path}: this folder cannot be written to")
+            publication.recover(self._fd, self.path)
+            self._check_names()
+            stale = [name for name in PARTS if publication.check_file(self._fd, self.path, name)]
+            for name in stale:
+                os.unlink(name, dir_fd=self._fd)
+
+    def _check_names(self) -> None:
+        """Each final name must be free, or a file that may be replaced."""
+        for name in NAMES:
+            if publication.check_file(self._fd, self.path, name) and not self._overwrite:
+                raise OutputExistsError(os.path.join(self.path, name))
+
+    def _check_parts(self) -> None:
+        """Each part must be the one that was made. After the commit it would be too late to find one gone."""
+        for name in NAMES:
+            status = files.lstat(name + PART, dir_fd=self._fd)
+            if status is None or files.identity(status) != self._made.get(name + PART):
+                raise StorageError(self.part_path(name), "it was removed or replaced while the job ran")
+
+    def _rename_commit(self) -> None:
+        # Set first: if we are interrupted right after the rename, nobody may remove the parts it stands for.
+        self._committed = True
+        try:
+            os.rename(COMMIT + PART, COMMIT, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        except OSError:
+            self._committed = False
+            raise
+
+
+def _open_folder(path: str) -> int:
+    """The folder's descriptor; it is made if it is missing."""
+    if not path:
+        raise UsageError("the output folder has no name")
+    try:
+        _make_folder(os.path.abspath(path))
+        return os.open(path, files.FOLDER)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"{path}: the output goes to a folder, and this is none") from None
+    except ValueError:
+        raise UsageError(f"{path!r} is no name of a folder") from None
+    except OSError as error:
+        raise UsageError(f"{path}: the output folder cannot be opened: {files.reason(error)}") from None
+
+
+def _make_folder(path: str) -> None:
+    """Make the folder and those above it, each one durable in the one above."""
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path)
+    _make_folder(above)
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if os.path.isdir(path):
+            return  # another job made it in between
+        raise
+    fd = os.open(above, files.FOLDER)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

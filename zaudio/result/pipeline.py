@@ -1,0 +1,172 @@
+"""Pipeline: two threads, so that a coordinator's loop never waits for the cipher or the disk.
+
+    put -> [payloads] -> cipher thread: reverse, encrypt -> [ring] -> storage thread: tag, write
+
+Rules: the cipher thread works in rounds of about 1 MiB, through buffers that are made once: many small payloads are
+taken together, a large one is cut into several rounds from its end. What the threads hold is bounded by the ring,
+whatever the payloads' sizes; the payloads that wait are their owner's to bound, by `finished`. After a failure or
+`stop` both threads end and every payload is let go.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from queue import SimpleQueue
+
+import numpy as np
+
+from zaudio.result.primitives import Bytes
+from zaudio.result.reverse import reverse_into
+
+ROUND_BYTES = 1 << 20  # 1 ms of AES: a hundred times what a round costs in Python, and it stays in the cache
+RING = 4  # ciphertext buffers: a write of a few ms (the kernel flushing) does not stop the cipher
+
+
+class _Stopped(Exception):  # noqa: N818  it is a signal within the cipher thread and never leaves it
+    """The pipeline was stopped while a thread waited for a buffer."""
+
+
+class Pipeline:
+    """A chain of payloads into a chain of ciphertext.
+
+    The callables are called from the threads.
+
+    Args:
+        encrypt: As `primitives.cbc_encryptor` makes it.
+        write: Takes each piece of ciphertext in order; it is valid during the call only.
+        complete: Called after the last piece.
+        fail: Called once, with what one of the above raised.
+        notify: Called whenever `finished` grew.
+        frame_bytes: Bytes a frame.
+    """
+
+    def __init__(
+        self,
+        encrypt: Callable[[Bytes, bytearray], int],
+        *,
+        write: Callable[[memoryview], None],
+        complete: Callable[[], None],
+        fail: Callable[[Exception], None],
+        notify: Callable[[], None],
+        frame_bytes: int,
+    ) -> None:
+        self.finished = 0  # payloads that nothing here refers to any more; only the cipher thread writes it
+        self._encrypt = encrypt
+        self._write = write
+        self._complete = complete
+        self._fail = fail
+        self._notify = notify
+        self._frame_bytes = frame_bytes
+        self._round_bytes = max(1, ROUND_BYTES // frame_bytes) * frame_bytes
+        self._condition = threading.Condition()  # guards the next three
+        self._payloads: deque[memoryview] = deque()
+        self._tail: bytes | None = None  # set once no payload will follow
+        self._stopped = False
+        self._reversed = bytearray(self._round_bytes)
+        self._free: SimpleQueue[bytearray | None] = SimpleQueue()  # None: stopped
+        self._full: SimpleQueue[tuple[bytearray, int] | None] = SimpleQueue()  # None: nothing will follow
+        for _ in range(RING):
+            self._free.put(bytearray(self._round_bytes + 16))  # the cipher asks for 15 bytes more than it is given
+        self._threads = [
+            threading.Thread(target=self._run, args=(body,), name=f"zaudio-{name}", daemon=True)
+            for name, body in (("cipher", self._run_cipher), ("storage", self._run_storage))
+        ]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, payload: memoryview) -> None:
+        """Queue a payload of whole frames: C-contiguous, unchanged until it is finished."""
+        with self._condition:
+            if not self._stopped:
+                self._payloads.append(payload)
+                self._condition.notify()
+
+    def end(self, tail: bytes) -> None:
+        """No payload follows; the tail does, as it is, and completes the last block."""
+        with self._condition:
+            self._tail = tail
+            self._condition.notify()
+
+    def stop(self) -> None:
+        """Let go of everything that waits and end the threads soon, without `complete`. Idempotent."""
+        with self._condition:
+            self._stopped = True
+            self._payloads.clear()
+            self._condition.notify()
+        self._free.put(None)
+        self._full.put(None)
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the threads to end; False when one is still inside a system call after that many seconds."""
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _run(self, body: Callable[[], None]) -> None:
+        try:
+            body()
+        except _Stopped:
+            pass
+        except Exception as error:  # noqa: BLE001  whatever it is, the job must end and not wait for this thread
+            self.stop()
+            self._fail(error)
+
+    def _run_cipher(self) -> None:
+        while batch := self._take():
+            count = len(batch)
+            self._encrypt_batch(batch)
+            batch.clear()
+            self.finished += count
+            self._notify()
+        if self._tail is not None:
+            self._emit(self._tail)
+            self._full.put(None)
+
+    def _take(self) -> list[memoryview]:
+        """The next payload and those after it that fit into the same round; none when no payload will come."""
+        with self._condition:
+            while not self._payloads and self._tail is None and not self._stopped:
+                self._condition.wait()
+            if self._stopped:
+                raise _Stopped
+            batch: list[memoryview] = []
+            room = self._round_bytes
+            while self._payloads and (not batch or self._payloads[0].nbytes <= room):
+                payload = self._payloads.popleft()
+                batch.append(payload)
+                room -= payload.nbytes
+            return batch
+
+    def _encrypt_batch(self, batch: list[memoryview]) -> None:
+        # The first payload's last frame comes first: joined last to first, they are one stretch to reverse.
+        joined = batch[0] if len(batch) == 1 else memoryview(b"".join(reversed(batch)))
+        frames = np.frombuffer(joined, np.uint8) if joined.nbytes else np.empty(0, np.uint8)
+        for stop in range(frames.size, 0, -self._round_bytes):
+            piece = frames[max(0, stop - self._round_bytes) : stop]
+            reverse_into(piece, self._reversed, self._frame_bytes)
+            self._emit(memoryview(self._reversed)[: piece.size])
+
+    def _emit(self, piece: Bytes) -> None:
+        """Encrypt a piece into a free buffer of the ring and pass it on."""
+        buffer = self._free.get()
+        if buffer is None:
+            raise _Stopped
+        self._full.put((buffer, self._encrypt(piece, buffer)))
+
+    def _run_storage(self) -> None:
+        while item := self._full.get():
+            buffer, size = item
+            self._write(memoryview(buffer)[:size])
+            self._free.put(buffer)
+            if self._stopped:
+                raise _Stopped
+        if not self._stopped:
+            self._complete()

@@ -1,0 +1,107 @@
+"""The cryptography of a result, all of it: random key and IV, AES-256-CBC, and the tag.
+
+Rules: nothing outside this module touches `cryptography` or `hmac`. Keys come in as bytearrays where their owner can
+wipe them; none is stored, logged or shown in an error. What the tag covers is written in docs/result-format.md; the
+constants below are that format and never change within its version 1.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import struct
+from collections.abc import Callable
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+KEY_BYTES = 32
+IV_BYTES = 16
+BLOCK_BYTES = 16
+TAG_BYTES = 32
+
+SALT = b"zaudio result 1"  # fixed: the key is 32 uniform bytes already; a salt only separates us from other HKDF users
+INFO = b"tag HMAC-SHA256"
+DOMAIN = b"zaudio result 1: description, IV, ciphertext\n"
+
+Bytes = bytes | bytearray | memoryview
+
+
+def random_key() -> bytearray:
+    """A fresh AES-256 key; its owner wipes it after use."""
+    return bytearray(os.urandom(KEY_BYTES))
+
+
+def random_iv() -> bytes:
+    """A fresh IV. It is no secret, but it must be new for every key."""
+    return os.urandom(IV_BYTES)
+
+
+def wipe(secret: bytearray) -> None:
+    """Overwrite a secret in place. Copies inside libraries are theirs."""
+    secret[:] = bytes(len(secret))
+
+
+def cbc_encryptor(key: Bytes, iv: Bytes) -> Callable[[Bytes, bytearray], int]:
+    """The start of a CBC chain: a function that encrypts the stream piece by piece.
+
+    It takes any number of bytes and a buffer with room for 15 more, writes the whole 16-byte blocks that are complete
+    and returns their length; the rest waits inside for the next piece. It releases the GIL.
+    """
+    return Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor().update_into
+
+
+def cbc_decrypt_into(key: Bytes, iv: Bytes, ciphertext: Bytes, buffer: bytearray) -> int:
+    """Decrypt whole 16-byte blocks; padding is left in place.
+
+    Any stretch of a chain can be decrypted by itself: its IV is the ciphertext block in front of it.
+
+    Returns:
+        The number of bytes written: the length of the ciphertext. The buffer has room for 15 more.
+    """
+    return Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor().update_into(ciphertext, buffer)
+
+
+def padding(length: int) -> bytes:
+    """PKCS#7 (RFC 5652, 6.3): what follows a plaintext of that length; 1 to 16 bytes, each of them their count."""
+    count = BLOCK_BYTES - length % BLOCK_BYTES
+    return bytes([count]) * count
+
+
+def padded_bytes(length: int) -> int:
+    """How long the ciphertext of a plaintext of that length is."""
+    return length + BLOCK_BYTES - length % BLOCK_BYTES
+
+
+def derive_tag_key(key: Bytes) -> bytes:
+    """The key of the tag: HKDF-SHA256 (RFC 5869) of the encryption key."""
+    return HKDF(algorithm=hashes.SHA256(), length=TAG_BYTES, salt=SALT, info=INFO).derive(bytes(key))
+
+
+class Tag:
+    """HMAC-SHA256 over a domain string, the description, the IV and the ciphertext, with both lengths.
+
+    The description's length stands in front of it and the ciphertext's behind it, as 8 bytes big-endian; the other two
+    are of fixed length. So no two results give the same bytes to the HMAC.
+    """
+
+    def __init__(self, key: Bytes, iv: Bytes, description: bytes) -> None:
+        self._hmac = hmac.new(derive_tag_key(key), digestmod="sha256")
+        self._hmac.update(DOMAIN + struct.pack(">Q", len(description)) + description + iv)
+        self._length = 0
+
+    def update(self, ciphertext: Bytes) -> None:
+        """Take the next piece of the ciphertext. Releases the GIL."""
+        self._hmac.update(ciphertext)
+        self._length += len(ciphertext)
+
+    def digest(self) -> bytes:
+        """The tag of all that came so far."""
+        end = self._hmac.copy()
+        end.update(struct.pack(">Q", self._length))
+        return end.digest()
+
+    def agrees(self, tag: bytes) -> bool:
+        """Whether that is the tag, in a time that does not tell how much of it agrees."""
+        return hmac.compare_digest(self.digest(), tag)

@@ -1,0 +1,136 @@
+"""Publication: four files change their names as one, whatever instant the machine dies in.
+
+Rules, in order; each line is durable before the next begins:
+
+1. the four outputs lie there as `NAME.part`, and so do their names
+2. `result.commit` names them: **this is the instant of publication**
+3. each part takes its final name, over an older one
+4. `result.commit` goes away
+
+Before 2 nothing older has changed. After 2 whoever finds `result.commit` does 3 and 4, under the folder's lock: a part
+that is gone was renamed already. So a reader never takes four files while a commit file lies beside them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+
+from zaudio.errors import FolderBusyError, UsageError
+from zaudio.result import files
+
+RESULT = "result.raw"
+KEY = "encryption_key.bin"
+IV = "encryption_iv.bin"
+DESCRIPTION = "result.json"
+NAMES = (RESULT, KEY, IV, DESCRIPTION)
+
+PART = ".part"
+COMMIT = "result.commit"
+COMMIT_TEXT = "\n".join(("zaudio result commit 1", *NAMES, "")).encode("ascii")
+PARTS = tuple(name + PART for name in (*NAMES, COMMIT))
+RESERVED = frozenset((*NAMES, COMMIT, *PARTS))
+
+PATIENCE = 2.0  # seconds; a live publisher needs four renames and three fsyncs of a folder
+PAUSE = 0.02  # seconds between two looks at its lock
+
+
+def try_lock(folder: int) -> bool:
+    """Take the folder's lock, which its descriptor holds until it is released or closed. False: another has it."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def unlock(folder: int) -> None:
+    """Release the lock, for copies of the descriptor in forked processes too."""
+    fcntl.flock(folder, fcntl.LOCK_UN)
+
+
+def finish(folder: int) -> None:
+    """Steps 3 and 4, from wherever they were left. The caller holds the lock.
+
+    Raises:
+        OSError: The system refused; the commit file still stands, and calling again goes on.
+    """
+    os.fsync(folder)  # the commit file must not be younger than the first rename that it stands for
+    for name in NAMES:
+        try:
+            os.rename(name + PART, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except FileNotFoundError:
+            pass  # renamed before the interruption
+    os.fsync(folder)
+    os.unlink(COMMIT, dir_fd=folder)
+    os.fsync(folder)
+
+
+def recover(folder: int, path: str) -> None:
+    """Finish a publication that was interrupted, if there is one. The caller holds the lock.
+
+    Raises:
+        UsageError: The commit file is not ours, or something other than files lies in the way of its renames.
+        OSError: The system refused.
+    """
+    if files.lstat(COMMIT, dir_fd=folder) is None:
+        return
+    if _read_commit(folder) != COMMIT_TEXT:
+        raise UsageError(f"{os.path.join(path, COMMIT)} does not name the files of a result; nothing was renamed")
+    for name in NAMES:
+        check_file(folder, path, name + PART)
+        check_file(folder, path, name)
+    finish(folder)
+
+
+def settle(folder: int, path: str) -> None:
+    """Return when no publication is pending, after finishing one that nobody else is at.
+
+    Raises:
+        FolderBusyError: Another process holds the lock and did not finish it in `PATIENCE` seconds.
+        UsageError, OSError: As `recover`.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while is_pending(folder):
+        if try_lock(folder):
+            try:
+                recover(folder, path)  # looks again: it may have been finished while we took the lock
+            finally:
+                unlock(folder)
+        elif time.monotonic() > deadline:
+            raise FolderBusyError(path)
+        else:
+            time.sleep(PAUSE)
+
+
+def is_pending(folder: int) -> bool:
+    """Whether a commit file lies there."""
+    return files.lstat(COMMIT, dir_fd=folder) is not None
+
+
+def check_file(folder: int, path: str, name: str) -> bool:
+    """Whether there is a file of that name.
+
+    Raises:
+        UsageError: There is something else, which is not ours to replace.
+    """
+    status = files.lstat(name, dir_fd=folder)
+    if status is None:
+        return False
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"{os.path.join(path, name)} is {files.kind(status)}; only a file may be replaced")
+    return True
+
+
+def _read_commit(folder: int) -> bytes:
+    """What the commit file holds, or as much of it as shows that it is not ours."""
+    try:
+        fd = os.open(COMMIT, files.READ, dir_fd=folder)
+    except OSError:
+        return b""  # a link, a socket: not ours
+    try:
+        return os.read(fd, len(COMMIT_TEXT) + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    finally:
+        os.close(fd)

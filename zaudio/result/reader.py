@@ -1,0 +1,187 @@
+"""Reading a result: open its four files as one set, and check the tag over all of them.
+
+Rules: no plaintext exists before the tag agrees. Each file is opened once and read through that descriptor, so a job
+that publishes meanwhile changes nothing here. What the first pass saw is remembered as a digest a block, and the second
+pass decrypts a block only if it still has that digest: the file may have changed in place between the two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from math import lcm
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from zaudio.errors import VerificationError
+from zaudio.result import files, primitives
+from zaudio.result.description import FILE_BYTES_MAX, Description, decode_description, split_file
+from zaudio.result.fileset import open_set
+from zaudio.result.primitives import BLOCK_BYTES, IV_BYTES, KEY_BYTES
+from zaudio.result.publication import DESCRIPTION, IV, KEY, NAMES, RESULT
+from zaudio.result.reverse import reverse_into
+
+READ_BYTES = 1 << 20  # read, checked and decrypted at a time; 48 bytes are remembered of each
+TRIES = 20  # publications that may come in between while four files are opened
+
+
+def verify(path: str) -> Description:
+    """Check a result: that it is complete, and that no bit of its four files has changed.
+
+    An interrupted publication in that folder is finished first.
+
+    Raises:
+        VerificationError: It is missing, incomplete or damaged; the sentence says which file.
+        FolderBusyError: Another job has been publishing into that folder for over two seconds.
+    """
+    with OpenResult(path) as result:
+        result.authenticate()
+        return result.description
+
+
+class OpenResult:
+    """The four files of one result, opened as one set. A context manager.
+
+    Attributes:
+        description: What the result says it holds; vouched for once `authenticate` returned.
+
+    Raises:
+        VerificationError, FolderBusyError: As `verify`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = os.fspath(path)
+        self._key = bytearray()
+        self._digests = bytearray()  # SHA-256 of each block, once the tag agrees
+        self._ivs = bytearray()  # the 16 bytes of the chain in front of each block
+        self._authentic = False
+        with ExitStack() as stack:
+            fds = open_set(self.path)
+            for fd in fds.values():
+                stack.callback(os.close, fd)
+            self._fd = fds[RESULT]
+            self._key = self._read_small(fds, KEY, KEY_BYTES, KEY_BYTES)
+            self._iv = bytes(self._read_small(fds, IV, IV_BYTES, IV_BYTES))
+            self._document = bytes(self._read_small(fds, DESCRIPTION, 0, FILE_BYTES_MAX))
+            self._describe()
+            self._stack = stack.pop_all()
+
+    def close(self) -> None:
+        """Close the files and wipe the key. Idempotent."""
+        self._stack.close()
+        primitives.wipe(self._key)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def authenticate(self) -> None:
+        """Check the tag over the description, the IV and the whole ciphertext, then the padding.
+
+        Raises:
+            VerificationError: They do not agree.
+        """
+        tag = primitives.Tag(self._key, self._iv, self._encoded)
+        digests, ivs = bytearray(), bytearray()
+        end = self._iv  # the chain's last 32 bytes so far, the IV counted as its beginning
+        for index in range(self._blocks):
+            block = self._read_block(index)
+            tag.update(block)
+            digests += hashlib.sha256(block).digest()
+            ivs += end[-BLOCK_BYTES:]
+            end = (end + bytes(block[-2 * BLOCK_BYTES :]))[-2 * BLOCK_BYTES :]
+        if not tag.agrees(self._tag):
+            raise VerificationError(self.path, f"the tag does not agree: one of {', '.join(NAMES)} has changed")
+        self._check_padding(end)
+        self._digests, self._ivs = digests, ivs
+        self._authentic = True
+
+    def plaintext(self, *, forward: bool = False) -> Iterator[memoryview]:
+        """The audio, piece by piece; each piece is valid until the next is asked for.
+
+        Args:
+            forward: Un-reverse it: frames in the order of the recording. Otherwise as stored, last frame first.
+
+        Raises:
+            VerificationError: The ciphertext has changed since it was authenticated; what came before had not.
+        """
+        if not self._authentic:
+            raise VerificationError(self.path, "it was not authenticated yet")
+        decrypted = bytearray(self._block_bytes + BLOCK_BYTES)
+        turned = bytearray(self._block_bytes if forward else 0)
+        frame_bytes = self.description.frame_bytes
+        for index in reversed(range(self._blocks)) if forward else range(self._blocks):
+            block = self._read_block(index)
+            if hashlib.sha256(block).digest() != self._digests[index * 32 : (index + 1) * 32]:
+                raise VerificationError(self._name(RESULT), f"block {index} changed while it was read")
+            iv = self._ivs[index * BLOCK_BYTES : (index + 1) * BLOCK_BYTES]
+            primitives.cbc_decrypt_into(self._key, iv, block, decrypted)
+            size = min(self._block_bytes, self.description.plaintext_bytes - index * self._block_bytes)
+            if not size:
+                continue  # this block is nothing but padding
+            if forward:
+                reverse_into(np.frombuffer(decrypted, np.uint8, size), turned, frame_bytes)
+            yield memoryview(turned if forward else decrypted)[:size]
+
+    def _describe(self) -> None:
+        """Read the description and compare the sizes with it."""
+        try:
+            self._encoded, self._tag = split_file(self._document)
+            self.description = decode_description(self._encoded)
+        except ValueError as error:
+            raise VerificationError(self._name(DESCRIPTION), str(error)) from None
+        self._size = primitives.padded_bytes(self.description.plaintext_bytes)
+        actual = os.fstat(self._fd).st_size
+        if actual != self._size:
+            raise VerificationError(self._name(RESULT), f"{self._size} bytes expected, {actual} found")
+        # Blocks hold whole frames as well as whole cipher blocks, so each can be turned by itself. Even the longest
+        # frame leaves room: 16 and 65535 x 8 bytes meet below 1 MiB.
+        unit = lcm(BLOCK_BYTES, self.description.frame_bytes)
+        self._block_bytes = READ_BYTES // unit * unit
+        self._blocks = -(-self._size // self._block_bytes)
+        self._buffer = bytearray(min(self._block_bytes, self._size))
+
+    def _read_block(self, index: int) -> memoryview:
+        """That block of the ciphertext, in a buffer that the next call overwrites."""
+        start = index * self._block_bytes
+        block = memoryview(self._buffer)[: min(self._block_bytes, self._size - start)]
+        filled = 0
+        try:
+            while filled < len(block):
+                count = os.preadv(self._fd, [block[filled:]], start + filled)
+                if not count:
+                    raise VerificationError(self._name(RESULT), f"it ends at byte {start + filled} of {self._size}")
+                filled += count
+        except OSError as error:
+            raise VerificationError(self._name(RESULT), f"it cannot be read: {files.reason(error)}") from error
+        return block
+
+    def _check_padding(self, end: bytes) -> None:
+        """The last block must end in the padding, and in nothing that only looks like it."""
+        last = bytearray(2 * BLOCK_BYTES)
+        primitives.cbc_decrypt_into(self._key, end[:BLOCK_BYTES], end[BLOCK_BYTES:], last)
+        if not last[:BLOCK_BYTES].endswith(primitives.padding(self.description.plaintext_bytes)):
+            raise VerificationError(self._name(RESULT), "the padding is not PKCS#7")
+
+    def _read_small(self, fds: dict[str, int], name: str, low: int, high: int) -> bytearray:
+        """A whole small file of `low` to `high` bytes."""
+        content = bytearray(high + 1)
+        try:
+            del content[os.preadv(fds[name], [content], 0) :]
+        except OSError as error:
+            raise VerificationError(self._name(name), f"it cannot be read: {files.reason(error)}") from error
+        if not low <= len(content) <= high:
+            wanted = str(high) if low == high else f"at most {high}"
+            raise VerificationError(self._name(name), f"{wanted} bytes expected, {os.fstat(fds[name]).st_size} found")
+        return content
+
+    def _name(self, name: str) -> str:
+        return os.path.join(self.path, name)
