@@ -7,7 +7,18 @@ import traceback
 
 import numpy as np
 import pytest
-from result_support import NAMES, Bell, contents, describe, pattern, payloads, reverse, sealed_writer, write_pattern
+from result_support import (
+    NAMES,
+    Bell,
+    contents,
+    describe,
+    pattern,
+    payloads,
+    reverse,
+    sealed_writer,
+    write_pattern,
+    write_result,
+)
 
 from zaudio.errors import StorageError, UsageError
 from zaudio.result import ResultFolder, ResultWriter, decrypt, primitives, verify
@@ -56,6 +67,17 @@ def test_what_is_written_decrypts_to_the_reversed_recording(tmp_path, frames, fr
     assert (path / "decrypted.raw").read_bytes() == reverse(recording, frame_bytes)
     decrypt(str(path), None, forward=True, overwrite=True)
     assert (path / "decrypted.raw").read_bytes() == recording
+
+
+@pytest.mark.parametrize("chunk_frames", [1009, 100_003, 400_000])
+def test_chunks_around_the_size_of_a_round_are_reversed_too(tmp_path, chunk_frames):
+    recording = np.random.default_rng(0).bytes(400_000 * 12)
+    write_result(tmp_path, recording, describe(400_000, channels=3, chunk_frames=chunk_frames))
+    decrypt(str(tmp_path), None)
+    expected = np.frombuffer(recording, "<u4").reshape(-1, 3)[::-1].tobytes()
+    assert contents(tmp_path)["decrypted.raw"] == expected
+    decrypt(str(tmp_path), None, forward=True, overwrite=True)
+    assert contents(tmp_path)["decrypted.raw"] == recording
 
 
 def test_the_result_does_not_depend_on_the_chunks(tmp_path, monkeypatch):
@@ -163,9 +185,10 @@ def test_finished_counts_payloads_and_lets_their_buffers_go(make):
 def test_payloads_that_do_not_fit_the_description_are_refused(make, sizes):
     writer, _ = make(describe(20))
     writer.start()
+    for size in sizes[:-1]:
+        writer.put(bytes(size))
     with pytest.raises(UsageError):
-        for size in sizes:
-            writer.put(bytes(size))
+        writer.put(bytes(sizes[-1]))
 
 
 def test_a_payload_with_gaps_is_refused(make):
@@ -272,7 +295,7 @@ def test_aborting_after_the_folder_was_closed_touches_nothing_of_the_next_job(tm
 
 
 def test_the_older_result_is_untouched_until_publication(tmp_path):
-    older, _ = write_pattern(tmp_path, 10, seed=1)
+    write_pattern(tmp_path, 10, seed=1)
     before = contents(tmp_path)
     with ResultFolder(str(tmp_path), overwrite=True) as folder:
         writer = sealed_writer(folder, pattern(20, 4, 2), describe(20))

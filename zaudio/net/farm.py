@@ -43,7 +43,7 @@ from zaudio.net.reader import Reader
 from zaudio.net.wake import Waker
 from zaudio.ops.spec import offers
 from zaudio.wire.codec import TO_COORDINATOR, Buffer, decode, encode
-from zaudio.wire.messages import Channel, Chunk, Message, Result, Welcome
+from zaudio.wire.messages import Channel, Chunk, Message, Result, Sent, Welcome
 
 MESSAGES_A_TURN = 256  # from one socket, before the others are looked at again
 FAREWELL_LINGER = 200  # ms for goodbyes to leave; a worker that does not read may not hold up the end
@@ -289,7 +289,7 @@ class Farm:
     def _do(self, actions: Iterable[DispatcherAction]) -> None:
         for action in actions:
             match action:
-                case Grant():
+                case Grant() | Send(message=Sent()):
                     self._reader.ask(action)
                 case Send():
                     self._send(action.peer, action.message)
@@ -321,6 +321,9 @@ class Farm:
     def _send_what_was_read(self, now: float) -> None:
         while self._reader.done:
             read = self._reader.done.popleft()
+            if isinstance(read, Send):
+                self._send(read.peer, read.message)
+                continue
             grant, chunk = read.grant, read.chunk
             if not self._dispatcher.knows(grant.session):
                 continue

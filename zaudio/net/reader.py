@@ -1,4 +1,8 @@
-"""Reader: the thread that reads the frames of granted chunks, so that a slow disk never stops the poll loop."""
+"""Reader: the thread that reads the frames of granted chunks, so that a slow disk never stops the poll loop.
+
+Rules: everything comes out in the order in which it went in. A `Sent` must not overtake the chunks that it speaks of,
+so it goes this way too.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from typing import Protocol
 
 import xxhash
 
-from zaudio.core.actions import Grant
+from zaudio.core.actions import Grant, Send
 from zaudio.errors import ZaudioError
 from zaudio.plan import Chunk, Plan
 from zaudio.wire.codec import Buffer
@@ -44,12 +48,12 @@ class Reader:
     """
 
     def __init__(self, source: Frames, plan: Plan, *, notify: Callable[[], None]) -> None:
-        self.done: deque[Read] = deque()
+        self.done: deque[Read | Send] = deque()
         self.error: ZaudioError | None = None
         self._source = source
         self.plan = plan
         self._notify = notify
-        self._asked: SimpleQueue[Grant | None] = SimpleQueue()
+        self._asked: SimpleQueue[Grant | Send | None] = SimpleQueue()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="zaudio-reader", daemon=True)
 
@@ -57,9 +61,9 @@ class Reader:
         """Start the thread."""
         self._thread.start()
 
-    def ask(self, grant: Grant) -> None:
-        """Read the frames of this grant."""
-        self._asked.put(grant)
+    def ask(self, action: Grant | Send) -> None:
+        """Read the frames of a grant; pass anything else on behind those before it."""
+        self._asked.put(action)
 
     def stop(self) -> None:
         """End the thread; what was not read yet is forgotten."""
@@ -69,9 +73,9 @@ class Reader:
             self._thread.join()
 
     def _run(self) -> None:
-        while (grant := self._asked.get()) is not None and not self._stopped:
+        while (action := self._asked.get()) is not None and not self._stopped:
             try:
-                self.done.append(self._read(grant))
+                self.done.append(self._read(action) if isinstance(action, Grant) else action)
             except ZaudioError as error:
                 self.error = error
             self._notify()

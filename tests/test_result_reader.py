@@ -1,0 +1,174 @@
+import os
+
+import pytest
+from result_support import NAMES, contents, reverse, write_pattern
+
+from zaudio.errors import VerificationError
+from zaudio.result import OpenResult, decrypt, verify
+from zaudio.result import reader as subject
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of 96 bytes for frames of 2, 4, 6, 8, 12, 16, 24 and 32 bytes."""
+    monkeypatch.setattr(subject, "READ_BYTES", 96)
+
+
+def take_all(pieces, released):
+    for piece in pieces:
+        released += piece
+
+
+def test_verify_returns_the_description(tmp_path):
+    _, description = write_pattern(tmp_path, 20)
+    assert verify(str(tmp_path)) == description
+
+
+def test_every_flipped_bit_of_the_four_files_is_found(tmp_path):
+    write_pattern(tmp_path, 9, chunk_frames=4)
+    for name in NAMES:
+        content = (tmp_path / name).read_bytes()
+        for bit in range(8 * len(content)):
+            changed = bytearray(content)
+            changed[bit // 8] ^= 1 << bit % 8
+            (tmp_path / name).write_bytes(changed)
+            with pytest.raises(VerificationError):
+                verify(str(tmp_path))
+        (tmp_path / name).write_bytes(content)
+    verify(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_truncation_and_extension_is_found(tmp_path, name):
+    write_pattern(tmp_path, 9)
+    content = (tmp_path / name).read_bytes()
+    changes = [content[:size] for size in range(len(content))]
+    changes += [content + extra for extra in (b"\0", b"\n", b" ", bytes(16), content, content[-16:])]
+    for changed in changes:
+        (tmp_path / name).write_bytes(changed)
+        with pytest.raises(VerificationError):
+            verify(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_of_another_result_is_found(tmp_path, name):
+    write_pattern(tmp_path / "one", 9, seed=1)
+    write_pattern(tmp_path / "two", 9, seed=2)
+    (tmp_path / "one" / name).write_bytes((tmp_path / "two" / name).read_bytes())
+    with pytest.raises(VerificationError, match="the tag does not agree"):
+        verify(str(tmp_path / "one"))
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize(("channels", "format"), [(1, "s16le"), (3, "s16be"), (1, "f64le"), (3, "s32le"), (3, "f64be")])
+@pytest.mark.parametrize("frames", [0, 1, 3, 4, 7, 8, 15, 16, 17, 47, 48, 49, 96, 97, 101])
+def test_any_number_of_blocks_is_read_in_both_directions(tmp_path, frames, channels, format):
+    recording, description = write_pattern(tmp_path, frames, channels=channels, format=format)
+    with OpenResult(str(tmp_path)) as result:
+        result.authenticate()
+        assert b"".join(map(bytes, result.plaintext(forward=True))) == recording
+        assert b"".join(map(bytes, result.plaintext())) == reverse(recording, description.frame_bytes)
+
+
+def test_the_longest_frame_fits_into_a_block(tmp_path):
+    recording, _ = write_pattern(tmp_path, 5, channels=65535, format="f64le")
+    decrypt(str(tmp_path), None, forward=True)
+    assert contents(tmp_path)["decrypted.raw"] == recording
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("forward", [False, True])
+@pytest.mark.parametrize("position", [0, 95, 96, 191, 192, 399, 400, 415])
+def test_a_block_that_changes_between_the_passes_is_not_released(tmp_path, position, forward):
+    recording, _ = write_pattern(tmp_path, 100)
+    wanted = recording if forward else reverse(recording, 4)
+    with OpenResult(str(tmp_path)) as result:
+        result.authenticate()
+        with open(tmp_path / "result.raw", "r+b") as file:
+            file.seek(position)
+            byte = file.read(1)
+            file.seek(position)
+            file.write(bytes([byte[0] ^ 1]))
+        released = bytearray()
+        pieces = result.plaintext(forward=forward)
+        with pytest.raises(VerificationError, match=f"block {position // 96} changed"):
+            take_all(pieces, released)
+    assert wanted.startswith(bytes(released))
+    later_blocks = (4 - position // 96) * 96 - 80  # the last of the five holds 16 bytes of audio and the padding
+    assert len(released) == (max(0, later_blocks) if forward else position // 96 * 96)
+
+
+def test_a_file_cut_between_the_passes_is_found(tmp_path):
+    write_pattern(tmp_path, 100)
+    with OpenResult(str(tmp_path)) as result:
+        result.authenticate()
+        os.truncate(tmp_path / "result.raw", 100)
+        with pytest.raises(VerificationError, match="it ends at byte 100 of 416"):
+            list(result.plaintext())
+
+
+def test_a_file_cut_while_it_is_checked_is_found(tmp_path):
+    write_pattern(tmp_path, 100)
+    with OpenResult(str(tmp_path)) as result:
+        os.truncate(tmp_path / "result.raw", 100)
+        with pytest.raises(VerificationError, match="it ends at byte 100 of 416"):
+            result.authenticate()
+
+
+def test_there_is_no_plaintext_before_the_tag_was_checked(tmp_path):
+    write_pattern(tmp_path, 100)
+    with OpenResult(str(tmp_path)) as result, pytest.raises(VerificationError, match="not authenticated"):
+        next(result.plaintext())
+
+
+def test_short_reads_go_on_where_they_stopped(tmp_path, monkeypatch):
+    recording, _ = write_pattern(tmp_path, 100)
+    with OpenResult(str(tmp_path)) as result:
+        preadv = os.preadv
+        monkeypatch.setattr(os, "preadv", lambda fd, views, offset: preadv(fd, [views[0][:7]], offset))
+        result.authenticate()
+        assert b"".join(map(bytes, result.plaintext(forward=True))) == recording
+
+
+def test_an_io_error_is_a_verification_error(tmp_path, monkeypatch):
+    write_pattern(tmp_path, 100)
+    with OpenResult(str(tmp_path)) as result:
+
+        def broken(*_):
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(os, "preadv", broken)
+        with pytest.raises(VerificationError, match=r"result\.raw: it cannot be read: Input/output error"):
+            result.authenticate()
+    with pytest.raises(VerificationError, match=r"encryption_key\.bin: it cannot be read: Input/output error"):
+        verify(str(tmp_path))
+
+
+def test_a_result_opened_before_it_was_replaced_is_still_read_whole(tmp_path):
+    older, _ = write_pattern(tmp_path, 100, seed=1)
+    with OpenResult(str(tmp_path)) as result:
+        write_pattern(tmp_path, 50, seed=2, overwrite=True)
+        result.authenticate()
+        assert b"".join(map(bytes, result.plaintext(forward=True))) == older
+
+
+def test_closing_wipes_the_key_and_leaks_no_descriptor(tmp_path):
+    write_pattern(tmp_path, 10)
+    before = len(os.listdir("/dev/fd"))
+    result = OpenResult(str(tmp_path))
+    key = result._key
+    assert key == (tmp_path / "encryption_key.bin").read_bytes()
+    result.close()
+    result.close()
+    assert key == bytes(32)
+    (tmp_path / "result.json").write_bytes(b"{}")
+    with pytest.raises(VerificationError):
+        OpenResult(str(tmp_path))
+    assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_huge_result_json_is_not_read_whole(tmp_path):
+    write_pattern(tmp_path, 10)
+    os.truncate(tmp_path / "result.json", 1 << 40)
+    with pytest.raises(VerificationError, match="at most 65536 bytes expected, 1099511627776 found"):
+        verify(str(tmp_path))
