@@ -41,10 +41,13 @@ class Timing:
             value = getattr(self, name)
             if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
                 raise UsageError(f"{name} is a number of seconds above 0, not {value!r}")
-        if self.liveness < 2:
-            raise UsageError(f"liveness is at least 2 heartbeats, not {self.liveness}")
-        if self.failures < 1:
-            raise UsageError(f"failures is at least 1, not {self.failures}")
+        # The bounds of the first two are what a welcome can carry: a worker would not understand any other.
+        if not 0.001 <= self.heartbeat <= 3600:
+            raise UsageError(f"heartbeat is 0.001 to 3600 s, not {self.heartbeat!r}")
+        if not (type(self.liveness) is int and 2 <= self.liveness <= 1000):
+            raise UsageError(f"liveness is 2 to 1000 heartbeats, not {self.liveness!r}")
+        if not (type(self.failures) is int and self.failures >= 1):
+            raise UsageError(f"failures is at least 1, not {self.failures!r}")
         if self.chunk_timeout <= self.dead_after:
             raise UsageError(
                 f"chunk_timeout ({self.chunk_timeout:g} s) must be longer than the silence that means loss "

@@ -129,7 +129,8 @@ class _Lines(Display):
             self._write(progress, now)
 
     def finish(self, progress: Progress, *, now: float) -> None:
-        self._write(progress, now)
+        if self._last is None or self._last[0].state != progress.state:  # the end may have been seen by `show` already
+            self._write(progress, now)
 
     def _write(self, progress: Progress, now: float) -> None:
         self._last = progress, now

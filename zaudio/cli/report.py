@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from zaudio.cli.voice import printable
@@ -39,7 +40,7 @@ def text(report: Report, folder: str) -> str:
     return "\n".join(lines)
 
 
-def openssl_line(paths: dict[str, str], folder: str) -> str:
+def openssl_line(paths: Mapping[str, str], folder: str) -> str:
     """The shell command that decrypts a result without zaudio."""
 
     def hexadecimal(path: str) -> str:

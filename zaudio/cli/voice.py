@@ -2,8 +2,7 @@
 
 Rules: whatever may come from a peer or a file name is made printable first, so that a line is one line and no byte of
 it moves the cursor. Standard error may be gone (a closed pipe, a lost terminal): that silences, and never ends a job.
-A command
-prints its results when its work is done, so that standard output gone is no failure either.
+Results are printed when the work is done, so that a reader of standard output who left is no failure either.
 """
 
 from __future__ import annotations

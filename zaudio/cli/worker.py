@@ -38,7 +38,7 @@ def worker(endpoint: str, processes: int, name: str | None, once: bool, allow: t
     make_folder_importable()
     try:
         if processes > 1:
-            from zaudio.net.pool import supervise
+            from zaudio.net.supervisor import supervise
 
             supervise(endpoint, processes, allow=allow, name=name, once=once)
         else:

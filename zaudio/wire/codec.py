@@ -9,6 +9,7 @@ what msgpack would let pass is refused here. Nothing from the wire is ever unpic
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 
@@ -125,8 +126,14 @@ def _scalar(value: object) -> Scalar:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    # Never repr: msgpack passes lists nested a thousand deep, and repr of those is a RecursionError.
+    text = _BRIEF.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel = 3
+_BRIEF.maxstring = _BRIEF.maxother = 60
 
 
 _COUNT = _integer(0, COUNT_MAX)
