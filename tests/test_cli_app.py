@@ -1,3 +1,5 @@
+import json
+import os
 import subprocess
 import sys
 
@@ -126,3 +128,46 @@ def test_module_says_in_one_line_that_there_is_no_result(tmp_path, command):
     assert (done.returncode, done.stdout) == (5, "")
     assert done.stderr.startswith("zaudio: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("name", "code"), [("missing.raw", 3), (".", 3), ("", 2)])
+def test_module_says_in_one_line_that_the_input_is_no_recording(tmp_path, name, code):
+    output = tmp_path / "out"
+    done = run_module("farm", os.path.join(tmp_path, name) if name else "", "-o", str(output), "-n", "1")
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith("zaudio: ")
+    assert done.stderr.count("\n") == 1
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [["--chunk", "much"], ["--memory", "-1"], ["--op", "gian"], ["--op", "gain"], ["--worker-timeout", "inf"]],
+    ids="=".join,
+)
+def test_module_says_in_one_line_what_the_library_cannot_use(tmp_path, option):
+    (tmp_path / "a.raw").write_bytes(bytes(400))
+    done = run_module("farm", str(tmp_path / "a.raw"), "-o", str(tmp_path / "out"), "-n", "1", *option)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("zaudio: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_module_runs_a_farm_and_gives_its_audio_back(tmp_path):
+    recording, output, report = tmp_path / "a.raw", tmp_path / "out", tmp_path / "report.json"
+    frames = [bytes([number, 0, 0, 0]) for number in range(101)]
+    recording.write_bytes(b"".join(frames))
+    arguments = ["-o", str(output), "-n", "1", "--chunk", "10f", "--report", str(report), "--progress", "json"]
+    done = run_module("farm", str(recording), *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"published {output}/result.raw\n")
+    assert json.loads(done.stderr.splitlines()[-1])["state"] == "done"
+    assert json.loads(report.read_text())["chunks"] == 11
+    assert run_module("verify", str(output)).returncode == 0
+    back = run_module("decrypt", str(output), "--forward", "-o", str(tmp_path / "back.raw"))
+    assert (back.returncode, back.stderr) == (0, "")
+    # The default op, invert, flips the sign bit of a little-endian float32.
+    assert (tmp_path / "back.raw").read_bytes() == b"".join(frame[:3] + b"\x80" for frame in frames)
+    again = run_module("farm", str(recording), *arguments)
+    assert again.returncode == 2
+    assert "--overwrite" in again.stderr

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 import zaudio
 from zaudio.cli import farm as farm_module
 from zaudio.cli.app import app
-from zaudio.cli.options import cores
 from zaudio.errors import ChunkError, InputError, NoWorkerError
+from zaudio.machine import usable_cores
 
 PATHS = {key: f"out/{key}" for key in ("result", "key", "iv", "description")}
 FIELDS = {
@@ -102,7 +102,7 @@ DEFAULTS = {
 def test_farm_takes_the_documented_defaults(coordinator):
     done = CliRunner().invoke(app, ["farm", "take.wav"])
     assert done.exit_code == 0, done.output
-    assert coordinator.made == [("take.wav", "generated_data", DEFAULTS | {"workers": cores()})]
+    assert coordinator.made == [("take.wav", "generated_data", DEFAULTS | {"workers": usable_cores()})]
     assert coordinator.left == [None]
 
 

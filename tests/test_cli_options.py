@@ -4,7 +4,7 @@ import sys
 import click
 import pytest
 
-from zaudio.cli.options import bind_address, connect_address, cores, make_folder_importable
+from zaudio.cli.options import bind_address, connect_address, make_folder_importable
 
 PARAMETER = click.Argument(["endpoint"])
 CONTEXT = click.Context(click.Command("test"))
@@ -61,10 +61,6 @@ def test_port_zero_can_be_bound_and_not_connected_to():
 
 def test_no_bind_address_stays_none():
     assert bind_address(CONTEXT, PARAMETER, None) is None
-
-
-def test_cores_are_those_that_this_process_may_use():
-    assert 1 <= cores() <= (os.cpu_count() or 1)
 
 
 def test_the_current_folder_becomes_importable_once(monkeypatch, tmp_path):

@@ -156,12 +156,16 @@ def test_a_plain_line_has_chunks_speed_workers_and_the_time_left():
     assert stream.getvalue() == "running: 50/100 chunks (50%), 10.0 MB/s, workers 2, requeued 3, ETA 0:05\n"
 
 
-def test_the_last_plain_line_is_always_written():
+@pytest.mark.parametrize("seen", [HALF, DONE])
+def test_the_last_plain_line_is_written_once_whenever_the_end_is_seen(seen):
     stream = io.StringIO()
     shown = Plain(stream)
-    shown.start(DONE, now=0.0)
+    shown.start(WAITING, now=0.0)
+    shown.show(seen, now=0.0)
     shown.finish(DONE, now=0.0)
-    assert stream.getvalue().splitlines() == ["done: 100/100 chunks (100%), 12.5 MB/s, workers 2, requeued 0"] * 2
+    last = "done: 100/100 chunks (100%), 12.5 MB/s, workers 2, requeued 0"
+    assert stream.getvalue().splitlines()[-1] == last
+    assert stream.getvalue().count(last) == 1
 
 
 def test_json_lines_are_objects_with_the_whole_progress():

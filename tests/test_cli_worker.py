@@ -43,7 +43,7 @@ def worker(monkeypatch):
 
 @pytest.fixture
 def supervise(monkeypatch):
-    module = types.ModuleType("zaudio.net.pool")
+    module = types.ModuleType("zaudio.net.supervisor")
     module.calls = []
     module.during = lambda: None
 
@@ -52,7 +52,7 @@ def supervise(monkeypatch):
         module.during()
 
     module.supervise = supervise
-    monkeypatch.setitem(sys.modules, "zaudio.net.pool", module)
+    monkeypatch.setitem(sys.modules, "zaudio.net.supervisor", module)
     return module
 
 

@@ -23,6 +23,7 @@ from typing import Self
 from zaudio.audio import Source, open_source
 from zaudio.core.dispatch import Job
 from zaudio.errors import EndpointError, JobError, UsageError
+from zaudio.machine import usable_cores
 from zaudio.net import sockets
 from zaudio.net.farm import Endpoints, Event, Farm, sink_names
 from zaudio.net.pool import Pool
@@ -34,12 +35,11 @@ from zaudio.plan import Plan
 from zaudio.result import Description, ResultFolder, ResultWriter
 from zaudio.sizes import parse_bytes, parse_frames
 from zaudio.timing import Timing
-from zaudio.wire.codec import HELD_MAX
 
 CHUNK = "1MiB"  # large enough that Python's share of a chunk vanishes, small enough for the caches and the window
 MEMORY = "128MiB"  # 64 chunks of 1 MiB each way: the window is what 2 to 16 workers need, and no more is of use
-CREDIT_BYTES = 256 * 1024  # a worker holds at least this much, so that small chunks do not wait for round trips
-CREDIT_LEAST = 2  # one to compute, one to fetch meanwhile
+RUN_BYTES = 256 * 1024  # small chunks travel together, as many as fit: a message costs what 256 KiB of AES costs
+CREDIT = 2  # runs that a worker holds: one to compute, one to fetch meanwhile
 
 log = logging.getLogger("zaudio.coordinator")
 
@@ -205,6 +205,7 @@ class Coordinator:
             source = stack.enter_context(open_source(self._input, **self._raw))  # type: ignore[arg-type]
             self._source = source
             self._plan = self._make_plan(source)
+            self._runs = self._plan.in_runs(RUN_BYTES // (self._plan.chunk_frames * source.frame_bytes))
             ops = prepare_chain(self._specs, source.format)
             waker = Waker()
             stack.callback(waker.close)
@@ -219,7 +220,7 @@ class Coordinator:
                 endpoints,
                 frame_bytes=source.frame_bytes,
                 output=writer,
-                reader=Reader(source, self._plan, notify=waker.wake),
+                reader=Reader(source, self._runs, notify=waker.wake),
                 waker=waker,
                 pool=pool,
                 on_event=self._on_event,
@@ -230,7 +231,11 @@ class Coordinator:
                 target=self._run_farm, args=(resources, finish), name="zaudio-coordinator", daemon=True
             )
             self._thread.start()
-        self._bound.wait()
+        try:
+            self._bound.wait()
+        except BaseException:  # Ctrl-C, before a `with` block could stop what has begun
+            self.stop()
+            raise
         if self._failure is not None:
             self._thread.join()
             raise self._failure
@@ -267,7 +272,8 @@ class Coordinator:
         """End the job now, if it has not ended: workers are told, nothing is published, nothing is left behind."""
         if self._thread is not None and self._farm is not None:
             self._farm.stop()
-            self._thread.join()
+            if threading.current_thread() is not self._thread:  # on_event may call this, in that very thread
+                self._thread.join()
 
     def __enter__(self) -> Self:
         self.start()
@@ -309,8 +315,8 @@ class Coordinator:
         if self._farm is None:
             return Progress("starting", 0, 0, 0, 0, 0, 0, 0.0)
         tally, plan, frame_bytes = self._farm.tally, self._plan, self._source.frame_bytes
-        first = plan.frames - max(len(plan) - 1, 0) * plan.chunk_frames  # chunk 0 is the odd one
-        frames_done = first + (tally.done - 1) * plan.chunk_frames if tally.done else 0
+        # Output is encrypted from the recording's end: what is done is all from the last finished run's start on.
+        frames_done = plan.frames - self._runs.chunk(tally.done - 1).start if tally.done else 0
         seconds = time.monotonic() - tally.welcomed if tally.welcomed is not None else 0.0
         state = self._state
         if state == "running" and not tally.workers:
@@ -318,7 +324,7 @@ class Coordinator:
         return Progress(
             state,
             len(plan),
-            tally.done,
+            -(-frames_done // plan.chunk_frames),
             plan.frames * frame_bytes,
             frames_done * frame_bytes,
             tally.workers,
@@ -337,7 +343,7 @@ class Coordinator:
     def _make_job(
         self, source: Source, ops: tuple[tuple[str, tuple[tuple[str, object], ...]], ...], sinks: tuple[str, ...]
     ) -> Job:
-        chunk_bytes = self._plan.chunk_frames * source.frame_bytes
+        run_bytes = self._runs.chunk_frames * source.frame_bytes
         advertised = None
         if self._advertise is not None:
             host, _, port = self._advertise
@@ -346,14 +352,15 @@ class Coordinator:
         return Job(
             job=os.urandom(16),
             incarnation=1,
-            plan=self._plan,
+            plan=self._runs,
+            chunk_frames=self._plan.chunk_frames,
             ops=ops,  # type: ignore[arg-type]
             format=source.format.name,
             channels=source.channels,
             sinks=sink_names(sinks, advertised),
-            credit=min(HELD_MAX, max(CREDIT_LEAST, CREDIT_BYTES // chunk_bytes)),
-            # A chunk is in flight one way, then the other; while two workers are at it, both ways at once.
-            window_most=self._memory // (2 * chunk_bytes),
+            credit=CREDIT,
+            # A run is in flight one way, then the other; while two workers are at it, both ways at once.
+            window_most=self._memory // (2 * run_bytes),
             timing=self._timing,
         )
 
@@ -379,13 +386,13 @@ class Coordinator:
         """Local workers, and where to bind for them and for others."""
         ventilators, sinks = [], []
         pool = None
-        if self._workers and len(self._plan):
+        if self._workers and len(self._runs):
             folder = tempfile.mkdtemp(prefix="zaudio-", dir=_short_folder())  # 0700, as mkdtemp makes them
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             ventilators.append(sockets.check_endpoint(f"ipc://{folder}/v"))
             sinks.append(f"ipc://{folder}/s")
             allow = tuple(dict.fromkeys(spec.name for spec in self._specs if spec.is_function))
-            pool = Pool(ventilators[0], min(self._workers, len(self._plan)), allow=allow)
+            pool = Pool(ventilators[0], min(self._workers, len(self._runs)), allow=allow)
             stack.callback(pool.close)
         if self._bind is not None:
             ventilators.append(self._bind)
@@ -453,13 +460,7 @@ class Coordinator:
 
 def _count_workers(workers: int | None, bind: str | None) -> int:
     if workers is None:
-        return (
-            0
-            if bind is not None
-            else len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
+        return 0 if bind is not None else usable_cores()
     if workers < 0:
         raise UsageError(f"workers: expected 0 or more, got {workers}")
     if workers == 0 and bind is None:

@@ -4,6 +4,8 @@ Rules: pure arithmetic, no arrays, no table: a plan of a million chunks is four 
 in frames. Chunks are numbered in **output order**, and the output is reversed in time: chunk 0 holds the last frames
 of the recording, because a CBC chain is encrypted from its first byte and the last frames are that first byte.
 A chunk's input range may be longer than its output range, by context on either side that is trimmed from the result.
+Small chunks are granted in runs: to the farm, a run is one chunk of a coarser plan (`Plan.in_runs`); only the worker
+sees the cuts inside it.
 """
 
 from __future__ import annotations
@@ -64,6 +66,13 @@ class Plan:
     def __len__(self) -> int:
         """How many chunks there are; 0 for an empty recording."""
         return -(-self.frames // self.chunk_frames)
+
+    def in_runs(self, chunks: int) -> Plan:
+        """The coarser plan whose chunks are runs of that many chunks of this one.
+
+        Context would have to be cut anew inside a run, so with context a run is one chunk.
+        """
+        return self if self.context or chunks <= 1 else Plan(self.frames, self.chunk_frames * chunks)
 
     def chunk(self, index: int) -> Chunk:
         """The chunk with that place in output order.

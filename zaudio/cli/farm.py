@@ -9,7 +9,8 @@ import click
 
 from zaudio.cli import voice
 from zaudio.cli.exit import Signals
-from zaudio.cli.options import bind_options, cores, job_options, make_folder_importable
+from zaudio.cli.options import bind_options, job_options, make_folder_importable
+from zaudio.machine import usable_cores
 
 if TYPE_CHECKING:
     from zaudio import Coordinator, Report
@@ -35,7 +36,7 @@ def farm(workers: int | None, **settings: Any) -> None:  # noqa: ANN401  the opt
 
     With --bind, workers on other machines share the job.
     """
-    run(workers=workers if workers is not None else cores(), **settings)
+    run(workers=workers if workers is not None else usable_cores(), **settings)
 
 
 @click.command(

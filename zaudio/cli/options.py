@@ -75,13 +75,6 @@ def bind_options(*, required: bool) -> Callable[[Command], Command]:
     return decorate
 
 
-def cores() -> int:
-    """How many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def make_folder_importable() -> None:
     """Let ops be imported from the current folder, as ``python -m`` would; the console script does not by itself."""
     try:

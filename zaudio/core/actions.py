@@ -155,6 +155,7 @@ class Prepare:
     ops: tuple[Step, ...]
     format: str
     channels: int
+    chunk_frames: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,8 @@ class Job:
 
     job: bytes
     incarnation: int
-    plan: Plan
+    plan: Plan  # of what is granted: of runs, where chunks are small
+    chunk_frames: int  # what an op sees at once
     ops: tuple[Step, ...]
     format: str
     channels: int
@@ -256,6 +257,7 @@ class Dispatcher:
             job.credit,
             job.format,
             job.channels,
+            job.chunk_frames,
             job.ops,
         )
         return [Send(peer, welcome)]

@@ -33,7 +33,6 @@ from zaudio.wire.messages import (
     Refused,
     Result,
     Sent,
-    Step,
     Welcome,
 )
 
@@ -88,8 +87,8 @@ class Session:
         # Workers of one host must not knock all at once; the session is random enough to spread them.
         self._jitter = 0.75 + introduction.session[0] / 512
         self._job: tuple[bytes, int] = (b"", 0)  # job and incarnation of the last welcome
-        self._prepared: tuple[tuple[Step, ...], str, int] | None = None  # ops, format, channels that are ready
-        self._wanted: tuple[tuple[Step, ...], str, int] | None = None
+        self._prepared: Prepare | None = None  # what is ready
+        self._wanted: Prepare | None = None
         self._sinks: tuple[str, ...] = ()
         self._sink_open = False
         self._received = 0
@@ -233,12 +232,12 @@ class Session:
         self._dead_after = welcome.heartbeat * welcome.liveness
         if welcome.sinks != self._sinks:
             self._sinks, self._sink_open = welcome.sinks, False
-        self._wanted = (welcome.ops, welcome.format, welcome.channels)
+        self._wanted = Prepare(welcome.ops, welcome.format, welcome.channels, welcome.chunk_frames)
         if self._wanted == self._prepared:
             return actions + self._join(now)
         self.state = State.PREPARING
         self._beat = now + self._heartbeat
-        return [*actions, Prepare(*self._wanted)]
+        return [*actions, self._wanted]
 
     def _join(self, now: float) -> Actions:
         actions: Actions = []

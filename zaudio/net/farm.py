@@ -256,7 +256,8 @@ class Farm:
             if isinstance(verdict, Accepted):
                 accepted = True
                 self._payloads[verdict.index] = payload
-                self.shares[self._dispatcher.name(verdict.session)] += 1
+                frames = self._job.plan.chunk(verdict.index).frames
+                self.shares[self._dispatcher.name(verdict.session)] += -(-frames // self._job.chunk_frames)
             self._do_verdict(verdict)
         ours = (result.job, result.incarnation) == (self._job.job, self._job.incarnation)
         if ours:
@@ -409,6 +410,7 @@ def _check_welcome(job: Job) -> None:
                 job.credit,
                 job.format,
                 job.channels,
+                job.chunk_frames,
                 job.ops,
             )
         )

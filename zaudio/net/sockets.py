@@ -54,6 +54,7 @@ def dealer(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket
     # A coordinator that starts after its workers is found within this, by each of them.
     socket.setsockopt(zmq.RECONNECT_IVL, 50)  # ms
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)  # ms
+    socket.setsockopt(zmq.IPV6, _is_ipv6(endpoint))
     try:
         socket.connect(endpoint)
     except zmq.ZMQError as error:
@@ -68,6 +69,7 @@ def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
     Raises:
         EndpointError: It is malformed or in use.
     """
+    socket.setsockopt(zmq.IPV6, _is_ipv6(endpoint))
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as error:
@@ -153,7 +155,11 @@ def _set_common(socket: zmq.Socket[bytes]) -> None:
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 30_000)  # ms
     socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
     socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 30)  # s
-    socket.setsockopt(zmq.IPV6, 1)
+
+
+def _is_ipv6(endpoint: str) -> int:
+    # Only where it is written so: a socket for both would name its IPv4 address in IPv6's way.
+    return int("[" in endpoint)
 
 
 def _nbytes(part: Buffer) -> int:

@@ -5,7 +5,8 @@ ZeroMQ context exists, so that eight workers cost one start-up.
 
 Rules:
 
-- A worker writes `ready` to its own pipe when it is, or why it cannot be; the end of that pipe is its death.
+- A worker writes to its own pipe: `ready` when it is, or why it cannot be, and `done` when it leaves in order. The end
+  of that pipe is its death, and a death even with exit code 0 when it was not done: an op may end the process.
 - A worker that dies is replaced at once. Three that die in a row before they were ready end it all.
 - The lifeline is a pipe that nobody writes to: when whoever holds its other end is gone, workers leave by themselves,
   and what is left after a second is killed.
@@ -117,9 +118,12 @@ class Supervisor:
         session = os.urandom(16)
         life, life_write = os.pipe()
         stderr, stderr_write = os.pipe()
+        # Until the child has handlers of its own, a signal must not run those of the process it came from.
+        signals = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         pid = os.fork()
         if pid == 0:
             self._become_worker(name, session, life_write, stderr_write)
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         os.close(life_write)
         os.close(stderr_write)
         os.set_blocking(stderr, False)
@@ -177,12 +181,12 @@ class Supervisor:
             self._judge(child, os.waitstatus_to_exitcode(status))
 
     def _judge(self, child: _Child, code: int) -> None:
-        if code == 0:
+        if code == 0 and child.said.endswith(b"done\n"):
             return
         tail = child.tail.decode(errors="replace")
         if code == RefusedError.exit_code:
             self._over = True
-            self._report(Unable(child.said.decode(errors="replace").removeprefix("ready\n")))
+            self._report(Unable(child.said.decode(errors="replace").rpartition("ready\n")[2]))
             return
         cause = child.killed or cause_of_death(code)
         self._report(Died(child.session, child.name, cause, tail))
@@ -293,6 +297,7 @@ def _work(endpoint: str, allowed: Allowed, name: str, session: bytes, once: bool
     worker = Worker(endpoint, allow=allowed, name=name, once=once)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles it, and tells
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
 
     def ready() -> None:
         os.write(life, b"ready\n")
@@ -306,6 +311,7 @@ def _work(endpoint: str, allowed: Allowed, name: str, session: bytes, once: bool
     except ZaudioError as error:
         sys.stderr.write(f"zaudio: {error}\n")
         return error.exit_code
+    os.write(life, b"done\n")
     return 0
 
 

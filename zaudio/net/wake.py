@@ -30,12 +30,13 @@ class Waker:
 
     def clear(self) -> None:
         """Take note of being woken."""
-        if self._awake:
-            try:
-                os.read(self.fd, 64)
-            except BlockingIOError:  # the flag is set, the byte is still on its way: it wakes us once more
-                pass
-            self._awake = False
+        # Whatever the flag says: a byte may arrive after a clear that saw the flag alone, and unread it would keep the
+        # loop spinning.
+        try:
+            os.read(self.fd, 64)
+        except BlockingIOError:
+            pass
+        self._awake = False
 
     def close(self) -> None:
         """Free the descriptors. The loop calls it when no other thread will wake it any more."""

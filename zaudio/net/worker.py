@@ -49,6 +49,7 @@ class _Task:
 
     job: int
     chain: Chain
+    chunk_frames: int
     compute: Compute
     payload: Buffer
 
@@ -147,6 +148,7 @@ class Shell:
             self._poller.register(lifeline, zmq.POLLIN)
         self._jobs = 0
         self._chain: Chain | None = None
+        self._chunk_frames = 1
         self._payload: Buffer = b""  # of the Chunk that the session looks at now
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._outcomes: deque[_Outcome] = deque()
@@ -158,7 +160,8 @@ class Shell:
 
     def __exit__(self, *_: object) -> None:
         self._tasks.put(None)
-        linger = LEAVING_LINGER if self._session.finished else 0
+        # Without a sink there was no welcome: the hello that nobody answered need not be waited for.
+        linger = LEAVING_LINGER if self._session.finished and self._sink is not None else 0
         for socket in (self._ventilator, self._sink):
             if socket is not None:
                 socket.close(linger=linger)
@@ -227,7 +230,7 @@ class Shell:
                     self._deliver(action.result)
                 case Compute():
                     assert self._chain is not None
-                    self._tasks.put(_Task(self._jobs, self._chain, action, self._payload))
+                    self._tasks.put(_Task(self._jobs, self._chain, self._chunk_frames, action, self._payload))
                 case Connect():
                     self._connect()
                 case ConnectSink():
@@ -291,6 +294,7 @@ class Shell:
             self._chain = Chain(steps, sample_format(prepare.format), prepare.channels, self._worker._allowed)
         except UsageError as error:
             return self._session.unable(str(error))
+        self._chunk_frames = prepare.chunk_frames
         actions = self._session.prepared(now=time.monotonic())
         if self._on_ready is not None:
             self._on_ready()
@@ -340,11 +344,11 @@ def _apply(task: _Task) -> _Outcome:
     started = time.monotonic()
     compute = task.compute
     try:
-        array = task.chain(task.payload)
+        array = task.chain.run(task.payload, task.chunk_frames)
         stop = array.shape[0] - compute.after
         array = np.ascontiguousarray(array[compute.before : stop])
         checksum = xxhash.xxh3_64_intdigest(_octets(array))
-    except Exception as error:  # a user's op may raise anything at all; it is the coordinator's to judge
+    except BaseException as error:  # a user's op may raise anything, SystemExit too: the chunk failed
         log.debug("chunk %d failed", compute.index, exc_info=True)
         return _Outcome(task.job, compute, None, 0, 0.0, _sentence(error))
     return _Outcome(task.job, compute, array, checksum, time.monotonic() - started, "")
@@ -356,8 +360,11 @@ def _octets(array: np.ndarray) -> memoryview:
     return memoryview(octets)
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001  # an error of a user's own class may fail even at this
+        text = ""
     if isinstance(error, ZaudioError):
-        return cut(str(error))
-    text = " ".join(str(error).split())
+        return cut(text)
     return cut(f"{type(error).__name__}: {text}" if text else type(error).__name__)

@@ -91,6 +91,29 @@ class Chain:
             array = op(array)
         return array if self._format.is_native else array.byteswap(inplace=True).view(self._format.dtype)
 
+    def run(self, payload: Buffer, chunk_frames: int) -> Array:
+        """Apply all ops to a run of chunks, one chunk at a time.
+
+        Args:
+            payload: Whole frames as stored.
+            chunk_frames: Frames a chunk; the last may have fewer.
+
+        Returns:
+            As of a call, for the whole run.
+
+        Raises:
+            Exception: As of a call.
+        """
+        chunk_bytes = chunk_frames * self._channels * self._format.itemsize
+        view = memoryview(payload)
+        if view.nbytes <= chunk_bytes:
+            return self(payload)
+        run = np.empty_like(self._frames(payload))
+        for start in range(0, view.nbytes, chunk_bytes):
+            frame = start // (self._channels * self._format.itemsize)
+            run[frame : frame + chunk_frames] = self(view[start : start + chunk_bytes])
+        return run
+
     def _frames(self, payload: Buffer) -> Array:
         size, frame = memoryview(payload).nbytes, self._channels * self._format.itemsize
         if size % frame:

@@ -170,6 +170,7 @@ _TABLE: tuple[tuple[int, type[Message], tuple[_Check, ...]], ...] = (
             _integer(1, HELD_MAX),
             _NAME,
             _integer(1, 1024),
+            _integer(1, COUNT_MAX),
             _steps,
         ),
     ),

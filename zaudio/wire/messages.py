@@ -40,7 +40,10 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """Ventilator to worker: the job, and where results go."""
+    """Ventilator to worker: the job, and where results go.
+
+    Ops are applied to `chunk_frames` frames at a time: a small chunk travels in a run of many, as one Chunk.
+    """
 
     job: bytes
     incarnation: int
@@ -51,6 +54,7 @@ class Welcome:
     credit: int
     format: str
     channels: int
+    chunk_frames: int
     ops: tuple[Step, ...]
 
 
