@@ -175,6 +175,7 @@ def test_an_unbuffered_stream_that_takes_little_gets_everything(result, monkeypa
     assert Stdout.buffer.getvalue() == RECORDING
 
 
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 PROGRAM = "import sys; from zaudio.result import decrypt; decrypt(sys.argv[1], '-'); sys.stderr.write('done')"
 
 
@@ -182,7 +183,7 @@ PROGRAM = "import sys; from zaudio.result import decrypt; decrypt(sys.argv[1], '
 def test_a_reader_that_has_had_enough_is_no_error(tmp_path, unbuffered):
     write_pattern(tmp_path, 500_000, chunk_frames=100_000)
     command = [sys.executable, *unbuffered, "-c", PROGRAM, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=BUFFERED) as process:
         assert process.stdout.read(10)
         process.stdout.close()
         assert process.stderr.read() == b"done"
@@ -200,6 +201,34 @@ def test_a_full_disk_behind_standard_output_is_a_storage_error(tmp_path):
     )
     with open("/dev/full", "wb") as full:
         command = [sys.executable, "-c", program, str(tmp_path)]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, env=BUFFERED)
     assert done.stderr == b"standard output: No space left on device\n"
     assert done.returncode == 0
+
+
+def test_a_small_result_for_a_reader_that_is_gone_is_no_error(tmp_path):
+    write_pattern(tmp_path, 10)
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, check=False, env=BUFFERED)
+    os.close(theirs)
+    assert done.stderr == b"done"
+    assert done.returncode == 0
+
+
+def test_the_outputs_name_is_durable_before_decrypt_returns(result, monkeypatch):
+    steps, rename, fsync = [], os.rename, os.fsync
+
+    def logged_rename(*args, **kwargs):
+        steps.append("rename")
+        rename(*args, **kwargs)
+
+    def logged_fsync(fd):
+        steps.append("fsync folder" if stat.S_ISDIR(os.fstat(fd).st_mode) else "fsync file")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "rename", logged_rename)
+    monkeypatch.setattr(os, "fsync", logged_fsync)
+    decrypt(str(result), None)
+    assert steps == ["fsync file", "rename", "fsync folder"]

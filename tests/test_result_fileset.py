@@ -1,7 +1,7 @@
 import os
 
 import pytest
-from result_support import NAMES, pattern, sealed_writer, write_pattern
+from result_support import NAMES, describe, pattern, sealed_writer, write_pattern
 
 from zaudio.errors import VerificationError
 from zaudio.result import ResultFolder, fileset, verify
@@ -49,30 +49,46 @@ def test_a_publication_between_two_opens_never_gives_a_mixed_set(tmp_path, monke
     assert interference.opened == (8 if interference.done else 4)
 
 
+def half_publish(path, monkeypatch, *, renames):
+    """A publication that is killed after so many renames, the commit file's included."""
+    with monkeypatch.context() as patch, ResultFolder(str(path), overwrite=True) as folder:
+        writer = sealed_writer(folder, pattern(30, 4, 2), describe(30))
+        rename, count = os.rename, []
+
+        def counted(*args, **kwargs):
+            count.append(args)
+            if len(count) > renames:
+                raise KeyboardInterrupt
+            rename(*args, **kwargs)
+
+        patch.setattr(os, "rename", counted)
+        with pytest.raises(KeyboardInterrupt):
+            writer.publish()
+
+
+@pytest.mark.parametrize("renames", [1, 2, 3, 4])
 @pytest.mark.parametrize("before_open", range(4))
-def test_a_publisher_killed_between_two_opens_is_finished_by_the_reader(tmp_path, monkeypatch, before_open):
-    path = tmp_path / "out"
-    write_pattern(path, 10, seed=1)
-    _, description = write_pattern(tmp_path / "model", 30, seed=2)
+def test_a_publisher_killed_between_two_opens_is_finished_by_the_reader(tmp_path, monkeypatch, before_open, renames):
+    write_pattern(tmp_path, 10, seed=1)
+    Interference(monkeypatch, before_open, lambda: half_publish(tmp_path, monkeypatch, renames=renames))
+    assert verify(str(tmp_path)).frames == 30
+    assert {entry.name for entry in tmp_path.iterdir()} == set(NAMES)
 
-    def half_publish():
-        with monkeypatch.context() as patch, ResultFolder(str(path), overwrite=True) as folder:
-            writer = sealed_writer(folder, pattern(30, 4, 2), description)
-            rename, count = os.rename, []
 
-            def renames(*args, **kwargs):
-                count.append(args)
-                if len(count) > 3:
-                    raise KeyboardInterrupt
-                rename(*args, **kwargs)
+@pytest.mark.parametrize("renames", [1, 2, 3, 4])
+def test_a_publisher_killed_before_the_first_look_is_finished_by_the_reader(tmp_path, monkeypatch, renames):
+    write_pattern(tmp_path, 10, seed=1)
+    real, done = fileset._identities, []
 
-            patch.setattr(os, "rename", renames)
-            with pytest.raises(KeyboardInterrupt):
-                writer.publish()
+    def look(folder):
+        if not done:
+            done.append(True)
+            half_publish(tmp_path, monkeypatch, renames=renames)
+        return real(folder)
 
-    Interference(monkeypatch, before_open, half_publish)
-    assert verify(str(path)).frames == 30
-    assert {entry.name for entry in path.iterdir()} == set(NAMES)
+    monkeypatch.setattr(fileset, "_identities", look)
+    assert verify(str(tmp_path)).frames == 30
+    assert {entry.name for entry in tmp_path.iterdir()} == set(NAMES)
 
 
 def test_a_first_publication_while_the_files_are_looked_for_is_found(tmp_path, monkeypatch):
