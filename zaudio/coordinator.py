@@ -209,8 +209,9 @@ class Coordinator:
             ops = prepare_chain(self._specs, source.format)
             waker = Waker()
             stack.callback(waker.close)
-            pool, endpoints = self._open_ways(stack)
+            # Before the local workers: a folder that is busy is refused at once, and ending a starter takes its time.
             folder = stack.enter_context(self._open_folder())
+            pool, endpoints = self._open_ways(stack)
             writer = ResultWriter(folder, self._describe(source), frame_bytes=source.frame_bytes, notify=waker.wake)
             stack.callback(writer.abort)
             writer.start()

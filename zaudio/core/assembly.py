@@ -121,7 +121,11 @@ class Assembler:
         return released
 
     def _conflict(self, result: Result) -> list[AssemblerAction]:
-        known = self._checksums.pop(result.index, None)
-        if known is None or known[0] == result.checksum:
+        known = self._checksums.get(result.index)
+        if known is None:
             return []
-        return [Fail(ConflictError(result.index, known[1].hex()[:8], result.session.hex()[:8]))]
+        if known[0] != result.checksum:
+            return [Fail(ConflictError(result.index, known[1].hex()[:8], result.session.hex()[:8]))]
+        if known[1] != result.session:  # the accepted result itself may come twice, and the other one after it
+            del self._checksums[result.index]
+        return []

@@ -6,9 +6,10 @@ Rules:
   then has both sockets.
 - Nothing depends on one message. A `Ready` comes behind the worker's results and lists what it holds and how far it
   has received; a `Sent` goes behind the chunks and says how far it should have. A lease that is missing is lost, and
-  its chunk is granted again, without blame.
+  its chunk is granted again, without blame. What is listed and was given up before takes up credit until it is done.
 - Any result frees its credit; the passing of a deadline does not. Blame is for an exception, a passed deadline, and a
-  death, and falls on the head of the worker's queue alone: the other chunks only waited there.
+  death, and falls on the head of the worker's queue alone: the other chunks only waited there. A chunk that was
+  granted to a worker that was dead already is not to blame.
 - A deadline runs for the head of a worker's queue, from when it became the head: chunks behind it are not late.
 - Grants go to the least loaded worker. A suspect (a chunk with a failure) is granted alone, to a worker that holds
   nothing; the least loaded worker is kept free for it.
@@ -30,9 +31,11 @@ from zaudio.core.roster import Roster, Worker
 from zaudio.errors import ChunkError, NoWorkerError, ProtocolError
 from zaudio.plan import Plan
 from zaudio.timing import Timing
+from zaudio.wire.codec import cut
 from zaudio.wire.messages import (
     VERSION,
     Again,
+    Channel,
     Failed,
     Goodbye,
     Heartbeat,
@@ -47,6 +50,7 @@ from zaudio.wire.messages import (
 
 WINDOW_LEAST = 16  # chunks; measured with 1 MiB chunks: a window of 8 leaves the cipher waiting now and then
 TIMES_KEPT = 64  # chunk durations that the median is taken of; enough to be steady, few enough to follow a change
+STRIKES = 3  # wrong results of one worker; once or twice may be the network's fault
 TIMES_NEEDED = 8  # before that many, nothing is known and `chunk_timeout` stands
 
 Actions = list[DispatcherAction]
@@ -91,6 +95,7 @@ class Dispatcher:
         self._ticked = now
         self._beat = now  # when heartbeats are due next
         self._able = now  # when somebody could last be given a chunk
+        self._revoked: dict[bytes, str] = {}  # sessions that were sent away, and why; a process each, so they are few
         self._complaint = ""  # why the last worker could not take part
 
     # Messages
@@ -103,6 +108,9 @@ class Dispatcher:
         if worker is None:
             return [Send(peer, Again())]
         worker.heard = now
+        if peer.channel is Channel.VENTILATOR:
+            # The hello of a closed connection may be read after that of the one in use, which this comes from.
+            worker.route = peer
         match message:
             case Ready():
                 return self._ready(worker, peer, message, now)
@@ -111,7 +119,7 @@ class Dispatcher:
             case Goodbye():
                 if not worker.ready:
                     self._complaint = f"worker {worker.name}: {message.reason}"
-                return self._lose(worker, message.reason or "it left", now, blame=False)
+                return self._lose(worker, message.reason or "it left", blame=False) + self._grant(now)
         return []
 
     def refuse(self, peer: Peer, error: ProtocolError) -> Actions:
@@ -127,12 +135,18 @@ class Dispatcher:
         worker.heard = now
         return []
 
-    def settled(self, session: bytes, index: int, attempt: int, *, accepted: bool, now: float) -> Actions:
-        """The Assembler judged a result, whatever it said: its credit is free."""
+    def settled(
+        self, session: bytes, index: int, attempt: int, *, accepted: bool, wrong: bool = False, now: float
+    ) -> Actions:
+        """The Assembler judged a result, whatever it said: its credit is free. `wrong`: it was no result at all."""
         if accepted:
             self.leases.accept(index)
-        self._free(session, index, attempt, now, measured=accepted)
-        return self._grant(now)
+        lease = self._free(session, index, attempt, now, measured=accepted)
+        actions: Actions = []
+        if lease is not None and wrong:
+            actions += self._requeue(lease, self.name(session), "its result was rejected")
+            actions += self._strike(session)
+        return actions + self._grant(now)
 
     def progressed(self, *, released: int, ciphered: int, now: float) -> Actions:
         """The cipher was given chunks, or has finished with some: the window moves."""
@@ -150,7 +164,9 @@ class Dispatcher:
     def gone(self, session: bytes, reason: str, *, now: float) -> Actions:
         """A worker's process is known to have died."""
         worker = self._roster.get(session)
-        return self._lose(worker, reason, now, blame=True) if worker is not None else []
+        if worker is None:
+            return []
+        return self._lose(worker, reason, blame=self._was_at_work(worker, now)) + self._grant(now)
 
     def farewell(self, reason: str) -> Actions:
         """Tell everyone that the job is over, on every socket that may reach them."""
@@ -172,7 +188,9 @@ class Dispatcher:
         actions: Actions = []
         for worker in self._roster:
             if now - worker.heard > self.timing.dead_after:
-                actions += self._lose(worker, f"no sign of life for {now - worker.heard:.1f} s", now, blame=True)
+                # Nothing is granted before all of them are lost: the next in line may be as dead as this one.
+                reason = f"no sign of life for {now - worker.heard:.1f} s"
+                actions += self._lose(worker, reason, blame=self._was_at_work(worker, now))
             elif self._overdue(worker, now):
                 actions += self._expire(worker, now)
         if now >= self._beat:
@@ -238,7 +256,7 @@ class Dispatcher:
         reason = self._objection(hello)
         if reason:
             self._complaint = f"worker {hello.name} was refused: {reason}"
-            return [Send(peer, Refused(reason))]
+            return [Send(peer, Refused(cut(reason)))]
         worker = self._roster.get(hello.session)
         if worker is None:
             self._roster.add(Worker(hello.session, hello.name, peer, now))
@@ -262,7 +280,22 @@ class Dispatcher:
         )
         return [Send(peer, welcome)]
 
+    def _strike(self, session: bytes) -> Actions:
+        """A worker whose results are wrong, again and again, is sent away: no chunk is to blame for that."""
+        worker = self._roster.get(session)
+        if worker is None:
+            return []
+        worker.strikes += 1
+        if worker.strikes < STRIKES:
+            return []
+        reason = f"{STRIKES} of its results had a wrong length or checksum"
+        self._revoked[session] = reason
+        self._complaint = f"worker {worker.name} was sent away: {reason}"
+        return [Send(worker.route, Refused(reason)), *self._lose(worker, reason, blame=False)]
+
     def _objection(self, hello: Hello) -> str:
+        if hello.session in self._revoked:
+            return self._revoked[hello.session]
         if hello.version != VERSION:
             return f"it speaks protocol version {hello.version}, this coordinator speaks {VERSION}"
         missing = [name for name, _ in self.job.ops if not self._offers(hello.ops, name)]
@@ -278,6 +311,9 @@ class Dispatcher:
         worker.sequence = max(worker.sequence, message.received)
         for lease in self.leases.missing(worker.session, message.received, message.held):
             actions += self._take_back(worker.session, lease.index, lease.attempt, "it was lost on the way", now)
+        if self.leases.adopt(worker.session, message.held):
+            worker.load = self.leases.load(worker.session)
+            worker.head, worker.head_since = self.leases.head(worker.session), now
         self._roster.place(worker)
         return actions + self._grant(now)
 
@@ -286,7 +322,15 @@ class Dispatcher:
         actions = self._blame(lease, worker.name, message.error) if lease is not None else []
         return actions + self._grant(now)
 
-    def _lose(self, worker: Worker, reason: str, now: float, *, blame: bool) -> Actions:
+    def _was_at_work(self, worker: Worker, now: float) -> bool:
+        """Whether the head of its queue can be what ended a worker: not if it was granted to one that was dead already.
+
+        Where many die at once, what the first one held goes to the next in line before its death is known, too. One
+        that lives is heard of every heartbeat.
+        """
+        return worker.head_since < now and worker.head_since <= worker.heard + self.timing.heartbeat
+
+    def _lose(self, worker: Worker, reason: str, *, blame: bool) -> Actions:
         head = worker.head
         leases = self.leases.drop(worker.session)
         self._roster.remove(worker)
@@ -296,7 +340,7 @@ class Dispatcher:
                 actions += self._blame(lease, worker.name, reason)
             else:
                 actions += self._requeue(lease, worker.name, reason)
-        return actions + self._grant(now)
+        return actions
 
     # Leases end
 
@@ -308,8 +352,9 @@ class Dispatcher:
             return None
         if measured and freed.live and freed is worker.head:
             self._times.append(now - worker.head_since)
-        worker.stuck = worker.alone = False
         worker.load -= 1
+        worker.stuck = False
+        worker.alone = worker.alone and worker.load > 0
         if freed is worker.head:
             worker.head, worker.head_since = self.leases.head(session), now
         self._roster.place(worker)
@@ -350,8 +395,8 @@ class Dispatcher:
     # Time, in detail
 
     def _overdue(self, worker: Worker, now: float) -> bool:
-        head = worker.head
-        return head is not None and head.live and now - worker.head_since > self.chunk_timeout
+        # A spent head counts too: what is granted behind it would wait for ever.
+        return worker.head is not None and not worker.stuck and now - worker.head_since > self.chunk_timeout
 
     @property
     def chunk_timeout(self) -> float:
@@ -410,7 +455,8 @@ class Dispatcher:
     def _grant_straggler(self, actions: Actions, now: float) -> None:
         index = self._released
         holders = self.leases.live(index)
-        if len(holders) != 1 or self.leases.failures(index):
+        # A chunk may have its result and not be known as released: `progressed` comes after `settled`.
+        if len(holders) != 1 or self.leases.failures(index) or not self.leases.wanted(index):
             return
         for worker in self._roster.idle():
             if worker.session not in holders:

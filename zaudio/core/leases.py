@@ -6,7 +6,8 @@ Rules:
   without an entry was accepted and is held by nobody. A million chunks cost what is in flight costs.
 - `attempt` numbers the grants of a chunk, from 1. `causes` counts blame. The two are not the same.
 - A lease is *live* while its worker may still deliver, and *spent* once nobody waits for it any more (its worker is
-  past a deadline). A spent lease takes up credit until its worker is done with it; a dropped one is gone.
+  past a deadline). A spent lease takes up credit until its worker is done with it; a dropped one is gone. What a
+  worker says that it holds, though it was dropped since, is a spent lease again.
 - A chunk waits to be granted when it was granted before, has no live lease and is not accepted. One with failures is a
   suspect and waits apart, since it is granted alone.
 """
@@ -72,6 +73,9 @@ class Leases:
         """A new lease on a chunk that waits, was never granted, or is granted once more."""
         if index == self._next:
             self._next += 1
+        for queue in (self._waiting, self._suspects):
+            while queue and queue[0] == index:
+                heapq.heappop(queue)  # or a chunk granted in vain again and again would be in there as often
         entry = self._entries.setdefault(index, _Entry())
         attempt = len(entry.granted) + 1
         entry.granted[attempt] = entry.live[attempt] = session
@@ -100,6 +104,22 @@ class Leases:
             return []
         listed = set(held)
         return [lease for key, lease in leases.items() if lease.sequence <= received and key not in listed]
+
+    def adopt(self, session: bytes, held: Iterable[tuple[int, int]]) -> bool:
+        """Take what a worker holds and nobody knows of for spent leases, older than any other. True if there were any.
+
+        A worker that was dropped and came back is busy with what it held before: without this it would be given ever
+        more, and what it is given would be late through no fault of its own. What it cannot hold is ignored.
+        """
+        known = self._held.get(session, {})
+        strange = {
+            key: Lease(session, *key, sequence=0, live=False)
+            for key in held
+            if key not in known and self._may_hold(session, *key)
+        }
+        if strange:
+            self._held[session] = strange | known
+        return bool(strange)
 
     def spend(self, session: bytes) -> list[Lease]:
         """Wait no longer for what this worker holds. Its credit stays taken. Returns the leases that were live."""
@@ -156,6 +176,11 @@ class Leases:
         entry = self._entries.get(index)
         return tuple(entry.live.values()) if entry is not None else ()
 
+    def wanted(self, index: int) -> bool:
+        """Whether this chunk was granted and has no result yet."""
+        entry = self._entries.get(index)
+        return entry is not None and entry.wanted
+
     def waits(self, index: int) -> bool:
         """Whether this chunk was granted in vain and is to be granted again."""
         entry = self._entries.get(index)
@@ -176,8 +201,10 @@ class Leases:
         live: dict[int, set[int]] = {}
         for session, held in self._held.items():
             assert held, f"session {session.hex()} is remembered though it holds nothing"
-            sequences = [lease.sequence for lease in held.values()]
+            sequences = [lease.sequence for lease in held.values() if lease.sequence]
             assert sequences == sorted(set(sequences)), "a session's leases are in the order they were sent"
+            adopted = [not lease.sequence for lease in held.values()]
+            assert adopted == sorted(adopted, reverse=True), "what was adopted is older than what was sent since"
             for (index, attempt), lease in held.items():
                 assert (lease.index, lease.attempt, lease.session) == (index, attempt, session), "a lease knows its key"
                 if lease.live:
@@ -193,6 +220,12 @@ class Leases:
         assert not live, f"chunks {sorted(live)} are held and have no entry"
 
     # Private
+
+    def _may_hold(self, session: bytes, index: int, attempt: int) -> bool:
+        entry = self._entries.get(index)
+        if entry is None:
+            return index < self._next  # over and done with: who held it is forgotten
+        return entry.granted.get(attempt) == session
 
     def _waits(self, index: int, *, suspect: bool) -> bool:
         entry = self._entries.get(index)

@@ -26,6 +26,7 @@ class Worker:
     ready: bool = False
     alone: bool = False  # holds a suspect, which nothing may be queued behind
     stuck: bool = False  # past a deadline, and nothing was heard of any of its chunks since
+    strikes: int = 0  # results of it that were wrong
     sequence: int = 0  # chunks sent to it so far
     head: Lease | None = None  # what it is computing, as far as one can know: its oldest lease
     head_since: float = 0.0
@@ -90,10 +91,10 @@ class Roster:
     def check(self) -> None:
         """Assert the invariants."""
         for worker in self._workers.values():
-            assert 0 <= worker.load <= self._credit, f"{worker.name} has load {worker.load}, credit {self._credit}"
+            assert worker.load >= 0, f"{worker.name} has load {worker.load}"
             assert (worker.bucket >= 0) == self.available(worker), f"{worker.name} is offered chunks when it may be"
             assert worker.bucket in (-1, worker.load), f"{worker.name} lies in the bucket of its load"
-            assert not worker.alone or worker.load <= 1, f"{worker.name} holds a suspect and something else"
+            assert not worker.alone or worker.head is not None, f"{worker.name} holds a suspect, so it holds something"
         for load, bucket in enumerate(self._free):
             for session, worker in bucket.items():
                 assert self._workers.get(session) is worker, "only the living are offered chunks"

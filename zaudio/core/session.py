@@ -19,6 +19,7 @@ from enum import Enum
 
 from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard, Prepare, Say, SessionAction
 from zaudio.errors import NoCoordinatorError, RefusedError, ZaudioError
+from zaudio.wire.codec import cut
 from zaudio.wire.messages import (
     VERSION,
     Again,
@@ -141,7 +142,7 @@ class Session:
 
     def unable(self, reason: str) -> Actions:
         """The ops cannot be made ready."""
-        farewell = self._goodbye(Channel.VENTILATOR, reason)
+        farewell = self._goodbye(Channel.VENTILATOR, cut(reason))
         return [farewell, *self._end(State.REFUSED, RefusedError(f"this worker cannot take part: {reason}"))]
 
     def completed(self, index: int, attempt: int, *, length: int, checksum: int, seconds: float) -> Actions:
@@ -158,7 +159,7 @@ class Session:
             return []
         # Behind the results, so that none of them is mistaken for a chunk handed back.
         channel = Channel.SINK if self._sink_open else Channel.VENTILATOR
-        farewell = [self._goodbye(channel, reason)] if self._job[0] else []
+        farewell = [self._goodbye(channel, cut(reason))] if self._job[0] else []
         return [*farewell, *self._end(State.LEFT, None)]
 
     # Time
@@ -168,10 +169,10 @@ class Session:
         if self.finished:
             return []
         if self.state is State.SEEKING:
-            if self._once and now - self._seeking_since >= PATIENCE:
+            if self._once and now >= self._seeking_since + PATIENCE:
                 return self._end(State.LEFT, NoCoordinatorError(self._endpoint, PATIENCE))
             return self._seek(now, afresh=False) if now >= self._retry_at else []
-        if now - self._heard > self._dead_after:
+        if now >= self._heard + self._dead_after:
             return self._seek(now, afresh=True)
         return self._say_alive(now) if now >= self._beat else []
 

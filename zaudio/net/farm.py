@@ -252,6 +252,7 @@ class Farm:
         self._do(self._dispatcher.heard(result.session, peer, now=now))
         verdicts = self._assembler.receive(result, checksum=xxhash.xxh3_64_intdigest(payload))
         accepted = False
+        wrong = any(isinstance(verdict, Rejected) for verdict in verdicts)
         for verdict in verdicts:
             if isinstance(verdict, Accepted):
                 accepted = True
@@ -262,7 +263,7 @@ class Farm:
         ours = (result.job, result.incarnation) == (self._job.job, self._job.incarnation)
         if ours:
             lease = (result.session, result.index, result.attempt)
-            self._do(self._dispatcher.settled(*lease, accepted=accepted, now=now))
+            self._do(self._dispatcher.settled(*lease, accepted=accepted, wrong=wrong, now=now))
 
     def _watch_pool(self, poller: zmq.Poller) -> None:
         """Poll the local workers' descriptor, which changes when their starter is replaced, and ends with them."""
@@ -398,24 +399,25 @@ def _beside(endpoint: str, ventilator: str) -> str:
 
 
 def _check_welcome(job: Job) -> None:
+    """Make sure that a worker can be told what to do, before there is one."""
+    timing = job.timing
+    welcome = Welcome(
+        job.job,
+        job.incarnation,
+        bytes(16),
+        job.sinks,
+        timing.heartbeat,
+        timing.liveness,
+        job.credit,
+        job.format,
+        job.channels,
+        job.chunk_frames,
+        job.ops,
+    )
     try:
-        encode(
-            Welcome(
-                job.job,
-                job.incarnation,
-                bytes(16),
-                job.sinks,
-                job.timing.heartbeat,
-                job.timing.liveness,
-                job.credit,
-                job.format,
-                job.channels,
-                job.chunk_frames,
-                job.ops,
-            )
-        )
+        decode(encode(welcome), frozenset({Welcome}))
     except ProtocolError as error:
-        raise UsageError(f"the ops are too long to tell workers: {error}") from None
+        raise UsageError(f"workers cannot be told of this job: {error}") from None
 
 
 def sink_names(bound: Sequence[str], advertised: str | None) -> tuple[str, ...]:
@@ -424,7 +426,7 @@ def sink_names(bound: Sequence[str], advertised: str | None) -> tuple[str, ...]:
     An empty host stands for the one by which the worker reached the ventilator: the coordinator cannot know it.
     """
     if advertised is not None:
-        return (advertised, *(endpoint for endpoint in bound if endpoint.startswith("ipc://")))
+        return (*(endpoint for endpoint in bound if endpoint.startswith("ipc://")), advertised)
     names = []
     for endpoint in bound:
         tcp = sockets.parse_tcp(endpoint)

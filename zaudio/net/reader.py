@@ -16,7 +16,6 @@ from typing import Protocol
 import xxhash
 
 from zaudio.core.actions import Grant, Send
-from zaudio.errors import ZaudioError
 from zaudio.plan import Chunk, Plan
 from zaudio.wire.codec import Buffer
 
@@ -49,7 +48,7 @@ class Reader:
 
     def __init__(self, source: Frames, plan: Plan, *, notify: Callable[[], None]) -> None:
         self.done: deque[Read | Send] = deque()
-        self.error: ZaudioError | None = None
+        self.error: Exception | None = None
         self._source = source
         self.plan = plan
         self._notify = notify
@@ -76,7 +75,7 @@ class Reader:
         while (action := self._asked.get()) is not None and not self._stopped:
             try:
                 self.done.append(self._read(action) if isinstance(action, Grant) else action)
-            except ZaudioError as error:
+            except Exception as error:  # noqa: BLE001  # a thread that ends in silence leaves everyone waiting
                 self.error = error
             self._notify()
             if self.error is not None:

@@ -287,8 +287,9 @@ def main() -> None:
         report(Unable(str(error)))
         return
     names = [f"local-{number + 1}" for number in range(job["count"])]
+    # Not `once`: the lifeline ends them. A coordinator that answers nobody for a while may only be stopped (Ctrl-Z).
     Supervisor(
-        job["endpoint"], names, allowed=allowed, once=True, report=report, lifeline=job["lifeline"], commands=0
+        job["endpoint"], names, allowed=allowed, once=False, report=report, lifeline=job["lifeline"], commands=0
     ).run()
 
 

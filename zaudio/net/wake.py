@@ -44,3 +44,7 @@ class Waker:
             self._closed = True
             os.close(self.fd)
             os.close(self._write)
+
+    def __del__(self) -> None:
+        # A thread inside an op may outlive the loop; then nobody is left to close it but the last to forget it.
+        self.close()

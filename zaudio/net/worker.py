@@ -159,6 +159,7 @@ class Shell:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._jobs += 1  # what waits to be computed is of no use any more
         self._tasks.put(None)
         # Without a sink there was no welcome: the hello that nobody answered need not be waited for.
         linger = LEAVING_LINGER if self._session.finished and self._sink is not None else 0
@@ -328,7 +329,7 @@ def reachable(sinks: Sequence[str], endpoint: str) -> str | None:
     A sink with an empty host is on the host by which the ventilator was reached; ``ipc`` is for those who came by it.
     """
     tcp = sockets.parse_tcp(endpoint)
-    for sink in sinks:
+    for sink in sinks:  # those for ipc come first
         if sink.startswith("ipc://"):
             if tcp is None:
                 return sink

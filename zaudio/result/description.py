@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import string
-from dataclasses import dataclass, field
-from importlib import metadata
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from zaudio.errors import UsageError
 from zaudio.formats import sample_format
 from zaudio.result.primitives import TAG_BYTES
+from zaudio.version import VERSION as PACKAGE_VERSION
 
 VERSION = 1
 FILE_BYTES_MAX = 64 * 1024  # a thousand long ops fit; a reader takes no more from a file that nothing vouches for yet
@@ -30,14 +30,6 @@ PREFIX = b'{\n  "description": '
 MIDDLE = b',\n  "tag": "'
 SUFFIX = b'"\n}\n'
 TAIL_BYTES = len(MIDDLE) + 2 * TAG_BYTES + len(SUFFIX)
-
-
-def own_version() -> str:
-    """The version of the installed package."""
-    try:
-        return metadata.version("zaudio")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +55,7 @@ class Description:
     format: str
     chunk_frames: int
     ops: tuple[str, ...]
-    zaudio: str = field(default_factory=own_version)
+    zaudio: str = PACKAGE_VERSION
 
     def __post_init__(self) -> None:
         _check_integer("frames", self.frames, 0, INTEGER_MAX)

@@ -196,7 +196,7 @@ TO_COORDINATOR: dict[Channel, frozenset[type[Message]]] = {
 }
 TO_WORKER: dict[Channel, frozenset[type[Message]]] = {
     Channel.VENTILATOR: frozenset({Welcome, Refused, Again, Chunk, Sent, Goodbye}),
-    Channel.SINK: frozenset({Heartbeat, Again, Goodbye}),
+    Channel.SINK: frozenset({Heartbeat, Refused, Again, Goodbye}),
 }
 
 

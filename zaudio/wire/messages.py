@@ -60,7 +60,7 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Ventilator to worker: you cannot take part, and why."""
+    """Coordinator to worker, on either socket: you cannot take part, and why."""
 
     reason: str
 

@@ -1,0 +1,97 @@
+# What there is to do with zaudio. `make` alone lists it; nothing but Python 3.11 or newer, make and PyPI is needed.
+
+PYTHON = python3
+INPUT =
+OP =
+CHUNK =
+N =
+OUT = generated_data
+BIND = tcp://127.0.0.1:5555
+ENDPOINT = $(BIND)
+ALLOW =
+ARGS =
+
+VENV = .venv
+ZAUDIO = $(VENV)/bin/python -m zaudio
+# Two stamps: `make farm` needs no development tools. Both are made again when what they depend on changes.
+RUNTIME = $(VENV)/runtime.stamp
+DEV = $(VENV)/development.stamp
+TEST_RAW = generated_data/test.raw
+# The test recording is made only when nobody named another.
+RECORDING = $(if $(INPUT),,$(TEST_RAW))
+WHAT = '$(or $(INPUT),$(TEST_RAW))' -o '$(OUT)' --overwrite \
+	$(foreach op,$(OP),--op '$(op)') $(if $(CHUNK),--chunk '$(CHUNK)') $(ARGS)
+ALLOWED = $(foreach module,$(ALLOW),--allow '$(module)')
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help setup farm generate coordinator worker workers decrypt test style check bench clean
+.NOTPARALLEL: # two pips in one environment do each other harm
+
+help: ## list the targets
+	@echo "make TARGET [NAME=VALUE ...]"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' Makefile | while IFS='	' read -r target text; do \
+		printf '  %-12s %s\n' "$$target" "$$text"; done
+
+setup: $(RUNTIME) ## make .venv with the package and its pinned dependencies
+	@echo "zaudio is ready: $(VENV)/bin/zaudio --help"
+
+farm: $(RUNTIME) $(RECORDING) ## run a job here: N=8 INPUT=take.wav OP=gain:db=-3 CHUNK=1MiB OUT=folder ARGS="..."
+	@$(ZAUDIO) farm $(WHAT) $(if $(N),-n '$(N)')
+
+generate: $(RUNTIME) ## make the test recording again, an hour of noise: ARGS="--seconds 60 --channels 2"
+	@$(ZAUDIO) generate $(TEST_RAW) $(ARGS)
+
+coordinator: $(RUNTIME) $(RECORDING) ## run a job with workers from elsewhere: BIND=tcp://127.0.0.1:5555, else as farm
+	@$(ZAUDIO) coordinator $(WHAT) --bind '$(BIND)'
+
+worker: $(RUNTIME) ## run one worker: ENDPOINT=tcp://127.0.0.1:5555 ALLOW=my_module ARGS="..."
+	@$(ZAUDIO) worker '$(ENDPOINT)' $(ALLOWED) $(ARGS)
+
+workers: $(RUNTIME) ## run several workers: N=4, else as worker
+	@$(ZAUDIO) worker '$(ENDPOINT)' -n '$(or $(N),4)' $(ALLOWED) $(ARGS)
+
+decrypt: $(RUNTIME) ## verify the result and write its audio to decrypted.raw: OUT=folder ARGS=--forward
+	@$(ZAUDIO) decrypt '$(OUT)' --overwrite $(ARGS)
+
+test: $(DEV) ## run the tests: ARGS="-m 'not slow'"
+	@$(VENV)/bin/python -m pytest -rs $(ARGS)
+
+style: $(DEV) ## check format, lint and types
+	@$(VENV)/bin/python -m ruff format --check .
+	@$(VENV)/bin/python -m ruff check .
+	@$(VENV)/bin/python -m mypy
+
+check: style test ## check format, lint and types, then run the tests
+
+bench: $(RUNTIME) $(RECORDING) ## compare chunk sizes from 4 KiB to 16 MiB: N=2 INPUT=take.wav ARGS="--rounds 1"
+	@$(VENV)/bin/python benchmarks/chunk_sizes.py '$(or $(INPUT),$(TEST_RAW))' $(if $(N),-n '$(N)') $(ARGS)
+
+clean: ## remove .venv, caches, and what the targets above wrote to generated_data
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	@cd generated_data && rm -f test.raw result.raw encryption_key.bin encryption_iv.bin result.json decrypted.raw
+
+$(TEST_RAW): | $(RUNTIME)
+	@echo "generating $@: an hour of noise, 635 MB"
+	@$(ZAUDIO) generate --quiet $@
+
+$(RUNTIME): pyproject.toml constraints.txt
+	@$(call environment)
+	@echo "installing zaudio and its dependencies into $(VENV)"
+	@$(VENV)/bin/python -m pip install -qq -c constraints.txt -e .
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt
+	@$(call environment)
+	@echo "installing zaudio, its dependencies and the development tools into $(VENV)"
+	@$(VENV)/bin/python -m pip install -qq -c constraints.txt -e '.[dev]'
+	@touch $(RUNTIME) $@
+
+# An environment that cannot run pip is half made, or its Python is gone: it is made afresh.
+define environment
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "zaudio needs Python 3.11 or newer; name one with: make PYTHON=python3.12" >&2; exit 1; }; \
+$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || { \
+	echo "making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); }
+endef

@@ -1,0 +1,238 @@
+"""Workers that only answer: many to a process, in one poll loop, without the brain of a real one.
+
+    python benchmarks/answerers.py ipc:///tmp/here/v --sessions 1000 --processes 4
+
+Each session has two DEALER sockets of its own and speaks the protocol by `zaudio.wire`: hello, ready, a result for each
+chunk (its copy with the signs of float32 samples flipped), heartbeats. What is measured is the coordinator. All
+sessions say that they are ready only when all are welcomed, so that the job begins with everyone there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import platform
+import resource
+import time
+from dataclasses import fields
+from multiprocessing.sharedctypes import Synchronized
+from typing import Any, TypeVar
+
+import numpy as np
+import xxhash
+import zmq
+
+from zaudio.net import sockets
+from zaudio.net.worker import reachable
+from zaudio.wire.codec import TO_WORKER, Buffer, decode, encode
+from zaudio.wire.messages import (
+    VERSION,
+    Again,
+    Channel,
+    Chunk,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Ready,
+    Refused,
+    Result,
+    Sent,
+    Welcome,
+)
+
+SIGN = np.uint32(0x80000000)
+BEAT = 1.0  # s between two heartbeats of a session
+PAUSE_MS = 50  # how long a loop sleeps at most: heartbeats and the common start need no more
+AT_ONCE = 16  # messages of one session before the next one's turn
+
+Wire = TypeVar("Wire")
+
+
+class Answerer:
+    """One session.
+
+    Args:
+        context: The process's.
+        endpoint: Where the ventilator is.
+        name: What it is called.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, name: str) -> None:
+        self.welcomed = self.over = False
+        self.ventilator = sockets.dealer(context, endpoint)
+        self.sink: zmq.Socket[bytes] | None = None
+        self._context, self._endpoint, self._name = context, endpoint, name
+        self._session = os.urandom(16)
+        self._lease: tuple[bytes, int, bytes] = (b"", 0, b"")
+        self._received = 0
+        self._beat = float("inf")  # from the common start on
+        self._say_hello()
+
+    def take(self, socket: zmq.Socket[bytes]) -> None:
+        """Answer what came on one of the two sockets."""
+        channel = Channel.SINK if socket is self.sink else Channel.VENTILATOR
+        for _ in range(AT_ONCE):
+            parts = sockets.receive(socket, copy=False)
+            if parts is None:
+                return
+            match decode(parts, TO_WORKER[channel]):
+                case Welcome() as welcome:
+                    self._join(welcome)
+                case Chunk() as chunk:
+                    self._received = chunk.sequence
+                    self._answer(chunk, parts[1])
+                case Sent() as sent:
+                    self._received = max(self._received, sent.sequence)
+                case Again():
+                    self._say_hello()
+                case Refused() as refused:
+                    raise SystemExit(f"{self._endpoint} refused {self._name}: {refused.reason}")
+                case Goodbye():
+                    self.over = True
+
+    def say_alive(self, now: float) -> None:
+        """Heartbeat and ready, when it is time. Nothing is ever held: a chunk is answered at once."""
+        if now < self._beat or self.sink is None:
+            return
+        self._beat = now + BEAT
+        sockets.send(self.ventilator, encode(Heartbeat(*self._lease)))
+        self._say_ready()
+
+    def begin(self, now: float) -> None:
+        """Everyone is there."""
+        self._beat = now
+
+    def keep(self) -> None:
+        """Prove life before the common start, without being ready."""
+        if self.welcomed:
+            sockets.send(self.ventilator, encode(Heartbeat(*self._lease)))
+
+    def _say_hello(self) -> None:
+        software = f"answerer, Python {platform.python_version()}"
+        sockets.send(
+            self.ventilator,
+            encode(
+                _make(
+                    Hello,
+                    version=VERSION,
+                    session=self._session,
+                    name=self._name,
+                    pid=os.getpid(),
+                    host=platform.node(),
+                    software=software,
+                    ops=("invert",),
+                    reads=(),
+                    outbox=b"",
+                )
+            ),
+        )
+
+    def _join(self, welcome: Welcome) -> None:
+        self._lease = (welcome.job, welcome.incarnation, welcome.session)
+        endpoint = reachable(welcome.sinks, self._endpoint)
+        if endpoint is None:
+            raise SystemExit(f"none of the sinks {', '.join(welcome.sinks)} can be reached")
+        if self.sink is None:
+            self.sink = sockets.dealer(self._context, endpoint)
+        self.welcomed = True
+
+    def _say_ready(self) -> None:
+        assert self.sink is not None, "only the welcomed are ready"
+        job, incarnation, session = self._lease
+        ready = _make(
+            Ready, job=job, incarnation=incarnation, session=session, received=self._received, held=(), reads=False
+        )
+        sockets.send(self.sink, encode(ready))
+
+    def _answer(self, chunk: Chunk, payload: Buffer) -> None:
+        assert self.sink is not None, "chunks come to the ready only"
+        inverted = memoryview(np.frombuffer(payload, np.uint32) ^ SIGN).cast("B")
+        result = _make(
+            Result,
+            job=chunk.job,
+            incarnation=chunk.incarnation,
+            session=chunk.session,
+            index=chunk.index,
+            attempt=chunk.attempt,
+            length=inverted.nbytes,
+            checksum=xxhash.xxh3_64_intdigest(inverted),
+            seconds=0.0,
+            slot=-1,
+        )
+        sockets.send(self.sink, encode(result, inverted))
+
+
+def serve(endpoint: str, names: list[str], total: int, welcomed: Synchronized[int]) -> None:
+    """Run these sessions until the coordinator says goodbye to all of them."""
+    with zmq.Context() as context:
+        context.set(zmq.MAX_SOCKETS, 2 * len(names) + 16)
+        answerers = [Answerer(context, endpoint, name) for name in names]
+        owners = {answerer.ventilator: answerer for answerer in answerers}
+        poller = zmq.Poller()
+        for socket in owners:
+            poller.register(socket, zmq.POLLIN)
+        begun, beat = False, time.monotonic()
+        while not all(answerer.over for answerer in answerers):
+            for socket, _ in poller.poll(PAUSE_MS):
+                answerer = owners[socket]
+                had_sink = answerer.sink is not None
+                answerer.take(socket)
+                if answerer.sink is not None and not had_sink:
+                    owners[answerer.sink] = answerer
+                    poller.register(answerer.sink, zmq.POLLIN)
+                    with welcomed.get_lock():
+                        welcomed.value += 1
+            now = time.monotonic()
+            if not begun and welcomed.value >= total:
+                begun = True
+                for answerer in answerers:
+                    answerer.begin(now)
+            for answerer in answerers if begun else ():
+                answerer.say_alive(now)
+            if not begun and now >= beat:
+                beat = now + BEAT
+                for answerer in answerers:
+                    answerer.keep()
+        for socket in owners:
+            socket.close(linger=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="many workers that only answer")
+    parser.add_argument("endpoint", help="where the ventilator is")
+    parser.add_argument("--sessions", type=int, default=10, help="workers; 10 by default")
+    parser.add_argument("--processes", type=int, default=2, help="that they are spread over; 2 by default")
+    arguments = parser.parse_args()
+    raise_descriptor_limit()
+    fork: Any = multiprocessing.get_context("fork")  # before any ZeroMQ context exists
+    welcomed = fork.Value("q", 0)
+    names = [f"answerer-{number + 1}" for number in range(arguments.sessions)]
+    shares = [names[number :: arguments.processes] for number in range(arguments.processes)]
+    processes = [
+        fork.Process(target=serve, args=(arguments.endpoint, share, len(names), welcomed), daemon=True)
+        for share in shares
+        if share
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    if any(process.exitcode for process in processes):
+        raise SystemExit(1)
+
+
+def raise_descriptor_limit() -> None:
+    """A worker costs each side two descriptors, and the usual limit is 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _make(cls: type[Wire], **values: object) -> Wire:
+    """A message, without the fields that this version of the protocol does not have."""
+    known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+    return cls(**{name: value for name, value in values.items() if name in known})
+
+
+if __name__ == "__main__":
+    main()

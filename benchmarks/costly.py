@@ -1,0 +1,40 @@
+"""An op that takes its time: numpy arithmetic over and over, and then the inversion.
+
+`benchmarks.costly:work:passes=N` is an op for `zaudio farm`, and what `stream.py --passes N` applies. Its result is that
+of `invert`, so that it can be checked in the same way; what it computes before is thrown away, but computed.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+MIB_SAMPLES = (1 << 20) // 4
+PATIENCE = 5  # measurements, of which the fastest counts: everything else is the machine's other business
+
+
+def work(samples: np.ndarray, *, passes: int) -> np.ndarray:
+    """Compute for a while, then flip the sign of each sample."""
+    toil(samples, passes)
+    return np.negative(samples, out=samples)
+
+
+def toil(samples: np.ndarray, passes: int) -> None:
+    """Smooth the samples again and again, as many passes; the samples stay as they are."""
+    scratch = np.array(samples)
+    for _ in range(passes):
+        np.multiply(scratch, np.float32(0.5), out=scratch)
+        np.add(scratch, samples, out=scratch)
+
+
+def passes_for(seconds: float) -> int:
+    """How many passes over 1 MiB of samples take that long here."""
+    samples = np.linspace(-1, 1, MIB_SAMPLES, dtype=np.float32)
+    toil(samples, 20)
+    times = []
+    for _ in range(PATIENCE):
+        begun = time.perf_counter()
+        toil(samples, 100)
+        times.append(time.perf_counter() - begun)
+    return max(1, round(100 * seconds / min(times)))

@@ -1,0 +1,220 @@
+"""How the benchmarks measure.
+
+- Two times are taken of each run. The *whole command*: from its start to its end, as a user waits for it. The *job
+  alone*: without the start of interpreters, imports and workers. For the farm it runs from the first worker's welcome
+  to publication, fsyncs included (`seconds` of its report); for everything else it is what the command says itself.
+- Commands take turns, A B A B, so that a slow minute of the machine falls on all of them.
+- Before each run, 4 GiB of memory are touched and freed by another process: on a virtual machine the first touch of
+  memory is slow, and would fall on whoever comes first. The recording is read once, so that it lies in the page cache
+  for everyone, and what earlier runs wrote is synced, so that nobody pays for another's writes.
+- What comes out is decrypted and compared with the recording after each run, outside the timing.
+- What counts is the median; the least and the most stand beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from checking import check
+from memory import Peaks
+
+ROOT = Path(__file__).resolve().parent.parent
+BENCHMARKS = ROOT / "benchmarks"
+TEST_RAW = ROOT / "generated_data" / "test.raw"
+ROUNDS = 5
+TOUCHED_GIB = 4.0
+
+_TOUCH = """
+import mmap, sys
+size = int(sys.argv[1])
+memoryview(mmap.mmap(-1, size))[:: mmap.PAGESIZE] = b"1" * -(-size // mmap.PAGESIZE)
+"""
+_SAID = re.compile(r" in ([0-9.]+) s\b")  # how every command but the farm says its job's time
+
+
+@dataclass(frozen=True)
+class Command:
+    """What is timed.
+
+    Attributes:
+        make: Makes the command line; it is given an empty folder, which is removed after the run.
+        checked: Whether that folder then holds a result that is the inverted recording.
+        recording: What it reads, when not all commands read the same.
+    """
+
+    make: Callable[[Path], Sequence[str]]
+    checked: bool = True
+    recording: Path | None = None
+
+
+@dataclass
+class Measured:
+    """What the runs of one command came to, in the order of the rounds."""
+
+    seconds: list[float] = field(default_factory=list)  # of the whole command
+    jobs: list[float] = field(default_factory=list)  # of the job alone; empty where there is no such time
+    peaks: dict[str, int] = field(default_factory=dict)  # most private bytes over all rounds, by role
+    reports: list[dict[str, Any]] = field(default_factory=list)  # of a farm
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The last run's; what does not change from run to run can be read in it."""
+        return self.reports[-1]
+
+    @property
+    def best_known(self) -> list[float]:
+        """The job alone where it is known, else the whole command."""
+        return self.jobs or self.seconds
+
+
+def take_turns(
+    commands: Mapping[str, Command], recording: Path | None, *, rounds: int, touch_gib: float, look: bool = False
+) -> dict[str, Measured]:
+    """Run each command once a round.
+
+    Args:
+        commands: By name.
+        recording: What they read, unless a command names its own.
+        rounds: How often.
+        touch_gib: Memory to touch and free before each run.
+        look: Whether to look at the memory of the command's processes.
+    """
+    measured = {name: Measured() for name in commands}
+    for number in range(rounds):
+        for name, command in commands.items():
+            _tell(f"round {number + 1} of {rounds}: {name}")
+            source = command.recording or recording
+            with scratch_folder() as folder:
+                _prepare(source, touch_gib)
+                _run(command.make(folder), folder, measured[name], look=look)
+                if command.checked and source is not None:
+                    check(source, folder)
+    _tell("")
+    return measured
+
+
+def summary(values: Sequence[float]) -> dict[str, float]:
+    """The median, the least and the most."""
+    return {"median": statistics.median(values), "least": min(values), "most": max(values)}
+
+
+def median(values: Sequence[float]) -> float:
+    return statistics.median(values)
+
+
+def farm(recording: Path, folder: Path, workers: int, *more: str) -> list[str]:
+    """The command line of a farm that says nothing but its report."""
+    command = [sys.executable, "-m", "zaudio", "farm", str(recording), "-o", str(folder), "-n", str(workers)]
+    return [*command, "--quiet", "--progress", "none", "--report", str(folder / "report.json"), *more]
+
+
+def script(name: str, *arguments: object) -> list[str]:
+    """The command line of a program of this folder."""
+    return [sys.executable, str(BENCHMARKS / name), *map(str, arguments)]
+
+
+def make_parser(description: str, example: str, *, recording: bool = True) -> argparse.ArgumentParser:
+    """A parser with the options that all benchmarks share."""
+    parser = argparse.ArgumentParser(
+        description=description, epilog=f"example: {example}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if recording:
+        parser.add_argument("input", nargs="?", type=Path, default=TEST_RAW, help="raw float32 samples, mono")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"runs of each command; {ROUNDS} by default")
+    parser.add_argument(
+        "--touch", type=float, default=TOUCHED_GIB, metavar="GIB", help=f"touched before each run; {TOUCHED_GIB:g}"
+    )
+    parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
+    return parser
+
+
+def existing(recording: Path, *, raw: bool = True) -> Path:
+    """The recording, if it can be measured with; ends the program if not."""
+    path = recording.resolve()
+    if not path.is_file():
+        raise SystemExit(f"{path}: no such file; `make {TEST_RAW.relative_to(ROOT)}` makes one")
+    if raw and (path.suffix not in ("", ".raw") or path.stat().st_size % 4 or not path.stat().st_size):
+        raise SystemExit(f"{path}: expected raw float32 samples, since others than zaudio have to read them too")
+    return path
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """An empty folder, removed afterwards."""
+    # Beside the recordings, not among the system's temporary files, which may be held in memory.
+    parent = ROOT / "generated_data"
+    parent.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="benchmark-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def sparse_recording(size: int, *, written: int) -> Iterator[Path]:
+    """A recording of that many bytes that takes no room, removed afterwards.
+
+    Args:
+        size: Bytes of zeros.
+        written: Bytes that a run will write at most; ends the program when there is no room for them.
+    """
+    with scratch_folder() as folder:
+        free = shutil.disk_usage(folder).free
+        if written > 0.9 * free:
+            raise SystemExit(f"{folder.parent}: {written / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free")
+        path = folder / "sparse.raw"
+        with path.open("wb") as file:
+            file.truncate(size)
+        yield path
+
+
+def _run(command: Sequence[str], folder: Path, measured: Measured, *, look: bool) -> None:
+    """Run a command and note what it took; ends this program if it fails."""
+    said = folder / "stdout.txt"  # no pipe: a daemon that a command leaves behind would hold it open
+    begun = time.perf_counter()
+    with said.open("wb") as out, subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out) as process:
+        peaks = Peaks(process.pid) if look else None
+        code = process.wait()
+        seconds = time.perf_counter() - begun
+    if code:
+        raise SystemExit(f"{' '.join(command)}: exit code {code}\n{said.read_text(errors='replace')}")
+    measured.seconds.append(seconds)
+    for role, most in (peaks.stop() if peaks else {}).items():
+        measured.peaks[role] = max(measured.peaks.get(role, 0), most)
+    report = folder / "report.json"
+    if report.exists():
+        measured.reports.append(json.loads(report.read_text()))
+        measured.jobs.append(measured.report["seconds"])
+    elif found := _SAID.findall(said.read_text(errors="replace")):
+        measured.jobs.append(float(found[-1]))
+
+
+def _tell(progress: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{progress}", end="", file=sys.stderr, flush=True)
+
+
+def _prepare(recording: Path | None, touch_gib: float) -> None:
+    if touch_gib > 0:
+        subprocess.run([sys.executable, "-c", _TOUCH, str(int(touch_gib * 2**30))], check=True)
+    if recording is not None:
+        with recording.open("rb", buffering=0) as file:
+            buffer = bytearray(1 << 20)
+            while file.readinto(buffer):
+                pass
+    os.sync()

@@ -1,0 +1,199 @@
+"""A coordinator's two brains at one table, in virtual time: what the tests of `zaudio.core` are written with."""
+
+from collections.abc import Iterable
+
+from zaudio.core.actions import Accepted, Grant, Peer, Rejected, Released, Requeued, Send
+from zaudio.core.assembly import Assembler
+from zaudio.core.dispatch import Dispatcher, Job
+from zaudio.plan import Plan
+from zaudio.timing import Timing
+from zaudio.wire.messages import VERSION, Channel, Failed, Goodbye, Heartbeat, Hello, Message, Ready, Result
+
+HEARTBEAT = 0.2
+DEAD = 1.0  # five heartbeats
+TIMING = Timing(
+    heartbeat=HEARTBEAT,
+    liveness=5,
+    chunk_timeout=6.0,
+    chunk_timeout_floor=3.0,
+    chunk_timeout_factor=10.0,
+    worker_timeout=30.0,
+)
+JOB_ID = b"j" * 16
+FRAMES = 8  # of a chunk, and bytes of its result
+INVERT = (("invert", ()),)
+
+
+def session(name: str) -> bytes:
+    """The session of the worker with that name."""
+    return name.encode().ljust(16, b"-")
+
+
+def route(name: str, life: int = 1) -> Peer:
+    return Peer(Channel.VENTILATOR, f"{name}{life}".encode())
+
+
+def sink(name: str, life: int = 1) -> Peer:
+    return Peer(Channel.SINK, f"{name}{life}".encode())
+
+
+def checksum(index: int) -> int:
+    return 1000 + index
+
+
+def result(name: str, index: int, attempt: int = 1, **other: object) -> Result:
+    """A good result, but for what is said otherwise."""
+    fields = {"job": JOB_ID, "incarnation": 1, "session": session(name), "index": index, "attempt": attempt}
+    fields |= {"length": FRAMES, "checksum": checksum(index), "seconds": 0.1}
+    return Result(**fields | other)
+
+
+def job(chunks: int = 10, *, credit: int = 2, window: int = 100, timing: Timing = TIMING, ops: tuple = INVERT) -> Job:
+    plan = Plan(chunks * FRAMES, FRAMES)
+    return Job(
+        job=JOB_ID,
+        incarnation=1,
+        plan=plan,
+        chunk_frames=FRAMES,
+        ops=ops,
+        format="f32le",
+        channels=1,
+        sinks=("tcp://:2",),
+        credit=credit,
+        window_most=window,
+        timing=timing,
+    )
+
+
+class Desk:
+    """Dispatcher and Assembler of one job, its clock, and short words for what workers say."""
+
+    def __init__(self, chunks: int = 10, *, now: float = 50.0, ciphering: bool = True, **of_job: object) -> None:
+        self.now = self.began = now
+        self.job = job(chunks, **of_job)
+        self.dispatcher = Dispatcher(self.job, offers=lambda ops, name: name in ops, now=now)
+        self.leases = self.dispatcher.leases
+        self.assembler = Assembler(self.job.plan, job=JOB_ID, incarnation=1, frame_bytes=1, grants=self.leases)
+        self.ciphering = ciphering  # whether the cipher is done with a chunk as soon as it has it
+        self.ciphered = 0
+
+    def check(self) -> None:
+        self.dispatcher.check()
+        self.assembler.check()
+
+    def at(self, seconds: float) -> "Desk":
+        """That many seconds into the job."""
+        assert self.began + seconds >= self.now, "time does not run backwards"
+        self.now = self.began + seconds
+        return self
+
+    def later(self, seconds: float) -> "Desk":
+        self.now += seconds
+        return self
+
+    # What workers say
+
+    def hello(self, name: str, *, version: int = VERSION, ops: tuple[str, ...] = ("invert",), life: int = 1) -> list:
+        hello = Hello(version, session(name), name, 1, "host", "software", ops)
+        return self.dispatcher.receive(route(name, life), hello, now=self.now)
+
+    def ready(self, name: str, *, received: int | None = None, held: object = None, life: int = 1) -> list:
+        """By default: everything that was sent has come, and is held."""
+        leases = self.leases.held(session(name))
+        if received is None:
+            received = max((lease.sequence for lease in leases), default=0)
+        if held is None:
+            held = tuple((lease.index, lease.attempt) for lease in leases)
+        return self._say(sink(name, life), Ready(JOB_ID, 1, session(name), received, held))
+
+    def join(self, *names: str) -> list:
+        """Hello and ready: what the last of them is granted, and all before."""
+        actions = []
+        for name in names:
+            self.hello(name)
+            actions += self.ready(name, received=0, held=())
+        return actions
+
+    def alive(self, *names: str, life: int = 1) -> list:
+        actions = []
+        for name in names:
+            actions += self._say(route(name, life), Heartbeat(JOB_ID, 1, session(name)))
+        return actions
+
+    def failed(self, name: str, index: int, attempt: int = 1, error: str = "ValueError: no") -> list:
+        return self._say(sink(name), Failed(JOB_ID, 1, session(name), index, attempt, error))
+
+    def goodbye(self, name: str, reason: str = "it was told to stop") -> list:
+        return self._say(sink(name), Goodbye(JOB_ID, 1, session(name), reason))
+
+    def result(self, name: str, index: int, attempt: int = 1, **other: object) -> list:
+        """A result comes; the actions of both brains."""
+        return self.take(result(name, index, attempt, **other))
+
+    def take(self, message: Result) -> list:
+        dispatcher = self.dispatcher
+        actions: list = dispatcher.heard(message.session, Peer(Channel.SINK, b"?"), now=self.now)
+        verdicts = self.assembler.receive(message, checksum=message.checksum)
+        accepted = any(isinstance(verdict, Accepted) for verdict in verdicts)
+        actions += verdicts
+        lease = (message.session, message.index, message.attempt)
+        wrong = any(isinstance(verdict, Rejected) for verdict in verdicts)
+        actions += dispatcher.settled(*lease, accepted=accepted, wrong=wrong, now=self.now)
+        if any(isinstance(verdict, Released) for verdict in verdicts):
+            actions += self.progress()
+        return actions
+
+    # What else happens
+
+    def progress(self, ciphered: int | None = None) -> list:
+        released = self.assembler.released
+        self.ciphered = ciphered if ciphered is not None else released if self.ciphering else self.ciphered
+        return self.dispatcher.progressed(released=released, ciphered=self.ciphered, now=self.now)
+
+    def gone(self, name: str, reason: str = "it died of signal 9 (SIGKILL)") -> list:
+        return self.dispatcher.gone(session(name), reason, now=self.now)
+
+    def tick(self) -> list:
+        return self.dispatcher.tick(now=self.now)
+
+    def wait(self, seconds: float, *alive: str) -> list:
+        """Let time pass in ticks, while these workers send their heartbeats."""
+        actions: list = []
+        end = self.now + seconds
+        while self.now < end - 1e-9:
+            self.now = min(self.now + HEARTBEAT / 4, end)
+            actions += self.alive(*alive)
+            actions += self.tick()
+        return actions
+
+    def _say(self, peer: Peer, message: Message) -> list:
+        return self.dispatcher.receive(peer, message, now=self.now)
+
+
+# Reading actions
+
+
+def grants(actions: Iterable) -> list[tuple[str, int, int]]:
+    """(worker, index, attempt) of each grant."""
+    return [(name_of(a.session), a.index, a.attempt) for a in actions if isinstance(a, Grant)]
+
+
+def granted(actions: Iterable) -> list[tuple[str, int]]:
+    """(worker, index) of each grant."""
+    return [(name, index) for name, index, _ in grants(actions)]
+
+
+def requeued(actions: Iterable) -> list[int]:
+    return [action.index for action in actions if isinstance(action, Requeued)]
+
+
+def only(actions: Iterable, kind: type) -> list:
+    return [action for action in actions if isinstance(action, kind)]
+
+
+def messages(actions: Iterable) -> list:
+    return [action.message for action in actions if isinstance(action, Send)]
+
+
+def name_of(session_: bytes) -> str:
+    return session_.rstrip(b"-").decode()

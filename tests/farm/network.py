@@ -1,0 +1,592 @@
+"""A whole farm in virtual time: one real Dispatcher and Assembler, real Sessions, and a network that loses things.
+
+Rules:
+
+- Driven as the shells do it: both sockets are drained before a tick, the reader delays grants and the `Sent` behind
+  them in one queue, the cipher finishes with chunks one by one, a worker computes one chunk at a time.
+- A payload is modelled by its checksum, which is a function of the chunk's index.
+- Each `Connect` and `ConnectSink` makes a connection with a fresh routing id, first in first out unless `reorder` says
+  otherwise. What is under way on a connection that is closed is lost (with `strays`, what went up still arrives).
+- `run` ends: when all chunks came out, when the job failed, or with an AssertionError once `limit` virtual seconds are
+  over. Afterwards it waits until the workers are quiet and looks whether all credit came back.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from zaudio.core.actions import (
+    Accepted,
+    Compute,
+    Connect,
+    ConnectSink,
+    Deliver,
+    Discard,
+    Fail,
+    Grant,
+    Joined,
+    Lost,
+    Peer,
+    Prepare,
+    Rejected,
+    Released,
+    Requeued,
+    Say,
+    Send,
+    Stuck,
+)
+from zaudio.core.assembly import Assembler
+from zaudio.core.dispatch import Dispatcher, Job
+from zaudio.core.session import Introduction, Session
+from zaudio.errors import ZaudioError
+from zaudio.plan import Plan
+from zaudio.timing import Timing
+from zaudio.wire.messages import Channel, Chunk, Message, Result, Sent
+
+HEARTBEAT = 0.2
+DEAD = 1.0  # five heartbeats
+TIMING = Timing(heartbeat=HEARTBEAT, liveness=5, chunk_timeout=6.0, chunk_timeout_floor=3.0, chunk_timeout_factor=10.0)
+JOB_ID = b"j" * 16
+FRAME_BYTES = 4
+LATENCY = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """How likely it is that a message is dropped, delayed, doubled, or overtaken by others."""
+
+    drop: float = 0.0
+    delay: float = 0.0
+    duplicate: float = 0.0
+    reorder: float = 0.0
+    delay_most: float = 0.5
+
+
+SOUND = Fault()
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Which fault strikes which type of message, until when. `everything` is for types that are not named."""
+
+    everything: Fault = SOUND
+    by_type: dict[type, Fault] = field(default_factory=dict)
+    until: float = math.inf
+
+    def of(self, message: Message, now: float) -> Fault:
+        return self.by_type.get(type(message), self.everything) if now < self.until else SOUND
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """One connection of a worker to one of the two sockets."""
+
+    peer: Peer
+    worker: SimWorker
+    open: bool = True  # what comes down arrives
+    cut: bool = False  # what is under way up is lost
+    known_closed: bool = False  # the coordinator's socket has no such route any more
+    last: dict[bool, float] = field(default_factory=lambda: {True: 0.0, False: 0.0})
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of a run."""
+
+    released: list[int]
+    seconds: float
+    error: ZaudioError | None
+    requeued: int
+    duplicates: int
+    rejected: int
+    lost: list[Lost]
+    stuck: list[Stuck]
+    joined: int
+    grants: Counter[int]
+    shares: Counter[str]
+
+
+Op = Callable[["SimWorker", int, int], str]  # "ok", "raise", "die", "hang", or "wrong": other bytes than the others'
+
+
+class SimWorker:
+    """A worker: a Session, two connections, and a thread that computes."""
+
+    def __init__(self, farm: Farm, name: str, *, seconds: float, op: Op | None = None, once: bool = False) -> None:
+        self.farm = farm
+        self.name = name
+        self.seconds = seconds
+        self.op = op or farm.op
+        self.once = once
+        self.lives = 0
+        self.alive = False
+        self.stopped = False
+        self.cut_off: set[bool] = set()  # the directions (True is up) in which nothing passes
+
+    def start(self) -> None:
+        self.lives += 1
+        id_ = self.farm.random.randbytes(16)
+        introduction = Introduction(id_, self.name, self.lives, "host", "software", ("invert",))
+        self.session = Session(introduction, "tcp://coordinator:1", once=self.once)
+        self.id = id_
+        self.alive, self.stopped = True, False
+        self.links: dict[Channel, Link] = {}
+        self.inbox: dict[Channel, deque[tuple[Message, bool]]] = {Channel.SINK: deque(), Channel.VENTILATOR: deque()}
+        self.jobs = 0
+        self.tasks: deque[tuple[int, Compute]] = deque()
+        self.outcomes: deque[tuple[int, Compute, str]] = deque()
+        self.computing: tuple[int, Compute, float] | None = None  # job, task, when it is done
+        self.left_over = 0.0  # of the computation, while stopped
+        self.token = 0  # tells a wake-up that it is out of date
+        self.wake_at = math.inf
+        self.farm.sessions.append(self.session)
+        self.do(self.session.start(now=self.farm.now))
+        self.turn()
+
+    def turn(self) -> None:
+        if not self.alive or self.stopped:
+            return
+        now = self.farm.now
+        for channel in (Channel.SINK, Channel.VENTILATOR):
+            while self.alive and self.inbox[channel]:
+                message, intact = self.inbox[channel].popleft()
+                self.do(self.session.receive(message, now=now, intact=intact))
+        while self.outcomes:
+            job, compute, verdict = self.outcomes.popleft()
+            if job == self.jobs:
+                self.do(self.conclude(compute, verdict))
+        self.do(self.session.tick(now=now))
+        self.session.check()
+        if self.session.finished:
+            self.end(orderly=True)
+            return
+        wake = self.session.next_deadline()
+        assert wake > now, f"{self.name}: a tick that was due did nothing: {self.session.state}"
+        if wake != self.wake_at:
+            self.wake_at = wake
+            self.farm.at(wake, self.wake, self.lives, wake)
+
+    def wake(self, life: int, wake: float) -> None:
+        if life == self.lives and wake == self.wake_at:
+            self.wake_at = math.inf
+            self.turn()
+
+    def conclude(self, compute: Compute, verdict: str) -> list:
+        if verdict == "raise":
+            return self.session.failed(compute.index, compute.attempt, "ValueError: no")
+        sum_ = checksum(compute.index) + (verdict == "wrong") * self.id[0] + (verdict == "wrong")
+        length = self.farm.plan.chunk(compute.index).frames * FRAME_BYTES
+        return self.session.completed(compute.index, compute.attempt, length=length, checksum=sum_, seconds=0.1)
+
+    def do(self, actions: Iterable) -> None:
+        for action in actions:
+            match action:
+                case Say():
+                    self.send(action.channel, action.message)
+                case Deliver():
+                    self.send(Channel.SINK, action.result)
+                case Compute():
+                    self.tasks.append((self.jobs, action))
+                    self.compute()
+                case Connect():
+                    self.close(Channel.SINK)
+                    self.close(Channel.VENTILATOR)
+                    self.links[Channel.VENTILATOR] = self.farm.link(Channel.VENTILATOR, self)
+                case ConnectSink():
+                    self.close(Channel.SINK)
+                    self.links[Channel.SINK] = self.farm.link(Channel.SINK, self)
+                case Prepare():
+                    self.do(self.session.prepared(now=self.farm.now))
+                case Discard():
+                    self.jobs += 1
+
+    def send(self, channel: Channel, message: Message) -> None:
+        link = self.links.get(channel)
+        if link is not None:
+            self.farm.carry(link, message, up=True)
+
+    def close(self, channel: Channel) -> None:
+        link = self.links.pop(channel, None)
+        if link is not None:
+            link.open, link.cut = False, not self.farm.strays
+            self.farm.at(self.farm.now + LATENCY, setattr, link, "known_closed", True)
+            self.inbox[channel].clear()
+
+    def compute(self) -> None:
+        while self.tasks and self.computing is None:
+            job, task = self.tasks.popleft()
+            if job == self.jobs:
+                seconds = self.seconds
+                self.computing = (job, task, self.farm.now + seconds)
+                self.token += 1
+                self.farm.at(self.farm.now + seconds, self.computed, self.lives, self.token)
+
+    def computed(self, life: int, token: int) -> None:
+        if not self.alive or self.stopped or (life, token) != (self.lives, self.token) or self.computing is None:
+            return
+        job, task, _ = self.computing
+        verdict = self.op(self, task.index, task.attempt)
+        if verdict == "die":
+            self.crash()
+        elif verdict != "hang":
+            self.computing = None
+            self.outcomes.append((job, task, verdict))
+            self.compute()
+            self.turn()
+
+    # What befalls it
+
+    def crash(self, *, known: bool = False) -> None:
+        """Gone without a word. `known`: its supervisor tells the coordinator."""
+        if self.alive:
+            self.end(orderly=False)
+            if known:
+                self.farm.died(self.id, "it died of signal 9 (SIGKILL)")
+
+    def leave(self) -> None:
+        if self.alive and not self.stopped:
+            self.do(self.session.leave("it was told to stop"))
+            self.end(orderly=True)
+
+    def end(self, *, orderly: bool) -> None:
+        self.alive = False
+        for link in self.links.values():
+            link.open, link.cut = False, not orderly
+
+    def stop(self) -> None:
+        if self.alive and not self.stopped:
+            self.stopped = True
+            self.token += 1
+            self.left_over = self.computing[2] - self.farm.now if self.computing else 0.0
+
+    def go_on(self) -> None:
+        if not self.alive or not self.stopped:
+            return
+        self.stopped = False
+        if self.computing:
+            job, task, _ = self.computing
+            done = self.farm.now + max(0.0, self.left_over)
+            self.computing = (job, task, done)
+            self.token += 1
+            self.farm.at(done, self.computed, self.lives, self.token)
+        self.turn()
+
+    def cut(self, *, up: bool = True, down: bool = True) -> None:
+        """From now on nothing passes, in these directions."""
+        self.cut_off = {way for way, off in ((True, up), (False, down)) if off}
+
+    def heal(self) -> None:
+        self.cut_off = set()
+
+
+class Farm:
+    """The coordinator, the network and the workers."""
+
+    def __init__(
+        self,
+        chunks: int,
+        *,
+        workers: int = 0,
+        seconds: float = 0.1,
+        credit: int = 2,
+        window: int = 1000,
+        seed: int = 0,
+        faults: Faults | None = None,
+        timing: Timing = TIMING,
+        op: Op | None = None,
+        strays: bool = False,
+        read_seconds: float = 0.0005,
+        cipher_seconds: float = 0.0005,
+        check_every: int = 1,
+    ) -> None:
+        self.now = 100.0  # not 0: nothing may depend on where the clock begins
+        self.random = random.Random(seed)
+        self.faults = faults or Faults()
+        self.op: Op = op or (lambda worker, index, attempt: "ok")
+        self.strays = strays
+        self.plan = Plan(chunks * 8 - 3 if chunks else 0, 8)
+        job = Job(
+            job=JOB_ID,
+            incarnation=1,
+            plan=self.plan,
+            chunk_frames=self.plan.chunk_frames,
+            ops=(("invert", ()),),
+            format="f32le",
+            channels=1,
+            sinks=("tcp://:2",),
+            credit=credit,
+            window_most=window,
+            timing=timing,
+        )
+        self.dispatcher = Dispatcher(job, offers=lambda ops, name: name in ops, now=self.now)
+        self.assembler = Assembler(
+            self.plan, job=JOB_ID, incarnation=1, frame_bytes=FRAME_BYTES, grants=self.dispatcher.leases
+        )
+        self.workers: dict[str, SimWorker] = {}
+        self.sessions: list[Session] = []
+        self.report = Report([], 0.0, None, 0, 0, 0, [], [], 0, Counter(), Counter())
+        self._events: list[tuple[float, int, Callable, tuple]] = []
+        self._order = itertools.count()
+        self._links: dict[Peer, Link] = {}
+        self._inbox: dict[Channel, deque] = {Channel.SINK: deque(), Channel.VENTILATOR: deque()}
+        self._died: deque[tuple[bytes, str]] = deque()
+        self._read: deque = deque()
+        self._read_seconds, self._reader_free = read_seconds, 0.0
+        self._cipher_seconds, self._cipher_free = cipher_seconds, 0.0
+        self._ciphered = self._told = 0
+        self._paused = False
+        self._turn_due = False
+        self._check_every = check_every
+        self._turns = 0
+        self.most_in_flight = 0
+        for number in range(workers):
+            self.add(f"w{number}", seconds=seconds)
+
+    # Building a schedule
+
+    def add(self, name: str, *, at: float = 0.0, seconds: float = 0.1, op: Op | None = None) -> SimWorker:
+        worker = self.workers[name] = SimWorker(self, name, seconds=seconds, op=op)
+        self.at(self.now + at, worker.start)
+        return worker
+
+    def at(self, time: float, do: Callable, *arguments: object) -> None:
+        heapq.heappush(self._events, (time, next(self._order), do, arguments))
+
+    def after(self, seconds: float, do: Callable, *arguments: object) -> None:
+        self.at(self.now + seconds, do, *arguments)
+
+    def pause(self) -> None:
+        self._paused = True
+
+    def resume(self) -> None:
+        self._paused = False
+        self._turn()
+
+    def died(self, session: bytes, cause: str) -> None:
+        self._died.append((session, cause))
+        self._soon()
+
+    # The network
+
+    def link(self, channel: Channel, worker: SimWorker) -> Link:
+        peer = Peer(channel, f"{worker.name}/{next(self._order)}".encode())
+        self._links[peer] = Link(peer, worker)
+        return self._links[peer]
+
+    def carry(self, link: Link, message: Message, *, up: bool) -> None:
+        fault = self.faults.of(message, self.now)
+        if up in link.worker.cut_off or self.random.random() < fault.drop:
+            return
+        for _ in range(1 + (self.random.random() < fault.duplicate)):
+            at = self.now + LATENCY * (0.5 + self.random.random())
+            if self.random.random() < fault.delay:
+                at += self.random.uniform(0, fault.delay_most)
+            if self.random.random() < fault.reorder:
+                at += self.random.uniform(0, 20 * LATENCY)  # and the next may overtake it
+            else:
+                at = link.last[up] = max(at, link.last[up])
+            self.at(at, self._arrive, link, message, up)
+
+    def _arrive(self, link: Link, message: Message, up: bool) -> None:
+        if up:
+            if not link.cut and True not in link.worker.cut_off:
+                self._inbox[link.peer.channel].append((link.peer, message))
+                self._soon()
+        elif link.open and False not in link.worker.cut_off:
+            link.worker.inbox[link.peer.channel].append((message, True))
+            link.worker.turn()
+
+    # The coordinator, as net/farm.py drives it
+
+    def _soon(self) -> None:
+        if not self._turn_due:
+            self._turn_due = True
+            self.at(self.now, self._turn)
+
+    def _turn(self) -> None:
+        self._turn_due = False
+        if self._paused:
+            return
+        now, dispatcher = self.now, self.dispatcher
+        for channel in (Channel.SINK, Channel.VENTILATOR):
+            inbox = self._inbox[channel]
+            while inbox:
+                peer, message = inbox.popleft()
+                if isinstance(message, Result):
+                    self._take(peer, message)
+                else:
+                    self._do(dispatcher.receive(peer, message, now=now))
+        while self._died:
+            session, cause = self._died.popleft()
+            self._do(dispatcher.gone(session, cause, now=now))
+        while self._read:
+            self._send_read(self._read.popleft())
+        if (self._ciphered, self.assembler.released) != (self._told, dispatcher.released):
+            self._told = self._ciphered
+            self._do(dispatcher.progressed(released=self.assembler.released, ciphered=self._ciphered, now=now))
+        if now >= dispatcher.next_deadline():
+            self._do(dispatcher.tick(now=now))
+        self._check()
+        deadline = dispatcher.next_deadline()
+        assert deadline > now, "a tick that was due did nothing"
+
+    def _beat(self) -> None:
+        """The poll's timeout."""
+        if not self._paused and self.now >= self.dispatcher.next_deadline():
+            self._turn()
+        self.at(max(self.dispatcher.next_deadline(), self.now + 1e-3), self._beat)
+
+    def _check(self) -> None:
+        self._turns += 1
+        self.most_in_flight = max(self.most_in_flight, self.dispatcher.leases.in_flight)
+        if self._turns % self._check_every:
+            return
+        self.dispatcher.check()
+        self.assembler.check()
+        leases = self.dispatcher.leases
+        for index in range(self.assembler.released, min(len(self.plan), self.assembler.released + 8)):
+            assert len(leases.live(index)) <= 2, f"chunk {index} has {len(leases.live(index))} live attempts"
+
+    def _take(self, peer: Peer, result: Result) -> None:
+        self._do(self.dispatcher.heard(result.session, peer, now=self.now))
+        verdicts = self.assembler.receive(result, checksum=result.checksum)
+        for verdict in verdicts:
+            match verdict:
+                case Accepted():
+                    self.report.shares[self.dispatcher.name(verdict.session)] += 1
+                case Released():
+                    self.report.released.append(verdict.index)
+                    self._cipher_free = max(self._cipher_free, self.now) + self._cipher_seconds
+                    self.at(self._cipher_free, self._cipher_done)
+                case Fail():
+                    self.report.error = self.report.error or verdict.error
+        accepted = any(isinstance(verdict, Accepted) for verdict in verdicts)
+        lease = (result.session, result.index, result.attempt)
+        wrong = any(isinstance(verdict, Rejected) for verdict in verdicts)
+        self._do(self.dispatcher.settled(*lease, accepted=accepted, wrong=wrong, now=self.now))
+
+    def _cipher_done(self) -> None:
+        self._ciphered += 1
+        self._soon()
+
+    def _do(self, actions: Iterable) -> None:
+        report = self.report
+        for action in actions:
+            match action:
+                case Grant() | Send(message=Sent()):
+                    seconds = self._read_seconds if isinstance(action, Grant) else 0.0
+                    self._reader_free = max(self._reader_free, self.now) + seconds
+                    self.at(self._reader_free, self._was_read, action)
+                    if isinstance(action, Grant):
+                        report.grants[action.index] += 1
+                case Send():
+                    self._send(action.peer, action.message)
+                case Fail():
+                    report.error = report.error or action.error
+                case Lost():
+                    report.lost.append(action)
+                case Stuck():
+                    report.stuck.append(action)
+                case Joined():
+                    report.joined += 1
+                case Requeued():
+                    report.requeued += 1
+
+    def _was_read(self, action: Grant | Send) -> None:
+        self._read.append(action)
+        self._soon()
+
+    def _send_read(self, action: Grant | Send) -> None:
+        if isinstance(action, Send):
+            self._send(action.peer, action.message)
+        elif self.dispatcher.knows(action.session):
+            chunk = self.plan.chunk(action.index)
+            lease = (action.session, action.sequence, action.index, action.attempt)
+            size = chunk.frames * FRAME_BYTES
+            message = Chunk(JOB_ID, 1, *lease, chunk.start, chunk.frames, chunk.before, chunk.after, size, 0)
+            if not self._send(action.peer, message):
+                self._do(self.dispatcher.undelivered(action, now=self.now))
+
+    def _send(self, peer: Peer, message: Message) -> bool:
+        link = self._links[peer]
+        if link.known_closed:
+            return False
+        self.carry(link, message, up=False)
+        return True
+
+    # Running
+
+    def run(self, *, limit: float = 300.0) -> Report:
+        """Until the job is over, one way or the other. Asserts what must hold of any job."""
+        began = self.now
+        self.at(self.now, self._beat)
+        self._advance(began + limit, lambda: self.assembler.finished or self.report.error is not None)
+        report = self.report
+        assert self.assembler.finished or report.error is not None, f"not over after {limit:g} s: {self.state()}"
+        report.seconds = self.now - began
+        assert report.released == list(range(len(report.released))), "released in order, each once"
+        if report.error is None:
+            assert len(report.released) == len(self.plan), "everything was released"
+            self._settle()
+        report.duplicates, report.rejected = self.assembler.duplicates, self.assembler.rejected
+        assert report.requeued == self.dispatcher.requeued, "requeued is counted as it is told"
+        assert sum(report.shares.values()) >= len(report.released), "every chunk has somebody who computed it"
+        return replace(report)
+
+    def run_for(self, seconds: float) -> None:
+        """Some virtual time, whatever comes of it."""
+        if self.dispatcher.next_deadline() and not any(event[2] == self._beat for event in self._events):
+            self.at(self.now, self._beat)
+        end = self.now + seconds
+        self._advance(end, lambda: False)
+        self.now = end
+
+    def _advance(self, end: float, over: Callable[[], bool]) -> None:
+        while self._events and not over():
+            time, _, do, arguments = self._events[0]
+            if time > end:
+                return
+            heapq.heappop(self._events)
+            self.now = max(self.now, time)
+            do(*arguments)
+
+    def _settle(self) -> None:
+        """Let late results come; then nothing may be remembered and all credit must be back."""
+        self.faults = Faults()
+        quiet = self.now + 5.0 + 20 * max((worker.seconds for worker in self.workers.values()), default=0)
+        self._advance(quiet, lambda: not self._owed() and self.dispatcher.leases.in_flight == 0)
+        assert self.dispatcher.leases.in_flight == 0, "no chunk is remembered when all are done"
+        assert not self._owed(), f"credit did not come back from {self._owed()}"
+
+    def _owed(self) -> list[str]:
+        """The workers that are well, and whose credit is not back."""
+        well = [worker for worker in self.workers.values() if worker.alive and not worker.stopped]
+        return [w.name for w in well if w.computing is None and self.dispatcher.leases.load(w.id)]
+
+    def end(self) -> None:
+        """The farewell, to those it reaches; nobody answers afterwards."""
+        self._do(self.dispatcher.farewell("the job is done"))
+        self._paused = True
+        self.run_for(0.1)
+
+    def state(self) -> str:
+        """For a message when a farm hangs."""
+        leases = self.dispatcher.leases
+        workers = [
+            f"{w.name}: {w.session.state.value} alive={w.alive} stopped={w.stopped} held={w.session.held} "
+            f"leases={[(lease.index, lease.attempt, lease.live) for lease in leases.held(w.id)]}"
+            for w in self.workers.values()
+            if w.lives
+        ]
+        return f"released {self.assembler.released} of {len(self.plan)}\n" + "\n".join(workers[:20])
+
+
+def checksum(index: int) -> int:
+    """What the result of a chunk sums to."""
+    return 1000 + 7 * index

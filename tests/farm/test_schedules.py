@@ -1,0 +1,496 @@
+"""Whole farms in virtual time, through everything that must not matter. A heartbeat is 0.2 s, silence of 1 s death."""
+
+from dataclasses import replace
+
+import pytest
+from network import DEAD, HEARTBEAT, TIMING, Farm, Fault, Faults
+
+from zaudio.core.session import State
+from zaudio.errors import ChunkError, ConflictError, NoWorkerError
+from zaudio.wire.messages import (
+    Again,
+    Chunk,
+    Failed,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Ready,
+    Refused,
+    Result,
+    Sent,
+    Welcome,
+)
+
+PATIENT = replace(TIMING, chunk_timeout=60.0, chunk_timeout_floor=30.0)
+TYPES = (Hello, Welcome, Chunk, Sent, Heartbeat, Ready, Result, Failed, Again, Refused, Goodbye)
+
+
+def everyone(farm):
+    return list(farm.workers.values())
+
+
+def crash_all(farm, **how):
+    for worker in everyone(farm):
+        worker.crash(**how)
+
+
+# Sizes
+
+
+@pytest.mark.parametrize("chunks", [0, 1, 2, 3, 15, 16, 17, 101])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_sound_farm_computes_every_chunk_and_loses_nothing(chunks, workers):
+    report = Farm(chunks, workers=workers).run()
+    assert report.error is None
+    assert report.released == list(range(chunks))
+    assert (report.requeued, report.rejected, report.lost, report.stuck) == (0, 0, [], [])
+
+
+@pytest.mark.parametrize("credit", [1, 2, 64])
+@pytest.mark.parametrize("window", [1, 2, 16, 1000])
+def test_credit_and_window_change_nothing_of_the_result(credit, window):
+    farm = Farm(200, workers=4, seconds=0.02, credit=credit, window=window)
+    report = farm.run()
+    assert report.error is None
+    # What is in flight is the window, and chunks whose second attempt is not back yet.
+    assert farm.most_in_flight <= window + 4 * credit
+
+
+def test_work_is_shared_evenly_by_workers_of_one_speed():
+    report = Farm(400, workers=4, seconds=0.05).run()
+    assert max(report.shares.values()) <= 1.1 * min(report.shares.values())
+    assert report.seconds <= 1.1 * 400 * 0.05 / 4
+
+
+@pytest.mark.slow
+def test_many_thousands_of_chunks_cost_what_is_in_flight_costs():
+    farm = Farm(20_000, workers=8, seconds=0.01, check_every=50)
+    report = farm.run()
+    assert report.error is None
+    assert farm.most_in_flight <= farm.dispatcher.window + 16
+    assert len(farm.dispatcher.leases._waiting) + len(farm.dispatcher.leases._suspects) <= 16
+
+
+@pytest.mark.slow
+def test_a_thousand_workers_do_one_job():
+    farm = Farm(4000, workers=1000, seconds=0.5, window=4000, check_every=500)
+    report = farm.run()
+    assert report.error is None
+    assert report.lost == []
+    assert report.joined == 1000
+
+
+@pytest.mark.slow
+def test_a_thousand_workers_that_all_vanish_are_replaced():
+    farm = Farm(3000, workers=1000, seconds=0.5, window=4000, check_every=500)
+    farm.after(0.6, crash_all, farm)
+    for number in range(20):
+        farm.add(f"new{number}", at=3.0, seconds=0.01)
+    report = farm.run()
+    assert report.error is None
+    assert len(report.lost) == 1000
+
+
+# 1 to 3: workers die
+
+
+def test_a_worker_killed_in_mid_chunk_is_noticed_and_its_chunks_are_requeued():
+    farm = Farm(60, workers=3)
+    victim = farm.workers["w0"]
+    farm.after(0.55, victim.crash)
+    noticed = []
+    farm.after(0.55 + DEAD + HEARTBEAT, lambda: noticed.extend(farm.report.lost))
+    report = farm.run()
+    assert report.error is None
+    assert [lost.session for lost in noticed] == [victim.id]
+    assert sum(report.grants.values()) >= 62, "both of its chunks were granted again, perhaps before its end was known"
+
+
+def test_a_local_worker_killed_in_mid_chunk_is_noticed_at_once():
+    farm = Farm(60, workers=3)
+    farm.after(0.55, lambda: farm.workers["w0"].crash(known=True))
+    noticed = []
+    farm.after(0.56, lambda: noticed.extend(farm.report.lost))
+    report = farm.run()
+    assert report.error is None
+    assert [lost.reason for lost in noticed] == ["it died of signal 9 (SIGKILL)"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("known", [False, True])
+def test_twenty_random_kills_with_restarts(seed, known):
+    farm = Farm(300, workers=4, seed=seed)
+    for kill in range(20):
+        worker = everyone(farm)[farm.random.randrange(4)]
+        when = 0.3 + 0.8 * kill + farm.random.uniform(0, 0.8)
+        farm.after(when, lambda worker=worker: worker.crash(known=known))
+        farm.after(when + 0.2, lambda worker=worker: worker.alive or worker.start())
+    assert farm.run().error is None
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 7, 40])
+@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize("known", [False, True])
+def test_all_workers_die_and_new_ones_come_much_later(chunks, workers, known):
+    farm = Farm(chunks, workers=workers, seconds=0.5)
+    farm.after(0.3, lambda: crash_all(farm, known=known))
+    for number in range(2):
+        farm.add(f"new{number}", at=0.3 + 10 * DEAD, seconds=0.05)
+    report = farm.run()
+    assert report.error is None
+    assert len(report.lost) == workers
+    assert max(farm.dispatcher.leases.failures(index) for index in range(chunks)) == 0, "nothing is left of the blame"
+
+
+def test_the_supervisor_of_many_idle_workers_dies_and_no_chunk_is_to_blame():
+    farm = Farm(1, workers=8, seconds=2.0)
+    farm.after(0.5, lambda: crash_all(farm, known=True))
+    farm.add("new", at=3.0)
+    assert farm.run().error is None
+
+
+# 4: nobody comes
+
+
+def test_a_farm_without_workers_ends_within_the_worker_timeout():
+    report = Farm(10).run()
+    assert isinstance(report.error, NoWorkerError)
+    assert report.seconds <= TIMING.worker_timeout + 1
+
+
+def test_a_farm_whose_workers_all_left_ends_within_the_worker_timeout():
+    farm = Farm(1000, workers=3)
+    farm.after(1.0, lambda: [worker.leave() for worker in everyone(farm)])
+    report = farm.run()
+    assert isinstance(report.error, NoWorkerError)
+    assert report.seconds == pytest.approx(1 + TIMING.worker_timeout, abs=1)
+    assert all(cause == "it was told to stop" for cause in (lost.reason for lost in report.lost))
+
+
+# 5 and 6: stopped
+
+
+def test_a_worker_stopped_and_continued_after_its_chunk_was_redone_gives_one_duplicate():
+    farm = Farm(40, workers=2, credit=1)
+    worker = farm.workers["w0"]
+    farm.after(0.55, worker.stop)
+    farm.after(0.55 + 1.6 * DEAD, worker.go_on)
+    report = farm.run()
+    assert report.error is None
+    assert len(report.lost) == 1
+    assert report.duplicates == 1 + stragglers(report)
+    assert report.joined == 3
+    assert worker.session.state is State.READY
+
+
+def stragglers(report):
+    """Grants of chunks that nobody had given up."""
+    return sum(report.grants.values()) - len(report.released) - report.requeued
+
+
+def test_a_worker_stopped_for_ever_holds_nothing_up():
+    farm = Farm(40, workers=2)
+    farm.after(0.55, farm.workers["w0"].stop)
+    report = farm.run()
+    assert report.error is None
+    assert report.seconds <= 0.55 + 38 * 0.1 + 1.0
+
+
+def test_a_worker_that_is_stopped_and_continued_all_the_time_does_no_harm():
+    farm = Farm(100, workers=3, timing=PATIENT)
+    for k in range(20):
+        farm.after(0.5 + k, farm.workers["w0"].stop)
+        farm.after(0.5 + k + 0.9, farm.workers["w0"].go_on)
+    assert farm.run().error is None
+
+
+# 7 and 8: results that are not what they should be
+
+
+def test_every_message_twice():
+    farm = Farm(60, workers=3, faults=Faults(Fault(duplicate=1.0)))
+    report = farm.run()
+    assert report.error is None
+    assert report.duplicates >= 55
+    assert report.requeued == 0
+
+
+def test_two_workers_that_disagree_fail_the_job_and_are_both_named():
+    farm = Farm(1, workers=2, seconds=0.3, op=lambda worker, index, attempt: "wrong")
+    # The job is over with the first result; the other comes while nobody waits for it any more.
+    farm.run()
+    assert isinstance(farm.report.error, ConflictError)
+    assert farm.report.error.first != farm.report.error.second
+
+
+# 9 and 10: the network
+
+
+@pytest.mark.parametrize("ways", [(True, True), (True, False), (False, True)])
+def test_a_partition_is_healed_and_the_worker_is_of_use_again(ways):
+    farm = Farm(300, workers=2)
+    worker = farm.workers["w0"]
+    farm.after(1.0, lambda: worker.cut(up=ways[0], down=ways[1]))
+    farm.after(1.0 + 5 * DEAD, worker.heal)
+    shares = []
+    farm.after(1.0 + 5 * DEAD, lambda: shares.append(farm.report.shares["w0"]))
+    farm.after(1.0 + 7 * DEAD, lambda: shares.append(farm.report.shares["w0"]))
+    report = farm.run()
+    assert report.error is None
+    # Hello is said at intervals of up to 5 s, so it may take so long; it is of use before the job ends.
+    assert report.shares["w0"] > shares[0]
+
+
+def test_a_partition_of_everyone_costs_no_more_than_its_time():
+    farm = Farm(100, workers=4)
+    for worker in everyone(farm):
+        farm.after(1.0, worker.cut)
+        farm.after(4.0, worker.heal)
+    report = farm.run()
+    assert report.error is None
+    assert report.seconds <= 100 * 0.1 / 4 + 3 + 5 + DEAD
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_fifth_of_all_messages_is_lost(seed):
+    report = Farm(60, workers=3, seed=seed, faults=Faults(Fault(drop=0.2)), timing=PATIENT).run()
+    assert report.error is None
+
+
+def test_a_slow_link_kills_nobody():
+    """4 MiB at 10 Mbit/s: each chunk is 3.4 s under way, and nothing overtakes it."""
+    faults = Faults(by_type={Chunk: Fault(delay=1.0, delay_most=3.4), Result: Fault(delay=1.0, delay_most=3.4)})
+    report = Farm(30, workers=2, faults=faults, timing=PATIENT).run()
+    assert report.error is None
+    assert report.lost == []
+    assert report.requeued == 0
+
+
+@pytest.mark.slow
+def test_a_worker_that_reconnects_a_thousand_times_leaves_nothing_behind():
+    farm = Farm(2000, workers=2, seconds=1.0, timing=PATIENT, check_every=20)
+    worker = farm.workers["w0"]
+    for k in range(1000):
+        farm.after(1.0 + k, lambda: worker.do(worker.session._seek(farm.now, afresh=True)))
+    report = farm.run(limit=3000)
+    assert report.error is None
+    assert len(farm.dispatcher._roster) == 2
+    assert farm.most_in_flight <= 20
+
+
+def test_a_link_that_flaps_makes_no_worker_hold_ever_more():
+    farm = Farm(1000, workers=1, seconds=3.0, credit=8, timing=PATIENT)
+    worker = farm.workers["w0"]
+    most = 0
+    for k in range(15):
+        farm.after(2.0 + 4 * k, worker.cut)
+        farm.after(4.0 + 4 * k, worker.heal)
+    for _ in range(70):
+        farm.run_for(1.0)
+        most = max(most, len(worker.session.held))
+    assert most <= 8
+    assert farm.report.error is None, "and no chunk is to blame for the link"
+
+
+# 13 and 14: leaving, being slow
+
+
+def test_workers_that_leave_in_order_hand_back_what_they_hold():
+    farm = Farm(60, workers=3)
+    farm.after(0.55, farm.workers["w0"].leave)
+    handed_back = []
+    farm.after(0.6, lambda: handed_back.append(farm.report.requeued))
+    report = farm.run()
+    assert report.error is None
+    assert handed_back[0] >= 1, "nobody waited for its silence"
+    assert report.lost[0].reason == "it was told to stop"
+
+
+def test_workers_that_come_and_leave_all_the_time_never_count_against_a_chunk():
+    farm = Farm(50)
+    for number in range(200):
+        worker = farm.add(f"w{number}", at=0.1 * number, seconds=0.3)
+        farm.after(0.1 * number + 0.5, worker.leave)
+    assert farm.run().error is None
+
+
+@pytest.mark.parametrize("chunks", [100, 400])
+def test_one_worker_ten_times_slower_costs_at_most_half_as_much_again(chunks):
+    even = Farm(chunks, workers=4, timing=PATIENT).run()
+    farm = Farm(chunks, workers=4, timing=PATIENT)
+    farm.workers["w0"].seconds *= 10
+    slow = farm.run()
+    assert slow.error is None
+    assert slow.seconds <= 1.5 * even.seconds
+
+
+# 15 to 17: the chunk is at fault
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_chunk_that_kills_its_worker_fails_after_exactly_three_attempts(known):
+    def op(worker, index, attempt):
+        if index == 7:
+            farm.after(0.5, worker.start)  # its supervisor replaces it
+            worker.crash(known=known)
+        return "ok"
+
+    farm = Farm(40, workers=3, op=op)
+    report = farm.run()
+    assert isinstance(report.error, ChunkError)
+    assert report.error.index == 7
+    chunk = farm.plan.chunk(7)
+    assert (report.error.start, report.error.stop) == (chunk.start, chunk.stop)
+    assert len(report.error.causes) == 3
+    assert all("SIGKILL" in cause or "no sign of life" in cause for cause in report.error.causes)
+    if known:
+        assert report.grants[7] == 3
+    assert report.released == list(range(len(report.released)))
+    assert len(report.released) <= 7
+
+
+def test_workers_that_leave_in_order_do_not_count_against_the_chunk_that_kills():
+    deaths = []
+
+    def op(worker, index, attempt):
+        if index != 7:
+            return "ok"
+        farm.after(0.3, worker.start)
+        if attempt % 2:
+            worker.leave()
+        else:
+            deaths.append(attempt)
+            worker.crash(known=True)
+        return "ok"
+
+    farm = Farm(10, workers=1, op=op)
+    report = farm.run()
+    assert isinstance(report.error, ChunkError)
+    assert len(deaths) == len(report.error.causes) == 3
+    assert report.grants[7] >= 6
+
+
+def test_an_op_that_raises_is_tried_again_and_then_fails_the_job_with_its_message():
+    report = Farm(20, workers=3, op=lambda worker, index, attempt: "raise" if index == 5 else "ok").run()
+    assert isinstance(report.error, ChunkError)
+    assert report.error.index == 5
+    assert len(report.error.causes) == 3
+    assert all(cause.endswith("ValueError: no") for cause in report.error.causes)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_op_that_raises_less_often_does_no_harm(times):
+    report = Farm(
+        20, workers=3, op=lambda w, index, attempt: "raise" if attempt <= times and index % 5 == 0 else "ok"
+    ).run()
+    assert report.error is None
+    assert report.requeued >= 4 * times
+
+
+def test_one_worker_whose_every_op_raises_does_not_stop_the_others():
+    """It is always idle, so it gets the suspects; but each goes to another before it fails three times."""
+    farm = Farm(30, workers=4, seconds=0.2)
+    farm.workers["w0"].op = lambda worker, index, attempt: "raise" if farm.now < 101.0 and index == 3 else "ok"
+    assert farm.run().error is None
+
+
+def test_a_stuck_op_is_granted_elsewhere_at_its_deadline():
+    farm = Farm(20, workers=2)
+    farm.workers["w0"].op = lambda worker, index, attempt: "hang" if index == 10 and attempt == 1 else "ok"
+    farm.workers["w1"].op = farm.workers["w0"].op
+    report = farm.run()
+    assert report.error is None
+    assert farm.report.lost == []
+
+
+def test_a_stuck_op_of_the_only_worker_ends_the_job_with_a_named_cause():
+    report = Farm(20, workers=1, op=lambda worker, index, attempt: "hang" if index == 10 else "ok").run()
+    assert isinstance(report.error, NoWorkerError)
+    assert [stuck.index for stuck in report.stuck] == [10]
+
+
+def test_an_op_that_is_stuck_everywhere_fails_the_job_within_three_deadlines():
+    report = Farm(20, workers=4, op=lambda worker, index, attempt: "hang" if index == 10 else "ok").run()
+    assert isinstance(report.error, ChunkError)
+    assert report.error.index == 10
+    assert all("no result after" in cause for cause in report.error.causes)
+    assert report.seconds <= 3 * 6.0 + 2.0
+
+
+def test_a_worker_that_hangs_in_what_was_taken_from_it_holds_nothing_up():
+    """It is late with chunk 0, answers, and then hangs in chunk 1, which waited behind it and was taken back."""
+    farm = Farm(4, workers=1, seconds=7.0, op=lambda worker, index, attempt: "hang" if index == 1 else "ok")
+    report = farm.run()
+    assert isinstance(report.error, NoWorkerError)
+    assert report.seconds <= 7.0 + 7.0 + TIMING.worker_timeout + 2.0
+
+
+# 18 and 20: the coordinator sleeps; every message type
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 3.0, 30.0])
+def test_a_coordinator_that_was_stopped_declares_no_worker_dead(seconds):
+    farm = Farm(100, workers=4)
+    farm.after(1.0, farm.pause)
+    farm.after(1.0 + seconds, farm.resume)
+    report = farm.run()
+    assert report.error is None
+    assert report.lost == []
+    assert report.stuck == []
+    assert report.seconds <= 100 * 0.1 / 4 + seconds + 5 + DEAD
+
+
+def test_a_coordinator_that_sleeps_again_and_again_comes_to_an_end():
+    farm = Farm(60, workers=3)
+    for k in range(10):
+        farm.after(0.5 + 3 * k, farm.pause)
+        farm.after(0.5 + 3 * k + 2.0, farm.resume)
+    report = farm.run()
+    assert report.error is None
+    assert report.lost == []
+
+
+@pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("fault", ["drop", "delay", "duplicate", "reorder"])
+def test_a_quarter_of_each_type_of_message_is(fault, kind):
+    def op(worker, index, attempt):
+        return "raise" if index % 9 == 0 and attempt == 1 else "ok"
+
+    for seed in range(3):
+        faults = Faults(by_type={kind: Fault(**{fault: 0.25})})
+        farm = Farm(60, workers=3, seed=seed, faults=faults, op=op)
+        report = farm.run()
+        assert report.error is None
+        assert report.lost == [] or kind in (Hello, Welcome), "who is not welcomed knocks ever more seldom"
+        farm.end()
+        assert all(worker.session.state is State.SEEKING for worker in everyone(farm)), "one goodbye of two came"
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("strays", [False, True])
+def test_a_quarter_of_everything_is_lost_late_doubled_and_overtaken(seed, strays):
+    fault = Fault(drop=0.25, delay=0.25, duplicate=0.25, reorder=0.25)
+    farm = Farm(60, workers=4, seed=seed, faults=Faults(fault), strays=strays, timing=PATIENT)
+    report = farm.run()
+    assert report.error is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20, 120))
+def test_a_quarter_of_everything_for_long(seed):
+    fault = Fault(drop=0.25, delay=0.25, duplicate=0.25, reorder=0.25)
+    farm = Farm(100, workers=5, seed=seed, faults=Faults(fault), strays=seed % 2 == 0, timing=PATIENT, check_every=5)
+    assert farm.run().error is None
+
+
+def test_nine_messages_of_ten_are_lost_for_a_while():
+    farm = Farm(40, workers=4, faults=Faults(Fault(drop=0.9), until=108.0), timing=replace(PATIENT, failures=50))
+    assert farm.run().error is None
+
+
+def test_the_same_seed_is_the_same_farm():
+    def run():
+        farm = Farm(60, workers=4, seed=5, faults=Faults(Fault(0.25, 0.25, 0.25, 0.25)), timing=PATIENT)
+        return farm.run()
+
+    assert run() == run()

@@ -1,0 +1,294 @@
+"""Coordinator and workers started by hand, over TCP, and how the commands end."""
+
+import json
+import os
+import re
+import signal
+import socket
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from farm_support import (
+    NAMES,
+    decrypted,
+    finish,
+    inverted,
+    launch,
+    listing,
+    noise,
+    numbered,
+    openssl_decrypted,
+    write_raw,
+)
+from net_support import MS, alive, kill, processes_with, wait_until
+
+CHUNK = 40_000  # frames of 4 bytes
+
+
+def waiting(tmp_path):
+    """The processes that wait at the gate, or have waited there."""
+    return [int(path.suffix[1:]) for path in tmp_path.glob("gate.*")]
+
+
+def started_coordinator(tmp_path, *arguments):
+    """A `zaudio coordinator` that is bound, and where."""
+    process = launch("coordinator", *arguments, "--bind", "tcp://127.0.0.1:0", "--progress", "none")
+    line = process.stderr.readline()
+    match = re.search(r"tcp://127\.0\.0\.1:\d+", line)
+    assert match, line + process.stderr.read()
+    return process, match[0]
+
+
+def farm_at_the_gate(tmp_path, *arguments, workers=2):
+    """A `zaudio farm` whose workers are all inside an op and stay there."""
+    gate = tmp_path / "gate"
+    process = launch(
+        "farm", tmp_path / "x.raw", "-o", tmp_path / "out", "-n", workers, "--chunk", f"{CHUNK}f",
+        "--op", f"farm_ops:gated:gate={gate}", *arguments,
+    )  # fmt: skip
+    wait_until(lambda: len(waiting(tmp_path)) == workers, "all workers are at it")
+    return process
+
+
+@pytest.mark.slow
+def test_three_workers_started_by_hand_come_late_and_leave_early(tmp_path):
+    samples = noise(60 * CHUNK)
+    write_raw(tmp_path / "x.raw", samples)
+    coordinator, endpoint = started_coordinator(
+        tmp_path, tmp_path / "x.raw", "-o", tmp_path / "out", "--chunk", f"{CHUNK}f",
+        "--op", "farm_ops:slow:ms=60", "--report", tmp_path / "report.json",
+    )  # fmt: skip
+    first = launch("worker", endpoint, "--allow", "farm_ops", "--name", "first", "--once", "-v")
+    wait_until(lambda: "welcomed" in first.stderr.readline(), "the first takes part")
+    second = launch("worker", endpoint, "--allow", "farm_ops:slow", "--name", "second", "--once")
+    third = launch("worker", endpoint, "--allow", "farm_ops", "--name", "third", "-v")
+    wait_until(lambda: "welcomed" in third.stderr.readline(), "the third takes part")
+    third.send_signal(signal.SIGTERM)
+    asked = time.monotonic()
+    code, _, err = finish(third, within=5000 * MS)
+    assert code == 0, err
+    assert time.monotonic() - asked < 5
+    code, _, err = finish(coordinator)
+    assert code == 0, err
+    assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
+    assert openssl_decrypted(tmp_path / "out") == inverted(samples).tobytes()
+    for worker in (first, second):
+        assert finish(worker, within=5000 * MS)[0] == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert {"first", "second"} <= set(report["shares"]) <= {"first", "second", "third"}
+    assert sum(report["shares"].values()) == report["chunks"] == 60
+
+
+@pytest.mark.slow
+def test_worker_that_lacks_the_op_is_refused_and_the_job_ends_without_workers(tmp_path):
+    write_raw(tmp_path / "x.raw", numbered(CHUNK))
+    coordinator, endpoint = started_coordinator(
+        tmp_path, tmp_path / "x.raw", "-o", tmp_path / "out", "--op", "farm_ops:slow", "--worker-timeout", 3
+    )
+    code, _, err = finish(launch("worker", endpoint))
+    assert code == 77
+    assert "it lacks farm_ops:slow; start it with --allow farm_ops" in err
+    code, _, err = finish(coordinator)
+    assert code == 69
+    assert "no worker could be given a chunk for 3 s" in err
+    assert "it lacks farm_ops:slow" in err
+    assert len(err.strip().splitlines()) == 1
+    assert listing(tmp_path / "out") == []
+
+
+@pytest.mark.slow
+def test_worker_that_cannot_import_its_own_module_says_so(tmp_path):
+    code, _, err = finish(launch("worker", "tcp://127.0.0.1:9", "--allow", "no_such_module"))
+    assert code == 2
+    assert "no_such_module" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_worker_with_once_gives_up_when_nobody_answers(tmp_path):
+    with socket.socket() as silent:  # it accepts, and says nothing
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        endpoint = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        code, _, err = finish(launch("worker", endpoint, "--once"), within=12_000 * MS)
+    assert code == 69
+    assert f"{endpoint}: no coordinator answered within 5 s" in err
+
+
+@pytest.mark.slow
+def test_several_processes_of_one_worker_command_share_a_job_with_local_workers(tmp_path):
+    samples = noise(30 * CHUNK)
+    write_raw(tmp_path / "x.raw", samples)
+    farm = launch(
+        "farm", tmp_path / "x.raw", "-o", tmp_path / "out", "-n", 1, "--bind", "tcp://127.0.0.1:0", "--chunk",
+        f"{CHUNK}f", "--op", "farm_ops:slow:ms=100", "--progress", "none", "--report", tmp_path / "report.json",
+    )  # fmt: skip
+    endpoint = re.search(r"tcp://127\.0\.0\.1:\d+", farm.stderr.readline())[0]
+    workers = launch("worker", endpoint, "-n", 2, "--allow", "farm_ops", "--name", "far", "--once")
+    assert finish(farm)[0] == 0
+    assert finish(workers)[0] == 0
+    assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
+    shares = json.loads((tmp_path / "report.json").read_text())["shares"]
+    assert set(shares) == {"local-1", "far-1", "far-2"}
+
+
+@pytest.mark.slow
+def test_worker_goes_on_to_the_next_job(tmp_path):
+    samples = noise(CHUNK)
+    write_raw(tmp_path / "x.raw", samples)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    worker = launch("worker", endpoint, "-v")
+    for number in range(2):
+        out = tmp_path / f"out{number}"
+        job = launch(
+            "coordinator", tmp_path / "x.raw", "-o", out, "--bind", endpoint, "--sink-bind", "tcp://127.0.0.1:0"
+        )
+        code, _, err = finish(job)
+        assert code == 0, err
+        assert decrypted(out) == inverted(samples).tobytes()
+    worker.send_signal(signal.SIGINT)
+    assert finish(worker, within=5000 * MS)[0] == 130
+
+
+# Ends
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_job_leaves_no_half_result_and_no_process(tmp_path, number, code):
+    write_raw(tmp_path / "x.raw", noise(CHUNK))
+    assert finish(launch("farm", tmp_path / "x.raw", "-o", tmp_path / "out", "-n", 1, "-q"))[0] == 0
+    before = {name: (tmp_path / "out" / name).read_bytes() for name in NAMES}
+    write_raw(tmp_path / "x.raw", numbered(8 * CHUNK))
+    process = farm_at_the_gate(tmp_path, "--overwrite")
+    family = processes_with(f"TMPDIR={os.environ['TMPDIR']}")
+    assert len(family) == 4  # itself, the starter, two workers
+    asked = time.monotonic()
+    process.send_signal(number)
+    ended, _, err = finish(process)
+    assert ended == code
+    assert time.monotonic() - asked < 5
+    assert not any(map(alive, family))
+    assert "Traceback" not in err
+    assert listing(tmp_path / "out") == NAMES
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in NAMES} == before
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_a_terminal_reaches_everybody_and_ends_everybody_in_order(tmp_path):
+    write_raw(tmp_path / "x.raw", numbered(8 * CHUNK))
+    farm = launch(
+        "farm", tmp_path / "x.raw", "-o", tmp_path / "out", "-n", 1, "--bind", "tcp://127.0.0.1:0", "--chunk",
+        f"{CHUNK}f", "--op", f"farm_ops:gated:gate={tmp_path / 'gate'}", "--progress", "none",
+    )  # fmt: skip
+    endpoint = re.search(r"tcp://127\.0\.0\.1:\d+", farm.stderr.readline())[0]
+    workers = launch("worker", endpoint, "-n", 2, "--allow", "farm_ops")
+    wait_until(lambda: len(waiting(tmp_path)) == 3, "all workers are at it")
+    for process in (workers, farm):
+        os.killpg(process.pid, signal.SIGINT)
+        code, _, err = finish(process, within=5000 * MS)
+        assert code == 130
+        assert "Traceback" not in err
+    assert listing(tmp_path / "out") == []
+
+
+@pytest.mark.slow
+def test_local_workers_end_with_a_killed_coordinator_and_the_next_job_clears_up(tmp_path):
+    samples = numbered(8 * CHUNK)
+    write_raw(tmp_path / "x.raw", samples)
+    process = farm_at_the_gate(tmp_path)
+    family = processes_with(f"TMPDIR={os.environ['TMPDIR']}")
+    process.kill()
+    finish(process)
+    wait_until(lambda: not any(map(alive, family)), "local workers end by themselves", within=2500 * MS)
+    assert any(name.endswith(".part") for name in listing(tmp_path / "out"))
+    (tmp_path / "gate").touch()
+    again = launch("farm", tmp_path / "x.raw", "-o", tmp_path / "out", "-n", 2, "-q")
+    code, _, err = finish(again)
+    assert code == 0, err
+    assert listing(tmp_path / "out") == NAMES
+    assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
+    for left in Path(os.environ["TMPDIR"]).glob("zaudio-*"):  # nobody was left to remove it
+        assert sorted(path.name for path in left.iterdir()) == ["s", "v"]
+        for path in left.iterdir():
+            path.unlink()
+        left.rmdir()
+
+
+@pytest.mark.slow
+def test_second_job_in_one_folder_is_refused_at_once_and_the_first_goes_on(tmp_path):
+    samples = numbered(8 * CHUNK)
+    write_raw(tmp_path / "x.raw", samples)
+    first = farm_at_the_gate(tmp_path)
+    asked = time.monotonic()
+    code, _, err = finish(launch("farm", tmp_path / "x.raw", "-o", tmp_path / "out", "-n", 2))
+    assert code == 2
+    assert "another zaudio job is writing to this folder" in err
+    assert time.monotonic() - asked < 3  # two thirds of it for starting Python on a busy machine
+    (tmp_path / "gate").touch()
+    assert finish(first)[0] == 0
+    assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
+
+
+@pytest.mark.slow
+def test_port_in_use_is_one_sentence(tmp_path):
+    write_raw(tmp_path / "x.raw", numbered(10))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        endpoint = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        code, _, err = finish(launch("coordinator", tmp_path / "x.raw", "-o", tmp_path / "out", "--bind", endpoint))
+    assert code == 2
+    assert err.strip() == f"zaudio: {endpoint}: the address is in use; another coordinator may be running there"
+    assert listing(tmp_path / "out") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", ["grows", "is rewritten", "is replaced"])
+def test_recording_that_changes_while_it_is_read_is_not_published(tmp_path, change):
+    path = tmp_path / "x.raw"
+    write_raw(path, numbered(40 * CHUNK))
+    process = farm_at_the_gate(tmp_path)
+    if change == "grows":
+        with open(path, "ab") as stream:
+            stream.write(bytes(4))
+    elif change == "is rewritten":
+        with open(path, "r+b") as stream:
+            stream.write(np.float32(7).tobytes())
+    else:
+        write_raw(tmp_path / "y.raw", numbered(40 * CHUNK))
+        (tmp_path / "y.raw").replace(path)
+    (tmp_path / "gate").touch()
+    code, _, err = finish(process)
+    assert code == 3, err
+    assert str(path) in err
+    assert listing(tmp_path / "out") == []
+
+
+@pytest.mark.slow
+def test_job_that_fails_says_why_in_one_line_and_shows_no_traceback(tmp_path):
+    write_raw(tmp_path / "x.raw", numbered(4 * CHUNK))
+    process = launch(
+        "farm", tmp_path / "x.raw", "-o", tmp_path / "out", "-n", 2, "--chunk", f"{CHUNK}f",
+        "--op", "farm_ops:dies_at", "--progress", "none",
+    )  # fmt: skip
+    code, out, err = finish(process)
+    assert code == 1
+    assert "chunk 3 (frames 0 to 40000) failed 3 times; the last time: worker local-" in err
+    assert "it died of signal 9 (SIGKILL)" in err.splitlines()[-1]
+    assert "Traceback" not in out + err
+
+
+@pytest.mark.slow
+def test_stopped_worker_does_not_hold_up_the_end(tmp_path):
+    write_raw(tmp_path / "x.raw", numbered(8 * CHUNK))
+    process = farm_at_the_gate(tmp_path)
+    kill(waiting(tmp_path)[0], signal.SIGSTOP)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert finish(process)[0] == 130
+    assert time.monotonic() - asked < 5

@@ -1,0 +1,257 @@
+"""Workers and ops that go wrong, with real processes: the same result, or one error that names the cause."""
+
+import os
+import re
+import signal
+
+import pytest
+from farm_support import PROMPT, decrypted, finish, inverted, launch_script, listing, noise, numbered, write_raw
+from net_support import alive, children, kill, wait_until
+
+from zaudio import Coordinator, NoWorkerError, Timing, UsageError
+from zaudio.core.actions import Duplicate, Lost, Requeued, Stuck
+from zaudio.errors import ChunkError, ConflictError, WorkersDiedError
+
+CHUNK = 40_000  # frames of 4 bytes: long enough to travel alone, so that a worker computes one at a time
+BAD = 10 * CHUNK  # first frame of the chunk that ops stumble over
+CHUNKS = 16
+IMPATIENT = Timing(heartbeat=0.2, liveness=4, chunk_timeout=1.2, chunk_timeout_floor=1.2, worker_timeout=10)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    return write_raw(tmp_path / "x.raw", numbered(CHUNKS * CHUNK))
+
+
+def farm(recording, tmp_path, op, **settings):
+    settings = {"workers": 2, "chunk": f"{CHUNK}f", "timing": PROMPT, **settings}
+    return Coordinator(recording, tmp_path / "out", ops=op, **settings)
+
+
+def assert_reference(tmp_path):
+    assert decrypted(tmp_path / "out") == inverted(numbered(CHUNKS * CHUNK)).tobytes()
+
+
+def local_workers():
+    """Process ids of the local workers: the children of the starter, which is a child of this process."""
+    return [pid for starter in children(os.getpid()) for pid in children(starter)]
+
+
+# Workers
+
+
+@pytest.mark.slow
+def test_one_worker_killed_and_one_stopped_in_mid_job_change_nothing(tmp_path):
+    samples = noise(2_000_003)
+    path = write_raw(tmp_path / "x.raw", samples)
+    events = []
+    with Coordinator(
+        path,
+        tmp_path / "out",
+        ops="farm_ops:slow:ms=5",
+        workers=4,
+        chunk="64KiB",
+        timing=PROMPT,
+        on_event=events.append,
+    ) as job:
+        wait_until(lambda: job.progress.done >= 4, "the job has begun")
+        killed, stopped, *_ = local_workers()
+        kill(killed)
+        kill(stopped, signal.SIGSTOP)
+        report = job.wait(timeout=30)
+    assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
+    assert report.requeued >= 1
+    assert any(isinstance(event, Lost) and "SIGKILL" in event.reason for event in events)
+
+
+@pytest.mark.slow
+def test_killed_local_worker_is_replaced(tmp_path, recording):
+    gate = tmp_path / "gate"
+    with farm(recording, tmp_path, f"farm_ops:gated:gate={gate}") as job:
+        waiting = wait_until(lambda: _waiting(tmp_path) if len(_waiting(tmp_path)) == 2 else None, "both are at it")
+        kill(waiting[0])
+        wait_until(lambda: len(_waiting(tmp_path)) == 3, "a third took the place of the first")
+        assert len([pid for pid in _waiting(tmp_path) if alive(pid)]) == 2
+        gate.touch()
+        report = job.wait(timeout=30)
+    assert_reference(tmp_path)
+    assert report.requeued >= 1
+
+
+def _waiting(tmp_path):
+    return [int(path.suffix[1:]) for path in tmp_path.glob("gate.*")]
+
+
+@pytest.mark.slow
+def test_stopped_worker_that_comes_back_late_is_a_duplicate_at_most(tmp_path, recording):
+    gate, events = tmp_path / "gate", []
+    with farm(recording, tmp_path, f"farm_ops:gated:gate={gate}", on_event=events.append) as job:
+        waiting = wait_until(lambda: _waiting(tmp_path) if len(_waiting(tmp_path)) == 2 else None, "both are at it")
+        kill(waiting[0], signal.SIGSTOP)
+        wait_until(lambda: any(isinstance(event, Lost) for event in events), "its silence is noticed")
+        kill(waiting[0], signal.SIGCONT)
+        wait_until(lambda: job.progress.workers == 2, "it is back")
+        gate.touch()
+        job.wait(timeout=30)
+    assert_reference(tmp_path)
+
+
+@pytest.mark.slow
+def test_starter_killed_is_replaced_with_all_its_workers(tmp_path, recording):
+    gate = tmp_path / "gate"
+    with farm(recording, tmp_path, f"farm_ops:gated:gate={gate}") as job:
+        first = wait_until(lambda: _waiting(tmp_path) if len(_waiting(tmp_path)) == 2 else None, "both are at it")
+        (starter,) = children(os.getpid())
+        kill(starter)
+        wait_until(lambda: not any(map(alive, first)), "its workers end by themselves")
+        wait_until(lambda: len(_waiting(tmp_path)) == 4, "two others are at it")
+        gate.touch()
+        job.wait(timeout=30)
+    assert_reference(tmp_path)
+
+
+@pytest.mark.slow
+def test_coordinator_stopped_for_a_while_goes_on_with_the_same_workers(tmp_path):
+    gate = tmp_path / "gate"
+    write_raw(tmp_path / "x.raw", numbered(CHUNKS * CHUNK))
+    process = launch_script(
+        "import sys; from zaudio import Coordinator, Timing; "
+        "Coordinator(*sys.argv[1:3], ops=sys.argv[3], workers=2, chunk='40000f', timing=Timing(heartbeat=0.2)).run()",
+        tmp_path / "x.raw",
+        tmp_path / "out",
+        f"farm_ops:gated:gate={gate}",
+    )
+    first = wait_until(lambda: _waiting(tmp_path) if len(_waiting(tmp_path)) == 2 else None, "both are at it")
+    kill(process.pid, signal.SIGSTOP)
+    gate.touch()
+    # Past the workers' liveness of 1 s and the 5 s that a worker from elsewhere with --once would wait for another.
+    with pytest.raises(AssertionError, match="a worker gives up"):
+        wait_until(lambda: not all(map(alive, first)), "a worker gives up", within=7)
+    kill(process.pid, signal.SIGCONT)
+    code, _, err = finish(process)
+    assert code == 0, err
+    assert_reference(tmp_path)
+
+
+# Ops
+
+
+@pytest.mark.parametrize(
+    ("op", "cause"),
+    [
+        (f"farm_ops:raises_at:value={BAD}", r"worker local-\d: ValueError: there is a 400000 on track one"),
+        (f"farm_ops:dies_at:value={BAD}", r"worker local-\d: it died of signal 9 \(SIGKILL\)"),
+        (f"farm_ops:dies_at:value={BAD},number=11", r"worker local-\d: it died of signal 11 \(SIGSEGV\)"),
+        (f"farm_ops:exits_at:value={BAD},code=0", r"worker local-\d: it exited with code 0"),
+        (f"farm_ops:exits_at:value={BAD},code=3", r"worker local-\d: it exited with code 3"),
+    ],
+)
+def test_chunk_that_fails_three_times_ends_the_job_and_is_named(tmp_path, recording, op, cause):
+    with pytest.raises(ChunkError) as failure:
+        farm(recording, tmp_path, op).run()
+    error = failure.value
+    assert (error.index, error.start, error.stop) == (CHUNKS - 11, BAD, BAD + CHUNK)
+    assert len(error.causes) == 3
+    assert all(re.fullmatch(cause, one) for one in error.causes), error.causes
+    assert "chunk 5 (frames 400000 to 440000) failed 3 times; the last time: worker local-" in str(error)
+    assert listing(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("op", "sentence"),
+    [
+        ("farm_ops:leaves", "SystemExit: this op is a script"),
+        ("farm_ops:mute_error", "MuteError"),
+        ("farm_ops:shorter", r"ValueError: .*expected an array of shape \(40000, 1\) back, got \(39999, 1\)"),
+        ("farm_ops:wider", "TypeError: .*expected an array of float32 back, got float64"),
+        ("farm_ops:slow:nonsense=1", "this worker cannot take part: .*unexpected keyword argument 'nonsense'"),
+    ],
+)
+def test_op_that_fails_everywhere_ends_the_job_with_its_own_words(tmp_path, recording, op, sentence):
+    with pytest.raises((ChunkError, UsageError), match=sentence):
+        farm(recording, tmp_path, op).run()
+    assert not (tmp_path / "out" / "result.raw").exists()
+
+
+def test_chunk_that_fails_twice_is_forgiven(tmp_path, recording):
+    op = f"farm_ops:raises_at:value={BAD},times=2,tally={tmp_path}/tally"
+    events = []
+    report = farm(recording, tmp_path, op, on_event=events.append).run()
+    assert_reference(tmp_path)
+    assert report.requeued == 2
+    assert [event.index for event in events if isinstance(event, Requeued)] == [5, 5]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", ["sticks_at", "hogs_at"])
+def test_op_that_does_not_return_once_costs_its_chunk_timeout_at_most(tmp_path, recording, op):
+    op = f"farm_ops:{op}:value={BAD},tally={tmp_path}/tally"
+    report = farm(recording, tmp_path, op, timing=IMPATIENT).run()
+    assert_reference(tmp_path)
+    assert report.chunks == CHUNKS
+
+
+@pytest.mark.slow
+def test_op_that_never_returns_is_killed_with_its_worker_three_times(tmp_path, recording):
+    events = []
+    op = f"farm_ops:sticks_at:value={BAD},tally={tmp_path}/tally,times=9"
+    job = farm(recording, tmp_path, op, timing=IMPATIENT, on_event=events.append)
+    with pytest.raises(ChunkError, match=r"no result after \d+ s") as failure:
+        job.run()
+    assert failure.value.start == BAD
+    assert sum(isinstance(event, Stuck) for event in events) >= 2
+    assert any("past the deadline of a chunk" in event.reason for event in events if isinstance(event, Lost))
+
+
+def test_op_that_depends_on_its_process_is_found_out_by_a_duplicate(tmp_path, recording):
+    def run_often():
+        for _ in range(20):  # each job ends with a race for its last chunk, which is a duplicate sooner or later
+            farm(recording, tmp_path, "farm_ops:moody", workers=3, overwrite=True).run()
+
+    with pytest.raises(ConflictError, match="returned different results"):
+        run_often()
+
+
+def test_op_may_write_to_the_standard_streams(tmp_path, recording, capfd):
+    farm(recording, tmp_path, "farm_ops:chatty").run()
+    assert_reference(tmp_path)
+    assert "on standard output" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("op", "sentence"),
+    [
+        ("no_such_module:f", "no_such_module"),
+        ("farm_ops:nothing", "farm_ops has no nothing"),
+        ("farm_ops:np", "expected a function"),
+        ("__main__:f", "__main__"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_op_that_is_not_there_is_refused_in_one_sentence(tmp_path, recording, op, sentence):
+    with pytest.raises(UsageError, match=sentence) as failure:
+        farm(recording, tmp_path, op).run()
+    assert "\n" not in str(failure.value)
+    assert not (tmp_path / "out" / "result.raw").exists()
+
+
+def test_module_that_kills_the_process_that_imports_it_ends_the_job(tmp_path, recording, monkeypatch):
+    (tmp_path / "deadly.py").write_text("import os\nos._exit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(WorkersDiedError, match="it exited with code 3"):
+        farm(recording, tmp_path, "deadly:f").run()
+
+
+def test_nobody_comes(tmp_path, recording):
+    timing = Timing(heartbeat=0.1, worker_timeout=0.5)
+    job = farm(recording, tmp_path, "invert", workers=None, bind="tcp://127.0.0.1:0", timing=timing)
+    with pytest.raises(NoWorkerError, match=r"no worker could be given a chunk for 0.5 s"):
+        job.run()
+    assert listing(tmp_path / "out") == []
+
+
+def test_duplicates_are_counted_in_the_report(tmp_path, recording):
+    events = []
+    report = farm(recording, tmp_path, "farm_ops:slow:ms=20", workers=3, on_event=events.append).run()
+    assert report.duplicates == sum(isinstance(event, Duplicate) for event in events)
+    assert_reference(tmp_path)

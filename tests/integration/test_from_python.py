@@ -1,0 +1,327 @@
+"""`zaudio.Coordinator` and `zaudio.Worker` from a program: threads, scripts, two at a time, and every way to stop."""
+
+import sys
+import threading
+import time
+from itertools import pairwise
+
+import pytest
+from farm_support import (
+    NAMES,
+    PROMPT,
+    decrypted,
+    finish,
+    inverted,
+    launch_script,
+    listing,
+    noise,
+    numbered,
+    popen,
+    write_raw,
+)
+from net_support import MS, wait_until
+
+from zaudio import Coordinator, StoppedError, UsageError, Worker
+from zaudio.core.actions import Accepted, Joined
+from zaudio.errors import EndpointError, FolderBusyError, OutputExistsError
+
+CHUNK = 40_000  # frames of 4 bytes
+
+
+@pytest.fixture
+def recording(tmp_path):
+    return write_raw(tmp_path / "x.raw", numbered(8 * CHUNK))
+
+
+EXPECTED = inverted(numbered(8 * CHUNK)).tobytes()
+
+
+def gated(recording, tmp_path, **settings):
+    """A job that waits until `gate` is there."""
+    settings = {"workers": 2, "chunk": f"{CHUNK}f", "timing": PROMPT, **settings}
+    return Coordinator(recording, tmp_path / "out", ops=f"farm_ops:gated:gate={tmp_path / 'gate'}", **settings)
+
+
+def test_wait_with_a_timeout_raises_and_the_job_goes_on(tmp_path, recording):
+    with gated(recording, tmp_path) as job:
+        with pytest.raises(TimeoutError, match=r"the job goes on after 0.05 s"):
+            job.wait(timeout=0.05)
+        (tmp_path / "gate").touch()
+        report = job.wait(timeout=20)
+        assert job.wait() is report
+    assert decrypted(tmp_path / "out") == EXPECTED
+
+
+def test_leaving_the_block_stops_the_job(tmp_path, recording):
+    with gated(recording, tmp_path) as job:
+        wait_until(lambda: list(tmp_path.glob("gate.*")), "a worker is at it")
+    with pytest.raises(StoppedError):
+        job.wait()
+    assert listing(tmp_path / "out") == []
+
+
+def test_error_inside_the_block_is_raised_and_the_job_stopped(tmp_path, recording):
+    with pytest.raises(KeyError, match="mine"), gated(recording, tmp_path):
+        raise KeyError("mine")
+    assert listing(tmp_path / "out") == []
+
+
+def test_stop_may_be_called_any_number_of_times_from_any_thread(tmp_path, recording):
+    job = gated(recording, tmp_path)
+    job.stop()  # before the start, it does nothing
+    job.start()
+    threads = [threading.Thread(target=job.stop) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    job.stop()
+    for thread in threads:
+        thread.join()
+    job.stop()
+    with pytest.raises(StoppedError):
+        job.wait(timeout=0)
+
+
+def test_stop_from_on_event_stops(tmp_path, recording):
+    job = gated(recording, tmp_path, on_event=lambda event: job.stop())
+    with pytest.raises(StoppedError):
+        job.run()
+
+
+def test_stop_after_the_end_keeps_the_report(tmp_path, recording):
+    job = Coordinator(recording, tmp_path / "out", workers=1)
+    report = job.run()
+    job.stop()
+    assert job.wait() is report
+    with pytest.raises(UsageError, match="started already"):
+        job.start()
+
+
+def test_wait_before_the_start_says_what_to_do(tmp_path, recording):
+    with pytest.raises(UsageError, match="not started"):
+        Coordinator(recording, tmp_path / "out", workers=1).wait()
+
+
+def test_progress_goes_from_nothing_to_everything(tmp_path, recording):
+    job = gated(recording, tmp_path)
+    assert job.progress.state == "starting"
+    with job:
+        wait_until(lambda: job.progress.workers == 2, "both workers are ready")
+        now = job.progress
+        assert (now.state, now.chunks, now.done, now.bytes, now.bytes_done) == ("running", 8, 0, len(EXPECTED), 0)
+        (tmp_path / "gate").touch()
+        seen = [now]
+        while seen[-1].state != "done":
+            seen.append(job.progress)
+        job.wait(timeout=20)
+    assert all(a.done <= b.done and a.bytes_done <= b.bytes_done for a, b in pairwise(seen))
+    end = job.progress
+    assert (end.state, end.done, end.bytes_done) == ("done", 8, len(EXPECTED))
+    assert end.seconds == job.wait().seconds > 0
+
+
+def test_events_come_in_and_one_that_raises_does_not_matter(tmp_path, recording, caplog):
+    events = []
+
+    def listen(event):
+        events.append(event)
+        raise ValueError("the listener's own")
+
+    report = Coordinator(recording, tmp_path / "out", workers=2, chunk=f"{CHUNK}f", on_event=listen).run()
+    assert sorted(event.index for event in events if isinstance(event, Accepted)) == list(range(8))
+    assert 1 <= sum(isinstance(event, Joined) for event in events) <= 2
+    assert report.chunks == 8
+    assert "on_event raised; the job goes on" in caplog.text
+
+
+def test_two_jobs_in_one_process_one_after_the_other(tmp_path, recording):
+    for _ in range(2):
+        Coordinator(recording, tmp_path / "out", workers=2, overwrite=True).run()
+        assert decrypted(tmp_path / "out") == EXPECTED
+
+
+def test_two_jobs_at_a_time(tmp_path):
+    samples = [noise(5 * CHUNK + extra, seed=extra) for extra in range(2)]
+    jobs = [
+        Coordinator(
+            write_raw(tmp_path / f"{number}.raw", part), tmp_path / f"out{number}", ops="farm_ops:slow:ms=20", workers=1
+        )
+        for number, part in enumerate(samples)
+    ]
+    with jobs[0], jobs[1]:
+        for job in jobs:
+            job.wait(timeout=20)
+    for number, part in enumerate(samples):
+        assert decrypted(tmp_path / f"out{number}") == inverted(part).tobytes()
+
+
+def test_job_started_in_a_thread_that_ends_early(tmp_path, recording):
+    job = gated(recording, tmp_path)
+    thread = threading.Thread(target=job.start)
+    thread.start()
+    thread.join()
+    (tmp_path / "gate").touch()
+    job.wait(timeout=20)
+    job.stop()
+    assert decrypted(tmp_path / "out") == EXPECTED
+
+
+def test_whole_job_in_a_thread(tmp_path, recording):
+    reports = []
+    thread = threading.Thread(target=lambda: reports.append(Coordinator(recording, tmp_path / "out", workers=1).run()))
+    thread.start()
+    thread.join(20)
+    assert reports
+    assert decrypted(tmp_path / "out") == EXPECTED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["-c", "file", "stdin"])
+def test_script_without_a_main_guard_runs_once(tmp_path, recording, how):
+    text = (
+        "print('top')\n"
+        "from zaudio import Coordinator\n"
+        f"print(Coordinator({recording!r}, {str(tmp_path / 'out')!r}, ops='farm_ops:negate', workers=2).run().chunks)\n"
+    )
+    if how == "-c":
+        process = launch_script(text)
+    elif how == "file":
+        (tmp_path / "script.py").write_text(text)
+        process = popen([sys.executable, str(tmp_path / "script.py")])
+    else:
+        process = popen(["sh", "-c", f'"$0" - <<"END"\n{text}END', sys.executable])
+    code, out, err = finish(process)
+    assert (code, out.split()) == (0, ["top", "2"]), err
+    assert decrypted(tmp_path / "out") == EXPECTED
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_script_stops_the_job(tmp_path, recording):
+    import signal
+
+    process = launch_script(
+        "import sys; from zaudio import Coordinator; Coordinator(*sys.argv[1:3], ops=sys.argv[3], workers=2).run()",
+        recording,
+        tmp_path / "out",
+        f"farm_ops:gated:gate={tmp_path / 'gate'}",
+    )
+    wait_until(lambda: list(tmp_path.glob("gate.*")), "a worker is at it")
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process)
+    assert code == -signal.SIGINT
+    assert err.strip().endswith("KeyboardInterrupt")
+    assert time.monotonic() - asked < 5
+    assert listing(tmp_path / "out") == []
+
+
+def test_function_as_op_and_function_of_this_program(tmp_path, recording):
+    import farm_ops
+
+    Coordinator(recording, tmp_path / "out", ops=farm_ops.negate, workers=1).run()
+    assert decrypted(tmp_path / "out") == EXPECTED
+    with pytest.raises(UsageError, match="finds in its module by name"):
+        Coordinator(recording, tmp_path / "out", ops=lambda array: array, workers=1)
+
+
+# Workers from elsewhere
+
+
+@pytest.mark.parametrize("bind", ["tcp://127.0.0.1:0", "ipc", "tcp://localhost:0", "tcp://*:0", "tcp://[::1]:0"])
+def test_worker_in_a_thread_over_any_transport(tmp_path, recording, bind):
+    import os
+
+    if bind == "ipc":
+        bind = f"ipc://{os.environ['TMPDIR']}/v"
+    try:
+        with Coordinator(recording, tmp_path / "out", bind=bind, chunk=f"{CHUNK}f") as job:
+            endpoint = job.endpoint.replace("0.0.0.0", "127.0.0.1")
+            worker = Worker(endpoint, name="in a thread", once=True)
+            thread = threading.Thread(target=worker.run)
+            thread.start()
+            report = job.wait(timeout=20)
+            thread.join(10)
+            assert not thread.is_alive()
+    except EndpointError as error:
+        if "::1" in bind:
+            pytest.skip(f"no IPv6 here: {error}")
+        raise
+    assert report.shares == {"in a thread": 8}
+    assert decrypted(tmp_path / "out") == EXPECTED
+
+
+def test_worker_is_told_to_stop(tmp_path, recording):
+    with gated(recording, tmp_path, workers=None, bind="tcp://127.0.0.1:0") as job:
+        import farm_ops  # noqa: F401  # so that the worker's import of it costs nothing while it is waited for
+
+        worker = Worker(job.endpoint, allow=["farm_ops"])
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        wait_until(lambda: list(tmp_path.glob("gate.*")), "it is at it")
+        worker.stop("enough")
+        thread.join(5)
+        assert not thread.is_alive()
+        wait_until(lambda: job.progress.workers == 0, "the coordinator knows", within=900 * MS)  # at once: no timeout
+        wait_until(lambda: job.progress.requeued == 2, "what it held is granted again", within=900 * MS)
+        (tmp_path / "gate").touch()
+
+
+def test_advertised_names_are_told(tmp_path, recording):
+    with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0", advertise="farm.example:7001") as job:
+        assert job.endpoint == "tcp://farm.example:7001"
+
+
+def test_sink_is_bound_where_it_is_asked_for(tmp_path, recording):
+    with Coordinator(
+        recording, tmp_path / "out", bind="tcp://127.0.0.1:0", sink_bind="tcp://127.0.0.1:0", chunk=f"{CHUNK}f"
+    ) as job:
+        assert job.sink_endpoint.startswith("tcp://127.0.0.1:")
+        assert job.sink_endpoint != job.endpoint
+        thread = threading.Thread(target=Worker(job.endpoint, once=True).run)
+        thread.start()
+        job.wait(timeout=20)
+        thread.join(10)
+    assert decrypted(tmp_path / "out") == EXPECTED
+
+
+# Refusals, before anything is touched
+
+
+def test_second_job_in_one_folder_is_refused_within_a_second(tmp_path, recording):
+    with gated(recording, tmp_path) as first:
+        asked = time.monotonic()
+        with pytest.raises(FolderBusyError):
+            gated(recording, tmp_path).start()
+        assert time.monotonic() - asked < 1000 * MS
+        (tmp_path / "gate").touch()
+        first.wait(timeout=20)
+    assert decrypted(tmp_path / "out") == EXPECTED
+
+
+def test_older_result_is_refused_and_untouched_without_overwrite(tmp_path, recording):
+    Coordinator(recording, tmp_path / "out", workers=1).run()
+    before = {name: (tmp_path / "out" / name).read_bytes() for name in NAMES}
+    with pytest.raises(OutputExistsError):
+        Coordinator(recording, tmp_path / "out", workers=1).start()
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in NAMES} == before
+
+
+@pytest.mark.parametrize("which", ["ventilator", "sink"])
+def test_port_in_use_is_refused_at_the_start(tmp_path, recording, which):
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        endpoint = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        settings = {"bind": endpoint} if which == "ventilator" else {"bind": "tcp://127.0.0.1:0", "sink_bind": endpoint}
+        with pytest.raises(EndpointError, match="in use") as refusal:
+            Coordinator(recording, tmp_path / "out", workers=1, **settings).start()
+    assert refusal.value.endpoint == endpoint
+    assert listing(tmp_path / "out") == []
+
+
+def test_empty_recording_needs_no_worker(tmp_path):
+    path = write_raw(tmp_path / "x.raw", numbered(0))
+    report = Coordinator(path, tmp_path / "out", bind="tcp://127.0.0.1:0").run()
+    assert (report.chunks, report.frames, report.workers, report.shares) == (0, 0, 0, {})
+    assert decrypted(tmp_path / "out") == b""

@@ -1,0 +1,51 @@
+"""The coordinator's own memory does not grow with the recording."""
+
+import os
+import threading
+
+import pytest
+from farm_support import finish, launch
+from net_support import alive
+
+MEMORY = 32  # MiB
+SPARE = 80  # MiB: Python, numpy and libzmq take 20 of it before the first chunk; the allocator keeps some
+
+
+def private(pid):
+    """Private memory of a process in MiB: what it alone has, the page cache not counted."""
+    with open(f"/proc/{pid}/smaps_rollup") as rollup:
+        return (
+            sum(int(line.split()[1]) for line in rollup if line.startswith(("Private_Clean", "Private_Dirty"))) / 1024
+        )
+
+
+@pytest.mark.slow
+def test_private_memory_is_bounded_for_a_recording_of_2_gb(tmp_path):
+    with open(tmp_path / "x.raw", "wb") as sparse:
+        sparse.truncate(2 * 10**9)
+    free = os.statvfs(tmp_path)
+    if free.f_bavail * free.f_frsize < 3 * 10**9:
+        pytest.skip("the result needs 2 GB on the disk, and there are less than 3 left")
+    process = launch(
+        "farm", tmp_path / "x.raw", "-o", tmp_path / "out", "-n", 2, "--memory", f"{MEMORY}MiB", "--progress", "none"
+    )
+    most, ended = [0.0], threading.Event()
+
+    def watch():
+        while not ended.wait(0.02) and alive(process.pid):
+            try:
+                most[0] = max(most[0], private(process.pid))
+            except (FileNotFoundError, ProcessLookupError):
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        code, _, err = finish(process, within=90)
+    finally:
+        ended.set()
+        watcher.join()
+        for path in (tmp_path / "out").glob("*"):
+            path.unlink()  # 2 GB are not kept for whoever looks at failed tests
+    assert code == 0, err
+    assert 10 < most[0] < MEMORY + SPARE

@@ -1,0 +1,99 @@
+"""Whole jobs with local workers: what comes out is the one-process reference, for all shapes of input and chunk."""
+
+import numpy as np
+import pytest
+import soundfile
+from farm_support import NAMES, decrypted, inverted, listing, noise, openssl_decrypted, write_raw
+
+from zaudio import Coordinator, verify
+
+FORMATS = ["f32le", "f64le", "s16le", "s32le", "f32be", "f64be", "s16be", "s32be"]
+
+
+def assert_is_reference(folder, expected):
+    """Both decryptions give those samples, nothing else lies in the folder, the tag agrees."""
+    assert listing(folder) == NAMES
+    assert decrypted(folder) == expected.tobytes()
+    assert decrypted(folder, forward=True) == expected[::-1].tobytes()
+    assert openssl_decrypted(folder) == expected.tobytes()
+    assert verify(str(folder)).frames == len(expected)
+
+
+CHUNK = 1024  # frames
+
+
+@pytest.mark.parametrize(
+    "frames", [0, 1, 3, 4, 5, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK - 1, 2 * CHUNK, 5 * CHUNK + 7]
+)
+def test_recording_of_any_length_comes_out_inverted_and_reversed(tmp_path, frames):
+    samples = noise(frames)
+    report = Coordinator(write_raw(tmp_path / "x.raw", samples), tmp_path / "out", workers=2, chunk=f"{CHUNK}f").run()
+    assert_is_reference(tmp_path / "out", inverted(samples))
+    assert (report.frames, report.chunks) == (frames, -(-frames // CHUNK))
+    assert sum(report.shares.values()) == report.chunks
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_sample_format_is_kept(tmp_path, format):
+    samples = noise(3001, channels=2, format=format)
+    path = write_raw(tmp_path / "x.raw", samples)
+    report = Coordinator(path, tmp_path / "out", workers=1, chunk="1000f", channels=2, format=format).run()
+    assert_is_reference(tmp_path / "out", inverted(samples))
+    assert (report.format, report.channels, report.bytes) == (format, 2, samples.nbytes)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "channels", "subtype", "dtype"),
+    [("wav", 3, "PCM_16", "int16"), ("flac", 2, "PCM_16", "int16"), ("flac", 1, "PCM_24", "int32"),
+     ("aiff", 2, "PCM_16", "int16"), ("wav", 6, "FLOAT", "float32")],
+)  # fmt: skip
+def test_container_comes_out_by_frames_with_its_channels_in_place(tmp_path, suffix, channels, subtype, dtype):
+    random = np.random.default_rng(5)
+    path = tmp_path / f"x.{suffix}"
+    soundfile.write(path, random.uniform(-0.9, 0.9, (5003, channels)), 48000, subtype=subtype)
+    samples, _ = soundfile.read(path, dtype=dtype, always_2d=True)
+    report = Coordinator(path, tmp_path / "out", workers=2, chunk="700f").run()
+    reference = inverted(samples)
+    assert decrypted(tmp_path / "out") == reference.astype(_stored(report.format)).tobytes()
+    assert openssl_decrypted(tmp_path / "out") == reference.astype(_stored(report.format)).tobytes()
+    assert (report.samplerate, report.channels, report.frames) == (48000, channels, 5003)
+
+
+def _stored(name):
+    from zaudio.formats import sample_format
+
+    return sample_format(name).dtype
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("chunk", ["101f", "4KiB", "1MiB"])
+def test_number_of_workers_and_size_of_chunks_change_no_bit(tmp_path, workers, chunk):
+    samples = noise(20_011, channels=2)
+    path = write_raw(tmp_path / "x.raw", samples)
+    Coordinator(path, tmp_path / "out", ops=["gain:db=-3", "invert"], workers=workers, chunk=chunk, channels=2).run()
+    gain = np.float32(10 ** (-3 / 20))
+    assert decrypted(tmp_path / "out") == np.ascontiguousarray(-(samples * gain)[::-1]).tobytes()
+
+
+def test_chain_is_applied_in_its_order(tmp_path):
+    samples = noise(5000)
+    path = write_raw(tmp_path / "x.raw", samples)
+    ops = ["clip:low=-0.25,high=0.5", "invert", "clip:low=-0.125,high=1", "farm_ops:negate"]
+    Coordinator(path, tmp_path / "out", ops=ops, workers=2, chunk="999f").run()
+    once = -np.clip(samples, np.float32(-0.25), np.float32(0.5))
+    assert decrypted(tmp_path / "out") == (-np.clip(once, np.float32(-0.125), np.float32(1)))[::-1].tobytes()
+
+
+def test_tiny_chunks_many_of_them(tmp_path):
+    samples = noise(3001)
+    path = write_raw(tmp_path / "x.raw", samples)
+    report = Coordinator(path, tmp_path / "out", workers=2, chunk="1f").run()
+    assert report.chunks == 3001
+    assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
+
+
+def test_chunk_larger_than_the_memory_still_goes_through_one_by_one(tmp_path):
+    samples = noise(100_003)
+    path = write_raw(tmp_path / "x.raw", samples)
+    Coordinator(path, tmp_path / "out", workers=2, chunk="64KiB", memory="64KiB").run()
+    assert decrypted(tmp_path / "out") == inverted(samples).tobytes()

@@ -1,0 +1,219 @@
+"""Who may import whom, read from the sources: the drawing of the architecture, kept true.
+
+    cli -> coordinator -> net -> core -> wire -> base
+                |          |-> ops ----------------> base
+                |-> audio, ops, result ------------> base
+
+`base` is plan, timing, errors, formats, sizes, version and machine. An import points down or right, never back; audio,
+ops and result do not know each other. Imports inside functions and for type checkers only count like any other: a type
+that a room may not name is a type it should not know.
+"""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import zaudio
+
+PACKAGE = Path(zaudio.__file__).parent
+ROOMS = {"cli", "coordinator", "net", "core", "wire", "audio", "ops", "result"}
+BASE = {"plan", "timing", "errors", "formats", "sizes", "version", "machine"}
+
+# Room -> the rooms it may import, besides itself. A missing pair is forbidden.
+ALLOWED = {
+    "cli": {"coordinator", "net", "audio", "ops", "result", *BASE},
+    "coordinator": {"net", "core", "wire", "audio", "ops", "result", *BASE},
+    "net": {"core", "wire", "ops", *BASE},
+    "core": {"wire", "plan", "timing", "errors", "formats", "sizes", "version"},
+    "wire": {"plan", "timing", "errors", "formats", "sizes", "version"},
+    **{room: {"plan", "timing", "errors", "formats", "version"} for room in ("audio", "ops", "result")},
+    **{room: {"errors"} for room in BASE},
+    "__main__": {"cli"},
+    "__init__": {"coordinator", "net", "audio", "result", "errors", "timing", "version"},
+}
+
+# Rooms that decide: no sockets, clock, threads, files, chance or logging.
+PURE = {"core", "wire", *BASE - {"machine"}}
+EFFECTS = {"zmq", "time", "threading", "socket", "asyncio", "logging", "os", "random", "subprocess"}
+EFFECTS |= {"multiprocessing", "concurrent", "select", "selectors", "signal", "secrets", "tempfile", "pathlib", "io"}
+
+# Module -> the rooms that own it.
+OWNED = {
+    "soundfile": {"audio"},
+    "cryptography": {"result"},
+    "zmq": {"net", "coordinator"},
+    "rich": {"cli"},
+    "click": {"cli"},
+    "msgpack": {"wire"},
+}
+
+# Importing by a name made at run time, which nobody could check: these two modules, and why.
+DYNAMIC = {
+    "zaudio.__init__": "looks public names up when they are first used; tests/test_package.py knows them",
+    "zaudio.ops.functions": "imports the modules that a worker allows, when it starts",
+}
+
+
+def imports(source, module):
+    """The full names of the modules that a source imports, wherever in it. `module` is its own full name."""
+    is_package = module.endswith(".__init__")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                home = module.removesuffix(".__init__").split(".")
+                above = home[: len(home) - node.level + is_package]
+                base = ".".join([*above, *([base] if base else [])])
+            # `from zaudio import errors` imports zaudio.errors; what is not a module does no harm here.
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def is_dynamic(source):
+    """Whether a source imports modules by a name made at run time."""
+    called = {"import_module", "__import__"}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and (getattr(node.func, "id", "") or getattr(node.func, "attr", "")) in called:
+            return True
+    return False
+
+
+def room_of(module):
+    """The room of a full name in the package: its second part."""
+    return module.split(".")[1]
+
+
+def breaches(source, module):
+    """What a source does against the rules, a sentence each."""
+    room = room_of(module)
+    if room not in ALLOWED:
+        yield f"{module}: {room} is in no row of the rules; say who it may import"
+        return
+    if is_dynamic(source) and module not in DYNAMIC:
+        yield f"{module} imports by a name made at run time"
+    for name in imports(source, module):
+        top = name.partition(".")[0]
+        if top in OWNED and room not in OWNED[top]:
+            yield f"{module} imports {name}, which is for {' and '.join(sorted(OWNED[top]))} only"
+        if top in EFFECTS and room in PURE:
+            yield f"{module} imports {name}, and decides only"
+        if top == "zaudio" and name != "zaudio":
+            target = room_of(name)
+            if target in ALLOWED and target not in ALLOWED[room] | {room}:
+                yield f"{module} imports {name}, and {room} may not know {target}"
+        if name == "zaudio" and room not in ("cli", "__main__"):
+            yield f"{module} imports zaudio, which is what it is a part of"
+
+
+def sources():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield ".".join(("zaudio", *path.relative_to(PACKAGE).with_suffix("").parts)), path.read_text(encoding="utf-8")
+
+
+SOURCES = dict(sources())
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_a_module_imports_only_what_it_may(module):
+    assert list(breaches(SOURCES[module], module)) == []
+
+
+def test_every_room_and_every_base_module_is_there():
+    assert {room_of(module) for module in SOURCES} == ROOMS | BASE | {"__init__", "__main__"}
+    assert set(ALLOWED) == ROOMS | BASE | {"__init__", "__main__"}
+
+
+def test_what_the_rules_allow_has_no_circle():
+    def reach(room, seen=()):
+        assert room not in seen, f"{' -> '.join((*seen, room))} is a circle"
+        for target in ALLOWED[room] - {room}:
+            reach(target, (*seen, room))
+
+    for room in ALLOWED:
+        reach(room)
+
+
+def test_every_owned_module_is_still_imported_by_an_owner():
+    used = {
+        (name.partition(".")[0], room_of(module))
+        for module, source in SOURCES.items()
+        for name in imports(source, module)
+    }
+    for name, rooms in OWNED.items():
+        assert any((name, room) in used for room in rooms), name
+
+
+def test_every_exception_to_the_rules_is_still_needed():
+    assert {module for module, source in SOURCES.items() if is_dynamic(source)} == set(DYNAMIC)
+
+
+# The test of the test
+
+BREACHES = [
+    ("zaudio.core.new", "import time", "decides only"),
+    ("zaudio.core.new", "from time import monotonic", "decides only"),
+    ("zaudio.core.new", "import os.path as p", "decides only"),
+    ("zaudio.wire.new", "import a, logging", "decides only"),
+    ("zaudio.plan", "def f():\n    import random", "decides only"),
+    ("zaudio.core.new", "import zmq", "net only"),
+    ("zaudio.core.new", "from zaudio.net.worker import Worker", "may not know net"),
+    ("zaudio.core.new", "import zaudio.net", "may not know net"),
+    ("zaudio.core.new", "from zaudio import net", "may not know net"),
+    ("zaudio.core.new", "from .. import net", "may not know net"),
+    ("zaudio.core.new", "from ..net import worker", "may not know net"),
+    ("zaudio.core.__init__", "from ..net import worker", "may not know net"),
+    (
+        "zaudio.core.new",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from zaudio.ops import Op",
+        "may not know ops",
+    ),
+    ("zaudio.wire.new", "from zaudio.core import session", "may not know core"),
+    ("zaudio.net.new", "from zaudio.coordinator import Coordinator", "may not know coordinator"),
+    ("zaudio.net.new", "from zaudio.audio import open_source", "may not know audio"),
+    ("zaudio.coordinator", "from zaudio.cli import main", "may not know cli"),
+    ("zaudio.audio.new", "from zaudio.ops import Op", "may not know ops"),
+    ("zaudio.ops.new", "from zaudio.result import verify", "may not know result"),
+    ("zaudio.result.new", "from zaudio.audio import raw", "may not know audio"),
+    ("zaudio.result.new", "from zaudio.wire import codec", "may not know wire"),
+    ("zaudio.errors", "from zaudio.plan import Plan", "may not know plan"),
+    ("zaudio.net.new", "try:\n    import soundfile\nexcept ImportError:\n    pass", "audio only"),
+    ("zaudio.net.new", "from cryptography.hazmat.primitives import hashes", "result only"),
+    ("zaudio.net.new", "import msgpack", "wire only"),
+    ("zaudio.coordinator", "import rich.console", "cli only"),
+    ("zaudio.result.new", "class C:\n    import click", "cli only"),
+    ("zaudio.audio.new", "import zmq.asyncio", "coordinator and net only"),
+    ("zaudio.net.new", "import zaudio", "a part of"),
+    ("zaudio.net.new", "import importlib\nimportlib.import_module('zaudio.' + x)", "made at run time"),
+    ("zaudio.net.new", "__import__('soundfile')", "made at run time"),
+    ("zaudio.attic.new", "", "in no row"),
+]
+
+
+@pytest.mark.parametrize(("module", "source", "sentence"), BREACHES)
+def test_a_breach_is_found(module, source, sentence):
+    found = list(breaches(source, module))
+    assert len(found) >= 1
+    assert any(sentence in breach for breach in found)
+
+
+INNOCENT = [
+    (
+        "zaudio.core.new",
+        "import math\nfrom zaudio.wire.messages import Hello\nfrom zaudio.core import leases\nfrom . import roster",
+    ),
+    ("zaudio.core.__init__", "from .leases import Lease"),
+    (
+        "zaudio.net.new",
+        "import os, time, threading, zmq\nfrom zaudio.ops.chain import Chain\nfrom zaudio.core.session import Session",
+    ),
+    ("zaudio.cli.new", "import click, rich\nimport zaudio\nfrom zaudio import Coordinator, verify"),
+    ("zaudio.ops.new", "import numpy\nfrom zaudio.formats import sample_format"),
+    ("zaudio.core.new", "'import time'  # import time"),
+]
+
+
+@pytest.mark.parametrize(("module", "source"), INNOCENT)
+def test_what_is_allowed_is_no_breach(module, source):
+    assert list(breaches(source, module)) == []

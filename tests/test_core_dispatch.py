@@ -1,0 +1,941 @@
+"""Dispatcher: who gets which chunk, who is alive, who is to blame, and when the job fails. By the clock.
+
+One heartbeat is 0.2 s, silence of 1 s is death, a chunk may take 6 s.
+"""
+
+import pytest
+from core_support import (
+    DEAD,
+    HEARTBEAT,
+    INVERT,
+    JOB_ID,
+    TIMING,
+    Desk,
+    granted,
+    grants,
+    messages,
+    only,
+    requeued,
+    route,
+    session,
+    sink,
+)
+from core_support import result as result_of
+
+from zaudio.core.actions import Fail, Grant, Joined, Lost, Requeued, Send, Stuck
+from zaudio.core.dispatch import TIMES_NEEDED, WINDOW_LEAST
+from zaudio.errors import ChunkError, ConflictError, NoWorkerError, ProtocolError
+from zaudio.timing import Timing
+from zaudio.wire.messages import Again, Failed, Goodbye, Heartbeat, Ready, Refused, Sent, Welcome
+
+
+@pytest.fixture
+def desks():
+    """Makes desks, and checks them all at the end."""
+    made = []
+
+    def make(*arguments, **named):
+        made.append(Desk(*arguments, **named))
+        return made[-1]
+
+    yield make
+    for desk in made:
+        desk.check()
+
+
+@pytest.fixture
+def desk(desks):
+    return desks()
+
+
+# Coming
+
+
+def test_a_hello_is_answered_with_the_job(desk):
+    (send,) = desk.hello("a")
+    assert send.peer == route("a")
+    welcome = send.message
+    assert isinstance(welcome, Welcome)
+    assert (welcome.job, welcome.incarnation, welcome.session) == (JOB_ID, 1, session("a"))
+    assert (welcome.heartbeat, welcome.liveness, welcome.credit, welcome.ops) == (HEARTBEAT, 5, 2, INVERT)
+    assert desk.dispatcher.knows(session("a"))
+    assert desk.dispatcher.workers == 0, "it is not ready yet"
+
+
+def test_a_worker_gets_chunks_once_its_ready_came_on_the_sinks_socket(desk):
+    assert granted(desk.hello("a")) == []
+    actions = desk.ready("a")
+    assert actions[0] == Joined(session("a"), "a")
+    assert granted(actions) == [("a", 0), ("a", 1)]
+    assert [grant.sequence for grant in only(actions, Grant)] == [1, 2]
+    assert {grant.peer for grant in only(actions, Grant)} == {route("a")}
+    assert desk.dispatcher.workers == 1
+
+
+def test_a_heartbeat_does_not_make_a_worker_ready(desk):
+    desk.hello("a")
+    assert desk.alive("a") == []
+    assert desk.dispatcher.workers == 0
+
+
+def test_another_protocol_version_is_refused(desk):
+    (send,) = desk.hello("a", version=2)
+    assert send.message == Refused("it speaks protocol version 2, this coordinator speaks 1")
+    assert not desk.dispatcher.knows(session("a"))
+
+
+def test_a_worker_that_lacks_an_op_is_refused_with_a_sentence(desks):
+    desk = desks(ops=(("invert", ()), ("mine:echo", ()), ("gain", ())))
+    (send,) = desk.hello("a", ops=("invert",))
+    assert send.message == Refused("it lacks mine:echo, gain; start it with --allow mine")
+    (send,) = desk.hello("b", ops=("invert", "mine:echo"))
+    assert send.message == Refused("it lacks gain")
+    assert isinstance(desk.hello("c", ops=("gain", "invert", "mine:echo"))[0].message, Welcome)
+
+
+def test_bytes_of_no_message_are_refused_with_the_version_spoken_here(desk):
+    (send,) = desk.dispatcher.refuse(route("a"), ProtocolError("expected 3 parts, got 1"))
+    assert send.peer == route("a")
+    assert "protocol version 1" in send.message.reason
+    assert "expected 3 parts, got 1" in send.message.reason
+
+
+def test_an_unknown_session_is_asked_to_say_hello_again(desk):
+    for actions in (desk.alive("a"), desk.ready("a"), desk.failed("a", 0), desk.goodbye("a")):
+        assert messages(actions) == [Again()]
+    assert only(desk.result("a", 0), Send) == [Send(desk_peer(), Again())]
+
+
+def desk_peer():
+    return only(Desk().result("a", 0), Send)[0].peer
+
+
+def test_a_known_session_that_speaks_of_another_job_is_asked_to_say_hello_again(desk):
+    desk.join("a")
+    for job, incarnation in ((b"x" * 16, 1), (JOB_ID, 2)):
+        message = Heartbeat(job, incarnation, session("a"))
+        assert messages(desk.dispatcher.receive(route("a"), message, now=desk.now)) == [Again()]
+
+
+def test_a_worker_has_a_name_while_it_lives_and_its_session_in_short_afterwards(desk):
+    desk.join("a")
+    assert desk.dispatcher.name(session("a")) == "a"
+    desk.goodbye("a")
+    assert desk.dispatcher.name(session("a")) == session("a").hex()[:8]
+
+
+# Granting
+
+
+def test_chunks_are_granted_in_output_order_and_breadth_first(desk):
+    for name in "abc":
+        desk.hello(name)
+    assert granted(desk.ready("a")) == [("a", 0), ("a", 1)]
+    assert granted(desk.ready("b")) == [("b", 2), ("b", 3)]
+    desk.goodbye("a")
+    assert granted(desk.ready("c")) == [("c", 0), ("c", 1)], "what came back goes first"
+    actions = desk.result("b", 2) + desk.result("c", 0, 2)
+    assert granted(actions) == [("b", 4), ("c", 5)]
+
+
+def test_the_least_loaded_worker_is_granted_to_first(desks):
+    desk = desks(chunks=4, credit=3)
+    assert len(granted(desk.join("a"))) == 3
+    assert granted(desk.join("b")) == [("b", 3)]
+    desk.hello("c")
+    assert granted(desk.goodbye("a")) == [("b", 0), ("b", 1)]
+    assert granted(desk.ready("c")) == [("c", 2)]
+
+
+@pytest.mark.parametrize("credit", [1, 2, 64])
+def test_nobody_holds_more_than_the_credit(desks, credit):
+    desk = desks(chunks=1000, credit=credit, window=1000)
+    assert len(granted(desk.join("a"))) == credit
+    assert granted(desk.ready("a")) == []
+    assert granted(desk.result("a", 0)) == [("a", credit)]
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 7, 10, 11])
+def test_nothing_is_granted_beyond_the_window(desks, window):
+    desk = desks(credit=64, window=window, ciphering=False)
+    actions = desk.join("a")
+    assert [index for _, index in granted(actions)] == list(range(min(window, 10)))
+
+
+def test_the_window_begins_at_the_first_chunk_that_the_cipher_has_not_finished_with(desks):
+    desk = desks(credit=64, window=3, ciphering=False)
+    desk.join("a")
+    assert granted(desk.result("a", 0)) == [], "released, but the cipher is still at it"
+    assert granted(desk.progress(ciphered=1)) == [("a", 3)]
+    assert granted(desk.result("a", 2)) == []
+    assert granted(desk.result("a", 1)) == []
+    assert granted(desk.progress(ciphered=2)) == [("a", 4)]
+    assert granted(desk.progress(ciphered=3)) == [("a", 5)]
+    assert desk.dispatcher.released == 3
+
+
+def test_the_window_grows_with_the_workers_and_is_capped_by_memory(desks):
+    desk = desks(chunks=1000, credit=8, window=50)
+    assert desk.dispatcher.window == WINDOW_LEAST
+    for name, window in (("a", 16), ("b", 32), ("c", 48), ("d", 50)):
+        desk.hello(name)
+        assert desk.dispatcher.window == window
+    assert desks(window=0).dispatcher.window == 1, "it is at least one chunk"
+
+
+def test_the_job_is_finished_when_all_was_given_to_the_cipher(desks):
+    desk = desks(chunks=2)
+    desk.join("a")
+    desk.result("a", 1)
+    assert not desk.dispatcher.finished
+    desk.result("a", 0)
+    assert desk.dispatcher.finished
+    assert desk.leases.in_flight == 0
+    assert desks(chunks=0).dispatcher.finished
+
+
+# Credit
+
+
+def test_an_accepted_result_frees_its_credit(desk):
+    desk.join("a")
+    assert granted(desk.result("a", 1)) == [("a", 2)]
+
+
+def test_a_rejected_result_frees_its_credit_and_its_chunk_is_granted_again(desk):
+    desk.join("a")
+    actions = desk.result("a", 0, length=3)
+    assert requeued(actions) == [0]
+    assert grants(actions) == [("a", 0, 2)]
+    assert desk.dispatcher.requeued == 1
+    assert desk.leases.failures(0) == 0
+
+
+def test_a_duplicate_frees_the_credit_of_its_own_attempt(desks):
+    desk = desks(chunks=2)
+    desk.join("a", "b")
+    assert desk.leases.live(0) == (session("a"), session("b"))
+    desk.result("b", 0, 2)
+    assert desk.leases.load(session("a")) == 2
+    desk.result("a", 0, 1)
+    assert desk.assembler.duplicates == 1
+    assert desk.leases.load(session("a")) == 1
+
+
+def test_a_result_that_was_never_granted_frees_nobodys_credit(desk):
+    desk.join("a")
+    assert granted(desk.result("a", 5)) == []
+    assert granted(desk.result("a", 0, 2)) == []
+    assert desk.assembler.rejected == 2
+    assert desk.leases.load(session("a")) == 2
+
+
+def test_the_same_result_twice_frees_credit_once(desk):
+    desk.join("a")
+    desk.result("a", 1)
+    load = desk.leases.load(session("a"))
+    assert granted(desk.result("a", 1)) == []
+    assert desk.leases.load(session("a")) == load == 2
+    assert desk.assembler.duplicates == 1
+
+
+# Reconciliation
+
+
+def test_a_chunk_that_did_not_arrive_is_granted_again_without_blame(desk):
+    desk.join("a")
+    actions = desk.at(0.2).ready("a", received=2, held=((1, 1),))
+    assert only(actions, Requeued) == [Requeued(0, 1, "a", "it was lost on the way")]
+    assert grants(actions) == [("a", 0, 2)]
+    assert desk.leases.failures(0) == 0
+    assert desk.dispatcher.requeued == 1
+
+
+def test_a_chunk_beyond_what_was_received_is_still_on_its_way(desk):
+    desk.join("a")
+    assert requeued(desk.ready("a", received=1, held=((0, 1),))) == []
+    assert requeued(desk.ready("a", received=0, held=())) == []
+
+
+def test_what_is_held_stays_where_it_is(desk):
+    desk.join("a")
+    assert desk.ready("a", received=2, held=((0, 1), (1, 1))) == []
+
+
+def test_a_result_that_was_lost_is_computed_again(desk):
+    desk.join("a")
+    desk.at(0.1)  # chunk 0 is done, and its result does not arrive
+    assert grants(desk.ready("a", received=2, held=((1, 1),))) == [("a", 0, 2)]
+
+
+def test_a_result_overtaken_by_a_ready_is_accepted_all_the_same(desk):
+    desk.join("a")
+    desk.ready("a", received=2, held=((1, 1),))
+    actions = desk.result("a", 0, 1)
+    assert desk.assembler.accepted(0)
+    assert granted(actions) == [], "the credit was free already, and was used"
+    desk.result("a", 0, 2)
+    assert desk.assembler.duplicates == 1
+    assert desk.leases.in_flight == 2
+
+
+def test_a_worker_that_counted_on_is_not_sent_sequences_from_before(desk):
+    desk.hello("a")
+    actions = desk.ready("a", received=7, held=())
+    assert [grant.sequence for grant in only(actions, Grant)] == [8, 9]
+
+
+def test_what_a_worker_holds_from_before_it_was_given_up_takes_up_its_credit(desk):
+    desk.join("a")
+    desk.wait(1.2)
+    assert not desk.dispatcher.knows(session("a"))
+    desk.hello("a")
+    assert granted(desk.ready("a", received=2, held=((0, 1), (1, 1)))) == [], "it is busy with these"
+    desk.result("a", 0, 1)
+    desk.result("a", 1, 1)
+    assert desk.assembler.released == 2, "and its results are as good as any"
+
+
+def test_a_suspect_is_not_granted_to_a_worker_that_is_busy_with_what_it_held_before(desk):
+    desk.join("a")
+    desk.wait(1.2)
+    assert desk.leases.suspect() == 0
+    desk.hello("a")
+    assert granted(desk.ready("a", received=2, held=((1, 1),))) == []
+    assert granted(desk.result("a", 1, 1)) == [("a", 0)]
+
+
+def test_a_worker_that_comes_back_again_and_again_is_not_given_ever_more(desk):
+    desk.join("a")
+    held = {(lease.index, lease.attempt): None for lease in desk.leases.held(session("a"))}
+    received = 2
+    for _ in range(10):
+        assert only(desk.wait(1.2), Lost)
+        desk.hello("a")
+        for grant in only(desk.ready("a", received=received, held=tuple(held)), Grant):
+            held[grant.index, grant.attempt] = None
+            received = grant.sequence
+        desk.check()
+    assert len(held) == 2
+    assert desk.leases.failures(0) == 1, "it was blamed for the first death; no other chunk of its was waited for"
+
+
+# Failures
+
+
+def test_a_chunk_whose_op_raised_is_granted_again_alone(desk):
+    desk.join("a", "b")
+    actions = desk.failed("a", 0)
+    assert requeued(actions) == [0]
+    assert granted(actions) == [], "whoever is the first to be idle gets it"
+    assert desk.leases.failures(0) == 1
+    assert granted(desk.result("b", 2)) == [("b", 4)]
+    assert granted(desk.result("a", 1)) == [("a", 0)]
+
+
+def test_three_failures_end_the_job_and_name_the_chunk_its_frames_and_the_causes(desks):
+    desk = desks(chunks=3, credit=1)
+    assert grants(desk.join("a")) == [("a", 0, 1)]
+    assert grants(desk.failed("a", 0, 1, "ValueError: one")) == [("a", 0, 2)]
+    assert grants(desk.failed("a", 0, 2, "ValueError: two")) == [("a", 0, 3)]
+    (fail,) = only(desk.failed("a", 0, 3, "ValueError: three"), Fail)
+    assert isinstance(fail.error, ChunkError)
+    assert (fail.error.index, fail.error.start, fail.error.stop) == (0, 16, 24)
+    assert fail.error.causes == tuple(f"worker a: ValueError: {number}" for number in ("one", "two", "three"))
+    assert "3 times" in str(fail.error)
+
+
+def test_how_many_failures_end_the_job_is_a_matter_of_timing(desks):
+    desk = desks(timing=Timing(heartbeat=0.2, failures=1))
+    desk.join("a")
+    assert only(desk.failed("a", 0), Fail)
+
+
+def test_a_failure_of_a_lease_that_was_given_up_is_no_blame(desk):
+    desk.join("a")
+    desk.ready("a", received=2, held=((1, 1),))
+    assert desk.failed("a", 0, 1) == []
+    assert desk.failed("a", 7, 1) == []
+    assert desk.leases.failures(0) == 0
+
+
+def test_a_failure_of_a_chunk_that_has_its_result_is_no_blame(desks):
+    desk = desks(chunks=1)
+    desk.join("a", "b")
+    desk.result("b", 0, 2)
+    assert only(desk.failed("a", 0, 1), Requeued) == []
+    assert desk.dispatcher.requeued == 0
+    assert desk.leases.in_flight == 0
+
+
+def test_a_failed_chunk_that_another_is_at_is_not_granted_a_third_time(desks):
+    desk = desks(chunks=1)
+    desk.join("a", "b", "c")
+    assert desk.leases.live(0) == (session("a"), session("b"))
+    assert granted(desk.failed("a", 0, 1)) == []
+    assert desk.leases.failures(0) == 1
+    assert granted(desk.failed("b", 0, 2))[0][1] == 0
+
+
+def test_a_suspect_is_granted_to_an_idle_worker_at_once(desks):
+    desk = desks(chunks=4, ciphering=False)
+    desk.join("a", "b")
+    for name, index in (("a", 0), ("b", 2), ("b", 3)):
+        desk.result(name, index)
+    assert grants(desk.failed("a", 1)) == [("b", 1, 2)]
+
+
+def test_a_worker_with_a_suspect_is_given_nothing_else(desk):
+    desk.join("a")
+    desk.failed("a", 0)
+    assert grants(desk.result("a", 1)) == [("a", 0, 2)]
+    assert granted(desk.ready("a")) == []
+    assert granted(desk.later(0.1).tick()) == []
+    assert granted(desk.result("a", 0, 2)) == [("a", 2), ("a", 3)], "and is itself again afterwards"
+
+
+def test_the_least_loaded_worker_is_kept_free_for_a_suspect(desks):
+    desk = desks(chunks=100, credit=4, window=100)
+    desk.join("a", "b")
+    desk.failed("a", 0)
+    taken = []
+    for lease in desk.leases.held(session("a")):
+        taken += grants(desk.result("a", lease.index))
+    assert taken == [("a", 0, 2)], "it was drained, and got the suspect alone"
+    assert granted(desk.result("b", 4)) == [("b", 8)], "the other goes on with new ones"
+
+
+def test_a_suspect_is_granted_though_others_always_have_something_to_do(desks):
+    desk = desks(chunks=200, credit=4, window=200)
+    desk.join("a", "b", "c")
+    desk.failed("a", 0)
+    for _ in range(12):  # everyone returns what is oldest, in turn
+        for name in "abc":
+            head = desk.leases.head(session(name))
+            if head is not None and head.attempt == 1:
+                desk.result(name, head.index)
+        if desk.leases.live(0):
+            break
+    (holder,) = desk.leases.live(0)
+    assert desk.leases.load(holder) == 1
+
+
+# Silence
+
+
+def test_a_silent_worker_is_lost_after_five_heartbeats_and_its_chunks_granted_again(desk):
+    desk.join("a")
+    assert only(desk.wait(DEAD), Lost) == []
+    actions = desk.wait(HEARTBEAT)
+    (lost,) = only(actions, Lost)
+    assert (lost.session, lost.name) == (session("a"), "a")
+    assert lost.reason.startswith("no sign of life for 1.")
+    assert sorted(requeued(actions)) == [0, 1]
+    assert desk.dispatcher.requeued == 2
+    assert not desk.dispatcher.knows(session("a"))
+
+
+def test_only_the_head_of_a_dead_workers_queue_is_to_blame(desk):
+    desk.join("a")
+    desk.wait(1.2)
+    assert [desk.leases.failures(index) for index in (0, 1)] == [1, 0]
+
+
+@pytest.mark.parametrize("sign", ["heartbeat", "ready", "failed", "result", "rejected", "hello"])
+def test_any_message_on_either_socket_proves_life(desk, sign):
+    desk.join("a")
+    desk.wait(0.9)
+    {
+        "heartbeat": lambda: desk.alive("a"),
+        "ready": lambda: desk.ready("a"),
+        "failed": lambda: desk.failed("a", 0),
+        "result": lambda: desk.result("a", 0),
+        "rejected": lambda: desk.result("a", 0, length=1),
+        "hello": lambda: desk.hello("a"),
+    }[sign]()
+    assert only(desk.wait(0.9), Lost) == []
+    assert only(desk.wait(0.2), Lost) != []
+
+
+def test_the_late_result_of_a_lost_worker_is_accepted(desk):
+    desk.join("a", "b")
+    desk.wait(1.2, "b")
+    assert not desk.dispatcher.knows(session("a"))
+    actions = desk.result("a", 0)
+    assert messages(actions) == [Again()], "it is asked to say hello again"
+    assert desk.assembler.accepted(0)
+    assert desk.leases.suspect() is None, "and nobody has to compute it again"
+
+
+def test_a_worker_whose_process_died_is_lost_at_once(desk):
+    desk.join("a", "b")
+    actions = desk.later(0.1).gone("a")
+    assert only(actions, Lost) == [Lost(session("a"), "a", "it died of signal 9 (SIGKILL)")]
+    assert sorted(requeued(actions)) == [0, 1]
+    assert desk.leases.failures(0) == 1
+    assert desk.gone("a") == [], "it is known"
+    assert desk.gone("stranger") == []
+
+
+def test_workers_that_die_together_make_no_chunk_fail_three_times(desks):
+    """What the first of them held goes to the next in line, which is dead as well and not yet known to be."""
+    desk = desks(chunks=1)
+    desk.join(*"abcdef")
+    actions = desk.wait(3.0)
+    assert len(only(actions, Lost)) == 6
+    assert only(actions, Fail) == []
+    assert desk.leases.failures(0) <= 2, "of the two that were at it"
+
+
+def test_local_workers_that_die_together_make_no_chunk_fail_three_times(desks):
+    desk = desks(chunks=1)
+    desk.join(*"abcdef")
+    desk.later(0.1)
+    actions = [action for name in "abcdef" for action in desk.gone(name)]
+    assert only(actions, Fail) == []
+    assert len(only(actions, Lost)) == 6
+
+
+def test_silent_workers_are_noticed_one_after_the_other_and_make_no_chunk_fail_three_times(desks):
+    desk = desks(chunks=1)
+    desk.join(*"ab")
+    for name in "abcdef":
+        desk.later(0.03).hello(name)
+        desk.ready(name)
+    actions = desk.wait(3.0)
+    assert len(only(actions, Lost)) == 6
+    assert only(actions, Fail) == []
+
+
+def test_a_chunk_that_kills_three_workers_fails(desks):
+    desk = desks(chunks=2, credit=1)
+    killed = []
+    for name in "abc":
+        desk.later(0.5).hello(name)
+        desk.ready(name, received=0, held=())
+        assert desk.leases.live(0) == (session(name),)
+        killed += desk.later(0.01).gone(name)
+    (fail,) = only(killed, Fail)
+    assert fail.error.index == 0
+    assert len(fail.error.causes) == 3
+    assert all("SIGKILL" in cause for cause in fail.error.causes)
+
+
+def test_a_chunk_that_silences_three_workers_fails(desks):
+    desk = desks(chunks=2, credit=1)
+    actions = []
+    for name in "abc":
+        desk.later(0.1).hello(name)
+        desk.ready(name, received=0, held=())
+        actions += desk.wait(1.2)
+    (fail,) = only(actions, Fail)
+    assert fail.error.index == 0
+    assert [cause.split(":")[0] for cause in fail.error.causes] == ["worker a", "worker b", "worker c"]
+
+
+# Goodbye and hello again
+
+
+def test_a_worker_that_leaves_hands_its_chunks_back_without_blame(desk):
+    desk.join("a")
+    actions = desk.goodbye("a")
+    assert only(actions, Lost) == [Lost(session("a"), "a", "it was told to stop")]
+    assert sorted(requeued(actions)) == [0, 1]
+    assert [desk.leases.failures(index) for index in (0, 1)] == [0, 0]
+    assert granted(desk.join("b")) == [("b", 0), ("b", 1)]
+
+
+def test_workers_that_leave_in_order_never_count_against_a_chunk(desk):
+    for number in range(10):
+        desk.join(f"w{number}")
+        assert only(desk.goodbye(f"w{number}"), Fail) == []
+    assert desk.leases.failures(0) == 0
+
+
+def test_a_worker_that_says_hello_again_keeps_what_it_holds_and_gets_nothing_before_it_is_ready(desk):
+    desk.join("a")
+    (send,) = desk.at(0.1).hello("a", life=2)
+    assert isinstance(send.message, Welcome)
+    assert send.peer == route("a", 2)
+    assert desk.dispatcher.workers == 0
+    assert granted(desk.result("a", 0)) == [], "it is not ready"
+    actions = desk.ready("a", life=2)
+    assert only(actions, Joined) == [Joined(session("a"), "a")]
+    assert [(grant.peer, grant.index, grant.sequence) for grant in only(actions, Grant)] == [(route("a", 2), 2, 3)]
+    assert desk.dispatcher.requeued == 0
+
+
+def test_chunks_sent_on_a_connection_that_was_lost_are_found_missing(desk):
+    desk.join("a")
+    desk.at(0.1).hello("a", life=2)
+    assert requeued(desk.ready("a", received=0, held=(), life=2)) == [], "they may be on their way"
+    desk.wait(HEARTBEAT, "a")
+    actions = desk.ready("a", received=2, held=(), life=2)  # the mark of what was sent has come behind them
+    assert requeued(actions) == [0, 1]
+    assert grants(actions) == [("a", 0, 2), ("a", 1, 2)]
+
+
+def test_a_stale_hello_does_not_lead_chunks_to_a_connection_that_is_closed(desk):
+    desk.join("a")
+    desk.hello("a", life=2)
+    desk.hello("a", life=1)  # the hello of a connection before, read late
+    desk.ready("a", life=2)
+    desk.alive("a", life=2)
+    (grant,) = only(desk.result("a", 0), Grant)
+    assert grant.peer == route("a", 2)
+    assert route("a", 2) in [action.peer for action in desk.wait(HEARTBEAT + 0.1) if isinstance(action, Send)]
+
+
+def test_three_wrong_results_send_a_worker_away_and_no_chunk_is_to_blame(desk):
+    desk.join("a")
+    for attempt in (1, 2):
+        assert grants(desk.result("a", 0, attempt, length=3)) == [("a", 0, attempt + 1)]
+    actions = desk.result("a", 0, 3, length=3)
+    assert any(isinstance(message, Refused) for message in messages(actions))
+    assert len(only(actions, Lost)) == 1
+    assert desk.leases.failures(0) == 0
+    assert isinstance(desk.hello("a")[0].message, Refused), "and it stays away"
+    assert granted(desk.join("b")) == [("b", 0), ("b", 1)]
+
+
+# Deadlines
+
+
+def test_a_chunk_past_its_deadline_makes_its_worker_stuck_and_is_granted_elsewhere(desk):
+    desk.join("a")
+    assert only(desk.wait(6.0, "a"), Stuck) == []
+    actions = desk.wait(0.1, "a")
+    assert only(actions, Stuck) == [Stuck(session("a"), 0)]
+    assert sorted(requeued(actions)) == [0, 1]
+    assert [desk.leases.failures(index) for index in (0, 1)] == [1, 0]
+    assert desk.dispatcher.knows(session("a")), "it lives"
+    assert granted(desk.wait(1.0, "a")) == [], "and gets nothing more"
+    assert granted(desk.join("b")) == [("b", 0)], "the suspect goes alone"
+
+
+def test_a_stuck_worker_is_blamed_once(desk):
+    desk.join("a")
+    desk.wait(6.1, "a")
+    actions = desk.wait(10.0, "a")
+    assert only(actions, Stuck) == []
+    assert desk.leases.failures(0) == 1
+    assert desk.goodbye("a")
+    desk.join("b")
+    assert desk.leases.failures(0) == 1
+
+
+def test_the_death_of_a_stuck_worker_blames_nobody_again(desk):
+    desk.join("a")
+    desk.wait(6.1, "a")
+    desk.gone("a")
+    assert desk.leases.failures(0) == 1
+    assert desk.dispatcher.requeued == 2
+
+
+def test_the_deadline_runs_from_when_a_chunk_became_the_head(desk):
+    desk.join("a")
+    desk.wait(5.0, "a")
+    desk.result("a", 0)
+    assert only(desk.wait(5.9, "a"), Stuck) == []
+    assert only(desk.wait(0.2, "a"), Stuck) == [Stuck(session("a"), 1)]
+
+
+def test_a_stuck_worker_that_answers_is_given_chunks_again(desk):
+    desk.join("a")
+    desk.wait(6.1, "a")
+    actions = desk.result("a", 0)
+    assert desk.assembler.accepted(0), "its result is as good as any"
+    assert grants(actions) == [("a", 1, 2)]
+    assert desk.leases.failures(0) == 0, "over and done with"
+
+
+def test_a_stuck_worker_is_late_with_what_waited_behind_the_head_too(desk):
+    desk.join("a")
+    desk.wait(6.1, "a")
+    desk.result("a", 0)  # now it is at chunk 1, which was taken from it, and was given it once more
+    actions = desk.wait(6.1, "a")
+    assert only(actions, Stuck) == [Stuck(session("a"), 1)], "nothing granted behind it may wait for ever"
+    assert desk.leases.failures(1) == 0, "the chunk that it was given lately only waited there"
+    assert desk.leases.waits(1)
+
+
+def test_nobody_is_late_with_what_a_lost_result_left_at_the_head(desk):
+    desk.join("a")
+    desk.wait(5.9, "a")
+    desk.ready("a", received=2, held=((1, 1),))
+    assert only(desk.wait(1.0, "a"), Stuck) == []
+
+
+def test_the_deadline_follows_what_chunks_take(desks):
+    desk = desks(chunks=100, credit=1)
+    dispatcher = desk.dispatcher
+    desk.join("a")
+    assert dispatcher.chunk_timeout == TIMING.chunk_timeout
+    for index in range(TIMES_NEEDED):
+        assert dispatcher.chunk_timeout == TIMING.chunk_timeout
+        desk.later(0.5).result("a", index)
+    assert dispatcher.chunk_timeout == pytest.approx(5.0), "ten medians"
+    for index in range(TIMES_NEEDED, 80):
+        desk.later(0.01).result("a", index)
+    assert dispatcher.chunk_timeout == TIMING.chunk_timeout_floor
+
+
+def test_what_a_chunk_takes_is_measured_at_the_head_alone(desk):
+    desk.join("a")
+    desk.later(0.5).result("a", 1)
+    assert len(desk.dispatcher._times) == 0
+    desk.later(0.5).result("a", 0)
+    assert list(desk.dispatcher._times) == pytest.approx([1.0])
+
+
+# Stragglers
+
+
+def test_the_chunk_that_the_cipher_waits_for_is_granted_once_more_when_nothing_else_is_left(desks):
+    desk = desks(chunks=2)
+    assert grants(desk.join("a")) == [("a", 0, 1), ("a", 1, 1)]
+    assert grants(desk.join("b")) == [("b", 0, 2)]
+    assert grants(desk.join("c")) == [], "at most two are at it"
+
+
+def test_a_full_window_is_reason_enough_for_a_straggler(desks):
+    desk = desks(chunks=100, window=2)
+    desk.join("a")
+    assert grants(desk.join("b")) == [("b", 0, 2)]
+
+
+def test_while_the_cipher_is_busy_nothing_is_granted_twice(desks):
+    desk = desks(chunks=3, window=3, ciphering=False)
+    desk.join("a")
+    desk.result("a", 0)
+    assert grants(desk.join("b")) == [], "chunk 0 is released, and the cipher is at it"
+    assert grants(desk.progress(ciphered=1)) == [("b", 1, 2)]
+
+
+def test_new_chunks_go_before_stragglers(desks):
+    desk = desks(chunks=3)
+    desk.join("a")
+    assert grants(desk.join("b")) == [("b", 2, 1)], "it is idle no more"
+
+
+def test_a_chunk_that_has_its_result_is_not_granted_once_more(desks):
+    desk = desks(chunks=1)
+    desk.join("a", "b")
+    assert grants(desk.result("b", 0, 2)) == [], "though another is still at it"
+    assert grants(desk.wait(1.0, "a", "b")) == []
+
+
+def test_a_suspect_is_never_a_straggler(desks):
+    desk = desks(chunks=1)
+    desk.join("a")
+    desk.failed("a", 0)
+    assert desk.leases.live(0) == (session("a"),)
+    assert grants(desk.join("b")) == []
+
+
+def test_the_loss_of_one_of_two_attempts_requeues_nothing(desks):
+    desk = desks(chunks=1)
+    desk.join("a", "b")
+    assert requeued(desk.goodbye("a")) == []
+    assert desk.dispatcher.requeued == 0
+    assert desk.leases.live(0) == (session("b"),)
+
+
+def test_conflicting_results_fail_the_job(desks):
+    desk = desks(chunks=1)
+    desk.join("a", "b")
+    desk.result("a", 0, 1)
+    (fail,) = only(desk.result("b", 0, 2, checksum=1), Fail)
+    assert isinstance(fail.error, ConflictError)
+
+
+# Time
+
+
+def test_heartbeats_go_down_both_sockets_each_heartbeat(desk):
+    desk.join("a")
+    desk.hello("b")
+    sends = [action for action in desk.wait(HEARTBEAT + 0.01, "a", "b") if isinstance(action, Send)]
+    assert [(send.peer, send.message) for send in sends[:3]] == [
+        (sink("a"), Heartbeat(JOB_ID, 1, session("a"))),
+        (route("a"), Sent(JOB_ID, 1, session("a"), 2)),
+        (route("b"), Sent(JOB_ID, 1, session("b"), 0)),
+    ]
+    beats = [m for m in messages(desk.wait(2.0, "a", "b")) if isinstance(m, Heartbeat)]
+    assert 8 <= len(beats) <= 10, "a tick that comes a hair too early leaves it to the next"
+
+
+def test_ticks_are_due_a_quarter_of_a_heartbeat_apart(desk):
+    assert desk.dispatcher.next_deadline() == pytest.approx(desk.now + HEARTBEAT / 4)
+    desk.later(0.05).tick()
+    assert desk.dispatcher.next_deadline() == pytest.approx(desk.now + HEARTBEAT / 4)
+
+
+def test_a_coordinator_that_slept_loses_nobody(desk):
+    desk.join("a", "b")
+    desk.wait(0.5, "a", "b")
+    assert only(desk.later(3 * DEAD).tick(), Lost) == []
+    assert only(desk.wait(0.5), Lost) == []
+    assert len(only(desk.wait(1.0), Lost)) == 2, "and then judges as before"
+
+
+def test_a_coordinator_that_slept_calls_no_chunk_late(desk):
+    desk.join("a")
+    desk.wait(3.0, "a")
+    desk.later(60.0).alive("a")
+    assert only(desk.tick(), Stuck) == []
+    assert only(desk.wait(2.5, "a"), Stuck) == []
+    assert only(desk.wait(1.0, "a"), Stuck) != []
+
+
+def test_a_coordinator_that_slept_does_not_lose_hope(desk):
+    desk.wait(20.0)
+    assert only(desk.later(100.0).tick(), Fail) == []
+    assert only(desk.wait(9.0), Fail) == []
+    assert only(desk.wait(2.0), Fail) != []
+
+
+def test_a_coordinator_that_is_always_late_still_notices_a_dead_worker(desk):
+    desk.join("a")
+    lost = []
+    for _ in range(10):
+        lost += only(desk.later(2.0).tick(), Lost)
+    assert len(lost) == 1
+
+
+# Hope
+
+
+def test_a_job_without_workers_ends_after_the_worker_timeout(desk):
+    assert only(desk.wait(TIMING.worker_timeout), Fail) == []
+    (fail, *_) = only(desk.wait(0.1), Fail)
+    assert isinstance(fail.error, NoWorkerError)
+    assert str(fail.error) == "no worker could be given a chunk for 30 s"
+
+
+def test_a_ready_worker_is_hope(desk):
+    desk.wait(29.0)
+    desk.join("a")
+    assert only(desk.wait(29.0, "a"), Fail) == []
+
+
+def test_a_worker_that_is_never_ready_is_no_hope(desk):
+    desk.hello("a")
+    assert only(desk.wait(30.1, "a"), Fail) != []
+
+
+def test_a_stuck_worker_is_no_hope(desk):
+    desk.join("a")
+    desk.wait(6.1, "a")
+    assert only(desk.wait(29.0, "a"), Fail) == []
+    assert only(desk.wait(1.5, "a"), Fail) != []
+
+
+def test_hope_runs_from_when_the_last_worker_was_lost(desk):
+    desk.join("a")
+    desk.wait(5.0, "a")
+    desk.goodbye("a")
+    assert only(desk.wait(29.9), Fail) == []
+    assert only(desk.wait(0.2), Fail) != []
+
+
+def test_a_finished_job_needs_no_worker(desks):
+    desk = desks(chunks=1)
+    desk.join("a")
+    desk.result("a", 0)
+    desk.goodbye("a")
+    assert only(desk.wait(40.0), Fail) == []
+
+
+@pytest.mark.parametrize("why", ["an op", "a version", "bytes", "preparing"])
+def test_why_the_last_worker_could_not_take_part_is_said_when_hope_is_lost(desk, why):
+    if why == "an op":
+        desk.hello("a", ops=())
+        expected = "worker a was refused: it lacks invert"
+    elif why == "a version":
+        desk.hello("a", version=9)
+        expected = "worker a was refused: it speaks protocol version 9, this coordinator speaks 1"
+    elif why == "bytes":
+        desk.dispatcher.refuse(route("a"), ProtocolError("junk"))
+        expected = "a peer does not speak protocol version 1: junk"
+    else:
+        desk.hello("a")
+        desk.goodbye("a", "its echo cannot be tuned")
+        expected = "worker a: its echo cannot be tuned"
+    (fail, *_) = only(desk.wait(30.1), Fail)
+    assert str(fail.error) == f"no worker could be given a chunk for 30 s; {expected}"
+
+
+# What cannot be sent
+
+
+def test_a_grant_that_could_not_be_sent_is_taken_back_without_blame(desk):
+    grant, second = only(desk.join("a"), Grant)
+    desk.hello("b")
+    desk.ready("b")
+    actions = desk.dispatcher.undelivered(grant, now=desk.now)
+    assert only(actions, Requeued) == [Requeued(0, 1, "a", "it could not be sent")]
+    assert desk.leases.failures(0) == 0
+    assert granted(desk.later(0.05).tick()) == [], "nothing more for a; b has no credit left"
+    assert grants(desk.ready("a", received=0, held=())) == [("a", 0, 2)], "until it says that it is ready"
+    assert second.index == 1
+
+
+def test_a_grant_to_a_worker_that_is_gone_since_is_nothing_to_take_back(desk):
+    grant, _ = only(desk.join("a"), Grant)
+    desk.goodbye("a")
+    assert desk.dispatcher.undelivered(grant, now=desk.now) == []
+
+
+def test_a_suspect_that_could_not_be_sent_is_granted_to_another(desk):
+    desk.join("a")
+    desk.failed("a", 0)
+    (grant,) = only(desk.result("a", 1), Grant)
+    desk.dispatcher.undelivered(grant, now=desk.now)
+    assert desk.leases.suspect() == 0
+    assert granted(desk.join("b")) == [("b", 0)]
+
+
+# The end
+
+
+def test_the_farewell_goes_to_everyone_on_every_socket(desk):
+    desk.join("a")
+    desk.hello("b")
+    sends = desk.dispatcher.farewell("the job is done")
+    assert [send.peer for send in sends] == [sink("a"), route("a"), route("b")]
+    assert sends[0].message == Goodbye(JOB_ID, 1, session("a"), "the job is done")
+    assert {send.message.session for send in sends} == {session("a"), session("b")}
+
+
+def test_a_whole_job_leaves_nothing_behind(desks):
+    desk = desks(chunks=101, credit=3)
+    desk.join("a", "b")
+    order = 0
+    while not desk.dispatcher.finished:
+        order += 1
+        for name in "ab":
+            held = desk.leases.held(session(name))
+            if held:
+                lease = held[order % len(held)]
+                desk.take(result_of(name, lease.index, lease.attempt))
+        desk.check()
+    while any(desk.leases.load(session(name)) for name in "ab"):
+        for name in "ab":
+            for lease in desk.leases.held(session(name)):
+                desk.result(name, lease.index, lease.attempt)
+    assert desk.leases.in_flight == 0
+    assert desk.dispatcher.requeued == 0
+    assert desk.assembler.released == 101
+
+
+def test_messages_that_are_not_for_a_coordinator_are_harmless(desk):
+    desk.join("a")
+    for message in (
+        Again(),
+        Refused("no"),
+        Failed(JOB_ID, 1, session("x"), 0, 1, ""),
+        Ready(JOB_ID, 1, b"?" * 16, 0, ()),
+    ):
+        desk.dispatcher.receive(route("x"), message, now=desk.now)
+    desk.check()

@@ -1,0 +1,439 @@
+"""Session: the worker's brain, by the clock."""
+
+import pytest
+from core_support import INVERT, JOB_ID
+
+from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard, Prepare, Say
+from zaudio.core.session import PATIENCE, RETRY_FIRST, RETRY_MOST, Introduction, Session, State
+from zaudio.errors import NoCoordinatorError, RefusedError
+from zaudio.wire.messages import (
+    Again,
+    Channel,
+    Chunk,
+    Failed,
+    Goodbye,
+    Heartbeat,
+    Ready,
+    Refused,
+    Result,
+    Sent,
+    Welcome,
+)
+
+ME = b"m" * 16
+HEARTBEAT = 0.2
+DEAD = 1.0
+INTRODUCTION = Introduction(ME, "worker", 7, "host", "software", ("invert",))
+HELLO = Say(Channel.VENTILATOR, INTRODUCTION.hello())
+PREPARE = Prepare(INVERT, "f32le", 1, 8)
+SINKS = ("tcp://:2",)
+
+
+class Life:
+    """One life of a worker, its clock, and short words for what the coordinator says."""
+
+    def __init__(self, *, once: bool = False) -> None:
+        self.now = 0.0
+        self.session = Session(INTRODUCTION, "tcp://host:1", once=once)
+
+    def at(self, now: float) -> "Life":
+        self.now = now
+        return self
+
+    def start(self) -> list:
+        return self.session.start(now=self.now)
+
+    def hear(self, message: object, *, intact: bool = True) -> list:
+        return self.session.receive(message, now=self.now, intact=intact)
+
+    def welcome(self, *, job: bytes = JOB_ID, incarnation: int = 1, **other: object) -> list:
+        fields = {"sinks": SINKS, "heartbeat": HEARTBEAT, "liveness": 5, "credit": 2, "format": "f32le"}
+        fields |= {"channels": 1, "chunk_frames": 8, "ops": INVERT, "session": ME}
+        return self.hear(Welcome(job=job, incarnation=incarnation, **(fields | other)))
+
+    def prepared(self) -> list:
+        return self.session.prepared(now=self.now)
+
+    def chunk(self, sequence: int, index: int, attempt: int = 1, *, intact: bool = True, **other: object) -> list:
+        fields = {"job": JOB_ID, "incarnation": 1, "session": ME, "sequence": sequence, "index": index}
+        fields |= {"attempt": attempt, "start": 0, "frames": 8, "before": 1, "after": 2, "length": 44, "checksum": 0}
+        return self.hear(Chunk(**fields | other), intact=intact)
+
+    def sent(self, sequence: int, **other: object) -> list:
+        return self.hear(Sent(**{"job": JOB_ID, "incarnation": 1, "session": ME, "sequence": sequence} | other))
+
+    def heartbeat(self) -> list:
+        return self.hear(Heartbeat(JOB_ID, 1, ME))
+
+    def goodbye(self, *, session: bytes = ME) -> list:
+        return self.hear(Goodbye(JOB_ID, 1, session, "the job is done"))
+
+    def completed(self, index: int, attempt: int = 1) -> list:
+        return self.session.completed(index, attempt, length=32, checksum=5, seconds=0.25)
+
+    def tick(self) -> list:
+        return self.session.tick(now=self.now)
+
+
+def alive(received: int, *held: tuple[int, int]) -> list[Say]:
+    """What a ready worker says each heartbeat."""
+    return [
+        Say(Channel.VENTILATOR, Heartbeat(JOB_ID, 1, ME)),
+        Say(Channel.SINK, Ready(JOB_ID, 1, ME, received, held)),
+    ]
+
+
+def delivered(index: int, attempt: int = 1) -> Deliver:
+    return Deliver(Result(JOB_ID, 1, ME, index, attempt, 32, 5, 0.25))
+
+
+@pytest.fixture
+def life():
+    life = Life()
+    yield life
+    life.session.check()
+
+
+@pytest.fixture
+def ready(life):
+    life.start()
+    life.at(0.1).welcome()
+    life.prepared()
+    return life
+
+
+@pytest.fixture
+def once():
+    life = Life(once=True)
+    yield life
+    life.session.check()
+
+
+# From hello to ready
+
+
+def test_a_worker_begins_with_a_connection_and_a_hello(life):
+    assert life.start() == [Connect(), HELLO]
+    assert life.session.state is State.SEEKING
+    assert not life.session.finished
+
+
+def test_a_welcome_is_answered_with_ready_once_the_ops_are_prepared(life):
+    life.start()
+    assert life.at(0.1).welcome() == [PREPARE]
+    assert life.session.state is State.PREPARING
+    assert life.at(0.2).prepared() == [ConnectSink(SINKS), *alive(0)]
+    assert life.session.state is State.READY
+
+
+def test_a_worker_that_prepares_says_that_it_is_alive_and_not_that_it_is_ready(life):
+    life.start()
+    life.welcome()
+    assert life.at(HEARTBEAT - 0.01).tick() == []
+    assert life.at(HEARTBEAT).tick() == [Say(Channel.VENTILATOR, Heartbeat(JOB_ID, 1, ME))]
+
+
+def test_the_same_welcome_twice_prepares_once(ready):
+    assert ready.at(0.2).welcome() == alive(0)
+
+
+def test_a_welcome_with_other_ops_prepares_again(ready):
+    assert ready.at(0.2).welcome(incarnation=2, channels=2) == [Discard(), Prepare(INVERT, "f32le", 2, 8)]
+    assert ready.session.state is State.PREPARING
+
+
+def test_a_welcome_with_another_sink_opens_it(ready):
+    assert ready.at(0.2).welcome(sinks=("tcp://:9",))[0] == ConnectSink(("tcp://:9",))
+
+
+def test_a_welcome_for_somebody_else_is_ignored(life):
+    life.start()
+    assert life.welcome(session=b"x" * 16) == []
+    assert life.session.state is State.SEEKING
+
+
+def test_ops_prepared_after_the_worker_was_asked_to_say_hello_again_are_ready_for_the_next_welcome(life):
+    life.start()
+    life.welcome()
+    assert life.hear(Again()) == [HELLO]
+    assert life.prepared() == []
+    assert life.welcome() == [ConnectSink(SINKS), *alive(0)]
+
+
+# Seeking
+
+
+def test_hello_is_said_again_at_doubling_intervals_on_fresh_connections(life):
+    life.start()
+    pause, waits = RETRY_FIRST, []
+    for _ in range(6):
+        due = life.session.next_deadline()
+        waits.append((due - life.now) / pause)
+        assert life.at(due - 0.001).tick() == []
+        assert life.at(due).tick() == [Connect(), HELLO]
+        pause = min(2 * pause, RETRY_MOST)
+    assert pause == RETRY_MOST
+    assert waits == pytest.approx([waits[0]] * 6)
+    assert 0.75 <= waits[0] <= 1.25, "workers of one host do not knock all at once"
+
+
+def test_workers_with_other_sessions_knock_at_other_times():
+    def first(session: bytes) -> float:
+        return _started(Session(Introduction(session, "w", 1, "h", "s", ()), "e")).next_deadline()
+
+    def _started(session: Session) -> Session:
+        session.start(now=0.0)
+        return session
+
+    assert first(bytes(16)) < first(b"\x80" * 16) < first(b"\xff" * 16)
+
+
+def test_with_once_patience_ends_with_no_coordinator(once):
+    once.start()
+    while not once.session.finished:
+        assert once.now < PATIENCE
+        due = once.session.next_deadline()
+        assert due > once.now
+        once.at(due).tick()
+    assert once.now == pytest.approx(PATIENCE)
+    assert once.session.state is State.LEFT
+    assert isinstance(once.session.error, NoCoordinatorError)
+    assert "tcp://host:1" in str(once.session.error)
+    assert once.tick() == []
+
+
+def test_with_once_a_coordinator_that_fell_silent_is_looked_for_as_long(once):
+    once.start()
+    once.at(1.0).welcome()
+    once.prepared()
+    once.at(1.0 + DEAD).tick()
+    assert once.session.state is State.SEEKING
+    once.at(1.0 + DEAD + PATIENCE - 0.01).tick()
+    assert not once.session.finished
+    once.at(1.0 + DEAD + PATIENCE).tick()
+    assert once.session.finished
+
+
+# Heartbeats and silence
+
+
+def test_a_ready_worker_says_each_heartbeat_that_it_lives_and_what_it_holds(ready):
+    ready.chunk(1, 4)
+    ready.chunk(2, 3, 2)
+    assert ready.session.next_deadline() == pytest.approx(0.1 + HEARTBEAT)
+    assert ready.at(0.1 + HEARTBEAT - 0.01).tick() == []
+    assert ready.at(0.1 + HEARTBEAT).tick() == alive(2, (4, 1), (3, 2))
+    assert ready.at(0.1 + HEARTBEAT + 0.01).tick() == []
+
+
+@pytest.mark.parametrize("what", ["heartbeat", "sent", "chunk", "welcome"])
+def test_any_message_proves_that_the_coordinator_lives(ready, what):
+    ready.at(0.9)
+    {"heartbeat": ready.heartbeat, "sent": lambda: ready.sent(0), "chunk": lambda: ready.chunk(1, 0)}.get(
+        what, ready.welcome
+    )()
+    assert Connect() not in ready.at(0.9 + DEAD - 0.01).tick()
+    assert Connect() in ready.at(0.9 + DEAD).tick()
+
+
+def test_a_tick_that_is_due_does_something(ready):
+    for _ in range(50):
+        due = ready.session.next_deadline()
+        assert due > ready.now
+        assert ready.at(due).tick() != []
+
+
+def test_silence_means_fresh_connections_and_hello_again(ready):
+    ready.chunk(1, 0)
+    assert ready.at(0.1 + DEAD).tick() == [Connect(), HELLO]
+    assert ready.session.state is State.SEEKING
+    assert ready.session.held == ((0, 1),), "what is held is kept"
+
+
+def test_what_is_computed_while_nobody_listens_is_delivered_before_the_next_ready(ready):
+    ready.chunk(1, 0)
+    ready.chunk(2, 1)
+    ready.chunk(3, 2)
+    ready.at(0.1 + DEAD).tick()
+    assert ready.completed(0) == []
+    assert ready.session.failed(1, 1, "no") == []
+    assert ready.session.held == ((0, 1), (1, 1), (2, 1))
+    ready.session.check()
+    assert ready.at(1.5).welcome() == [
+        ConnectSink(SINKS),
+        delivered(0),
+        Say(Channel.SINK, Failed(JOB_ID, 1, ME, 1, 1, "no")),
+        *alive(3, (2, 1)),
+    ]
+
+
+def test_silence_while_preparing_means_fresh_connections_too(life):
+    life.start()
+    life.welcome()
+    assert life.at(DEAD).tick() == [Connect(), HELLO]
+
+
+def test_again_means_hello_on_the_same_connection(ready):
+    assert ready.hear(Again()) == [HELLO]
+    assert ready.hear(Again()) == [], "hello is on its way already"
+    assert ready.welcome() == alive(0), "the sink's connection is still there"
+
+
+def test_a_hello_after_again_that_nobody_answers_is_said_again(ready):
+    ready.hear(Again())
+    assert ready.at(ready.session.next_deadline()).tick() == [Connect(), HELLO]
+
+
+# Chunks
+
+
+def test_a_chunk_is_computed_and_its_result_delivered(ready):
+    assert ready.chunk(1, 9) == [Compute(9, 1, 1, 2)]
+    assert ready.session.held == ((9, 1),)
+    assert ready.completed(9) == [delivered(9)]
+    assert ready.session.held == ()
+
+
+def test_an_op_that_raises_is_said_to_the_sink(ready):
+    ready.chunk(1, 9)
+    assert ready.session.failed(9, 1, "ValueError: no") == [
+        Say(Channel.SINK, Failed(JOB_ID, 1, ME, 9, 1, "ValueError: no"))
+    ]
+    assert ready.session.held == ()
+
+
+def test_a_chunk_that_comes_twice_is_computed_once(ready):
+    ready.chunk(1, 9)
+    assert ready.chunk(1, 9) == []
+    ready.completed(9)
+    assert ready.chunk(1, 9) == []
+    assert ready.session.held == ()
+
+
+def test_a_chunk_that_was_overtaken_is_given_up(ready):
+    ready.chunk(2, 8)
+    assert ready.chunk(1, 9) == []
+    assert ready.at(0.5).tick() == alive(2, (8, 1))
+
+
+def test_a_corrupted_chunk_is_received_and_not_held(ready):
+    assert ready.chunk(1, 9, intact=False) == []
+    assert ready.at(0.5).tick() == alive(1)
+
+
+def test_what_was_sent_and_did_not_come_is_received_and_not_held(ready):
+    ready.chunk(1, 9)
+    assert ready.sent(3) == []
+    assert ready.at(0.5).tick() == alive(3, (9, 1))
+    assert ready.chunk(3, 7) == [], "it was given up already"
+    assert ready.sent(2) == []
+    assert ready.at(0.9).tick() == alive(3, (9, 1)), "it never goes back"
+
+
+@pytest.mark.parametrize("other", [{"job": b"x" * 16}, {"incarnation": 2}, {"session": b"x" * 16}])
+def test_what_is_said_of_another_job_or_to_another_session_is_ignored(ready, other):
+    assert ready.chunk(1, 9, **other) == []
+    assert ready.sent(5, **other) == []
+    assert ready.at(0.5).tick() == alive(0)
+
+
+def test_chunks_are_ignored_by_a_worker_that_is_not_ready(ready):
+    ready.hear(Again())
+    assert ready.chunk(1, 9) == []
+    ready.welcome()
+    assert ready.sent(1) == []
+    assert ready.at(0.5).tick() == alive(1), "so it is lost, and granted again"
+
+
+def test_an_outcome_of_a_chunk_that_is_not_held_is_nothing(ready):
+    assert ready.completed(9) == []
+    ready.chunk(1, 9)
+    ready.completed(9)
+    assert ready.completed(9) == []
+    assert ready.session.failed(9, 1, "no") == []
+
+
+# The end
+
+
+def test_another_job_ends_what_was_held_for_the_one_before(ready):
+    ready.chunk(5, 9)
+    ready.hear(Again())
+    ready.completed(9)
+    assert ready.at(0.3).welcome(job=b"k" * 16) == [
+        Discard(),
+        Say(Channel.VENTILATOR, Heartbeat(b"k" * 16, 1, ME)),
+        Say(Channel.SINK, Ready(b"k" * 16, 1, ME, 0, ())),
+    ]
+
+
+def test_another_incarnation_is_another_job(ready):
+    ready.chunk(5, 9)
+    assert ready.welcome(incarnation=2)[0] == Discard()
+    assert ready.session.held == ()
+
+
+def test_after_the_job_a_worker_looks_for_the_next(ready):
+    ready.chunk(1, 9)
+    assert ready.at(2.0).goodbye() == [Discard(), Connect(), HELLO]
+    assert ready.session.state is State.SEEKING
+    assert ready.goodbye() == [], "it comes on both sockets"
+
+
+def test_with_once_the_end_of_the_job_is_the_end(once):
+    once.start()
+    once.welcome()
+    once.prepared()
+    assert once.goodbye() == [Discard()]
+    assert once.session.state is State.LEFT
+    assert once.session.error is None
+
+
+def test_a_goodbye_to_another_session_is_ignored(ready):
+    assert ready.goodbye(session=b"x" * 16) == []
+    assert ready.session.state is State.READY
+
+
+def test_a_worker_that_leaves_says_goodbye_behind_its_results(ready):
+    ready.chunk(1, 9)
+    assert ready.session.leave("told to") == [Say(Channel.SINK, Goodbye(JOB_ID, 1, ME, "told to"))]
+    assert ready.session.finished
+    assert ready.session.error is None
+    assert ready.session.leave("told to") == []
+    assert ready.completed(9) == []
+
+
+def test_a_worker_without_a_sink_says_goodbye_to_the_ventilator(life):
+    life.start()
+    life.welcome()
+    assert life.session.leave("told to") == [Say(Channel.VENTILATOR, Goodbye(JOB_ID, 1, ME, "told to"))]
+
+
+def test_a_worker_that_was_never_welcomed_leaves_without_a_word(life):
+    life.start()
+    assert life.session.leave("told to") == []
+    assert life.session.state is State.LEFT
+
+
+def test_a_refused_worker_ends_with_the_reason(life):
+    life.start()
+    assert life.hear(Refused("it lacks echo")) == []
+    assert life.session.state is State.REFUSED
+    assert isinstance(life.session.error, RefusedError)
+    assert "it lacks echo" in str(life.session.error)
+    assert "tcp://host:1" in str(life.session.error)
+
+
+def test_a_worker_that_cannot_prepare_the_ops_says_so_and_ends(life):
+    life.start()
+    life.welcome()
+    assert life.session.unable("no module echo") == [Say(Channel.VENTILATOR, Goodbye(JOB_ID, 1, ME, "no module echo"))]
+    assert life.session.state is State.REFUSED
+    assert "no module echo" in str(life.session.error)
+
+
+def test_nothing_matters_to_a_worker_that_has_left(ready):
+    ready.session.leave("told to")
+    assert ready.at(1.0).welcome() == []
+    assert ready.hear(Again()) == []
+    assert ready.tick() == []

@@ -1,0 +1,45 @@
+"""The examples run as they stand, from a folder of their own, and say what they claim."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+LONGEST = 40  # lines
+SAYS = {
+    "one_recording.py": r"441000 frames in 10 chunks took \d+\.\d\d s\n(  local-\d did \d+\n)+The result.*\n",
+    "several_machines.py": r"[12] workers did 10 chunks in \d+\.\d\d s: \{('(attic|cellar)': \d+(, )?)+\}\n",
+    "own_op.py": r"10 chunks, and the same 220500 samples as in one go\n",
+    "decrypting.py": r"88200 frames of f32le at 44100 Hz, ops \('invert',\)\nrefused, as it should be: .+\n",
+}
+
+
+def test_every_example_is_tried_but_modules():
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {*SAYS, "fade.py"}
+
+
+@pytest.mark.parametrize("name", [*SAYS, "fade.py"])
+def test_example_is_short(name):
+    assert len((EXAMPLES / name).read_text().splitlines()) < LONGEST
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SAYS)
+def test_example_runs_as_it_stands(tmp_path, name):
+    shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    before = sorted(path.name for path in (tmp_path / "examples").iterdir())
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "error"}
+    command = [sys.executable, f"examples/{name}"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert re.match(SAYS[name], done.stdout), done.stdout
+    assert sorted(path.name for path in (tmp_path / "examples").iterdir()) == before
+    assert not list(temporary.iterdir())

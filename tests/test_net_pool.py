@@ -1,0 +1,246 @@
+"""Local workers: started, watched, replaced, given up; and what the supervisor on the other side does for that."""
+
+import os
+import shutil
+import signal
+import tempfile
+
+import pytest
+import zmq
+from net_support import MS, alive, children, descriptors, kill, wait_until
+
+from zaudio.net.pool import Died, GaveUp, Pool, Unable, cause_of_death
+from zaudio.wire.codec import TO_COORDINATOR, decode, encode
+from zaudio.wire.messages import Channel, Hello, Ready, Refused, Welcome
+
+
+class Door:
+    """Where local workers knock: answers each hello as it is told to."""
+
+    def __init__(self, context, folder):
+        self._ventilator, self._sink = context.socket(zmq.ROUTER), context.socket(zmq.ROUTER)
+        for socket, name in ((self._ventilator, "v"), (self._sink, "s")):
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.bind(f"ipc://{folder}/{name}")
+        self.endpoint = f"ipc://{folder}/v"
+        self._sinks = (f"ipc://{folder}/s",)
+        self.hellos = {}  # session -> its Hello
+        self.ready = set()  # sessions
+        self.refusal = None
+
+    def look(self):
+        """Hear what there is; answer hellos."""
+        for socket, channel in ((self._ventilator, Channel.VENTILATOR), (self._sink, Channel.SINK)):
+            while socket.poll(0):
+                route, *parts = socket.recv_multipart()
+                message = decode(parts, TO_COORDINATOR[channel])
+                if isinstance(message, Hello):
+                    self.hellos[message.session] = message
+                    socket.send_multipart([route, *encode(self._answer(message))])
+                elif isinstance(message, Ready):
+                    self.ready.add(message.session)
+        return True
+
+    def _answer(self, hello):
+        if self.refusal is not None:
+            return Refused(self.refusal)
+        return Welcome(bytes(16), 1, hello.session, self._sinks, 0.5, 20, 2, "f32le", 1, 100, (("invert", ()),))
+
+    def close(self):
+        self._ventilator.close()
+        self._sink.close()
+
+
+@pytest.fixture
+def door():
+    folder = tempfile.mkdtemp(prefix="zt-", dir="/tmp")  # short, as the address of a socket has to be
+    with zmq.Context() as context:
+        door = Door(context, folder)
+        yield door
+        door.close()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def start(door):
+    pools = []
+
+    def start(count=2, *, allow=()):
+        pools.append(Pool(door.endpoint, count, allow=allow))
+        return pools[-1]
+
+    before = descriptors()
+    yield start
+    for pool in pools:
+        pool.close()
+        pool.close()
+    assert children(os.getpid()) == []
+    assert descriptors() <= before + 4  # the door's, for workers whose end it has not noticed yet
+
+
+def all_ready(door, count):
+    wait_until(lambda: door.look() and len(door.ready) == count, f"{count} workers became ready")
+    return {session: hello.pid for session, hello in door.hellos.items() if session in door.ready}
+
+
+def next_event(pool, door):
+    def look():
+        door.look()
+        found.extend(pool.events())
+        return found
+
+    found = []
+    wait_until(look, "the pool has something to say")
+    assert len(found) == 1
+    return found[0]
+
+
+def test_workers_are_children_of_a_starter_in_a_group_of_its_own(door, start):
+    start(3)
+    workers = all_ready(door, 3)
+    (starter,) = children(os.getpid())
+    assert children(starter) == sorted(workers.values())
+    assert {hello.name for hello in door.hellos.values()} == {"local-1", "local-2", "local-3"}
+    assert os.getpgid(starter) == starter != os.getpgrp()
+
+
+def test_nothing_happens_while_all_is_well(door, start):
+    pool = start(1)
+    all_ready(door, 1)
+    assert pool.events() == []
+    assert not pool.ended
+
+
+def test_dead_worker_is_reported_and_replaced_under_its_name(door, start):
+    pool = start(2)
+    workers = all_ready(door, 2)
+    session, pid = next(iter(workers.items()))
+    name = door.hellos[session].name
+    kill(pid)
+    assert next_event(pool, door) == Died(session, name, "it died of signal 9 (SIGKILL)", "")
+    new = set(all_ready(door, 3)) - set(workers)
+    assert door.hellos[new.pop()].name == name
+
+
+def test_worker_that_is_to_be_killed_is_killed_even_when_it_is_stopped(door, start):
+    pool = start(2)
+    workers = all_ready(door, 2)
+    session, pid = next(iter(workers.items()))
+    kill(pid, signal.SIGSTOP)
+    pool.kill(session)
+    event = next_event(pool, door)
+    assert (event.session, event.cause) == (session, "it was killed, past the deadline of a chunk")
+    assert not alive(pid)
+    all_ready(door, 3)
+
+
+def test_killing_a_stranger_does_nothing(door, start):
+    pool = start(1)
+    (session,) = all_ready(door, 1)
+    pool.kill(b"x" * 16)
+    pool.kill(session)
+    assert next_event(pool, door).session == session
+
+
+def test_workers_ignore_ctrl_c(door, start):
+    pool = start(1)
+    ((_, pid),) = all_ready(door, 1).items()
+    kill(pid, signal.SIGINT)
+    kill(pid, signal.SIGUSR1)  # which kills; were the other one taken first, that would be the cause
+    assert next_event(pool, door).cause == f"it died of signal {signal.SIGUSR1.value} (SIGUSR1)"
+
+
+def test_worker_that_leaves_in_order_is_no_death(door, start):
+    pool = start(2)
+    workers = all_ready(door, 2)
+    for pid in workers.values():
+        kill(pid, signal.SIGTERM)
+    wait_until(lambda: pool.events() or pool.ended, "all of them left")
+    assert pool.ended
+
+
+def test_three_that_die_before_they_are_ready_end_it_with_their_stderr(door, start, tmp_path, monkeypatch):
+    (tmp_path / "pool_test_unlucky.py").write_text(
+        "import sys\nfrom zaudio.net import supervisor\n"
+        "def work(*_):\n    sys.stderr.write('no luck today\\n')\n    return 3\n"
+        "supervisor._work = work\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    pool, events = start(1, allow=["pool_test_unlucky"]), []
+    wait_until(lambda: events.extend(pool.events()) or len(events) == 4, "it is given up")
+    assert [type(event) for event in events] == [Died, Died, Died, GaveUp]
+    assert events[-1] == GaveUp("it exited with code 3", "no luck today\n")
+
+
+def test_refusal_is_reported_with_its_reason(door, start):
+    door.refusal = "it is a test"
+    pool = start(2)
+    event = next_event(pool, door)
+    assert event == Unable(f"{door.endpoint} refused this worker: it is a test")
+
+
+def test_module_that_is_not_there_is_reported_in_one_sentence(door, start):
+    event = next_event(start(2, allow=["no_such_module:f"]), door)
+    assert isinstance(event, Unable)
+    assert event.reason.startswith("cannot import no_such_module:f: ModuleNotFoundError")
+
+
+def test_module_that_prints_when_it_is_imported_does_not_disturb_the_events(door, start, tmp_path, monkeypatch, capfd):
+    (tmp_path / "pool_test_loud.py").write_text('print(\'{"event": "GaveUp"}\', flush=True)\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    pool = start(1, allow=["pool_test_loud"])
+    all_ready(door, 1)
+    assert pool.events() == []
+    assert capfd.readouterr().out == ""
+
+
+def test_dead_starter_is_replaced_and_its_workers_end_by_themselves(door, start):
+    pool = start(2)
+    workers = all_ready(door, 2)
+    kill(children(os.getpid())[0])
+    wait_until(lambda: pool.events() or not any(map(alive, workers.values())), "its workers end", within=2000 * MS)
+    all_ready(door, 4)
+    assert not pool.ended
+
+
+def test_third_dead_starter_is_the_last(door, start):
+    pool, events = start(1), []
+    for _ in range(3):
+        (starter,) = children(os.getpid())
+        kill(starter)
+
+        def noticed(starter=starter):
+            events.extend(pool.events())
+            return pool.ended or children(os.getpid()) not in ([], [starter])
+
+        wait_until(noticed, "another is started, or none any more")
+    assert events == [GaveUp("the process that starts them: it died of signal 9 (SIGKILL)", "")]
+    assert pool.ended
+    assert pool.events() == []
+
+
+def test_close_ends_all_within_a_second_or_so_even_stopped_ones(door, start):
+    pool = start(2)
+    workers = list(all_ready(door, 2).values())
+    kill(workers[0], signal.SIGSTOP)
+    pool.close()
+    wait_until(lambda: not any(map(alive, workers)), "all are gone", within=100 * MS)
+    assert pool.ended
+
+
+def test_close_right_after_the_start_ends_a_starter_that_has_started_nobody(door, start):
+    start(2).close()
+    assert children(os.getpid()) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0, "it exited with code 0"),
+        (3, "it exited with code 3"),
+        (-9, "it died of signal 9 (SIGKILL)"),
+        (-63, "it died of signal 63"),
+    ],
+)
+def test_death_has_a_cause_in_words(code, words):
+    assert cause_of_death(code) == words

@@ -1,0 +1,249 @@
+"""Sockets over real TCP: options, sending, endpoints, and how workers are told of the sink."""
+
+import errno
+
+import pytest
+import zmq
+from net_support import MS, wait_until
+
+from zaudio.errors import EndpointError
+from zaudio.net import sockets
+from zaudio.net.farm import sink_names
+from zaudio.net.worker import reachable
+from zaudio.wire.codec import HEADER_MAX
+
+
+@pytest.fixture
+def context():
+    with zmq.Context() as context:
+        yield context
+
+
+@pytest.fixture
+def pair(context):
+    """A ROUTER of ours, a DEALER of ours connected to it, and the DEALER's route."""
+    with sockets.router(context, part_max=1000) as router:
+        endpoint = sockets.bind(router, "tcp://127.0.0.1:0")
+        with sockets.dealer(context, endpoint) as dealer:
+            assert sockets.send(dealer, [b"hello"])
+            assert router.poll(2000)
+            route, word = sockets.receive(router, copy=True)
+            assert word == b"hello"
+            yield router, dealer, route
+
+
+# Options
+
+
+COMMON = {
+    zmq.HANDSHAKE_IVL: 5000,
+    zmq.HEARTBEAT_IVL: 10_000,
+    zmq.HEARTBEAT_TIMEOUT: 30_000,
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.SNDHWM: sockets.HIGH_WATER,
+    zmq.RCVHWM: sockets.HIGH_WATER,
+    zmq.LINGER: 0,
+}
+
+
+def test_router_has_the_options_that_make_it_safe(context):
+    with sockets.router(context, part_max=8192) as router:
+        assert router.type == zmq.ROUTER
+        assert {option: router.getsockopt(option) for option in COMMON} == COMMON
+        assert router.getsockopt(zmq.MAXMSGSIZE) == 8192 + 33
+        assert router.getsockopt(zmq.ROUTING_ID) == b""
+
+
+def test_dealer_has_the_options_that_make_it_safe_and_no_name(context):
+    with sockets.dealer(context, "tcp://127.0.0.1:9") as dealer:
+        assert dealer.type == zmq.DEALER
+        assert {option: dealer.getsockopt(option) for option in COMMON} == COMMON
+        assert dealer.getsockopt(zmq.RECONNECT_IVL) == 50
+        assert dealer.getsockopt(zmq.RECONNECT_IVL_MAX) == 1000
+        assert dealer.getsockopt(zmq.ROUTING_ID) == b""
+
+
+def test_sink_takes_the_longest_payload_and_the_longest_header():
+    assert sockets.sink_part_max(0) == HEADER_MAX
+    assert sockets.sink_part_max(1_000_000) == 1_000_000 + HEADER_MAX
+
+
+# Sending and receiving
+
+
+def test_message_to_nobody_is_not_sent(context):
+    with sockets.router(context, part_max=1000) as router:
+        sockets.bind(router, "tcp://127.0.0.1:0")
+        # Only with ROUTER_MANDATORY, which cannot be read back: without it, this would be True.
+        assert sockets.send(router, [b"nobody", b"word"]) is False
+
+
+def test_message_to_somebody_who_left_is_not_sent(pair):
+    router, dealer, route = pair
+    assert sockets.send(router, [route, b"word"]) is True
+    dealer.close()
+    wait_until(lambda: not sockets.send(router, [route, b"word"]), "the route is gone", within=2000 * MS)
+
+
+def test_dealer_without_a_peer_queues_up_to_the_high_water_mark_and_never_blocks(context):
+    with sockets.dealer(context, "tcp://127.0.0.1:9") as dealer:
+        sent = 0
+        while sockets.send(dealer, [b"word"]):
+            sent += 1
+        assert sent == sockets.HIGH_WATER
+
+
+@pytest.mark.parametrize(
+    "size", [0, 1, sockets.ZERO_COPY_FROM - 1, sockets.ZERO_COPY_FROM, 10 * sockets.ZERO_COPY_FROM]
+)
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("copy", [False, True])
+def test_payload_of_any_size_and_kind_arrives_as_it_was(pair, size, kind, copy):
+    router, dealer, route = pair
+    payload = kind(bytes(range(251)) * (size // 251 + 1))[:size]
+    assert sockets.send(router, [route, b"header", payload])
+    assert dealer.poll(2000)
+    parts = sockets.receive(dealer, copy=copy)
+    assert [bytes(part) for part in parts] == [b"header", bytes(payload)]
+
+
+def test_nothing_to_receive_is_none(pair):
+    router, dealer, _ = pair
+    assert sockets.receive(router, copy=True) is None
+    assert sockets.receive(dealer, copy=False) is None
+
+
+def test_part_over_the_limit_ends_its_peer_and_no_other(pair, context):
+    router, dealer, _ = pair
+    other = sockets.dealer(context, router.getsockopt_string(zmq.LAST_ENDPOINT))
+    with other:
+        assert sockets.send(dealer, [bytes(1000 + 33 + 1)])
+        assert sockets.send(other, [bytes(1000 + 33)])
+        assert router.poll(2000)
+        _, word = sockets.receive(router, copy=True)
+        assert len(word) == 1000 + 33
+        assert not router.poll(50)
+
+
+def test_error_that_is_neither_full_nor_gone_is_raised(context):
+    with sockets.router(context, part_max=1000) as router:
+        pass
+    with pytest.raises(zmq.ZMQError) as error:
+        sockets.send(router, [b"route", b"word"])
+    assert error.value.errno == errno.ENOTSOCK
+
+
+# Endpoints
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "parsed"),
+    [
+        ("tcp://127.0.0.1:5555", ("127.0.0.1", 5555)),
+        ("tcp://farm.example:0", ("farm.example", 0)),
+        ("tcp://*:*", ("*", 0)),
+        ("tcp://*:65535", ("*", 65535)),
+        ("tcp://[::1]:7", ("[::1]", 7)),
+        ("tcp://127.0.0.1:65536", None),
+        ("tcp://127.0.0.1:", None),
+        ("tcp://127.0.0.1", None),
+        ("tcp://:5555", None),
+        ("tcp://::1:7", None),
+        ("tcp://a b:7", None),
+        ("tcp://127.0.0.1:-1", None),
+        ("tcp://127.0.0.1:5555\n", None),
+        ("ipc:///tmp/x", None),
+        ("", None),
+    ],
+)
+def test_tcp_endpoint_is_parsed_whole_or_not_at_all(endpoint, parsed):
+    assert sockets.parse_tcp(endpoint) == parsed
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://localhost:0", "ipc:///tmp/x", "ipc://" + "x" * 107])
+def test_usable_endpoint_is_given_back(endpoint):
+    assert sockets.check_endpoint(endpoint) == endpoint
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["", "host:5555", "udp://127.0.0.1:1", "inproc://x", "ipc://", "tcp://h:99999", "ipc://" + "x" * 108]
+)  # fmt: skip
+def test_unusable_endpoint_is_refused_with_what_was_expected(endpoint):
+    with pytest.raises(EndpointError, match=r"expected tcp://HOST:PORT or ipc://PATH|at most 107 bytes") as error:
+        sockets.check_endpoint(endpoint)
+    assert error.value.endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "loopback"),
+    [
+        ("tcp://127.0.0.1:1", True), ("tcp://127.8.9.10:1", True), ("tcp://localhost:1", True), ("tcp://[::1]:1", True),
+        ("ipc:///tmp/x", True), ("tcp://*:1", False), ("tcp://0.0.0.0:1", False), ("tcp://10.0.0.1:1", False),
+        ("tcp://[::]:1", False), ("tcp://127.example.com:1", False), ("tcp://eth0:1", False),
+    ],
+)  # fmt: skip
+def test_loopback_is_what_nobody_else_can_reach(endpoint, loopback):
+    assert sockets.is_loopback(endpoint) is loopback
+
+
+def test_bind_says_the_real_port(context):
+    with sockets.router(context, part_max=1) as router:
+        host, port = sockets.parse_tcp(sockets.bind(router, "tcp://127.0.0.1:0"))
+        assert (host, port > 0) == ("127.0.0.1", True)
+
+
+def test_bind_to_all_interfaces_is_named_as_it_was_asked_for(context):
+    with sockets.router(context, part_max=1) as router:
+        assert sockets.parse_tcp(sockets.bind(router, "tcp://*:0"))[0] == "0.0.0.0"
+
+
+def test_bind_to_a_port_in_use_says_so(context):
+    with sockets.router(context, part_max=1) as first, sockets.router(context, part_max=1) as second:
+        endpoint = sockets.bind(first, "tcp://127.0.0.1:0")
+        with pytest.raises(EndpointError, match="the address is in use; another coordinator may be running there"):
+            sockets.bind(second, endpoint)
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://192.0.2.1:0", "tcp://no-such-host.invalid:0", "ipc:///no/such/folder/x"])
+def test_bind_to_what_is_not_ours_says_what_the_system_says(context, endpoint):
+    with sockets.router(context, part_max=1) as router, pytest.raises(EndpointError, match=r"cannot bind: .") as error:
+        sockets.bind(router, endpoint)
+    assert error.value.endpoint == endpoint
+
+
+def test_connecting_to_nonsense_says_so_and_leaves_no_socket(context):
+    with pytest.raises(EndpointError, match="cannot connect"):
+        sockets.dealer(context, "tcp://127.0.0.1")
+    # The context ends with the fixture; it would hang if the socket were still there.
+
+
+# How workers are told of the sink
+
+
+BOUND = ("ipc:///tmp/z/s", "tcp://0.0.0.0:5556")
+
+
+def test_welcome_names_sinks_without_the_host_that_cannot_be_known():
+    assert sink_names(BOUND, None) == ("ipc:///tmp/z/s", "tcp://:5556")
+
+
+def test_welcome_names_the_advertised_sink_and_keeps_the_local_one():
+    assert sink_names(BOUND, "tcp://farm.example:7002") == ("ipc:///tmp/z/s", "tcp://farm.example:7002")
+
+
+@pytest.mark.parametrize(
+    ("sinks", "endpoint", "reached"),
+    [
+        (sink_names(BOUND, None), "tcp://10.0.0.7:5555", "tcp://10.0.0.7:5556"),
+        (sink_names(BOUND, None), "tcp://[fe80::1]:5555", "tcp://[fe80::1]:5556"),
+        (sink_names(BOUND, None), "ipc:///tmp/z/v", "ipc:///tmp/z/s"),
+        (sink_names(BOUND, "tcp://farm.example:7002"), "tcp://farm.example:7001", "tcp://farm.example:7002"),
+        (sink_names(BOUND, "tcp://farm.example:7002"), "ipc:///tmp/z/v", "ipc:///tmp/z/s"),
+        (("ipc:///tmp/z/s",), "tcp://10.0.0.7:5555", None),
+        (("tcp://:5556",), "ipc:///tmp/z/v", None),
+        (("nonsense", "tcp://:5556"), "tcp://h:1", "tcp://h:5556"),
+        ((), "tcp://h:1", None),
+    ],
+)
+def test_worker_takes_the_first_sink_that_it_can_reach(sinks, endpoint, reached):
+    assert reachable(sinks, endpoint) == reached

@@ -1,0 +1,91 @@
+"""Waking a poll loop from any thread, once for many wakes and never for nothing."""
+
+import gc
+import os
+import select
+import threading
+
+import pytest
+from net_support import descriptors
+
+from zaudio.net.wake import Waker
+
+
+@pytest.fixture
+def waker():
+    waker = Waker()
+    yield waker
+    waker.close()
+
+
+def awake(waker, timeout=0):
+    return bool(select.select([waker.fd], [], [], timeout)[0])
+
+
+def test_it_sleeps_until_it_is_woken_and_again_when_cleared(waker):
+    assert not awake(waker)
+    waker.wake()
+    assert awake(waker)
+    waker.clear()
+    assert not awake(waker)
+    waker.wake()
+    assert awake(waker)
+
+
+def test_clearing_what_is_not_awake_does_nothing(waker):
+    waker.clear()
+    assert not awake(waker)
+
+
+def test_a_thousand_wakes_are_one_byte(waker):
+    for _ in range(1000):
+        waker.wake()
+    assert os.read(waker.fd, 4096) == b"\0"
+
+
+def test_byte_that_comes_after_the_clear_does_not_keep_the_loop_spinning(waker, monkeypatch):
+    write = os.write
+
+    def slow_write(fd, byte):
+        waker.clear()  # the loop was awake for another reason
+        return write(fd, byte)
+
+    monkeypatch.setattr(os, "write", slow_write)
+    waker.wake()
+    monkeypatch.undo()
+    assert awake(waker), "it is woken once more"
+    waker.clear()
+    assert not awake(waker), "and then it sleeps"
+
+
+def test_no_wake_is_missed_when_another_thread_wakes_all_the_time(waker):
+    done, seen = [0], 0
+
+    def work():
+        for _ in range(5000):
+            done[0] += 1
+            waker.wake()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while seen < 5000:
+        assert awake(waker, timeout=5), f"{done[0]} were done and only {seen} seen"
+        waker.clear()
+        seen = done[0]
+    thread.join()
+
+
+def test_waking_after_the_close_does_nothing():
+    waker = Waker()
+    waker.close()
+    waker.wake()
+    waker.close()
+
+
+def test_its_descriptors_are_freed_by_whoever_forgets_it_last():
+    before = descriptors()
+    waker = Waker()
+    assert descriptors() == before + 2
+    del waker
+    gc.collect()
+    assert descriptors() == before

@@ -1,0 +1,166 @@
+"""The package as a whole: what importing it costs, what it offers, what is packaged."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import metadata, resources
+from pathlib import Path
+
+import pytest
+
+import zaudio
+from zaudio import errors
+from zaudio.version import VERSION
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DEPENDENCIES = {"numpy", "zmq", "cryptography", "soundfile", "click", "rich", "msgpack", "xxhash"}
+
+
+def imported_by(statement):
+    """The top-level modules that a fresh interpreter has after this statement, and did not have before."""
+    after = "print(json.dumps(sorted(set(sys.modules) - before)))"
+    program = f"import sys, json; before = set(sys.modules); {statement}; {after}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in json.loads(done.stdout)}
+
+
+# What importing costs
+
+
+def test_importing_zaudio_imports_none_of_its_dependencies():
+    assert imported_by("import zaudio") & DEPENDENCIES == set()
+
+
+def test_using_its_errors_and_timing_imports_none_either():
+    assert (
+        imported_by("import zaudio; zaudio.JobError, zaudio.Timing(), zaudio.__version__, dir(zaudio)") & DEPENDENCIES
+        == set()
+    )
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import zaudio.net.worker",
+        "import zaudio.net.supervisor",
+        "from zaudio import Worker; Worker('ipc:///tmp/nobody')",
+    ],
+)
+def test_starting_a_worker_imports_no_more_than_it_needs(statement):
+    assert imported_by(statement) & DEPENDENCIES == {"numpy", "zmq", "msgpack", "xxhash"}
+
+
+@pytest.mark.parametrize(
+    "module", ["plan", "timing", "formats", "sizes", "version", "errors", "core.dispatch", "core.session"]
+)
+def test_the_decisions_can_be_imported_without_numpy_and_sockets(module):
+    assert imported_by(f"import zaudio.{module}") & DEPENDENCIES <= {"msgpack"}
+
+
+# What it offers
+
+
+def test_every_public_name_resolves():
+    for name in zaudio.__all__:
+        assert getattr(zaudio, name) is not None
+    assert len(zaudio.__all__) == len(set(zaudio.__all__))
+
+
+def test_public_names_are_what_their_own_modules_call_so():
+    for name, home in zaudio._HOMES.items():
+        assert getattr(zaudio, name) is getattr(sys.modules[home], name)
+
+
+def test_every_lazy_name_is_public_and_known_to_type_checkers():
+    import ast
+
+    assert set(zaudio._HOMES) <= set(zaudio.__all__)
+    tree = ast.parse(Path(zaudio.__file__).read_text(encoding="utf-8"))
+    [guarded] = [node for node in tree.body if isinstance(node, ast.If)]
+    told = {alias.name: node.module for node in guarded.body for alias in node.names}
+    assert told == zaudio._HOMES
+
+
+def test_a_star_import_gives_exactly_the_public_names():
+    namespace = {}
+    exec("from zaudio import *", namespace)
+    assert set(namespace) - {"__builtins__"} == set(zaudio.__all__)
+
+
+def test_dir_lists_public_names_before_they_are_used():
+    listed = subprocess.run(
+        [sys.executable, "-c", "import zaudio; print(*dir(zaudio))"], capture_output=True, text=True, check=True
+    )
+    assert set(zaudio.__all__) <= set(listed.stdout.split())
+
+
+def test_any_other_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'zaudio' has no attribute 'Ventilator'"):
+        _ = zaudio.Ventilator
+    with pytest.raises(ImportError):
+        exec("from zaudio import Ventilator")
+
+
+def test_the_errors_among_the_public_names_are_those_of_the_errors_module():
+    named = [name for name in zaudio.__all__ if name.endswith("Error")]
+    assert named
+    assert all(getattr(zaudio, name) is getattr(errors, name) for name in named)
+
+
+def test_every_public_name_has_a_docstring():
+    for name in set(zaudio.__all__) - {"__version__"}:
+        assert getattr(zaudio, name).__doc__, name
+
+
+def test_what_the_documentation_imports_is_public():
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.py")]
+    shown = "\n".join(page.read_text(encoding="utf-8") for page in pages if page.exists()) + zaudio.__doc__
+    lines = re.findall(r"^\s*(?:>>> )?from zaudio import ([\w, ]+)", shown, re.MULTILINE)
+    named = {name.strip() for line in lines for name in line.split(",")} | set(
+        re.findall(r"\bzaudio\.([A-Z]\w+)", shown)
+    )
+    assert "Coordinator" in named
+    assert named <= set(zaudio.__all__)
+
+
+# What is packaged
+
+
+def test_the_version_is_the_same_everywhere():
+    assert zaudio.__version__ == VERSION == metadata.version("zaudio")
+    assert "version" in PROJECT["dynamic"]
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    assert tool["setuptools"]["dynamic"]["version"] == {"attr": "zaudio.version.VERSION"}
+
+
+def test_the_marker_for_type_checkers_is_packaged():
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    assert "py.typed" in tool["setuptools"]["package-data"]["zaudio"]
+    assert resources.files("zaudio").joinpath("py.typed").is_file()
+
+
+def test_every_folder_of_the_package_is_a_package():
+    for folder in Path(zaudio.__file__).parent.rglob("*"):
+        if folder.is_dir() and folder.name != "__pycache__":
+            assert (folder / "__init__.py").is_file(), folder
+
+
+def test_every_dependency_is_bounded_below_and_pinned():
+    pins = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    )
+    for requirement in PROJECT["dependencies"]:
+        name, least = requirement.split(">=")
+        assert name in pins
+        assert tuple(map(int, least.split("."))) <= tuple(map(int, pins[name].split(".")[: least.count(".") + 1]))
+
+
+def test_the_console_script_and_python_m_are_one_program():
+    assert PROJECT["scripts"] == {"zaudio": "zaudio.cli:main"}
+    done = subprocess.run([sys.executable, "-m", "zaudio", "--version"], capture_output=True, text=True, check=True)
+    assert VERSION in done.stdout

@@ -1,0 +1,81 @@
+"""Timing: what is refused, and that what is accepted can be told to workers."""
+
+import math
+
+import pytest
+
+from zaudio.errors import UsageError
+from zaudio.timing import Timing
+from zaudio.wire.codec import TO_WORKER, decode, encode
+from zaudio.wire.messages import Channel, Welcome
+
+SECONDS = ("heartbeat", "chunk_timeout", "chunk_timeout_floor", "chunk_timeout_factor", "worker_timeout")
+
+
+def as_welcome(timing):
+    ops = (("invert", ()),)
+    return Welcome(bytes(16), 1, bytes(16), (), timing.heartbeat, timing.liveness, 2, "f32le", 1, 1, ops)
+
+
+def test_the_defaults_agree():
+    timing = Timing()
+    assert timing.dead_after == 5.0
+    assert timing.chunk_timeout > timing.dead_after
+
+
+@pytest.mark.parametrize("name", SECONDS)
+@pytest.mark.parametrize("value", [0, 0.0, -1, -0.0, math.nan, math.inf, -math.inf, "1", None, [1], 1j])
+def test_a_duration_is_a_finite_number_above_zero(name, value):
+    with pytest.raises(UsageError, match=name):
+        Timing(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["liveness", "failures"])
+@pytest.mark.parametrize("value", [0, -1, 2.5, 5.0, math.nan, math.inf, "5", None, True])
+def test_a_count_is_a_whole_number_large_enough(name, value):
+    with pytest.raises(UsageError, match=name):
+        Timing(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        ({"heartbeat": 0.001}, {"heartbeat": 3600.0, "liveness": 2, "chunk_timeout": 7200.5}),
+        ({"liveness": 2}, {"liveness": 1000, "heartbeat": 0.01}),
+    ],
+)
+def test_what_is_accepted_can_be_told_to_workers_at_both_limits(low, high):
+    for values in (low, high):
+        welcome = as_welcome(Timing(**values))
+        assert decode(encode(welcome), TO_WORKER[Channel.VENTILATOR]) == welcome
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"heartbeat": 0.00099},
+        {"heartbeat": 3600.01, "liveness": 2, "chunk_timeout": 1e6},
+        {"liveness": 1},
+        {"liveness": 1001, "heartbeat": 0.001},
+    ],
+)
+def test_what_no_worker_would_understand_is_refused(values):
+    with pytest.raises(UsageError, match=next(iter(values))):
+        Timing(**values)
+
+
+def test_one_failure_may_end_a_job():
+    assert Timing(failures=1).failures == 1
+
+
+def test_a_chunk_may_take_longer_than_silence_may_last():
+    with pytest.raises(UsageError, match=r"chunk_timeout \(5 s\).*5 s"):
+        Timing(chunk_timeout=5.0)
+    with pytest.raises(UsageError, match="chunk_timeout"):
+        Timing(chunk_timeout=4.0)
+    assert Timing(chunk_timeout=5.001).chunk_timeout == 5.001
+
+
+def test_timing_does_not_change():
+    with pytest.raises(AttributeError):
+        Timing().heartbeat = 2.0

@@ -1,0 +1,486 @@
+"""The codec against the committed bytes in both directions, at every limit, and against bytes that are no message."""
+
+import dataclasses
+import math
+import random
+import re
+
+import msgpack
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from wire_support import EVERYTHING, MESSAGES, accepted_there, refused_vectors, vector_message, vector_parts, vectors
+
+from zaudio.errors import ProtocolError
+from zaudio.wire import codec, messages
+from zaudio.wire.codec import HEADER_MAX, TEXT_MAX, TO_COORDINATOR, TO_WORKER, cut, decode, encode
+from zaudio.wire.messages import Chunk, Failed, Goodbye, Heartbeat, Hello, Ready, Refused, Result, Welcome
+
+GOOD, BAD = vectors(), refused_vectors()
+JOB, SESSION = bytes(range(16)), bytes(range(16, 32))
+LEASE = (JOB, 1, SESSION)
+
+
+def named(vector):
+    return vector["name"]
+
+
+def refused(parts, accepted=EVERYTHING):
+    """The sentence of the ProtocolError that these parts raise; any other error is a failure."""
+    with pytest.raises(ProtocolError) as caught:
+        decode(parts, accepted)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert len(sentence) < 200
+    return sentence
+
+
+def ready(held=(), received=0):
+    return Ready(*LEASE, received, held)
+
+
+def welcome(**changes):
+    fields = dict(zip(("job", "incarnation", "session"), LEASE, strict=True)) | {
+        "sinks": ("tcp://:1",),
+        "heartbeat": 1.0,
+        "liveness": 5,
+        "credit": 2,
+        "format": "f32le",
+        "channels": 1,
+        "chunk_frames": 4096,
+        "ops": (("invert", ()),),
+    }
+    return Welcome(**fields | changes)
+
+
+def hello(**changes):
+    fields = {"version": 1, "session": SESSION, "name": "n", "pid": 1, "host": "h", "software": "s", "ops": ("invert",)}
+    return Hello(**fields | changes)
+
+
+# The committed bytes
+
+
+@pytest.mark.parametrize("vector", GOOD, ids=named)
+def test_a_message_encodes_to_its_committed_bytes(vector):
+    parts = vector_parts(vector)
+    assert encode(vector_message(vector), parts[1] if len(parts) > 1 else None) == parts
+
+
+@pytest.mark.parametrize("vector", GOOD, ids=named)
+def test_committed_bytes_decode_to_their_message(vector):
+    message, expected = decode(vector_parts(vector), accepted_there(vector)), vector_message(vector)
+    assert message == expected
+    # 1 == 1.0 == True, so equality alone would let a wrong type through.
+    assert repr(message) == repr(expected)
+
+
+@pytest.mark.parametrize("vector", GOOD, ids=named)
+def test_every_prefix_of_committed_bytes_is_refused(vector):
+    header = vector_parts(vector)[0]
+    for length in range(len(header)):
+        refused([header[:length]])
+
+
+def test_the_committed_bytes_show_every_message_on_every_socket_that_it_may_arrive_on():
+    shown = {(v["to"], v["channel"], v["message"]) for v in GOOD}
+    allowed = {
+        (to, channel.value, cls.__name__)
+        for to, row in (("coordinator", TO_COORDINATOR), ("worker", TO_WORKER))
+        for channel, classes in row.items()
+        for cls in classes
+    }
+    assert shown == allowed
+
+
+@pytest.mark.parametrize("vector", BAD, ids=named)
+def test_committed_bytes_that_are_no_message_are_refused(vector):
+    refused(vector_parts(vector), accepted_there(vector))
+
+
+def test_every_message_is_refused_on_every_socket_that_it_does_not_belong_to():
+    for vector in GOOD:
+        message = vector_message(vector)
+        for row in (*TO_COORDINATOR.values(), *TO_WORKER.values()):
+            if type(message) in row:
+                assert decode(vector_parts(vector), row) == message
+            else:
+                assert "does not belong on this socket" in refused(vector_parts(vector), row)
+
+
+def test_there_is_one_kind_a_message_from_1_to_11():
+    kinds = {msgpack.unpackb(vector_parts(v)[0])[0]: v["message"] for v in GOOD}
+    assert sorted(kinds) == list(range(1, 12))
+    assert sorted(kinds.values()) == sorted(cls.__name__ for cls in messages.Message.__args__)
+
+
+# What may differ in the bytes of one message
+
+
+def test_a_header_may_be_any_buffer():
+    parts = encode(Heartbeat(*LEASE))
+    for kind in (bytes, bytearray, memoryview):
+        assert decode([kind(parts[0])], EVERYTHING) == Heartbeat(*LEASE)
+
+
+def test_a_payload_may_be_any_buffer_and_is_passed_on_as_it_is():
+    result = Result(*LEASE, 0, 1, 8, 0, 0.0)
+    for payload in (b"12345678", bytearray(8), memoryview(bytes(8)), memoryview(bytes(8)).cast("q")):
+        parts = encode(result, payload)
+        assert parts[1] is payload
+        assert decode(parts, EVERYTHING) == result
+
+
+def test_integers_need_not_be_in_their_shortest_form():
+    header = (
+        b"\x95\x06" + b"\xc4\x10" + JOB + b"\xcf" + (1).to_bytes(8, "big") + b"\xc4\x10" + SESSION + b"\xd3" + bytes(8)
+    )
+    assert decode([header], EVERYTHING) == messages.Sent(*LEASE, 0)
+
+
+def test_an_integer_does_where_a_number_is_expected():
+    header = msgpack.packb([2, *LEASE, ["tcp://:1"], 1, 5, 2, "f32le", 1, 4096, [["invert", []]]])
+    message = decode([header], EVERYTHING)
+    assert message == welcome()
+    assert type(message.heartbeat) is float
+
+
+def test_whole_numbers_and_booleans_keep_their_types_as_parameters():
+    ops = (("mine:do", (("a", 1), ("b", 1.0), ("c", True), ("d", "1"), ("e", -0.0))),)
+    [(_, params)] = decode(encode(welcome(ops=ops)), EVERYTHING).ops
+    assert [type(value) for _, value in params] == [int, float, bool, str, float]
+    assert math.copysign(1, params[-1][1]) == -1
+
+
+# Limits, just inside and just outside
+
+COUNT_FIELDS = {
+    Chunk: ("sequence", "index", "start", "frames", "before", "after"),
+    messages.Sent: ("sequence",),
+    Ready: ("received",),
+    Result: ("index",),
+    Failed: ("index",),
+}
+LIMITS = [
+    *((cls, name, 0, 2**48) for cls, names in COUNT_FIELDS.items() for name in names),
+    *((cls, "attempt", 1, 2**31) for cls in (Chunk, Result, Failed)),
+    *((cls, "checksum", 0, 2**64 - 1) for cls in (Chunk, Result)),
+    *(
+        (cls, "incarnation", 1, 2**31)
+        for cls in (Welcome, Chunk, messages.Sent, Heartbeat, Ready, Result, Failed, Goodbye)
+    ),
+    (Hello, "version", 0, 2**16),
+    (Hello, "pid", 0, 2**31),
+    (Welcome, "liveness", 2, 1000),
+    (Welcome, "credit", 1, 256),
+    (Welcome, "channels", 1, 1024),
+    (Welcome, "chunk_frames", 1, 2**48),
+]
+EXAMPLES = {v["message"]: v for v in GOOD if v["example"]}
+
+
+def changed(cls, name, value):
+    """The parts of the example of that message, with one field changed to a value that the codec may not like."""
+    vector = EXAMPLES[cls.__name__]
+    header, *payload = vector_parts(vector)
+    values = msgpack.unpackb(header)
+    values[1 + [field.name for field in dataclasses.fields(cls)].index(name)] = value
+    return [msgpack.packb(values), *payload]
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "low", "high"), LIMITS, ids=lambda value: getattr(value, "__name__", str(value))
+)
+def test_an_integer_is_accepted_up_to_both_of_its_limits_and_no_further(cls, name, low, high):
+    for value in (low, high):
+        assert getattr(decode(changed(cls, name, value), EVERYTHING), name) == value
+    for value in (low - 1, high + 1):
+        if value < 2**64:
+            assert f"from {low} to {high}" in refused(changed(cls, name, value))
+    for value in (True, False, float(low), str(low), None, [low], b"1"):
+        refused(changed(cls, name, value))
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "low", "high"), [(Welcome, "heartbeat", 0.001, 3600.0), (Result, "seconds", 0.0, 1e9)]
+)
+def test_a_number_is_accepted_up_to_both_of_its_limits_and_no_further(cls, name, low, high):
+    for value in (low, high):
+        assert getattr(decode(changed(cls, name, value), EVERYTHING), name) == value
+    outside = (math.nextafter(low, -math.inf), math.nextafter(high, math.inf), math.nan, math.inf, -math.inf, -1.0)
+    for value in (*outside, True, False, "1", None, b"1", [1.0], 2**64 - 1, -(2**63)):
+        refused(changed(cls, name, value))
+
+
+TEXTS = [
+    *((Hello, name, 256) for name in ("name", "host", "software")),
+    (Welcome, "format", 256),
+    (Refused, "reason", 2048),
+    (Failed, "error", 2048),
+    (Goodbye, "reason", 2048),
+]
+
+
+@pytest.mark.parametrize(("cls", "name", "limit"), TEXTS, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_text_is_accepted_up_to_its_limit_in_bytes_and_no_further(cls, name, limit):
+    for text in ("", "x" * limit, "é" * (limit // 2), "𝄞" * (limit // 4), "\0", "\n"):
+        assert getattr(decode(changed(cls, name, text), EVERYTHING), name) == text
+    for text in ("x" * (limit + 1), "é" * (limit // 2) + "x", "𝄞" * (limit // 4) + "x", b"x", 1, None, ["x"], True):
+        refused(changed(cls, name, text))
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (cls, name)
+        for cls in messages.Message.__args__
+        for name in ("job", "session")
+        if name in cls.__dataclass_fields__
+    ],
+)
+def test_a_job_and_a_session_are_16_bytes(cls, name):
+    for value in (bytes(16), b"\xff" * 16):
+        assert getattr(decode(changed(cls, name, value), EVERYTHING), name) == value
+    for value in (b"", bytes(15), bytes(17), "x" * 16, None, 0, [0] * 16):
+        refused(changed(cls, name, value))
+
+
+def test_lists_are_accepted_up_to_their_limits_and_no_further():
+    assert decode(encode(hello(ops=("o",) * 64)), EVERYTHING).ops == ("o",) * 64
+    assert decode(encode(welcome(sinks=("s",) * 64)), EVERYTHING).sinks == ("s",) * 64
+    assert decode(encode(welcome(ops=(("o", ()),) * 64)), EVERYTHING).ops == (("o", ()),) * 64
+    for message in (
+        hello(ops=("o",) * 65),
+        welcome(sinks=("s",) * 65),
+        welcome(ops=(("o", ()),) * 65),
+        welcome(ops=()),
+    ):
+        refused(encode(message))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 63, 64])
+def test_parameters_are_accepted_up_to_their_limit(count):
+    ops = (("o", tuple((f"p{number}", number) for number in range(count))),)
+    assert decode(encode(welcome(ops=ops)), EVERYTHING).ops == ops
+
+
+def test_more_parameters_than_the_limit_are_refused():
+    refused(encode(welcome(ops=(("o", tuple((f"p{number}", 0) for number in range(65))),))))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 251, 255, 256])
+def test_held_pairs_are_accepted_up_to_their_limit(count):
+    held = tuple((number, 1) for number in range(count))
+    assert decode(encode(ready(held)), EVERYTHING).held == held
+
+
+def test_more_held_pairs_than_the_limit_are_refused():
+    refused(encode(ready(tuple((number, 1) for number in range(257)))))
+
+
+def header_of(length):
+    """A Hello whose header has exactly that many bytes."""
+    ops = ("o" * 253,) * 15  # 255 bytes each with their own heads
+    rest = length - len(encode(hello(ops=(*ops, "o" * 40)))[0]) + 40
+    return hello(ops=(*ops, "o" * rest))
+
+
+@pytest.mark.parametrize("length", [HEADER_MAX - 1, HEADER_MAX])
+def test_a_header_of_the_longest_length_is_sent_and_accepted(length):
+    [header] = encode(header_of(length))
+    assert len(header) == length
+    assert decode([header], EVERYTHING) == header_of(length)
+
+
+def test_a_longer_header_is_neither_sent_nor_accepted():
+    with pytest.raises(ProtocolError, match="4097 bytes is over the limit of 4096"):
+        encode(header_of(HEADER_MAX + 1))
+    assert "4097 bytes" in refused(
+        [msgpack.packb([1, 1, SESSION, "n", 1, "h", "s", ["o" * 40] * 95 + ["o" * 130]])[:4097]]
+    )
+
+
+def test_a_header_over_the_limit_is_refused_before_it_is_looked_at(monkeypatch):
+    monkeypatch.setattr(codec.msgpack, "unpackb", lambda *_, **__: pytest.fail("it was unpacked"))
+    refused([bytes(HEADER_MAX + 1)])
+    refused([bytes(2**24)])
+
+
+# Payloads
+
+
+@pytest.mark.parametrize("cls", [Chunk, Result])
+@pytest.mark.parametrize("length", [0, 1, 7, 8191])
+def test_a_payload_must_be_as_long_as_its_header_says(cls, length):
+    fields = [0] * (6 if cls is Chunk else 0)
+    message = Chunk(*LEASE, 1, 0, 1, *fields[:4], length, 0) if cls is Chunk else Result(*LEASE, 0, 1, length, 0, 0.0)
+    parts = encode(message, bytes(length))
+    assert decode(parts, EVERYTHING) == message
+    wrong = [[parts[0]], [*parts, b""], [parts[0], bytes(length + 1)], [*parts, parts[1]]]
+    wrong += [[parts[0], bytes(length - 1)]] if length else []
+    for other in wrong:
+        refused(other)
+    for payload in (None, bytes(length + 1)):
+        with pytest.raises(ProtocolError):
+            encode(message, payload)
+
+
+@pytest.mark.parametrize("vector", [v for v in GOOD if len(v["parts"]) == 1], ids=named)
+def test_no_other_message_has_a_payload(vector):
+    [header] = vector_parts(vector)
+    for payload in (b"", b"x"):
+        refused([header, payload])
+        with pytest.raises(ProtocolError):
+            encode(vector_message(vector), payload)
+
+
+def test_no_parts_are_no_message():
+    refused([])
+
+
+# Hostile bytes
+
+
+@pytest.mark.parametrize("depth", [1, 2, 100, 511, 900, 990, 1000, 1010, 1020, 1023, 1024, 1025, 2000, 4095])
+def test_nesting_is_refused_at_every_depth(depth):
+    refused([b"\x91" * depth + b"\xc0"])
+    refused([b"\x94\x07" + b"\x91" * min(depth, 4000) + b"\xc0\x01\xc4\x10" + SESSION])
+
+
+@pytest.mark.parametrize(
+    "head", ["dc ffff", "dd ffffffff", "de ffff", "df ffffffff", "da ffff", "db ffffffff", "c6 ffffffff"]
+)
+def test_a_claimed_length_allocates_nothing(head):
+    import tracemalloc
+
+    header = bytes.fromhex(head)
+    tracemalloc.start()
+    try:
+        refused([header])
+        refused([b"\x93\x07" + header])
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def mutated(rng, parts):
+    """The parts after a few changes of the kind that accidents and attackers make."""
+    header = bytearray(parts[0])
+    for _ in range(rng.randint(1, 4)):
+        place = rng.randrange(len(header) + 1)
+        match rng.randrange(6):
+            case 0:
+                header[place : place + 1] = bytes([rng.randrange(256)])
+            case 1:
+                header[place:place] = rng.randbytes(rng.randint(1, 9))
+            case 2:
+                del header[place : place + rng.randint(1, 9)]
+            case 3 if place < len(header):
+                header[place] ^= 1 << rng.randrange(8)
+            case 4:
+                start = rng.randrange(len(header) + 1)
+                header[place:place] = header[start : start + rng.randint(1, 20)]
+            case _:
+                header[place : place + 1] = bytes(
+                    [rng.choice((0x80, 0x90, 0xC0, 0xC1, 0xC4, 0xC7, 0xCB, 0xCF, 0xD9, 0xDD))]
+                )
+    return [bytes(header), *parts[1:]]
+
+
+def decode_or_refuse(parts, accepted):
+    """Whether they are a message; whatever is, must encode again to one that is equal."""
+    try:
+        message = decode(parts, accepted)
+    except ProtocolError as error:
+        return not str(error)  # it always says something
+    assert decode(encode(message, parts[1] if len(parts) > 1 else None), accepted) == message
+    return True
+
+
+def fuzz(count, seed):
+    rng = random.Random(seed)
+    originals = [(vector_parts(v), accepted_there(v)) for v in GOOD if len(v["parts"][0]) < 1000]
+    accepted = sum(decode_or_refuse(mutated(rng, parts), row) for parts, row in rng.choices(originals, k=count))
+    # Some changes make another message of it; if none or most did, the changes would try nothing.
+    assert 0 < accepted < count / 2
+
+
+def test_mutated_messages_are_messages_or_protocol_errors():
+    fuzz(5_000, seed=1)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_mutated_messages_are_messages_or_protocol_errors():
+    fuzz(100_000, seed=2)
+
+
+def test_random_bytes_are_protocol_errors():
+    rng = random.Random(3)
+    for _ in range(5_000):
+        # Half of them begin like a message: an array, and a kind that there is.
+        head = bytes([0x90 | rng.randrange(16), rng.randint(1, 11)]) if rng.random() < 0.5 else b""
+        decode_or_refuse([head + rng.randbytes(rng.randrange(80))], EVERYTHING)
+
+
+# Any message
+
+
+@settings(max_examples=300)
+@given(MESSAGES)
+def test_any_message_comes_back_as_it_was(sent):
+    message, payload = sent
+    back = decode(encode(message, payload), EVERYTHING)
+    assert back == message
+    assert repr(back) == repr(message)
+
+
+MSGPACK = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.text(max_size=20)
+    | st.binary(max_size=20),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=150)
+@given(st.lists(MSGPACK, max_size=13), st.none() | st.integers(1, 11))
+def test_any_msgpack_is_a_message_or_a_protocol_error(values, kind):
+    decode_or_refuse([msgpack.packb(values if kind is None else [kind, *values])], EVERYTHING)
+
+
+@settings(max_examples=200)
+@given(MESSAGES, st.integers(0, 12), MSGPACK)
+def test_a_message_with_any_one_value_changed_is_a_message_or_a_protocol_error(sent, place, value):
+    message, payload = sent
+    values = msgpack.unpackb(encode(message, payload)[0])
+    values[place % len(values)] = value
+    header = msgpack.packb(values)
+    decode_or_refuse([header] if payload is None else [header, payload], EVERYTHING)
+
+
+# Texts that are cut
+
+
+@pytest.mark.parametrize("length", [0, 1, TEXT_MAX - 1, TEXT_MAX])
+def test_text_within_the_limit_is_not_cut(length):
+    assert cut("x" * length) == "x" * length
+
+
+@given(st.text(st.characters(), max_size=80), st.integers(4, 90))
+@example("é" * 20, 39)
+@example("𝄞" * 10, 39)
+@example("a\ud800b" * 20, 30)
+def test_text_is_cut_to_whole_characters_within_the_limit(text, limit):
+    shortened = cut(text, limit)
+    assert len(shortened.encode("utf-8")) <= limit
+    kept = shortened if shortened == text else shortened.removesuffix("...")
+    assert re.sub("[\ud800-\udfff]", "?", text).startswith(kept)
+
+
+def test_a_cut_text_shows_that_it_was_cut():
+    assert cut("x" * (TEXT_MAX + 1)).endswith("x...")
+    assert decode(encode(Failed(*LEASE, 0, 1, cut("é" * 5000))), EVERYTHING).error.endswith("é...")

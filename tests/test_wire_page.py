@@ -1,0 +1,172 @@
+"""docs/protocol.md against the codec: what the page says of kinds, fields, limits, sockets and bytes is so."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import msgpack
+import pytest
+import xxhash
+from wire_support import EVERYTHING, vector_parts, vectors
+
+from zaudio.errors import ProtocolError
+from zaudio.formats import FORMATS
+from zaudio.net import sockets
+from zaudio.ops.builtin import BUILTIN
+from zaudio.wire import codec, messages
+from zaudio.wire.codec import TO_COORDINATOR, TO_WORKER, decode
+
+PAGE = (Path(__file__).parents[1] / "docs" / "protocol.md").read_text(encoding="utf-8")
+EXAMPLES = {vector["message"]: vector for vector in vectors() if vector["example"]}
+SECTIONS = dict(re.findall(r"^### \d+ (\w+)\n(.*?)(?=^##)", PAGE, re.MULTILINE | re.DOTALL))
+KINDS = {name: int(kind) for kind, name in re.findall(r"^### (\d+) (\w+)$", PAGE, re.MULTILINE)}
+
+
+def table(text, *head):
+    """The cells of the table with that head, row by row."""
+    rows = text.split("| " + " | ".join(head) + " |\n", 1)[1].split("\n\n")[0].splitlines()[1:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def field_rows(name):
+    return table(SECTIONS[name], "field", "type", "meaning") if name != "Again" else []
+
+
+def number(text):
+    """What `2^48`, `2^64 - 1`, `3600` or `0.001` stands for."""
+    match = re.fullmatch(r"2\^(\d+)( - 1)?", text)
+    return 2 ** int(match[1]) - bool(match[2]) if match else float(text) if "." in text else int(text)
+
+
+FIELDS = [(name, field, kind) for name in EXAMPLES for field, kind, _ in field_rows(name)]
+
+
+def with_field(name, field, value):
+    header, *payload = vector_parts(EXAMPLES[name])
+    values = msgpack.unpackb(header)
+    names = [field.name for field in dataclasses.fields(getattr(messages, name))]
+    values[1 + names.index(field)] = value
+    return [msgpack.packb(values), *payload]
+
+
+def objection(name, field, value):
+    """What the codec has against that value in that field; nothing against a length that another payload would fit."""
+    try:
+        decode(with_field(name, field, value), EVERYTHING)
+    except ProtocolError as error:
+        return "" if " came with " in str(error) else str(error)
+    return ""
+
+
+# Kinds, fields, sockets
+
+
+def test_every_message_has_a_section_with_its_kind():
+    assert {name: msgpack.unpackb(vector_parts(vector)[0])[0] for name, vector in EXAMPLES.items()} == KINDS
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_a_section_lists_the_fields_in_their_order_on_the_wire(name):
+    assert [row[0] for row in field_rows(name)] == [field.name for field in dataclasses.fields(getattr(messages, name))]
+
+
+def test_the_page_says_which_message_travels_where():
+    said = {
+        (way, place, name)
+        for _, name, way, places in table(PAGE, "kind", "message", "from, to", "on the socket of")
+        for place in places.split(", ")
+    }
+    rows = (("worker to coordinator", TO_COORDINATOR), ("coordinator to worker", TO_WORKER))
+    assert said == {
+        (way, channel.value, cls.__name__) for way, row in rows for channel, all_ in row.items() for cls in all_
+    }
+
+
+# Types and limits
+
+
+@pytest.mark.parametrize(("name", "field", "kind"), FIELDS)
+def test_the_type_and_the_limits_of_a_field_are_those_of_the_codec(name, field, kind):
+    if match := re.fullmatch(r"(integer|number), (\S+) to (.+)", kind):
+        low, high = number(match[2]), number(match[3])
+        step = 1 if match[1] == "integer" else 1e-6
+        inside, outside = [low, high], [low - step, high + step, True, "1", None]
+        outside += [float(low)] if match[1] == "integer" else []
+    elif match := re.fullmatch(r"bytes, (\d+)", kind):
+        size = int(match[1])
+        inside, outside = [bytes(size)], [bytes(size - 1), bytes(size + 1), "x" * size]
+    elif match := re.fullmatch(r"text, at most (\d+) bytes", kind):
+        size = int(match[1])
+        inside, outside = ["", "x" * size], ["x" * (size + 1), b"x", 1]
+    elif match := re.fullmatch(r"array of at most (\d+) texts of at most (\d+) bytes each", kind):
+        count, size = map(int, match.groups())
+        inside, outside = [[], ["x"] * count, ["x" * size]], [["x"] * (count + 1), ["x" * (size + 1)], "x", [1]]
+    elif match := re.fullmatch(r"array of at most (\d+) pairs", kind):
+        count = int(match[1])
+        inside, outside = [[], [0, 1] * count], [[0, 1] * (count + 1), [0], [[0, 1]]]
+    else:
+        match = re.fullmatch(r"array of (\d+) to (\d+) ops", kind)
+        least, most = map(int, match.groups())
+        inside, outside = (
+            [[["o", []]] * least, [["o", []]] * most],
+            [[["o", []]] * (most + 1), [["o", []]] * (least - 1)],
+        )
+    for value in inside:
+        assert objection(name, field, value) == ""
+    for value in outside:
+        assert value == 2**64 or objection(name, field, value), value
+
+
+def test_the_table_of_limits_is_that_of_the_codec():
+    limits = [int(row[1].split()[0]) for row in table(PAGE, "limit", "value")]
+    assert limits == [codec.HEADER_MAX, codec.TEXT_MAX, codec.NAME_MAX, codec.LIST_MAX, codec.HELD_MAX]
+    assert f"at most {2 * codec.HELD_MAX} items" in PAGE
+
+
+def test_the_limits_of_the_sockets_are_as_the_page_says():
+    assert f"longer than {sockets.VENTILATOR_PART_MAX + sockets.CURVE_SLACK} bytes to the ventilator" in PAGE
+    assert f"longest result + {sockets.sink_part_max(0) + sockets.CURVE_SLACK} bytes to the sink" in PAGE.replace(
+        "\n", " "
+    )
+
+
+def test_the_page_is_of_this_version():
+    assert f"# The protocol, version {messages.VERSION}\n" in PAGE
+    assert f"the protocol version: {messages.VERSION} |" in PAGE
+
+
+# Bytes
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_annotated_bytes_are_the_committed_ones(name):
+    [block] = re.findall(r"^```text\n(.*?)^```$", SECTIONS[name], re.MULTILINE | re.DOTALL)
+    parts = [
+        re.findall(r"^((?:[0-9a-f]{2} )*[0-9a-f]{2})(?: {2,}.*)?$", part, re.MULTILINE)
+        for part in block.split("part ")[1:]
+    ]
+    shown = [bytes.fromhex("".join(lines)) for lines in parts]
+    assert shown == vector_parts(EXAMPLES[name])
+
+
+@pytest.mark.parametrize("name", ["Chunk", "Result"])
+def test_the_checksums_of_the_examples_are_those_of_their_payloads(name):
+    message = decode(vector_parts(EXAMPLES[name]), EVERYTHING)
+    payload = vector_parts(EXAMPLES[name])[1]
+    assert message.checksum == xxhash.xxh3_64_intdigest(payload) == xxhash.xxh3_64_intdigest(payload, seed=0)
+
+
+def test_the_checksum_of_nothing_is_as_the_page_says():
+    assert f"Of no bytes it is {xxhash.xxh3_64_intdigest(b'')} ({xxhash.xxh3_64_intdigest(b''):#x})" in PAGE
+
+
+def test_every_format_is_on_the_page():
+    named = [name.strip("` ") for names, _ in table(PAGE, "format", "sample") for name in names.split(",")]
+    assert sorted(named) == sorted(FORMATS)
+
+
+def test_every_built_in_op_and_its_coefficients_are_on_the_page():
+    ops = dict(re.findall(r"^### `(\w+)`\n\n(.*)$", PAGE, re.MULTILINE))
+    assert set(ops) == set(BUILTIN)
+    for name, first_line in ops.items():
+        assert set(re.findall(r"`(\w+)`", first_line)) == set(BUILTIN[name].coefficients)

@@ -1,0 +1,133 @@
+"""A worker written from docs/protocol.md alone: it uses nothing of zaudio, and its results are those of our own."""
+
+import threading
+
+import msgpack
+import numpy as np
+import pytest
+import xxhash
+import zmq
+
+from zaudio import Coordinator, decrypt
+
+DTYPES = {"f32": "f4", "f64": "f8", "s16": "i2", "s32": "i4"}
+HELLO, WELCOME, REFUSED, AGAIN, CHUNK, SENT, HEARTBEAT, READY, RESULT, FAILED, GOODBYE = range(1, 12)
+
+
+def invert(samples):
+    if samples.dtype.kind == "f":
+        bits = samples.view(f"u{samples.itemsize}")
+        return (bits ^ bits.dtype.type(1 << (8 * samples.itemsize - 1))).view(samples.dtype)
+    limits = np.iinfo(samples.dtype)
+    return np.where(samples == limits.min, limits.max, 0 - samples).astype(samples.dtype)
+
+
+def gain(samples, factor):
+    if samples.dtype.kind == "f":
+        return samples * samples.dtype.type(factor)
+    limits = np.iinfo(samples.dtype)
+    return np.array([min(max(round(float(x) * factor), limits.min), limits.max) for x in samples], samples.dtype)
+
+
+def clip(samples, low, high):
+    low, high = samples.dtype.type(low), samples.dtype.type(high)
+    return np.array([low if x < low else high if x > high else x for x in samples], samples.dtype)
+
+
+OPS = {"invert": invert, "gain": gain, "clip": clip}
+
+
+class Stranger(threading.Thread):
+    """Sections 2 to 9 and 12 of the page, for a coordinator that neither dies nor hangs."""
+
+    def __init__(self, endpoint):
+        super().__init__(daemon=True)
+        self.endpoint = endpoint
+        self.session = bytes(range(16))
+        self.heard = set()
+
+    def run(self):
+        with zmq.Context() as context, context.socket(zmq.DEALER) as ventilator, context.socket(zmq.DEALER) as sink:
+            ventilator.linger = sink.linger = 1000
+            ventilator.connect(self.endpoint)
+            ventilator.send(msgpack.packb([HELLO, 1, self.session, "stranger", 0, "", "", list(OPS)]))
+            poller = zmq.Poller()
+            for socket in (ventilator, sink):
+                poller.register(socket, zmq.POLLIN)
+            self.lease, self.received, self.heartbeat = None, 0, 1.0
+            while True:
+                for socket, _ in poller.poll(self.heartbeat * 1000):
+                    header, *payload = socket.recv_multipart()
+                    kind, *fields = msgpack.unpackb(header)
+                    self.heard.add(kind)
+                    if kind == GOODBYE:
+                        return
+                    self.take(kind, fields, payload, sink)
+                if self.lease:
+                    ventilator.send(msgpack.packb([HEARTBEAT, *self.lease]))
+                    sink.send(msgpack.packb([READY, *self.lease, self.received, []]))
+
+    def take(self, kind, fields, payload, sink):
+        if kind == WELCOME:
+            self.lease = fields[:3]
+            sinks, self.heartbeat, _, _, self.format, self.channels, _, self.ops = fields[3:]
+            [port] = [name.removeprefix("tcp://:") for name in sinks if name.startswith("tcp://:")]
+            sink.connect(f"{self.endpoint.rpartition(':')[0]}:{port}")
+        elif kind == SENT:
+            self.received = max(self.received, fields[3])
+        elif kind == CHUNK and fields[3] > self.received:
+            self.received, index, attempt, _, frames, before, _, length, checksum = fields[3:]
+            assert len(payload[0]) == length
+            assert xxhash.xxh3_64_intdigest(payload[0]) == checksum
+            result = self.compute(payload[0], frames, before)
+            checksum = xxhash.xxh3_64_intdigest(result)
+            sink.send_multipart(
+                [msgpack.packb([RESULT, *self.lease, index, attempt, len(result), checksum, 0]), result]
+            )
+
+    def compute(self, payload, frames, before):
+        stored = np.dtype({"le": "<", "be": ">"}[self.format[3:]] + DTYPES[self.format[:3]])
+        samples = np.frombuffer(payload, stored).astype(stored.newbyteorder("="))
+        for name, flat in self.ops:
+            samples = OPS[name](samples, **dict(zip(flat[::2], flat[1::2], strict=True)))
+        return samples[before * self.channels : (before + frames) * self.channels].astype(stored).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("format", "channels", "ops", "frames", "chunk_frames"),
+    [
+        ("f32le", 1, ["invert"], 700_001, 70_000),  # chunks that do not share a message
+        ("f32be", 1, ["gain:db=2"], 1, 1),
+        ("s16be", 2, ["gain:db=5", "invert"], 1009, 100),
+        ("s32le", 3, ["gain:db=-7", "clip:low=-0.25,high=0.5"], 1009, 100),
+        ("f64be", 1, ["clip:low=-0.5,high=0.25", "gain:db=-3", "invert"], 1009, 100),
+    ],
+)
+def test_a_worker_written_from_the_page_gives_the_results_of_our_own(
+    tmp_path, format, channels, ops, frames, chunk_frames
+):
+    rng = np.random.default_rng(0)
+    kind = np.dtype({"le": "<", "be": ">"}[format[3:]] + DTYPES[format[:3]])
+    if kind.kind == "f":
+        samples = rng.uniform(-1, 1, (frames, channels)).astype(kind)
+    else:
+        limits = np.iinfo(kind)
+        samples = rng.integers(limits.min, limits.max, (frames, channels), endpoint=True).astype(kind)
+        samples[:2] = limits.min
+    source = tmp_path / "take.raw"
+    source.write_bytes(samples.tobytes())
+    how = {"ops": ops, "channels": channels, "format": format, "chunk": f"{chunk_frames}f"}
+    Coordinator(source, tmp_path / "ours", workers=1, **how).run()
+    with Coordinator(source, tmp_path / "theirs", bind="tcp://127.0.0.1:0", **how) as farm:
+        stranger = Stranger(farm.endpoint)
+        stranger.start()
+        report = farm.wait(timeout=30)
+    stranger.join(timeout=10)
+    assert not stranger.is_alive()
+    assert stranger.heard >= {WELCOME, CHUNK, GOODBYE}
+    assert report.shares == {"stranger": -(-frames // chunk_frames)}
+    assert report.rejected == report.duplicates == report.requeued == 0
+    for name in ("ours", "theirs"):
+        decrypt(str(tmp_path / name), str(tmp_path / f"{name}.raw"))
+    assert (tmp_path / "theirs.raw").read_bytes() == (tmp_path / "ours.raw").read_bytes()
+    assert len((tmp_path / "ours.raw").read_bytes()) == samples.nbytes

@@ -1,0 +1,120 @@
+"""The committed bytes of the protocol, and messages for those who want any."""
+
+import json
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from zaudio.wire import messages
+from zaudio.wire.codec import HELD_MAX, NAME_MAX, TEXT_MAX, TO_COORDINATOR, TO_WORKER
+from zaudio.wire.messages import Channel
+
+VECTORS = Path(__file__).parent / "vectors" / "wire"
+EVERYTHING = frozenset().union(*TO_COORDINATOR.values(), *TO_WORKER.values())
+
+
+def vectors():
+    return json.loads((VECTORS / "messages.json").read_text(encoding="utf-8"))
+
+
+def refused_vectors():
+    return json.loads((VECTORS / "refused.json").read_text(encoding="utf-8"))
+
+
+def vector_message(vector):
+    """The dataclass that a vector describes."""
+    given = {name: _value(name, value) for name, value in vector["fields"].items()}
+    return getattr(messages, vector["message"])(**given)
+
+
+def vector_parts(vector):
+    return [bytes.fromhex(part) for part in vector["parts"]]
+
+
+def accepted_there(vector):
+    """What may arrive on the socket that a vector names."""
+    row = {"coordinator": TO_COORDINATOR, "worker": TO_WORKER}[vector["to"]]
+    return row[Channel(vector["channel"])]
+
+
+def _value(name, value):
+    return bytes.fromhex(value) if name in ("job", "session") else _frozen(value)
+
+
+def _frozen(value):
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+# Messages as hypothesis makes them, each with its payload or None
+
+
+def _texts(limit):
+    return st.text(st.characters(codec="utf-8"), max_size=limit // 4)
+
+
+IDS = st.binary(min_size=16, max_size=16)
+COUNTS = st.integers(0, 2**48)
+ATTEMPTS = INCARNATIONS = st.integers(1, 2**31)
+NAMES, WORDS = _texts(NAME_MAX), _texts(TEXT_MAX)
+SCALARS = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | NAMES
+STEPS = st.tuples(NAMES, st.dictionaries(NAMES, SCALARS, max_size=3).map(lambda params: tuple(params.items())))
+LEASE = {"job": IDS, "incarnation": INCARNATIONS, "session": IDS}
+
+
+def _few(values, limit=3):
+    return st.lists(values, max_size=limit).map(tuple)
+
+
+@st.composite
+def _with_payload(draw, cls, **fields):
+    payload = draw(st.binary(max_size=20))
+    checksum = draw(st.integers(0, 2**64 - 1))
+    return draw(st.builds(cls, length=st.just(len(payload)), checksum=st.just(checksum), **LEASE, **fields)), payload
+
+
+def _alone(cls, **fields):
+    return st.tuples(st.builds(cls, **fields), st.none())
+
+
+MESSAGES = st.one_of(
+    _alone(
+        messages.Hello,
+        version=st.integers(0, 2**16),
+        session=IDS,
+        name=NAMES,
+        pid=st.integers(0, 2**31),
+        host=NAMES,
+        software=NAMES,
+        ops=_few(NAMES, 6),
+    ),
+    _alone(
+        messages.Welcome,
+        **LEASE,
+        sinks=_few(NAMES, 2),
+        heartbeat=st.floats(0.001, 3600),
+        liveness=st.integers(2, 1000),
+        credit=st.integers(1, HELD_MAX),
+        format=NAMES,
+        channels=st.integers(1, 1024),
+        chunk_frames=st.integers(1, 2**48),
+        ops=st.lists(STEPS, min_size=1, max_size=2).map(tuple),
+    ),
+    _alone(messages.Refused, reason=WORDS),
+    _alone(messages.Again),
+    _with_payload(
+        messages.Chunk,
+        sequence=COUNTS,
+        index=COUNTS,
+        attempt=ATTEMPTS,
+        start=COUNTS,
+        frames=COUNTS,
+        before=COUNTS,
+        after=COUNTS,
+    ),
+    _alone(messages.Sent, **LEASE, sequence=COUNTS),
+    _alone(messages.Heartbeat, **LEASE),
+    _alone(messages.Ready, **LEASE, received=COUNTS, held=_few(st.tuples(COUNTS, ATTEMPTS), HELD_MAX)),
+    _with_payload(messages.Result, index=COUNTS, attempt=ATTEMPTS, seconds=st.floats(0, 1e9)),
+    _alone(messages.Failed, **LEASE, index=COUNTS, attempt=ATTEMPTS, error=WORDS),
+    _alone(messages.Goodbye, **LEASE, reason=WORDS),
+)
