@@ -270,6 +270,14 @@ def test_advertised_names_are_told(tmp_path, recording):
         assert job.endpoint == "tcp://farm.example:7001"
 
 
+def test_local_workers_do_not_go_by_what_is_advertised_to_others(tmp_path, recording):
+    # 192.0.2.0/24 is for documentation: nobody is there.
+    job = Coordinator(recording, tmp_path / "out", workers=1, bind="tcp://127.0.0.1:0", advertise="192.0.2.1:7001")
+    with job:
+        job.wait(timeout=10)
+    assert decrypted(tmp_path / "out") == EXPECTED
+
+
 def test_sink_is_bound_where_it_is_asked_for(tmp_path, recording):
     with Coordinator(
         recording, tmp_path / "out", bind="tcp://127.0.0.1:0", sink_bind="tcp://127.0.0.1:0", chunk=f"{CHUNK}f"
