@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from zaudio.core.actions import Accepted, Grant, Peer, Rejected, Released, Requeued, Send
 from zaudio.core.assembly import Assembler
-from zaudio.core.dispatch import Dispatcher, Job
+from zaudio.core.dispatch import Dispatcher
+from zaudio.core.job import Job
 from zaudio.plan import Plan
 from zaudio.timing import Timing
 from zaudio.wire.messages import VERSION, Channel, Failed, Goodbye, Heartbeat, Hello, Message, Ready, Result

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -21,11 +22,12 @@ from types import TracebackType
 from typing import Self
 
 from zaudio.audio import Source, open_source
-from zaudio.core.dispatch import Job
+from zaudio.core.job import Job
 from zaudio.errors import EndpointError, JobError, UsageError
 from zaudio.machine import usable_cores
 from zaudio.net import sockets
 from zaudio.net.farm import Endpoints, Event, Farm, sink_names
+from zaudio.net.outbox import Outboxes
 from zaudio.net.pool import Pool
 from zaudio.net.reader import Reader
 from zaudio.net.wake import Waker
@@ -128,6 +130,8 @@ class Coordinator:
         samplerate: Frames a second of raw samples; 44100 by default.
         channels: Samples a frame of raw samples; 1 by default.
         format: Sample format of raw samples; ``f32le`` by default.
+        sockets_only: Send chunks to local workers and get results back over sockets, as with remote ones, in place of
+            files and shared memory.
         overwrite: Replace a result that is there already, at the instant of publication.
         worker_timeout: Seconds without anybody who could be given a chunk after which the job ends.
         timing: All durations, instead of `worker_timeout`.
@@ -153,6 +157,7 @@ class Coordinator:
         samplerate: int | None = None,
         channels: int | None = None,
         format: str | None = None,
+        sockets_only: bool = False,
         overwrite: bool = False,
         worker_timeout: float = 30.0,
         timing: Timing | None = None,
@@ -168,6 +173,7 @@ class Coordinator:
         self._chunk = chunk if chunk is not None else CHUNK
         self._memory = parse_bytes(memory if memory is not None else MEMORY, what="memory")
         self._raw = {"samplerate": samplerate, "channels": channels, "format": format}
+        self._sockets_only = sockets_only
         self._overwrite = overwrite
         self._timing = timing if timing is not None else Timing(worker_timeout=worker_timeout)
         self._on_event = on_event
@@ -211,19 +217,22 @@ class Coordinator:
             stack.callback(waker.close)
             # Before the local workers: a folder that is busy is refused at once, and ending a starter takes its time.
             folder = stack.enter_context(self._open_folder())
-            pool, endpoints = self._open_ways(stack)
+            outboxes = self._open_outboxes(source, stack)
+            pool, endpoints = self._open_ways(outboxes, stack)
             writer = ResultWriter(folder, self._describe(source), frame_bytes=source.frame_bytes, notify=waker.wake)
             stack.callback(writer.abort)
             writer.start()
             self._warnings = (*source.warnings, *self._warn_of_strangers())
             self._farm = Farm(
-                lambda sinks: self._make_job(source, tuple((op.name, op.params) for op in ops), sinks),
+                lambda sinks: self._make_job(source, tuple((op.name, op.params) for op in ops), sinks, outboxes),
                 endpoints,
                 frame_bytes=source.frame_bytes,
                 output=writer,
                 reader=Reader(source, self._runs, notify=waker.wake),
                 waker=waker,
                 pool=pool,
+                outboxes=outboxes,
+                check_input=source.check,
                 on_event=self._on_event,
             )
             finish = self._finisher(source, writer)
@@ -296,14 +305,14 @@ class Coordinator:
             host, port, _ = self._advertise
             bound = sockets.parse_tcp(self._farm.bound.ventilator[-1])
             return f"tcp://{host}:{port or (bound[1] if bound else 0)}"
-        return self._farm.bound.ventilator[-1]
+        return _from_elsewhere(self._farm.bound.ventilator[-1])
 
     @property
     def sink_endpoint(self) -> str | None:
         """Where results go. None without `bind`."""
         if self._bind is None or self._farm is None or self._farm.bound is None:
             return None
-        return self._farm.bound.sink[-1]
+        return _from_elsewhere(self._farm.bound.sink[-1])
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -342,7 +351,11 @@ class Coordinator:
         return Plan(source.frames, chunk_frames)
 
     def _make_job(
-        self, source: Source, ops: tuple[tuple[str, tuple[tuple[str, object], ...]], ...], sinks: tuple[str, ...]
+        self,
+        source: Source,
+        ops: tuple[tuple[str, tuple[tuple[str, object], ...]], ...],
+        sinks: tuple[str, ...],
+        outboxes: Outboxes | None,
     ) -> Job:
         run_bytes = self._runs.chunk_frames * source.frame_bytes
         advertised = None
@@ -363,6 +376,8 @@ class Coordinator:
             # A run is in flight one way, then the other; while two workers are at it, both ways at once.
             window_most=self._memory // (2 * run_bytes),
             timing=self._timing,
+            source=source.reference,
+            outboxes=frozenset(outboxes.tokens) if outboxes is not None else frozenset(),
         )
 
     def _describe(self, source: Source) -> Description:
@@ -383,7 +398,21 @@ class Coordinator:
                 raise UsageError(f"{self._input} is the input and would be replaced; choose another folder with -o")
         return folder
 
-    def _open_ways(self, stack: ExitStack) -> tuple[Pool | None, Endpoints]:
+    def _open_outboxes(self, source: Source, stack: ExitStack) -> Outboxes | None:
+        """Shared memory for the results of local workers; without it, they use sockets as all others do."""
+        workers = min(self._workers, len(self._runs))
+        run_bytes = min(self._runs.chunk_frames, source.frames) * source.frame_bytes
+        if self._sockets_only or not workers or workers * CREDIT * run_bytes > self._memory:
+            return None
+        try:
+            outboxes = Outboxes(workers, CREDIT, run_bytes)
+        except OSError as error:
+            log.info("local workers use sockets: no shared memory: %s", error)
+            return None
+        stack.callback(outboxes.close)
+        return outboxes
+
+    def _open_ways(self, outboxes: Outboxes | None, stack: ExitStack) -> tuple[Pool | None, Endpoints]:
         """Local workers, and where to bind for them and for others."""
         ventilators, sinks = [], []
         pool = None
@@ -393,7 +422,7 @@ class Coordinator:
             ventilators.append(sockets.check_endpoint(f"ipc://{folder}/v"))
             sinks.append(f"ipc://{folder}/s")
             allow = tuple(dict.fromkeys(spec.name for spec in self._specs if spec.is_function))
-            pool = Pool(ventilators[0], min(self._workers, len(self._runs)), allow=allow)
+            pool = Pool(ventilators[0], min(self._workers, len(self._runs)), allow=allow, outboxes=outboxes)
             stack.callback(pool.close)
         if self._bind is not None:
             ventilators.append(self._bind)
@@ -488,6 +517,14 @@ def _sink_beside(bind: str) -> str:
         return f"{bind}.sink"
     host, port = tcp
     return f"tcp://{host}:{port + 1}" if port else f"tcp://{host}:0"
+
+
+def _from_elsewhere(endpoint: str) -> str:
+    """The endpoint as others would write it: this machine's name where all its addresses are meant."""
+    tcp = sockets.parse_tcp(endpoint)
+    if tcp is None or tcp[0] not in ("0.0.0.0", "[::]", "*"):  # noqa: S104  # compared, not bound
+        return endpoint
+    return f"tcp://{socket.gethostname()}:{tcp[1]}"
 
 
 def _short_folder() -> str | None:

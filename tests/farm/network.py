@@ -42,7 +42,8 @@ from zaudio.core.actions import (
     Stuck,
 )
 from zaudio.core.assembly import Assembler
-from zaudio.core.dispatch import Dispatcher, Job
+from zaudio.core.dispatch import Dispatcher
+from zaudio.core.job import Job
 from zaudio.core.session import Introduction, Session
 from zaudio.errors import ZaudioError
 from zaudio.plan import Plan

@@ -45,6 +45,7 @@ class RawSource(FileSource):
             file, frames=frames, channels=channels, samplerate=samplerate, format=format, container=container
         )
         self._offset = offset
+        self.reference = file.reference(offset)
 
     def _samples(self, start: int, stop: int) -> bytes:
         length = (stop - start) * self.frame_bytes

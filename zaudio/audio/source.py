@@ -15,6 +15,7 @@ from zaudio.audio.magic import HEAD_BYTES, called, sniff
 from zaudio.audio.raw import RawSource
 from zaudio.errors import UsageError
 from zaudio.formats import SampleFormat, sample_format
+from zaudio.reference import Reference
 
 RAW_SUFFIXES = frozenset({".raw", ".pcm", ".f32", ".f64", ".s16", ".s32", ".bin"})
 
@@ -38,6 +39,7 @@ class Source(Protocol):
         frame_bytes: Bytes a frame.
         container: What the file is: ``raw``, ``WAV``, ``FLAC`` ...
         warnings: Sentences for the user about oddities that were overcome.
+        reference: Where workers can read the samples themselves; None when they do not lie in the file as they are.
     """
 
     path: str
@@ -48,6 +50,7 @@ class Source(Protocol):
     frame_bytes: int
     container: str
     warnings: tuple[str, ...]
+    reference: Reference | None
 
     def read(self, start: int, stop: int) -> bytes | bytearray:
         """The interleaved samples of frames `start` to `stop`, in `format`: (stop - start) x frame_bytes bytes.

@@ -29,6 +29,11 @@ POLL = 0.1  # seconds between two looks at the progress: ten a second look fluen
     show_default="this machine's cores",
     help="Local worker processes.",
 )
+@click.option(
+    "--sockets-only",
+    is_flag=True,
+    help="Reach local workers over sockets, like remote ones, in place of files and shared memory.",
+)
 @bind_options(required=False)
 @job_options
 def farm(workers: int | None, **settings: Any) -> None:  # noqa: ANN401  the options of `run`, as click names them

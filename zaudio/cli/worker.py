@@ -29,8 +29,17 @@ from zaudio.cli.options import connect_address, make_folder_importable, voice_op
     show_default="built-in operations only",
     help="Module, or one function of it, that jobs may name as an operation; imported at the start. Repeatable.",
 )
+@click.option(
+    "--read",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    multiple=True,
+    help="Folder shared with the coordinator: recordings below it are read from the file itself. Repeatable.",
+)
 @voice_options
-def worker(endpoint: str, processes: int, name: str | None, once: bool, allow: tuple[str, ...]) -> None:
+def worker(
+    endpoint: str, processes: int, name: str | None, once: bool, allow: tuple[str, ...], read: tuple[str, ...]
+) -> None:
     """Compute chunks for a coordinator.
 
     ENDPOINT is its address: tcp://HOST:PORT or ipc://PATH.
@@ -40,14 +49,14 @@ def worker(endpoint: str, processes: int, name: str | None, once: bool, allow: t
         if processes > 1:
             from zaudio.net.supervisor import supervise
 
-            supervise(endpoint, processes, allow=allow, name=name, once=once)
+            supervise(endpoint, processes, allow=allow, read=read, name=name, once=once)
         else:
-            run_here(endpoint, allow=allow, name=name, once=once)
+            run_here(endpoint, allow=allow, read=read, name=name, once=once)
     except Terminated:  # left in order, as asked: here, in the supervisor, or before either had begun
         pass
 
 
-def run_here(endpoint: str, *, allow: tuple[str, ...], name: str | None, once: bool) -> None:
+def run_here(endpoint: str, *, allow: tuple[str, ...], read: tuple[str, ...], name: str | None, once: bool) -> None:
     """Run one worker in this process until its job, or a signal, ends it.
 
     Raises:
@@ -56,7 +65,7 @@ def run_here(endpoint: str, *, allow: tuple[str, ...], name: str | None, once: b
     """
     from zaudio import Worker
 
-    here = Worker(endpoint, allow=allow, name=name, once=once)
+    here = Worker(endpoint, allow=allow, read=read, name=name, once=once)
     with Signals(leave=here.stop) as signals:
         here.run()
     signals.raise_received()

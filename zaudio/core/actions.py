@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zaudio.errors import ZaudioError
-from zaudio.wire.messages import Channel, Message, Result, Step
+from zaudio.reference import Reference
+from zaudio.wire.messages import Channel, Chunk, Message, Result, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Grant:
     sequence: int
     index: int
     attempt: int
+    slot: int = -1  # of the worker's outbox, for the result; -1 for none
+    by_reference: bool = False  # the worker reads the frames itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,16 +159,14 @@ class Prepare:
     format: str
     channels: int
     chunk_frames: int
+    source: Reference | None
 
 
 @dataclass(frozen=True, slots=True)
 class Compute:
     """Apply the ops to the chunk that just came, then say `Session.completed` or `Session.failed`."""
 
-    index: int
-    attempt: int
-    before: int
-    after: int
+    chunk: Chunk
 
 
 @dataclass(frozen=True, slots=True)

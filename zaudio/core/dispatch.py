@@ -22,15 +22,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from statistics import median
 
 from zaudio.core.actions import DispatcherAction, Fail, Grant, Joined, Lost, Peer, Requeued, Send, Stuck
+from zaudio.core.job import Job
 from zaudio.core.leases import Lease, Leases
 from zaudio.core.roster import Roster, Worker
 from zaudio.errors import ChunkError, NoWorkerError, ProtocolError
-from zaudio.plan import Plan
-from zaudio.timing import Timing
 from zaudio.wire.codec import cut
 from zaudio.wire.messages import (
     VERSION,
@@ -44,8 +42,6 @@ from zaudio.wire.messages import (
     Ready,
     Refused,
     Sent,
-    Step,
-    Welcome,
 )
 
 WINDOW_LEAST = 16  # chunks; measured with 1 MiB chunks: a window of 8 leaves the cipher waiting now and then
@@ -54,23 +50,6 @@ STRIKES = 3  # wrong results of one worker; once or twice may be the network's f
 TIMES_NEEDED = 8  # before that many, nothing is known and `chunk_timeout` stands
 
 Actions = list[DispatcherAction]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What every worker of a job is told, and what bounds it."""
-
-    job: bytes
-    incarnation: int
-    plan: Plan  # of what is granted: of runs, where chunks are small
-    chunk_frames: int  # what an op sees at once
-    ops: tuple[Step, ...]
-    format: str
-    channels: int
-    sinks: tuple[str, ...]
-    credit: int
-    window_most: int
-    timing: Timing
 
 
 class Dispatcher:
@@ -230,6 +209,11 @@ class Dispatcher:
         worker = self._roster.get(session)
         return worker.name if worker is not None else session.hex()[:8]
 
+    def outbox(self, session: bytes) -> bytes:
+        """The outbox of that worker; empty when it has none, or is not known."""
+        worker = self._roster.get(session)
+        return worker.outbox if worker is not None else b""
+
     def knows(self, session: bytes) -> bool:
         """Whether that session is a living worker."""
         return self._roster.get(session) is not None
@@ -242,6 +226,10 @@ class Dispatcher:
         for worker in self._roster:
             assert worker.head is self.leases.head(worker.session), f"{worker.name}: its head is its oldest lease"
             assert worker.load == self.leases.load(worker.session), f"{worker.name}: its load is what it holds"
+            if worker.outbox:
+                used = [lease.slot for lease in self.leases.held(worker.session) if lease.slot >= 0]
+                every = sorted(worker.slots + used)
+                assert every == list(range(self.job.credit)), f"{worker.name}: each slot is free, or one lease's"
 
     # Workers come and go
 
@@ -257,28 +245,30 @@ class Dispatcher:
         if reason:
             self._complaint = f"worker {hello.name} was refused: {reason}"
             return [Send(peer, Refused(cut(reason)))]
+        actions: Actions = []
         worker = self._roster.get(hello.session)
         if worker is None:
-            self._roster.add(Worker(hello.session, hello.name, peer, now))
+            worker = Worker(hello.session, hello.name, peer, now)
+            actions += self._give_outbox(worker, hello.outbox)
+            self._roster.add(worker)
         else:
             # It came back on a new connection; what it still holds, its next Ready will say.
             worker.route, worker.sink, worker.ready, worker.heard = peer, None, False, now
             self._roster.place(worker)
-        job = self.job
-        welcome = Welcome(
-            job.job,
-            job.incarnation,
-            hello.session,
-            job.sinks,
-            self.timing.heartbeat,
-            self.timing.liveness,
-            job.credit,
-            job.format,
-            job.channels,
-            job.chunk_frames,
-            job.ops,
-        )
-        return [Send(peer, welcome)]
+        source = self.job.source
+        reads = source is not None and _lies_below(source.path, hello.reads)
+        welcome = self.job.welcome(hello.session, source if reads else None)
+        return [*actions, Send(peer, welcome)]
+
+    def _give_outbox(self, worker: Worker, outbox: bytes) -> Actions:
+        """An outbox has one owner: a process that has it took the place of the one that had it before."""
+        actions: Actions = []
+        if outbox in self.job.outboxes:
+            for other in self._roster:
+                if other.outbox == outbox:
+                    actions += self._lose(other, "another process took its place", blame=True)
+            worker.outbox, worker.slots = outbox, list(range(self.job.credit))
+        return actions
 
     def _strike(self, session: bytes) -> Actions:
         """A worker whose results are wrong, again and again, is sent away: no chunk is to blame for that."""
@@ -306,7 +296,7 @@ class Dispatcher:
 
     def _ready(self, worker: Worker, peer: Peer, message: Ready, now: float) -> Actions:
         actions: Actions = [] if worker.ready else [Joined(worker.session, worker.name)]
-        worker.sink, worker.ready = peer, True
+        worker.sink, worker.ready, worker.reads = peer, True, message.reads
         # A worker that was given up and came back has counted on; sequences must not run behind it.
         worker.sequence = max(worker.sequence, message.received)
         for lease in self.leases.missing(worker.session, message.received, message.held):
@@ -355,6 +345,8 @@ class Dispatcher:
         worker.load -= 1
         worker.stuck = False
         worker.alone = worker.alone and worker.load > 0
+        if freed.slot >= 0:
+            worker.slots.append(freed.slot)
         if freed is worker.head:
             worker.head, worker.head_since = self.leases.head(session), now
         self._roster.place(worker)
@@ -467,7 +459,14 @@ class Dispatcher:
         worker.sequence += 1
         worker.load += 1
         lease = self.leases.grant(worker.session, index, worker.sequence)
+        lease.slot = worker.slots.pop() if worker.outbox else -1
         if worker.head is None:
             worker.head, worker.head_since = lease, now
         self._roster.place(worker)
-        return Grant(worker.route, worker.session, worker.sequence, index, lease.attempt)
+        return Grant(
+            worker.route, worker.session, worker.sequence, index, lease.attempt, lease.slot, by_reference=worker.reads
+        )
+
+
+def _lies_below(path: str, folders: Sequence[str]) -> bool:
+    return any(path.startswith(folder.rstrip("/") + "/") for folder in folders)

@@ -27,6 +27,7 @@ class Lease:
     index: int
     attempt: int
     sequence: int
+    slot: int = -1  # of its worker's outbox; the Dispatcher's to give and take
     live: bool = True
 
 

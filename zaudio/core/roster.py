@@ -8,7 +8,7 @@ what availability depends on calls `place`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zaudio.core.actions import Peer
 from zaudio.core.leases import Lease
@@ -30,6 +30,9 @@ class Worker:
     sequence: int = 0  # chunks sent to it so far
     head: Lease | None = None  # what it is computing, as far as one can know: its oldest lease
     head_since: float = 0.0
+    outbox: bytes = b""  # the shared memory it writes results to; empty for none
+    slots: list[int] = field(default_factory=list)  # of its outbox, those that no lease has
+    reads: bool = False  # has the recording open itself
     load: int = 0  # leases that take up its credit
     bucket: int = -1  # where it lies in Roster._free; -1 when it is not available
 

@@ -64,10 +64,14 @@ class Introduction:
     host: str
     software: str
     ops: tuple[str, ...]
+    reads: tuple[str, ...] = ()
+    outbox: bytes = b""
 
     def hello(self) -> Hello:
         """The message that says so."""
-        return Hello(VERSION, self.session, self.name, self.pid, self.host, self.software, self.ops)
+        return Hello(
+            VERSION, self.session, self.name, self.pid, self.host, self.software, self.ops, self.reads, self.outbox
+        )
 
 
 class Session:
@@ -88,6 +92,7 @@ class Session:
         # Workers of one host must not knock all at once; the session is random enough to spread them.
         self._jitter = 0.75 + introduction.session[0] / 512
         self._job: tuple[bytes, int] = (b"", 0)  # job and incarnation of the last welcome
+        self._reads = False  # the recording is open here
         self._prepared: Prepare | None = None  # what is ready
         self._wanted: Prepare | None = None
         self._sinks: tuple[str, ...] = ()
@@ -115,7 +120,7 @@ class Session:
         Args:
             message: The message, from either socket.
             now: The time.
-            intact: Whether a Chunk's payload has the checksum that its header names.
+            intact: Whether a Chunk's payload has the checksum that its header names, or is not needed here.
         """
         if self.finished:
             return []
@@ -135,9 +140,9 @@ class Session:
                 self._received = max(self._received, message.sequence)
         return []
 
-    def prepared(self, *, now: float) -> Actions:
-        """The ops are ready."""
-        self._prepared = self._wanted
+    def prepared(self, *, now: float, reads: bool = False) -> Actions:
+        """The ops are ready; `reads`: and so is the recording."""
+        self._prepared, self._reads = self._wanted, reads
         return self._join(now) if self.state is State.PREPARING else []
 
     def unable(self, reason: str) -> Actions:
@@ -145,9 +150,11 @@ class Session:
         farewell = self._goodbye(Channel.VENTILATOR, cut(reason))
         return [farewell, *self._end(State.REFUSED, RefusedError(f"this worker cannot take part: {reason}"))]
 
-    def completed(self, index: int, attempt: int, *, length: int, checksum: int, seconds: float) -> Actions:
-        """A chunk is computed."""
-        return self._outcome(Result(*self._lease, index, attempt, length, checksum, seconds))
+    def completed(
+        self, index: int, attempt: int, *, length: int, checksum: int, seconds: float, slot: int = -1
+    ) -> Actions:
+        """A chunk is computed; its result lies in that slot of the outbox, or goes as a payload."""
+        return self._outcome(Result(*self._lease, index, attempt, length, checksum, seconds, slot))
 
     def failed(self, index: int, attempt: int, error: str) -> Actions:
         """The op raised."""
@@ -233,7 +240,7 @@ class Session:
         self._dead_after = welcome.heartbeat * welcome.liveness
         if welcome.sinks != self._sinks:
             self._sinks, self._sink_open = welcome.sinks, False
-        self._wanted = Prepare(welcome.ops, welcome.format, welcome.channels, welcome.chunk_frames)
+        self._wanted = Prepare(welcome.ops, welcome.format, welcome.channels, welcome.chunk_frames, welcome.source)
         if self._wanted == self._prepared:
             return actions + self._join(now)
         self.state = State.PREPARING
@@ -278,7 +285,7 @@ class Session:
         if not intact:
             return []  # it is not held, so the next Ready says that it is lost
         self._held[chunk.index, chunk.attempt] = None
-        return [Compute(chunk.index, chunk.attempt, chunk.before, chunk.after)]
+        return [Compute(chunk)]
 
     def _outcome(self, outcome: Result | Failed) -> Actions:
         if (outcome.index, outcome.attempt) not in self._held or self.finished:
@@ -307,5 +314,5 @@ class Session:
         self._beat = now + self._heartbeat
         alive: Actions = [Say(Channel.VENTILATOR, Heartbeat(*self._lease))]
         if self.state is State.READY:
-            alive.append(Say(Channel.SINK, Ready(*self._lease, self._received, tuple(self._held))))
+            alive.append(Say(Channel.SINK, Ready(*self._lease, self._received, tuple(self._held), self._reads)))
         return alive

@@ -35,15 +35,18 @@ from zaudio.core.actions import (
     Stuck,
 )
 from zaudio.core.assembly import Assembler
-from zaudio.core.dispatch import Dispatcher, Job
+from zaudio.core.dispatch import Dispatcher
+from zaudio.core.job import Job
 from zaudio.errors import ProtocolError, StoppedError, UsageError, WorkersDiedError, ZaudioError
 from zaudio.net import sockets
+from zaudio.net.outbox import Buffers, Outboxes
 from zaudio.net.pool import Died, GaveUp, Pool, Unable
 from zaudio.net.reader import Reader
 from zaudio.net.wake import Waker
 from zaudio.ops.spec import offers
+from zaudio.plan import Chunk as Range
 from zaudio.wire.codec import TO_COORDINATOR, Buffer, decode, encode
-from zaudio.wire.messages import Channel, Chunk, Message, Result, Sent, Welcome
+from zaudio.wire.messages import Channel, Chunk, Failed, Message, Result, Sent, Welcome
 
 MESSAGES_A_TURN = 256  # from one socket, before the others are looked at again
 FAREWELL_LINGER = 200  # ms for goodbyes to leave; a worker that does not read may not hold up the end
@@ -105,7 +108,9 @@ class Farm:
         output: Where results go.
         reader: Where chunks come from; started and stopped here.
         waker: What reader and output wake.
-        pool: Local workers, if any; started before, stopped here.
+        pool: Local workers, if any; stopped elsewhere.
+        outboxes: Where those leave their results, if anywhere.
+        check_input: Raises when the recording is not what it was; asked when a worker fails that reads it itself.
         on_event: Called with every event, in the farm's thread.
     """
 
@@ -119,6 +124,8 @@ class Farm:
         reader: Reader,
         waker: Waker,
         pool: Pool | None,
+        outboxes: Outboxes | None,
+        check_input: Callable[[], None],
         on_event: Callable[[Event], None] | None,
     ) -> None:
         self.tally = Tally()
@@ -131,6 +138,9 @@ class Farm:
         self._reader = reader
         self._waker = waker
         self._pool = pool
+        self._outboxes = outboxes
+        self._check_input = check_input
+        self._buffers = Buffers()
         self._on_event = on_event
         self._pool_fd = -1  # what of the pool is polled now
         self._stopped = False
@@ -213,9 +223,9 @@ class Farm:
     def _turn(self, now: float) -> None:
         if self._stopped:
             raise StoppedError("the job was stopped before its end")
-        drained = self._drain(Channel.SINK, now) and self._drain(Channel.VENTILATOR, now)
-        self._hear_pool(now)
-        self._send_what_was_read(now)
+        self._hear_pool(now)  # first: a death is known before the hello of who replaces the dead
+        drained = all([self._drain(Channel.SINK, now), self._drain(Channel.VENTILATOR, now)])  # both, always
+        self._send_what_was_read()
         self._follow_cipher(now)
         if drained and now >= self._dispatcher.next_deadline():
             self._do(self._dispatcher.tick(now=now))
@@ -242,28 +252,45 @@ class Farm:
                 self._do(self._dispatcher.refuse(peer, error))
                 continue
             if isinstance(message, Result):
-                self._take_result(peer, message, parts[2], now)
+                self._take_result(peer, message, parts[2] if len(parts) > 2 else None, now)
             else:
                 log.debug("from %s: %s", channel.value, message)
+                if isinstance(message, Failed):
+                    self._check_input()  # a recording that changed is to blame before any chunk is
                 self._do(self._dispatcher.receive(peer, message, now=now))
         return False
 
-    def _take_result(self, peer: Peer, result: Result, payload: Buffer, now: float) -> None:
+    def _take_result(self, peer: Peer, result: Result, payload: Buffer | None, now: float) -> None:
         self._do(self._dispatcher.heard(result.session, peer, now=now))
-        verdicts = self._assembler.receive(result, checksum=xxhash.xxh3_64_intdigest(payload))
+        if payload is None:
+            payload = self._copy_from_outbox(result)
+        checksum = xxhash.xxh3_64_intdigest(payload) if payload is not None else ~result.checksum
+        verdicts = self._assembler.receive(result, checksum=checksum)
         accepted = False
         wrong = any(isinstance(verdict, Rejected) for verdict in verdicts)
         for verdict in verdicts:
-            if isinstance(verdict, Accepted):
+            if isinstance(verdict, Accepted) and payload is not None:
                 accepted = True
                 self._payloads[verdict.index] = payload
                 frames = self._job.plan.chunk(verdict.index).frames
                 self.shares[self._dispatcher.name(verdict.session)] += -(-frames // self._job.chunk_frames)
             self._do_verdict(verdict)
+        if not accepted and payload is not None:
+            self._buffers.give_back(payload)
         ours = (result.job, result.incarnation) == (self._job.job, self._job.incarnation)
         if ours:
             lease = (result.session, result.index, result.attempt)
             self._do(self._dispatcher.settled(*lease, accepted=accepted, wrong=wrong, now=now))
+
+    def _copy_from_outbox(self, result: Result) -> memoryview | None:
+        """What lies in the slot that a result names, in memory of our own; None when there is no such slot."""
+        if self._outboxes is None or result.length > self._outboxes.slot_bytes:
+            return None
+        payload = self._buffers.take(result.length)
+        if self._outboxes.copy(self._dispatcher.outbox(result.session), result.slot, payload):
+            return payload
+        self._buffers.give_back(payload)
+        return None
 
     def _watch_pool(self, poller: zmq.Poller) -> None:
         """Poll the local workers' descriptor, which changes when their starter is replaced, and ends with them."""
@@ -291,6 +318,8 @@ class Farm:
     def _do(self, actions: Iterable[DispatcherAction]) -> None:
         for action in actions:
             match action:
+                case Grant(by_reference=True):
+                    self._grant(action, self._job.plan.chunk(action.index), None, 0)
                 case Grant() | Send(message=Sent()):
                     self._reader.ask(action)
                 case Send():
@@ -307,7 +336,9 @@ class Farm:
     def _do_verdict(self, verdict: AssemblerAction) -> None:
         match verdict:
             case Released():
-                self._output.put(self._payloads.pop(verdict.index))
+                payload = self._payloads.pop(verdict.index)
+                self._buffers.lend(payload)
+                self._output.put(payload)
             case Fail():
                 self._failure = self._failure or verdict.error
             case Accepted() | Duplicate() | Rejected():
@@ -320,38 +351,41 @@ class Farm:
         sent = sockets.send(socket, [peer.route, *encode(message)])
         log.debug("to %s: %s%s", peer.channel.value, message, "" if sent else " (not sent)")
 
-    def _send_what_was_read(self, now: float) -> None:
+    def _send_what_was_read(self) -> None:
         while self._reader.done:
             read = self._reader.done.popleft()
             if isinstance(read, Send):
                 self._send(read.peer, read.message)
                 continue
-            grant, chunk = read.grant, read.chunk
-            if not self._dispatcher.knows(grant.session):
-                continue
-            header = Chunk(
-                self._job.job,
-                self._job.incarnation,
-                grant.session,
-                grant.sequence,
-                grant.index,
-                grant.attempt,
-                chunk.start,
-                chunk.frames,
-                chunk.before,
-                chunk.after,
-                len(read.payload),
-                read.checksum,
-            )
-            sent = sockets.send(self._ventilator, [grant.peer.route, *encode(header, read.payload)])
-            log.debug("granted chunk %d, attempt %d", grant.index, grant.attempt)
-            if not sent:
-                self._do(self._dispatcher.undelivered(grant, now=now))
+            if self._dispatcher.knows(read.grant.session):
+                self._grant(read.grant, read.chunk, read.payload, read.checksum)
+
+    def _grant(self, grant: Grant, chunk: Range, payload: Buffer | None, checksum: int) -> None:
+        header = Chunk(
+            self._job.job,
+            self._job.incarnation,
+            grant.session,
+            grant.sequence,
+            grant.index,
+            grant.attempt,
+            chunk.start,
+            chunk.frames,
+            chunk.before,
+            chunk.after,
+            (chunk.before + chunk.frames + chunk.after) * self._frame_bytes,
+            checksum,
+            grant.slot,
+        )
+        sent = sockets.send(self._ventilator, [grant.peer.route, *encode(header, payload)])
+        log.debug("granted chunk %d, attempt %d", grant.index, grant.attempt)
+        if not sent:
+            self._do(self._dispatcher.undelivered(grant, now=time.monotonic()))
 
     # The cipher
 
     def _follow_cipher(self, now: float) -> None:
         ciphered = self._output.finished
+        self._buffers.settle(ciphered - self._ciphered)
         if ciphered != self._ciphered or self._assembler.released != self._dispatcher.released:
             self._ciphered = ciphered
             progress = self._dispatcher.progressed(released=self._assembler.released, ciphered=ciphered, now=now)
@@ -400,22 +434,8 @@ def _beside(endpoint: str, ventilator: str) -> str:
 
 def _check_welcome(job: Job) -> None:
     """Make sure that a worker can be told what to do, before there is one."""
-    timing = job.timing
-    welcome = Welcome(
-        job.job,
-        job.incarnation,
-        bytes(16),
-        job.sinks,
-        timing.heartbeat,
-        timing.liveness,
-        job.credit,
-        job.format,
-        job.channels,
-        job.chunk_frames,
-        job.ops,
-    )
     try:
-        decode(encode(welcome), frozenset({Welcome}))
+        decode(encode(job.welcome(bytes(16), job.source)), frozenset({Welcome}))
     except ProtocolError as error:
         raise UsageError(f"workers cannot be told of this job: {error}") from None
 

@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from zaudio.net.outbox import Outboxes
+
 CLOSE_PATIENCE = 2.0  # s for the starter to end its workers, who get 1 s, before it is killed itself
 STARTERS = 3  # that may die in a row; nothing but a signal from outside kills one
 
@@ -65,11 +67,21 @@ class Pool:
         endpoint: Where they connect.
         count: How many.
         allow: What they may import.
+        outboxes: Where they leave results and so read the recording themselves; None for sockets both ways.
     """
 
-    def __init__(self, endpoint: str, count: int, *, allow: Sequence[str]) -> None:
+    def __init__(self, endpoint: str, count: int, *, allow: Sequence[str], outboxes: Outboxes | None) -> None:
         self.ended = False
-        self._job = {"endpoint": endpoint, "count": count, "allow": list(allow)}
+        self._job: dict[str, object] = {"endpoint": endpoint, "count": count, "allow": list(allow)}
+        self._inherited: list[int] = []
+        if outboxes is not None:
+            self._inherited.append(outboxes.fd)
+            self._job["outbox"] = {
+                "fd": outboxes.fd,
+                "slots": outboxes.slots,
+                "slot_bytes": outboxes.slot_bytes,
+                "tokens": [token.hex() for token in outboxes.tokens],
+            }
         self._starters = 0
         self._rest = b""
         self._process, self._lifeline = self._launch()
@@ -120,7 +132,7 @@ class Pool:
                 [sys.executable, "-c", _STARTER, json.dumps(sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                pass_fds=[theirs],
+                pass_fds=[theirs, *self._inherited],
                 env=_environment(),
                 process_group=0,  # Ctrl-C in a terminal is the coordinator's to handle
             )
@@ -160,7 +172,9 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
 def _environment() -> dict[str, str]:
     # One worker a core: threads of its own inside a numpy call would only fight over the cores.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return threads | dict(os.environ)
+    # Let glibc keep what is freed: a fresh array for each chunk would fault in each of its pages anew.
+    memory = {"MALLOC_MMAP_THRESHOLD_": str(64 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
+    return threads | memory | dict(os.environ)
 
 
 def _event(fields: dict[str, str]) -> PoolEvent:

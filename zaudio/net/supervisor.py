@@ -29,6 +29,7 @@ from dataclasses import asdict, dataclass
 from typing import NoReturn
 
 from zaudio.errors import RefusedError, UsageError, WorkersDiedError, ZaudioError
+from zaudio.net.outbox import Outbox
 from zaudio.net.pool import Died, GaveUp, PoolEvent, Unable, cause_of_death
 from zaudio.net.sockets import check_endpoint
 from zaudio.net.worker import Shell, Worker
@@ -42,6 +43,7 @@ LEAVE_PATIENCE = 4.0  # s, when they were asked to leave in order: everything en
 
 @dataclass(slots=True, eq=False)
 class _Child:
+    number: int
     name: str
     session: bytes
     pid: int
@@ -66,6 +68,8 @@ class Supervisor:
         once: Whether they end with the first job.
         report: Called with every event.
         lifeline: A descriptor that becomes readable when everything is to end.
+        make_outbox: Makes the outbox of the worker with that number, in its own process.
+        read: Folders below which they read recordings themselves.
         commands: Where commands come from, a line of JSON each; None for nowhere.
     """
 
@@ -78,6 +82,8 @@ class Supervisor:
         once: bool,
         report: Callable[[PoolEvent], None],
         lifeline: int,
+        make_outbox: Callable[[int], Outbox | None] = lambda _: None,
+        read: Sequence[str] = (),
         commands: int | None = None,
     ) -> None:
         self._endpoint = endpoint
@@ -86,6 +92,8 @@ class Supervisor:
         self._once = once
         self._report = report
         self._lifeline = lifeline
+        self._make_outbox = make_outbox
+        self._read = tuple(read)
         self._commands = commands
         self._selector = selectors.DefaultSelector()
         self._children: dict[int, _Child] = {}  # pid -> child
@@ -99,8 +107,8 @@ class Supervisor:
             self._selector.register(self._lifeline, selectors.EVENT_READ, self._lose_lifeline)
             if self._commands is not None:
                 self._selector.register(self._commands, selectors.EVENT_READ, self._command)
-            for name in self._names:
-                self._start(name)
+            for number, name in enumerate(self._names):
+                self._start(number, name)
             while self._children and not self._over:
                 self._turn(None)
         finally:
@@ -114,7 +122,7 @@ class Supervisor:
 
     # One worker
 
-    def _start(self, name: str) -> None:
+    def _start(self, number: int, name: str) -> None:
         session = os.urandom(16)
         life, life_write = os.pipe()
         stderr, stderr_write = os.pipe()
@@ -122,23 +130,25 @@ class Supervisor:
         signals = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         pid = os.fork()
         if pid == 0:
-            self._become_worker(name, session, life_write, stderr_write)
+            self._become_worker(number, name, session, life_write, stderr_write)
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         os.close(life_write)
         os.close(stderr_write)
         os.set_blocking(stderr, False)
-        child = self._children[pid] = _Child(name, session, pid, life, stderr)
+        child = self._children[pid] = _Child(number, name, session, pid, life, stderr)
         self._selector.register(life, selectors.EVENT_READ, lambda: self._hear_life(child))
         self._selector.register(stderr, selectors.EVENT_READ, lambda: self._hear_stderr(child))
 
-    def _become_worker(self, name: str, session: bytes, life: int, stderr: int) -> NoReturn:
+    def _become_worker(self, number: int, name: str, session: bytes, life: int, stderr: int) -> NoReturn:
         code = 1
         try:
             null = os.open(os.devnull, os.O_RDONLY)
             for descriptor, standard in ((null, 0), (stderr, 1), (stderr, 2)):
                 os.dup2(descriptor, standard)
+            outbox = self._make_outbox(number)
             _close_all_but(3, {life, self._lifeline})
-            code = _work(self._endpoint, self._allowed, name, session, self._once, self._lifeline, life)
+            worker = Worker(self._endpoint, allow=self._allowed, read=self._read, name=name, once=self._once)
+            code = _work(worker, session, outbox, self._lifeline, life)
         except BaseException:  # noqa: BLE001  # nothing may return from a forked child
             traceback.print_exc()
         finally:
@@ -196,7 +206,7 @@ class Supervisor:
             self._over = True
             self._report(GaveUp(cause, tail))
         else:
-            self._start(child.name)
+            self._start(child.number, child.name)
 
     # Orders and ends
 
@@ -236,7 +246,13 @@ class Supervisor:
 
 
 def supervise(
-    endpoint: str, processes: int, *, allow: Sequence[str] = (), name: str | None = None, once: bool = False
+    endpoint: str,
+    processes: int,
+    *,
+    allow: Sequence[str] = (),
+    read: Sequence[str] = (),
+    name: str | None = None,
+    once: bool = False,
 ) -> None:
     """Run that many workers until they end: what `zaudio worker -n` does.
 
@@ -252,7 +268,7 @@ def supervise(
     lifeline, ours = os.pipe()  # the workers close their copy of `ours`: it is open as long as this process lives
     try:
         names = [f"{base}-{number + 1}" for number in range(processes)]
-        Supervisor(endpoint, names, allowed=allowed, once=once, report=ends.append, lifeline=lifeline).run()
+        Supervisor(endpoint, names, allowed=allowed, once=once, report=ends.append, lifeline=lifeline, read=read).run()
     finally:
         os.close(ours)
         os.close(lifeline)
@@ -287,15 +303,30 @@ def main() -> None:
         report(Unable(str(error)))
         return
     names = [f"local-{number + 1}" for number in range(job["count"])]
+    outbox = job.get("outbox")
+
+    def make_outbox(number: int) -> Outbox | None:
+        if outbox is None:
+            return None
+        token = bytes.fromhex(outbox["tokens"][number])
+        return Outbox(outbox["fd"], number, outbox["slots"], outbox["slot_bytes"], token)
+
     # Not `once`: the lifeline ends them. A coordinator that answers nobody for a while may only be stopped (Ctrl-Z).
     Supervisor(
-        job["endpoint"], names, allowed=allowed, once=False, report=report, lifeline=job["lifeline"], commands=0
+        job["endpoint"],
+        names,
+        allowed=allowed,
+        once=False,
+        report=report,
+        lifeline=job["lifeline"],
+        make_outbox=make_outbox,
+        read=["/"] if outbox is not None else [],
+        commands=0,
     ).run()
 
 
-def _work(endpoint: str, allowed: Allowed, name: str, session: bytes, once: bool, lifeline: int, life: int) -> int:
+def _work(worker: Worker, session: bytes, outbox: Outbox | None, lifeline: int, life: int) -> int:
     """The life of one worker process. Returns its exit code."""
-    worker = Worker(endpoint, allow=allowed, name=name, once=once)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles it, and tells
     signal.signal(signal.SIGTERM, lambda *_: worker.stop())
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
@@ -304,7 +335,7 @@ def _work(endpoint: str, allowed: Allowed, name: str, session: bytes, once: bool
         os.write(life, b"ready\n")
 
     try:
-        with Shell(worker, session, lifeline=lifeline, on_ready=ready) as shell:
+        with Shell(worker, session, outbox=outbox, lifeline=lifeline, on_ready=ready) as shell:
             shell.run()
     except RefusedError as error:
         os.write(life, str(error).encode())

@@ -24,15 +24,18 @@ import numpy as np
 import xxhash
 import zmq
 
+from zaudio.audio.files import InputFile
 from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard, Prepare, Say, SessionAction
 from zaudio.core.session import Introduction, Session
-from zaudio.errors import EndpointError, ProtocolError, UsageError, ZaudioError
+from zaudio.errors import EndpointError, InputError, ProtocolError, UsageError, ZaudioError
 from zaudio.formats import sample_format
 from zaudio.net import sockets
+from zaudio.net.outbox import Outbox
 from zaudio.net.wake import Waker
 from zaudio.ops.builtin import BUILTIN
 from zaudio.ops.chain import Chain, Step
 from zaudio.ops.functions import Allowed, import_allowed
+from zaudio.reference import Reference
 from zaudio.version import VERSION
 from zaudio.wire.codec import NAME_MAX, TO_WORKER, Buffer, cut, decode, encode
 from zaudio.wire.messages import Channel, Chunk, Failed, Goodbye, Result, Welcome
@@ -50,20 +53,22 @@ class _Task:
     job: int
     chain: Chain
     chunk_frames: int
-    compute: Compute
-    payload: Buffer
+    chunk: Chunk
+    payload: Buffer | None  # None: it is to be read from the recording
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What came of a task: an array, or the text of an error."""
+    """What came of a task: `length` bytes in the outbox or in an array, or the text of an error."""
 
     job: int
-    compute: Compute
-    result: np.ndarray | None
-    checksum: int
-    seconds: float
-    error: str
+    chunk: Chunk
+    error: str = ""
+    length: int = 0
+    checksum: int = 0
+    seconds: float = 0.0
+    slot: int = -1
+    array: np.ndarray | None = None
 
 
 class Worker:
@@ -73,6 +78,7 @@ class Worker:
         endpoint: Where the ventilator is, ``tcp://HOST:PORT`` or ``ipc://PATH``.
         allow: Modules (``MODULE`` or ``MODULE:FUNCTION``) whose functions jobs may use as ops. They are imported when
             the worker starts; no job can make it import anything else.
+        read: Folders below which it reads recordings itself, as on a file system that it shares with the coordinator.
         name: What the worker is called in reports; host and process id by default.
         once: End after one job, or when no coordinator answers, instead of looking for the next.
 
@@ -82,12 +88,19 @@ class Worker:
     """
 
     def __init__(
-        self, endpoint: str, *, allow: Sequence[str] | Allowed = (), name: str | None = None, once: bool = False
+        self,
+        endpoint: str,
+        *,
+        allow: Sequence[str] | Allowed = (),
+        read: Sequence[str] = (),
+        name: str | None = None,
+        once: bool = False,
     ) -> None:
         host = host_socket.gethostname()
         self.endpoint = sockets.check_endpoint(endpoint)
         self.name = cut(name or f"{host}-{os.getpid()}", NAME_MAX)
         self._allowed = allow if isinstance(allow, Allowed) else import_allowed(allow)
+        self._read = tuple(os.path.realpath(folder) for folder in read)
         self._once = once
         self._host = cut(host, NAME_MAX)
         self._stopping = ""
@@ -110,10 +123,13 @@ class Worker:
         if waker is not None:
             waker.wake()
 
-    def _introduction(self, session: bytes) -> Introduction:
+    def _introduction(self, session: bytes, outbox: Outbox | None) -> Introduction:
         software = f"zaudio {VERSION}, Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}"
         ops = (*BUILTIN, *self._allowed.names)
-        return Introduction(session, self.name, os.getpid(), self._host, cut(software, NAME_MAX), ops)
+        token = outbox.token if outbox is not None else b""
+        return Introduction(
+            session, self.name, os.getpid(), self._host, cut(software, NAME_MAX), ops, self._read, token
+        )
 
 
 class Shell:
@@ -122,6 +138,7 @@ class Shell:
     Args:
         worker: The worker.
         session: What this life of the worker is called.
+        outbox: Shared memory for results, which its starter gave it.
         lifeline: A descriptor that becomes readable when whoever started this process is gone.
         on_ready: Called when the worker is ready for its first chunk.
     """
@@ -131,11 +148,13 @@ class Shell:
         worker: Worker,
         session: bytes,
         *,
+        outbox: Outbox | None = None,
         lifeline: int | None = None,
         on_ready: Callable[[], None] | None = None,
     ) -> None:
         self._worker = worker
-        self._session = Session(worker._introduction(session), worker.endpoint, once=worker._once)
+        self._session = Session(worker._introduction(session, outbox), worker.endpoint, once=worker._once)
+        self._outbox = outbox
         self._lifeline = lifeline
         self._on_ready = on_ready
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -149,7 +168,10 @@ class Shell:
         self._jobs = 0
         self._chain: Chain | None = None
         self._chunk_frames = 1
-        self._payload: Buffer = b""  # of the Chunk that the session looks at now
+        self._payload: Buffer | None = None  # of the Chunk that the session looks at now
+        self._recording: InputFile | None = None  # open here, when the welcome says where it is
+        self._offset = 0
+        self._input = bytearray()  # what is read of it; the computing thread's
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._outcomes: deque[_Outcome] = deque()
         self._results: dict[tuple[int, int], np.ndarray] = {}  # (index, attempt) -> result, until it is delivered
@@ -170,6 +192,7 @@ class Shell:
         if self._computer.is_alive():
             self._computer.join(timeout=0.2)  # an op may take long; the thread is a daemon and ends with the process
         self._worker._waker = None
+        self._close_recording()
         if not self._computer.is_alive():
             self._waker.close()
 
@@ -217,10 +240,15 @@ class Shell:
                 log.info("welcomed by %s", self._worker.endpoint)
             intact = True
             if isinstance(message, Chunk):
-                self._payload = parts[1]
-                intact = xxhash.xxh3_64_intdigest(self._payload) == message.checksum
+                self._payload = parts[1] if len(parts) > 1 else None
+                intact = self._is_intact(message)
             self._do(self._session.receive(message, now=now, intact=intact))
-            self._payload = b""
+            self._payload = None
+
+    def _is_intact(self, chunk: Chunk) -> bool:
+        if self._payload is None:
+            return self._recording is not None
+        return xxhash.xxh3_64_intdigest(self._payload) == chunk.checksum
 
     def _do(self, actions: Iterable[SessionAction]) -> None:
         for action in actions:
@@ -231,7 +259,7 @@ class Shell:
                     self._deliver(action.result)
                 case Compute():
                     assert self._chain is not None
-                    self._tasks.put(_Task(self._jobs, self._chain, self._chunk_frames, action, self._payload))
+                    self._tasks.put(_Task(self._jobs, self._chain, self._chunk_frames, action.chunk, self._payload))
                 case Connect():
                     self._connect()
                 case ConnectSink():
@@ -253,10 +281,9 @@ class Shell:
         log.debug("to %s: %s%s", say.channel.value, message, "" if sent else " (not sent)")
 
     def _deliver(self, result: Result) -> None:
-        array = self._results.pop((result.index, result.attempt))
+        array = self._results.pop((result.index, result.attempt), None)
         if self._sink is not None:
-            payload = _octets(array)
-            sockets.send(self._sink, encode(result, payload))
+            sockets.send(self._sink, encode(result, _octets(array) if array is not None else None))
 
     # Connections
 
@@ -296,22 +323,51 @@ class Shell:
         except UsageError as error:
             return self._session.unable(str(error))
         self._chunk_frames = prepare.chunk_frames
-        actions = self._session.prepared(now=time.monotonic())
+        self._open_recording(prepare.source)
+        actions = self._session.prepared(now=time.monotonic(), reads=self._recording is not None)
         if self._on_ready is not None:
             self._on_ready()
         return actions
 
+    def _open_recording(self, source: Reference | None) -> None:
+        """Open the recording, if it can be read here and is the one that is meant."""
+        self._close_recording()
+        if source is None or not any(source.path.startswith(f"{folder.rstrip('/')}/") for folder in self._worker._read):
+            return
+        local = self._outbox is not None
+        try:
+            recording = InputFile(source.path)
+        except ZaudioError as error:
+            log.info("chunks come over the socket: %s", error)
+            return
+        if not recording.matches(source, local=local):
+            log.info("chunks come over the socket: %s is not the recording that is meant", source.path)
+            recording.close()
+            return
+        self._recording, self._offset = recording, source.offset
+
+    def _close_recording(self) -> None:
+        recording, self._recording = self._recording, None
+        if recording is not None:
+            recording.close()
+
     def _take(self, outcome: _Outcome) -> None:
         if outcome.job != self._jobs:
             return  # of a job that is over
-        index, attempt = outcome.compute.index, outcome.compute.attempt
-        if outcome.result is None:
+        index, attempt = outcome.chunk.index, outcome.chunk.attempt
+        if outcome.error:
             self._do(self._session.failed(index, attempt, outcome.error))
             return
-        self._results[index, attempt] = outcome.result
+        if outcome.array is not None:
+            self._results[index, attempt] = outcome.array
         self._do(
             self._session.completed(
-                index, attempt, length=outcome.result.nbytes, checksum=outcome.checksum, seconds=outcome.seconds
+                index,
+                attempt,
+                length=outcome.length,
+                checksum=outcome.checksum,
+                seconds=outcome.seconds,
+                slot=outcome.slot,
             )
         )
 
@@ -319,8 +375,38 @@ class Shell:
         """The thread that computes."""
         while (task := self._tasks.get()) is not None:
             if task.job == self._jobs:
-                self._outcomes.append(_apply(task))
+                self._outcomes.append(self._apply(task))
                 self._waker.wake()
+
+    def _apply(self, task: _Task) -> _Outcome:
+        started = time.monotonic()
+        chunk = task.chunk
+        try:
+            payload = task.payload if task.payload is not None else self._read(chunk)
+            array = task.chain.run(payload, task.chunk_frames, start=chunk.start - chunk.before)
+            array = np.ascontiguousarray(array[chunk.before : array.shape[0] - chunk.after])
+            octets = _octets(array)
+            slot = chunk.slot if self._outbox is not None and octets.nbytes <= self._outbox.slot_bytes else -1
+            if self._outbox is not None and slot >= 0:
+                self._outbox.slot(slot, octets.nbytes)[:] = octets
+            checksum = xxhash.xxh3_64_intdigest(octets)
+        except BaseException as error:  # a user's op may raise anything, SystemExit too: the chunk failed
+            log.debug("chunk %d failed", chunk.index, exc_info=True)
+            return _Outcome(task.job, chunk, _sentence(error))
+        seconds = time.monotonic() - started
+        return _Outcome(task.job, chunk, "", octets.nbytes, checksum, seconds, slot, array if slot < 0 else None)
+
+    def _read(self, chunk: Chunk) -> memoryview:
+        """The frames of a chunk, from the recording."""
+        recording = self._recording
+        if recording is None:
+            raise InputError("the recording", "is not open here any more")
+        if len(self._input) < chunk.length:
+            self._input = bytearray(chunk.length)
+        payload = memoryview(self._input)[: chunk.length]
+        frame_bytes = chunk.length // (chunk.before + chunk.frames + chunk.after)
+        recording.read_into(self._offset + (chunk.start - chunk.before) * frame_bytes, payload)
+        return payload.toreadonly()
 
 
 def reachable(sinks: Sequence[str], endpoint: str) -> str | None:
@@ -341,20 +427,6 @@ def reachable(sinks: Sequence[str], endpoint: str) -> str | None:
     return None
 
 
-def _apply(task: _Task) -> _Outcome:
-    started = time.monotonic()
-    compute = task.compute
-    try:
-        array = task.chain.run(task.payload, task.chunk_frames)
-        stop = array.shape[0] - compute.after
-        array = np.ascontiguousarray(array[compute.before : stop])
-        checksum = xxhash.xxh3_64_intdigest(_octets(array))
-    except BaseException as error:  # a user's op may raise anything, SystemExit too: the chunk failed
-        log.debug("chunk %d failed", compute.index, exc_info=True)
-        return _Outcome(task.job, compute, None, 0, 0.0, _sentence(error))
-    return _Outcome(task.job, compute, array, checksum, time.monotonic() - started, "")
-
-
 def _octets(array: np.ndarray) -> memoryview:
     """The bytes of a contiguous array. memoryview cannot cast an array of big-endian items, nor an empty one."""
     octets: Any = array.reshape(-1).view(np.uint8)  # numpy's stubs do not say that an array is a buffer
@@ -366,6 +438,7 @@ def _sentence(error: BaseException) -> str:
         text = " ".join(str(error).split())
     except Exception:  # noqa: BLE001  # an error of a user's own class may fail even at this
         text = ""
-    if isinstance(error, ZaudioError):
-        return cut(text)
-    return cut(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+    if not isinstance(error, ZaudioError):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+    return cut(f"{text} ({', '.join(notes)})" if notes else text)

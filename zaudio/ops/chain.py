@@ -91,27 +91,32 @@ class Chain:
             array = op(array)
         return array if self._format.is_native else array.byteswap(inplace=True).view(self._format.dtype)
 
-    def run(self, payload: Buffer, chunk_frames: int) -> Array:
+    def run(self, payload: Buffer, chunk_frames: int, *, start: int = 0) -> Array:
         """Apply all ops to a run of chunks, one chunk at a time.
 
         Args:
             payload: Whole frames as stored.
             chunk_frames: Frames a chunk; the last may have fewer.
+            start: Which frame of the recording the payload begins with; for the note on an error.
 
         Returns:
             As of a call, for the whole run.
 
         Raises:
-            Exception: As of a call.
+            Exception: As of a call, with a note that names the chunk's frames.
         """
-        chunk_bytes = chunk_frames * self._channels * self._format.itemsize
+        frame_bytes = self._channels * self._format.itemsize
         view = memoryview(payload)
-        if view.nbytes <= chunk_bytes:
+        if view.nbytes <= chunk_frames * frame_bytes:
             return self(payload)
         run = np.empty_like(self._frames(payload))
-        for start in range(0, view.nbytes, chunk_bytes):
-            frame = start // (self._channels * self._format.itemsize)
-            run[frame : frame + chunk_frames] = self(view[start : start + chunk_bytes])
+        for frame in range(0, len(run), chunk_frames):
+            stop = min(frame + chunk_frames, len(run))
+            try:
+                run[frame:stop] = self(view[frame * frame_bytes : stop * frame_bytes])
+            except Exception as error:
+                error.add_note(f"frames {start + frame} to {start + stop}")
+                raise
         return run
 
     def _frames(self, payload: Buffer) -> Array:

@@ -1,9 +1,10 @@
 """encode(message) -> parts, decode(parts) -> message: the only code that knows message bytes.
 
 Rules: a message is a header part, a msgpack array `[kind, field, ...]`, and for `Chunk` and `Result` a payload part of
-raw bytes. Every limit of the protocol stands in this file. `decode` returns something valid or raises ProtocolError,
-and nothing else raises it; nothing behind it checks again. No maps, no extension types, no floats that are not finite:
-what msgpack would let pass is refused here. Nothing from the wire is ever unpickled or imported.
+raw bytes, unless they lie where the other side finds them itself. Every limit of the protocol stands in this file.
+`decode` returns something valid or raises ProtocolError, and nothing else raises it; nothing behind it checks again. No
+maps, no extension types, no floats that are not finite: what msgpack would let pass is refused here. Nothing from the
+wire is ever unpickled or imported.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import fields
 import msgpack
 
 from zaudio.errors import ProtocolError
+from zaudio.reference import Reference
 from zaudio.wire.messages import (
     Again,
     Channel,
@@ -80,6 +82,25 @@ def _identity(value: object) -> bytes:
     raise ProtocolError(f"expected {ID_LENGTH} bytes, got {_shown(value)}")
 
 
+def _identity_or_none(value: object) -> bytes:
+    return value if type(value) is bytes and not value else _identity(value)
+
+
+def _truth(value: object) -> bool:
+    if type(value) is bool:
+        return value
+    raise ProtocolError(f"expected true or false, got {_shown(value)}")
+
+
+def _reference(value: object) -> Reference | None:
+    if value is None:
+        return None
+    if type(value) is not list or len(value) != 7:
+        raise ProtocolError(f"expected nil or the seven fields of a reference, got {_shown(value)}")
+    path, offset, size, *numbers = value
+    return Reference(_TEXT(path), _COUNT(offset), _COUNT(size), *map(_HASH, numbers))
+
+
 def _texts(value: object) -> tuple[str, ...]:
     if type(value) is list and len(value) <= LIST_MAX:
         return tuple(map(_text(NAME_MAX), value))
@@ -138,6 +159,7 @@ _BRIEF.maxstring = _BRIEF.maxother = 60
 
 _COUNT = _integer(0, COUNT_MAX)
 _ATTEMPT = _integer(1, 2**31)
+_SLOT = _integer(-1, HELD_MAX - 1)
 _HASH = _integer(0, 2**64 - 1)
 _NAME = _text(NAME_MAX)
 _TEXT = _text(TEXT_MAX)
@@ -157,6 +179,8 @@ _TABLE: tuple[tuple[int, type[Message], tuple[_Check, ...]], ...] = (
             _NAME,
             _NAME,
             _texts,
+            _texts,
+            _identity_or_none,
         ),
     ),
     (
@@ -172,15 +196,16 @@ _TABLE: tuple[tuple[int, type[Message], tuple[_Check, ...]], ...] = (
             _integer(1, 1024),
             _integer(1, COUNT_MAX),
             _steps,
+            _reference,
         ),
     ),
     (3, Refused, (_TEXT,)),
     (4, Again, ()),
-    (5, Chunk, (*_LEASE, _COUNT, _COUNT, _ATTEMPT, _COUNT, _COUNT, _COUNT, _COUNT, _COUNT, _HASH)),
+    (5, Chunk, (*_LEASE, _COUNT, _COUNT, _ATTEMPT, _COUNT, _COUNT, _COUNT, _COUNT, _COUNT, _HASH, _SLOT)),
     (6, Sent, (*_LEASE, _COUNT)),
     (7, Heartbeat, _LEASE),
-    (8, Ready, (*_LEASE, _COUNT, _held)),
-    (9, Result, (*_LEASE, _COUNT, _ATTEMPT, _COUNT, _HASH, _number(0, 1e9))),
+    (8, Ready, (*_LEASE, _COUNT, _held, _truth)),
+    (9, Result, (*_LEASE, _COUNT, _ATTEMPT, _COUNT, _HASH, _number(0, 1e9), _SLOT)),
     (10, Failed, (*_LEASE, _COUNT, _ATTEMPT, _TEXT)),
     (11, Goodbye, (*_LEASE, _TEXT)),
 )
@@ -274,7 +299,9 @@ def _parse(header: memoryview) -> tuple[type[Message], tuple[_Check, ...], list[
 
 
 def _check_payload(message: Message, parts: int, length: int) -> None:
-    if isinstance(message, _WITH_PAYLOAD):
+    if parts == 1 and (isinstance(message, Chunk) or (isinstance(message, Result) and message.slot >= 0)):
+        return  # the bytes lie in the recording, or in the outbox
+    if isinstance(message, _WITH_PAYLOAD) and (isinstance(message, Chunk) or message.slot < 0):
         if parts != 2 or length != message.length:
             raise ProtocolError(
                 f"a {type(message).__name__} of {message.length} bytes came with {parts - 1} payload parts "
@@ -285,7 +312,9 @@ def _check_payload(message: Message, parts: int, length: int) -> None:
 
 
 def _flat(value: object) -> object:
-    """Held pairs and parameters travel as flat arrays; everything else as it is."""
+    """Held pairs, parameters and references travel as flat arrays; everything else as it is."""
+    if isinstance(value, Reference):
+        return [getattr(value, field.name) for field in fields(value)]
     if type(value) is not tuple or not value or type(value[0]) is not tuple:
         return value
     if type(value[0][0]) is int:

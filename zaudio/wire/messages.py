@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from zaudio.reference import Reference
+
 VERSION = 1
 
 Scalar = int | float | bool | str
@@ -27,7 +29,11 @@ class Channel(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """Worker to ventilator: here I am, and this is what I can do. `session` names one life of the worker."""
+    """Worker to ventilator: here I am, and this is what I can do. `session` names one life of the worker.
+
+    `reads` are folders below which it can read files itself; `outbox` names the shared memory that its starter gave it,
+    and is empty for a worker on another machine.
+    """
 
     version: int
     session: bytes
@@ -36,13 +42,16 @@ class Hello:
     host: str
     software: str
     ops: tuple[str, ...]
+    reads: tuple[str, ...]
+    outbox: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
     """Ventilator to worker: the job, and where results go.
 
-    Ops are applied to `chunk_frames` frames at a time: a small chunk travels in a run of many, as one Chunk.
+    Ops are applied to `chunk_frames` frames at a time: a small chunk travels in a run of many, as one Chunk. `source`
+    is for a worker that can read the recording itself.
     """
 
     job: bytes
@@ -56,6 +65,7 @@ class Welcome:
     channels: int
     chunk_frames: int
     ops: tuple[Step, ...]
+    source: Reference | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +82,10 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Ventilator to worker, with a payload of `length` bytes: one grant.
+    """Ventilator to worker: one grant, with a payload of `length` bytes, or without for a worker that reads itself.
 
-    `sequence` counts the chunks sent to this session, from 1. `checksum` is XXH3-64 of the payload.
+    `sequence` counts the chunks sent to this session, from 1. `checksum` is XXH3-64 of the payload, 0 without one.
+    `slot` is the place in the worker's outbox for the result, -1 for none: the result then travels as a payload.
     """
 
     job: bytes
@@ -89,6 +100,7 @@ class Chunk:
     after: int
     length: int
     checksum: int
+    slot: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +124,25 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Worker to sink, behind the results: chunks up to `received` have come, and of those I still hold `held`."""
+    """Worker to sink, behind the results: chunks up to `received` have come, and of those I still hold `held`.
+
+    `reads`: whether the worker has the recording open and needs no payloads.
+    """
 
     job: bytes
     incarnation: int
     session: bytes
     received: int
     held: Held
+    reads: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Worker to sink, with a payload of `length` bytes whose XXH3-64 is `checksum`. `seconds`: time in the op."""
+    """Worker to sink: `length` bytes whose XXH3-64 is `checksum`, as a payload or in that slot of the outbox.
+
+    `seconds` is the time in the op.
+    """
 
     job: bytes
     incarnation: int
@@ -133,6 +152,7 @@ class Result:
     length: int
     checksum: int
     seconds: float
+    slot: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,46 @@
+"""Job: what every worker of a job is told, and what bounds the job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zaudio.plan import Plan
+from zaudio.reference import Reference
+from zaudio.timing import Timing
+from zaudio.wire.messages import Step, Welcome
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every worker of a job is told, and what bounds it."""
+
+    job: bytes
+    incarnation: int
+    plan: Plan  # of what is granted: of runs, where chunks are small
+    chunk_frames: int  # what an op sees at once
+    ops: tuple[Step, ...]
+    format: str
+    channels: int
+    sinks: tuple[str, ...]
+    credit: int
+    window_most: int
+    timing: Timing
+    source: Reference | None = None  # for workers that can read the recording themselves
+    outboxes: frozenset[bytes] = frozenset()  # those of local workers
+
+    def welcome(self, session: bytes, source: Reference | None) -> Welcome:
+        """What a worker is told; `source` if it can read the recording itself."""
+        return Welcome(
+            self.job,
+            self.incarnation,
+            session,
+            self.sinks,
+            self.timing.heartbeat,
+            self.timing.liveness,
+            self.credit,
+            self.format,
+            self.channels,
+            self.chunk_frames,
+            self.ops,
+            source,
+        )

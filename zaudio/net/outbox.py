@@ -1,0 +1,133 @@
+"""Outboxes: shared memory in which local workers leave their results.
+
+A result over a socket is copied four times on its way; one in an outbox is copied once, into the coordinator's own
+memory, where its checksum is taken.
+
+Rules:
+
+- One anonymous segment for all local workers, allocated in full before it is used, and inherited by the starter and its
+  workers: it has no name that could be left behind. Each worker owns one region of it, and a region has as many slots
+  as the worker has credit.
+- A grant names the slot for its result, and the slot is named again only when that lease has ended: the sink has copied
+  the result, or the worker said that it does not hold the chunk.
+- A worker that was given up while it computed may write into a slot that was named again. The checksum, taken of the
+  copy, then does not agree, and the chunk is granted again.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections import deque
+from collections.abc import Callable
+
+from zaudio.wire.codec import Buffer
+
+
+class Outboxes:
+    """The coordinator's side: all regions.
+
+    Args:
+        count: Local workers.
+        slots: Slots of each.
+        slot_bytes: Bytes of the longest result.
+
+    Raises:
+        OSError: This system has no such memory, or not that much.
+    """
+
+    def __init__(self, count: int, slots: int, slot_bytes: int) -> None:
+        self.slots = slots
+        self.slot_bytes = slot_bytes
+        self.tokens = tuple(os.urandom(16) for _ in range(count))
+        self._region_bytes = region_bytes(slots, slot_bytes)
+        self._number = {token: number for number, token in enumerate(self.tokens)}
+        create: Callable[[str], int] | None = getattr(os, "memfd_create", None)
+        if create is None:
+            raise OSError("this system has no anonymous shared memory")
+        self.fd = create("zaudio-outbox")
+        try:
+            os.posix_fallocate(self.fd, 0, count * self._region_bytes)
+            self._memory = mmap.mmap(self.fd, count * self._region_bytes)
+        except BaseException:
+            os.close(self.fd)
+            raise
+
+    def copy(self, token: bytes, slot: int, buffer: memoryview) -> bool:
+        """Copy what lies in a slot; False when there is no such slot or it is shorter than the buffer."""
+        number = self._number.get(token)
+        if number is None or not 0 <= slot < self.slots or buffer.nbytes > self.slot_bytes:
+            return False
+        start = number * self._region_bytes + slot * self.slot_bytes
+        with memoryview(self._memory) as memory:
+            buffer[:] = memory[start : start + buffer.nbytes]
+        return True
+
+    def close(self) -> None:
+        """Let go of the memory. Workers that still have it keep theirs."""
+        self._memory.close()
+        os.close(self.fd)
+
+
+class Outbox:
+    """A worker's side: its own region.
+
+    Args:
+        fd: The segment.
+        number: Which region.
+        slots: Slots it has.
+        slot_bytes: Bytes of each.
+        token: What the coordinator calls it.
+    """
+
+    def __init__(self, fd: int, number: int, slots: int, slot_bytes: int, token: bytes) -> None:
+        self.token = token
+        self.slot_bytes = slot_bytes
+        length = region_bytes(slots, slot_bytes)
+        self._memory = memoryview(mmap.mmap(fd, length, offset=number * length))
+
+    def slot(self, number: int, length: int) -> memoryview:
+        """The first `length` bytes of a slot, to write to."""
+        start = number * self.slot_bytes
+        return self._memory[start : start + length]
+
+
+class Buffers:
+    """Memory for results that were copied out of outboxes, used again and again: fresh memory costs page faults.
+
+    Buffers are lent, and come back in the order in which they were given to the cipher.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[bytearray] = []
+        self._lent: deque[bytearray | None] = deque()  # what the cipher has not finished with; None: not of these
+
+    def take(self, length: int) -> memoryview:
+        """A buffer of that length."""
+        buffer = self._free.pop() if self._free else bytearray()
+        if len(buffer) < length:
+            buffer = bytearray(length)
+        return memoryview(buffer)[:length]
+
+    def give_back(self, payload: Buffer) -> None:
+        """Take a buffer back that never went to the cipher."""
+        if isinstance(payload, memoryview) and isinstance(payload.obj, bytearray):
+            self._free.append(payload.obj)
+
+    def lend(self, payload: Buffer) -> None:
+        """A payload goes to the cipher."""
+        ours = isinstance(payload, memoryview) and isinstance(payload.obj, bytearray)
+        self._lent.append(payload.obj if ours else None)  # type: ignore[union-attr,arg-type]
+
+    def settle(self, count: int) -> None:
+        """The cipher has finished with that many payloads."""
+        for _ in range(count):
+            buffer = self._lent.popleft()
+            if buffer is not None:
+                self._free.append(buffer)
+
+
+def region_bytes(slots: int, slot_bytes: int) -> int:
+    """Bytes of a region: whole pages, since it is mapped by itself."""
+    pages = -(-slots * slot_bytes // mmap.ALLOCATIONGRANULARITY)
+    return max(1, pages) * mmap.ALLOCATIONGRANULARITY
