@@ -7,6 +7,7 @@ job. No signal handlers are installed here.
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -41,6 +42,8 @@ from zaudio.timing import Timing
 CHUNK = "1MiB"  # large enough that Python's share of a chunk vanishes, small enough for the caches and the window
 MEMORY = "128MiB"  # 64 chunks of 1 MiB each way: the window is what 2 to 16 workers need, and no more is of use
 RUN_BYTES = 256 * 1024  # small chunks travel together, as many as fit: a message costs what 256 KiB of AES costs
+RUNS_LEAST = 64  # so that 16 workers share a small job of a slow op evenly; more of them share it less evenly
+LAST_PORT = 65535
 CREDIT = 2  # runs that a worker holds: one to compute, one to fetch meanwhile
 
 log = logging.getLogger("zaudio.coordinator")
@@ -211,7 +214,8 @@ class Coordinator:
             source = stack.enter_context(open_source(self._input, **self._raw))  # type: ignore[arg-type]
             self._source = source
             self._plan = self._make_plan(source)
-            self._runs = self._plan.in_runs(RUN_BYTES // (self._plan.chunk_frames * source.frame_bytes))
+            fitting = RUN_BYTES // (self._plan.chunk_frames * source.frame_bytes)
+            self._runs = self._plan.in_runs(min(fitting, len(self._plan) // RUNS_LEAST))
             ops = prepare_chain(self._specs, source.format)
             waker = Waker()
             stack.callback(waker.close)
@@ -241,6 +245,7 @@ class Coordinator:
                 target=self._run_farm, args=(resources, finish), name="zaudio-coordinator", daemon=True
             )
             self._thread.start()
+            atexit.register(self.stop)  # a program that ends without waiting must not leave a half result behind
         try:
             self._bound.wait()
         except BaseException:  # Ctrl-C, before a `with` block could stop what has begun
@@ -273,6 +278,7 @@ class Coordinator:
         if not ended:
             raise TimeoutError(f"the job goes on after {timeout:g} s")
         self._thread.join()
+        atexit.unregister(self.stop)
         if self._failure is not None:
             raise self._failure
         assert self._report is not None
@@ -280,6 +286,7 @@ class Coordinator:
 
     def stop(self) -> None:
         """End the job now, if it has not ended: workers are told, nothing is published, nothing is left behind."""
+        atexit.unregister(self.stop)
         if self._thread is not None and self._farm is not None:
             self._farm.stop()
             if threading.current_thread() is not self._thread:  # on_event may call this, in that very thread
@@ -422,7 +429,9 @@ class Coordinator:
             ventilators.append(sockets.check_endpoint(f"ipc://{folder}/v"))
             sinks.append(f"ipc://{folder}/s")
             allow = tuple(dict.fromkeys(spec.name for spec in self._specs if spec.is_function))
-            pool = Pool(ventilators[0], min(self._workers, len(self._runs)), allow=allow, outboxes=outboxes)
+            pool = Pool(
+                ventilators[0], min(self._workers, len(self._runs)), folder=folder, allow=allow, outboxes=outboxes
+            )
             stack.callback(pool.close)
         if self._bind is not None:
             ventilators.append(self._bind)
@@ -511,12 +520,12 @@ def _parse_advertise(text: str | None) -> tuple[str, int, int] | None:
 
 
 def _sink_beside(bind: str) -> str:
-    """Where the sink is bound when nobody said: empty for one port above the ventilator's, which is not known yet."""
+    """Where the sink is bound when nobody said: one port above the ventilator's, any when that is any or the last."""
     tcp = sockets.parse_tcp(bind)
     if tcp is None:
         return f"{bind}.sink"
     host, port = tcp
-    return f"tcp://{host}:{port + 1}" if port else f"tcp://{host}:0"
+    return f"tcp://{host}:{port + 1 if 0 < port < LAST_PORT else 0}"
 
 
 def _from_elsewhere(endpoint: str) -> str:

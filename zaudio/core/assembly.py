@@ -12,6 +12,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from zaudio.core.actions import Accepted, AssemblerAction, Duplicate, Fail, Rejected, Released
@@ -41,13 +42,24 @@ class Assembler:
         incarnation: The coordinator's.
         frame_bytes: Bytes a frame of a result.
         grants: Where to ask what was granted; only read.
+        name: What to call a session in a sentence.
     """
 
-    def __init__(self, plan: Plan, *, job: bytes, incarnation: int, frame_bytes: int, grants: Grants) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        job: bytes,
+        incarnation: int,
+        frame_bytes: int,
+        grants: Grants,
+        name: Callable[[bytes], str] = lambda session: session.hex()[:8],
+    ) -> None:
         self._plan = plan
         self._job = (job, incarnation)
         self._frame_bytes = frame_bytes
         self._grants = grants
+        self._name = name
         self._released = 0  # chunks before this one were released
         self._waiting: set[int] = set()  # accepted, and not released
         self._checksums: dict[int, tuple[int, bytes]] = {}  # index -> checksum and session of what was accepted
@@ -125,7 +137,7 @@ class Assembler:
         if known is None:
             return []
         if known[0] != result.checksum:
-            return [Fail(ConflictError(result.index, known[1].hex()[:8], result.session.hex()[:8]))]
+            return [Fail(ConflictError(result.index, self._name(known[1]), self._name(result.session)))]
         if known[1] != result.session:  # the accepted result itself may come twice, and the other one after it
             del self._checksums[result.index]
         return []

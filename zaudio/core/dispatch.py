@@ -309,8 +309,17 @@ class Dispatcher:
 
     def _failed(self, worker: Worker, message: Failed, now: float) -> Actions:
         lease = self._free(worker.session, message.index, message.attempt, now)
-        actions = self._blame(lease, worker.name, message.error) if lease is not None else []
+        where = self._within(message)
+        actions = self._blame(lease, worker.name, message.error, where) if lease is not None else []
         return actions + self._grant(now)
+
+    def _within(self, failed: Failed) -> tuple[int, int] | None:
+        """The frames that a failure names, if they lie in what was granted."""
+        if failed.index >= self.leases.total:
+            return None
+        chunk = self.job.plan.chunk(failed.index)
+        inside = chunk.start <= failed.start < failed.stop <= chunk.stop
+        return (failed.start, failed.stop) if inside else None
 
     def _was_at_work(self, worker: Worker, now: float) -> bool:
         """Whether the head of its queue can be what ended a worker: not if it was granted to one that was dead already.
@@ -362,18 +371,19 @@ class Dispatcher:
         self.requeued += 1
         return [Requeued(lease.index, lease.attempt, name, reason)]
 
-    def _blame(self, lease: Lease, name: str, reason: str) -> Actions:
+    def _blame(self, lease: Lease, name: str, reason: str, where: tuple[int, int] | None = None) -> Actions:
         causes = self.leases.blame(lease.index, f"worker {name}: {reason}")
         if len(causes) >= self.timing.failures:
             chunk = self.job.plan.chunk(lease.index)
-            return [Fail(ChunkError(chunk.index, chunk.start, chunk.stop, causes))]
+            start, stop = where if where is not None else (chunk.start, chunk.stop)
+            return [Fail(ChunkError(self.job.chunk_at(start), start, stop, causes))]
         return self._requeue(lease, name, reason)
 
     def _expire(self, worker: Worker, now: float) -> Actions:
         """The head of its queue is overdue: grant elsewhere what it holds; it gets nothing more without a sign."""
         head = worker.head
         assert head is not None
-        reason = f"no result after {now - worker.head_since:.0f} s"
+        reason = f"no result after {now - worker.head_since:.1f} s"
         worker.stuck = True
         self._roster.place(worker)
         actions: Actions = [Stuck(worker.session, head.index)]
@@ -392,9 +402,9 @@ class Dispatcher:
 
     @property
     def chunk_timeout(self) -> float:
-        """Seconds that a chunk may take now, given what chunks took so far."""
+        """Seconds that a grant may take, given what grants took so far; at first, the sum of its chunks' time."""
         if len(self._times) < TIMES_NEEDED:
-            return self.timing.chunk_timeout
+            return self.timing.chunk_timeout * self.job.chunks_a_grant
         return max(self.timing.chunk_timeout_floor, self.timing.chunk_timeout_factor * median(self._times))
 
     def _excuse(self, late: float, now: float) -> None:

@@ -28,6 +28,15 @@ class Job:
     source: Reference | None = None  # for workers that can read the recording themselves
     outboxes: frozenset[bytes] = frozenset()  # those of local workers
 
+    def chunk_at(self, start: int) -> int:
+        """The index that the user's chunk has which begins at that frame: chunks are counted in output order."""
+        return (self.plan.frames - 1) // self.chunk_frames - start // self.chunk_frames
+
+    @property
+    def chunks_a_grant(self) -> int:
+        """How many of the user's chunks travel together, at most."""
+        return -(-self.plan.chunk_frames // self.chunk_frames)
+
     def welcome(self, session: bytes, source: Reference | None) -> Welcome:
         """What a worker is told; `source` if it can read the recording itself."""
         return Welcome(

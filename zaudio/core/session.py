@@ -156,9 +156,9 @@ class Session:
         """A chunk is computed; its result lies in that slot of the outbox, or goes as a payload."""
         return self._outcome(Result(*self._lease, index, attempt, length, checksum, seconds, slot))
 
-    def failed(self, index: int, attempt: int, error: str) -> Actions:
-        """The op raised."""
-        return self._outcome(Failed(*self._lease, index, attempt, error))
+    def failed(self, index: int, attempt: int, error: str, *, start: int, stop: int) -> Actions:
+        """The op raised, on those frames."""
+        return self._outcome(Failed(*self._lease, index, attempt, start, stop, error))
 
     def leave(self, reason: str) -> Actions:
         """Leave in order: what is held goes back."""

@@ -192,10 +192,8 @@ class Farm:
 
     def _bind(self) -> None:
         ventilators = tuple(sockets.bind(self._ventilator, endpoint) for endpoint in self._endpoints.ventilator)
-        sinks = []
-        for endpoint, ventilator in zip(self._endpoints.sink, ventilators, strict=True):
-            sinks.append(sockets.bind(self._sink, _beside(endpoint, ventilator)))
-        self.bound = Endpoints(ventilators, tuple(sinks))
+        sinks = tuple(sockets.bind(self._sink, endpoint) for endpoint in self._endpoints.sink)
+        self.bound = Endpoints(ventilators, sinks)
         job = self._make_job(self.bound.sink)
         self._dispatcher = Dispatcher(job, offers=offers, now=time.monotonic())
         self._assembler = Assembler(
@@ -204,6 +202,7 @@ class Farm:
             incarnation=job.incarnation,
             frame_bytes=self._frame_bytes,
             grants=self._dispatcher.leases,
+            name=self._dispatcher.name,
         )
         self._job = job
         self._copy = job.plan.chunk_frames * self._frame_bytes < sockets.ZERO_COPY_FROM
@@ -329,8 +328,12 @@ class Farm:
                 case Stuck():
                     self._tell(action)
                     if self._pool is not None:
-                        self._pool.kill(action.session)
-                case Joined() | Lost() | Requeued():
+                        self._pool.kill(action.session, "it was killed, past the deadline of a chunk")
+                case Lost():
+                    self._tell(action)
+                    if self._pool is not None:  # a local worker that is silent may be at it for ever
+                        self._pool.kill(action.session, f"it was killed: {action.reason}")
+                case Joined() | Requeued():
                     self._tell(action)
 
     def _do_verdict(self, verdict: AssemblerAction) -> None:
@@ -421,15 +424,6 @@ class Farm:
         tally.requeued = self._dispatcher.requeued
         tally.duplicates = self._assembler.duplicates
         tally.rejected = self._assembler.rejected
-
-
-def _beside(endpoint: str, ventilator: str) -> str:
-    """Where to bind the sink: as asked, or one port above the ventilator (any port when that was any)."""
-    if endpoint:
-        return endpoint
-    tcp = sockets.parse_tcp(ventilator)
-    assert tcp is not None, "an ipc ventilator names its sink"
-    return f"tcp://{tcp[0]}:{tcp[1] + 1}"
 
 
 def _check_welcome(job: Job) -> None:

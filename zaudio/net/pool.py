@@ -66,13 +66,16 @@ class Pool:
     Args:
         endpoint: Where they connect.
         count: How many.
+        folder: What the starter removes if the coordinator is killed, and cannot do it: where their sockets lie.
         allow: What they may import.
         outboxes: Where they leave results and so read the recording themselves; None for sockets both ways.
     """
 
-    def __init__(self, endpoint: str, count: int, *, allow: Sequence[str], outboxes: Outboxes | None) -> None:
+    def __init__(
+        self, endpoint: str, count: int, *, folder: str, allow: Sequence[str], outboxes: Outboxes | None
+    ) -> None:
         self.ended = False
-        self._job: dict[str, object] = {"endpoint": endpoint, "count": count, "allow": list(allow)}
+        self._job: dict[str, object] = {"endpoint": endpoint, "count": count, "folder": folder, "allow": list(allow)}
         self._inherited: list[int] = []
         if outboxes is not None:
             self._inherited.append(outboxes.fd)
@@ -104,9 +107,9 @@ class Pool:
         self._rest = lines.pop()
         return [_event(json.loads(line)) for line in lines]
 
-    def kill(self, session: bytes) -> None:
+    def kill(self, session: bytes, reason: str) -> None:
         """Kill that worker, if it is one of ours; it is replaced."""
-        _tell(self._process, {"kill": session.hex()})
+        _tell(self._process, {"kill": session.hex(), "reason": reason})
 
     def close(self) -> None:
         """End all of them, within about a second. Idempotent."""

@@ -20,6 +20,7 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import sys
 import time
@@ -99,7 +100,7 @@ class Supervisor:
         self._children: dict[int, _Child] = {}  # pid -> child
         self._failed_starts = 0
         self._over = False  # no death is reported or replaced any more
-        self._cut_off = False  # the lifeline broke
+        self.cut_off = False  # the lifeline broke
 
     def run(self) -> None:
         """Until every worker has ended in order, the lifeline broke, or it is given up."""
@@ -216,22 +217,22 @@ class Supervisor:
         if not lines:
             self._selector.unregister(self._commands)
         for line in lines:
-            session = bytes.fromhex(json.loads(line)["kill"])
+            order = json.loads(line)
             for child in self._children.values():
-                if child.session == session:
-                    child.killed = "it was killed, past the deadline of a chunk"
+                if child.session.hex() == order["kill"]:
+                    child.killed = order["reason"]
                     os.kill(child.pid, signal.SIGKILL)
 
     def _lose_lifeline(self) -> None:
         self._selector.unregister(self._lifeline)
-        self._over = self._cut_off = True
+        self._over = self.cut_off = True
 
     def _end(self) -> None:
         """End what still runs: in order first, and by SIGKILL when that does not help."""
         self._over = True
-        if not self._cut_off:
+        if not self.cut_off:
             self._signal(signal.SIGTERM)
-        self._await(LIFELINE_PATIENCE if self._cut_off else LEAVE_PATIENCE)
+        self._await(LIFELINE_PATIENCE if self.cut_off else LEAVE_PATIENCE)
         self._signal(signal.SIGKILL)
         self._await(LEAVE_PATIENCE)
 
@@ -312,7 +313,7 @@ def main() -> None:
         return Outbox(outbox["fd"], number, outbox["slots"], outbox["slot_bytes"], token)
 
     # Not `once`: the lifeline ends them. A coordinator that answers nobody for a while may only be stopped (Ctrl-Z).
-    Supervisor(
+    supervisor = Supervisor(
         job["endpoint"],
         names,
         allowed=allowed,
@@ -322,7 +323,12 @@ def main() -> None:
         make_outbox=make_outbox,
         read=["/"] if outbox is not None else [],
         commands=0,
-    ).run()
+    )
+    try:
+        supervisor.run()
+    finally:
+        if supervisor.cut_off:  # a coordinator that was killed could not
+            shutil.rmtree(job["folder"], ignore_errors=True)
 
 
 def _work(worker: Worker, session: bytes, outbox: Outbox | None, lifeline: int, life: int) -> int:

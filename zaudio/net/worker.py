@@ -33,7 +33,7 @@ from zaudio.net import sockets
 from zaudio.net.outbox import Outbox
 from zaudio.net.wake import Waker
 from zaudio.ops.builtin import BUILTIN
-from zaudio.ops.chain import Chain, Step
+from zaudio.ops.chain import Chain, ChunkFailed, Step
 from zaudio.ops.functions import Allowed, import_allowed
 from zaudio.reference import Reference
 from zaudio.version import VERSION
@@ -64,6 +64,7 @@ class _Outcome:
     job: int
     chunk: Chunk
     error: str = ""
+    failed: tuple[int, int] = (0, 0)  # the frames on which it was raised
     length: int = 0
     checksum: int = 0
     seconds: float = 0.0
@@ -356,7 +357,8 @@ class Shell:
             return  # of a job that is over
         index, attempt = outcome.chunk.index, outcome.chunk.attempt
         if outcome.error:
-            self._do(self._session.failed(index, attempt, outcome.error))
+            start, stop = outcome.failed
+            self._do(self._session.failed(index, attempt, outcome.error, start=start, stop=stop))
             return
         if outcome.array is not None:
             self._results[index, attempt] = outcome.array
@@ -383,7 +385,7 @@ class Shell:
         chunk = task.chunk
         try:
             payload = task.payload if task.payload is not None else self._read(chunk)
-            array = task.chain.run(payload, task.chunk_frames, start=chunk.start - chunk.before)
+            array = task.chain.run(payload, task.chunk_frames)
             array = np.ascontiguousarray(array[chunk.before : array.shape[0] - chunk.after])
             octets = _octets(array)
             slot = chunk.slot if self._outbox is not None and octets.nbytes <= self._outbox.slot_bytes else -1
@@ -392,9 +394,17 @@ class Shell:
             checksum = xxhash.xxh3_64_intdigest(octets)
         except BaseException as error:  # a user's op may raise anything, SystemExit too: the chunk failed
             log.debug("chunk %d failed", chunk.index, exc_info=True)
-            return _Outcome(task.job, chunk, _sentence(error))
+            return _failure(task, error)
         seconds = time.monotonic() - started
-        return _Outcome(task.job, chunk, "", octets.nbytes, checksum, seconds, slot, array if slot < 0 else None)
+        return _Outcome(
+            task.job,
+            chunk,
+            length=octets.nbytes,
+            checksum=checksum,
+            seconds=seconds,
+            slot=slot,
+            array=array if slot < 0 else None,
+        )
 
     def _read(self, chunk: Chunk) -> memoryview:
         """The frames of a chunk, from the recording."""
@@ -433,12 +443,19 @@ def _octets(array: np.ndarray) -> memoryview:
     return memoryview(octets)
 
 
+def _failure(task: _Task, error: BaseException) -> _Outcome:
+    start, stop = 0, task.chunk.frames
+    if isinstance(error, ChunkFailed) and error.__cause__ is not None:
+        start, stop, error = error.start, error.stop, error.__cause__
+    first = task.chunk.start
+    return _Outcome(task.job, task.chunk, _sentence(error), (first + start, first + stop))
+
+
 def _sentence(error: BaseException) -> str:
     try:
         text = " ".join(str(error).split())
     except Exception:  # noqa: BLE001  # an error of a user's own class may fail even at this
         text = ""
-    if not isinstance(error, ZaudioError):
-        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
-    return cut(f"{text} ({', '.join(notes)})" if notes else text)
+    if isinstance(error, ZaudioError):
+        return cut(text)
+    return cut(f"{type(error).__name__}: {text}" if text else type(error).__name__)

@@ -47,6 +47,15 @@ def prepare_chain(specs: Sequence[OpSpec], format: SampleFormat) -> tuple[Step, 
     return tuple(_prepare(spec, format) for spec in specs)
 
 
+class ChunkFailed(Exception):  # noqa: N818  # it says where; what the error is, its cause says
+    """A chunk of a run failed: frames `start` to `stop` of the run."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        super().__init__(start, stop)
+        self.start = start
+        self.stop = stop
+
+
 class Chain:
     """The steps of a job, ready to be applied to payloads.
 
@@ -91,19 +100,19 @@ class Chain:
             array = op(array)
         return array if self._format.is_native else array.byteswap(inplace=True).view(self._format.dtype)
 
-    def run(self, payload: Buffer, chunk_frames: int, *, start: int = 0) -> Array:
+    def run(self, payload: Buffer, chunk_frames: int) -> Array:
         """Apply all ops to a run of chunks, one chunk at a time.
 
         Args:
             payload: Whole frames as stored.
             chunk_frames: Frames a chunk; the last may have fewer.
-            start: Which frame of the recording the payload begins with; for the note on an error.
 
         Returns:
             As of a call, for the whole run.
 
         Raises:
-            Exception: As of a call, with a note that names the chunk's frames.
+            ChunkFailed: One of several chunks failed; its cause is what a call raised.
+            Exception: As of a call, for the only chunk.
         """
         frame_bytes = self._channels * self._format.itemsize
         view = memoryview(payload)
@@ -115,8 +124,7 @@ class Chain:
             try:
                 run[frame:stop] = self(view[frame * frame_bytes : stop * frame_bytes])
             except Exception as error:
-                error.add_note(f"frames {start + frame} to {start + stop}")
-                raise
+                raise ChunkFailed(frame, stop) from error
         return run
 
     def _frames(self, payload: Buffer) -> Array:

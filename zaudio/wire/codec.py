@@ -206,7 +206,7 @@ _TABLE: tuple[tuple[int, type[Message], tuple[_Check, ...]], ...] = (
     (7, Heartbeat, _LEASE),
     (8, Ready, (*_LEASE, _COUNT, _held, _truth)),
     (9, Result, (*_LEASE, _COUNT, _ATTEMPT, _COUNT, _HASH, _number(0, 1e9), _SLOT)),
-    (10, Failed, (*_LEASE, _COUNT, _ATTEMPT, _TEXT)),
+    (10, Failed, (*_LEASE, _COUNT, _ATTEMPT, _COUNT, _COUNT, _TEXT)),
     (11, Goodbye, (*_LEASE, _TEXT)),
 )
 _KIND = {cls: kind for kind, cls, _ in _TABLE}

@@ -157,13 +157,15 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Worker to sink: the op raised."""
+    """Worker to sink: the op raised, on frames `start` to `stop` of the recording."""
 
     job: bytes
     incarnation: int
     session: bytes
     index: int
     attempt: int
+    start: int
+    stop: int
     error: str
 
 
