@@ -64,8 +64,33 @@ style: $(DEV) ## check format, lint and types
 
 check: style test ## check format, lint and types, then run the tests
 
-bench: $(RUNTIME) $(RECORDING) ## compare chunk sizes from 4 KiB to 16 MiB: N=2 INPUT=take.wav ARGS="--rounds 1"
-	@$(VENV)/bin/python benchmarks/chunk_sizes.py '$(or $(INPUT),$(TEST_RAW))' $(if $(N),-n '$(N)') $(ARGS)
+# Benchmarks have an environment of their own, so that what they compare with does not get into the ordinary one. In
+# ARGS, all of them take --rounds, --touch, --markdown.
+BENCH_VENV = .venv-bench
+BENCH = $(BENCH_VENV)/bench.stamp
+PEERS = $(BENCH_VENV)/peers.stamp
+BENCH_RUN = $(BENCH_VENV)/bin/python benchmarks
+BENCH_INPUT = '$(or $(INPUT),$(TEST_RAW))' $(if $(N),-n '$(N)')
+
+.PHONY: bench-limit bench-peers bench-scale profile
+
+bench: $(BENCH) $(RECORDING) ## compare chunk sizes, 4 KiB to 16 MiB, and numbers of workers: N=2 INPUT=take.wav ARGS="--rounds 1"
+	@$(BENCH_RUN)/chunk_sizes.py $(BENCH_INPUT) $(ARGS)
+
+bench-limit: $(BENCH) $(RECORDING) ## compare with one process, openssl, cp and the bare cipher; start-up: N=2 INPUT=take.raw
+	@$(BENCH_RUN)/limit.py $(BENCH_INPUT) $(ARGS)
+	@$(BENCH_RUN)/startup.py $(ARGS)
+
+bench-peers: $(PEERS) $(RECORDING) ## compare with ProcessPoolExecutor, joblib, Dask and Ray: N=2 INPUT=take.raw
+	@$(BENCH_RUN)/peers.py $(BENCH_INPUT) $(ARGS)
+
+bench-scale: $(BENCH) ## 0.1 to 10 GB, 10 to 1,000,000 chunks, 1 to 1,000 workers, a costly op
+	@$(BENCH_RUN)/scale.py $(if $(N),-n '$(N)') $(ARGS)
+	@$(BENCH_RUN)/answering.py $(ARGS)
+	@$(BENCH_RUN)/costly_op.py $(if $(N),-n '$(N)') $(ARGS)
+
+profile: $(BENCH) $(RECORDING) ## where the coordinator's time goes, by thread: N=2 INPUT=take.wav
+	@$(BENCH_RUN)/profiling.py $(BENCH_INPUT) $(ARGS)
 
 clean: ## remove .venv, caches, and what the targets above wrote to generated_data
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -87,6 +112,19 @@ $(DEV): pyproject.toml constraints.txt
 	@echo "installing zaudio, its dependencies and the development tools into $(VENV)"
 	@$(VENV)/bin/python -m pip install -qq -c constraints.txt -e '.[dev]'
 	@touch $(RUNTIME) $@
+
+$(BENCH): VENV = $(BENCH_VENV)
+$(BENCH): pyproject.toml constraints.txt benchmarks/constraints.txt
+	@$(call environment)
+	@echo '*' > $(BENCH_VENV)/.gitignore
+	@echo "installing zaudio and what its benchmarks need into $(BENCH_VENV)"
+	@$(BENCH_VENV)/bin/python -m pip install -qq -c constraints.txt -c benchmarks/constraints.txt -e '.[bench]'
+	@touch $@
+
+$(PEERS): $(BENCH)
+	@echo "installing joblib, Dask and Ray into $(BENCH_VENV)"
+	@$(BENCH_VENV)/bin/python -m pip install -qq -c constraints.txt -c benchmarks/constraints.txt joblib distributed ray
+	@touch $@
 
 # An environment that cannot run pip is half made, or its Python is gone: it is made afresh.
 define environment

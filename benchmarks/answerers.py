@@ -147,7 +147,7 @@ class Answerer:
 
     def _answer(self, chunk: Chunk, payload: Buffer) -> None:
         assert self.sink is not None, "chunks come to the ready only"
-        inverted = memoryview(np.frombuffer(payload, np.uint32) ^ SIGN).cast("B")
+        inverted = (np.frombuffer(payload, np.uint32) ^ SIGN).data.cast("B")
         result = _make(
             Result,
             job=chunk.job,

@@ -85,9 +85,7 @@ def coordinate(recording: Path, folder: Path, count: int, memory: str) -> None:
     with tempfile.TemporaryDirectory(prefix="answer-") as short:  # the path of a socket may not be long
         bind = f"ipc://{short}/v"
         with Coordinator(recording, folder, bind=bind, chunk=CHUNK, memory=memory, on_event=hear) as job:
-            command = method.script(
-                "answerers.py", bind, "--sessions", count, "--processes", min(count, PROCESSES)
-            )
+            command = method.script("answerers.py", bind, "--sessions", count, "--processes", min(count, PROCESSES))
             with subprocess.Popen(command) as answerers:
                 try:
                     report = job.wait()

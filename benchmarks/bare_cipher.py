@@ -1,6 +1,6 @@
 """The floor: AES-256-CBC over as many bytes, from one buffer in memory to another, and nothing else.
 
-    python benchmarks/bare_cipher.py BYTES
+python benchmarks/bare_cipher.py BYTES
 """
 
 from __future__ import annotations

@@ -27,7 +27,9 @@ COLUMNS = ("chunks", "whole command, s", "job alone, s", "MB/s", "chunks/s", "co
 
 
 def main() -> None:
-    parser = method.make_parser(__doc__ or "", "python benchmarks/chunk_sizes.py take.wav --rounds 3 --sizes 256KiB 1MiB")
+    parser = method.make_parser(
+        __doc__ or "", "python benchmarks/chunk_sizes.py take.wav --rounds 3 --sizes 256KiB 1MiB"
+    )
     parser.add_argument("-n", "--workers", type=int, default=2, help="local workers while sizes are compared; 2")
     parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="SIZE", help="chunk sizes to compare")
     arguments = parser.parse_args()
@@ -78,14 +80,17 @@ def _rows(measured: Mapping[str, Measured], megabytes: float) -> list[list[str]]
     rows = []
     for name, each in measured.items():
         chunks, job = each.report["chunks"], median(each.jobs)
-        rate, throughput = f"{chunks / job:,.0f}", f"{megabytes / job:.0f}"  # of the job: Python's start is no matter here
+        rate, throughput = (
+            f"{chunks / job:,.0f}",
+            f"{megabytes / job:.0f}",
+        )  # of the job: Python's start is no matter here
         memory = [show.mib(each.peaks.get(role)) for role in ("coordinator", "worker")]
         rows.append([name, str(chunks), show.spread(each.seconds), show.spread(each.jobs), throughput, rate, *memory])
     return rows
 
 
 def _draw(
-    figure: Any,  # noqa: ANN401
+    figure: Any,
     *,
     sizes: Mapping[str, Measured],
     counts: Mapping[str, Measured],
@@ -110,7 +115,7 @@ def _draw(
     workers.set_xlabel("workers")
 
 
-def _curve(axes: Any, places: list[int], measured: Mapping[str, Measured], megabytes: float) -> None:  # noqa: ANN401
+def _curve(axes: Any, places: list[int], measured: Mapping[str, Measured], megabytes: float) -> None:
     times = [method.summary(each.jobs) for each in measured.values()]
     middle = [megabytes / of["median"] for of in times]
     below = [middle[i] - megabytes / of["most"] for i, of in enumerate(times)]

@@ -1,7 +1,7 @@
 """An op that takes its time: numpy arithmetic over and over, and then the inversion.
 
-`benchmarks.costly:work:passes=N` is an op for `zaudio farm`, and what `stream.py --passes N` applies. Its result is that
-of `invert`, so that it can be checked in the same way; what it computes before is thrown away, but computed.
+`benchmarks.costly:work:passes=N` is an op for `zaudio farm`, and what `stream.py --passes N` applies. Its result is
+that of `invert`, so that it can be checked in the same way; what it computes before is thrown away, but computed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ PATIENCE = 5  # measurements, of which the fastest counts: everything else is th
 def work(samples: np.ndarray, *, passes: int) -> np.ndarray:
     """Compute for a while, then flip the sign of each sample."""
     toil(samples, passes)
-    return np.negative(samples, out=samples)
+    np.negative(samples, out=samples)
+    return samples
 
 
 def toil(samples: np.ndarray, passes: int) -> None:

@@ -39,7 +39,11 @@ def main() -> None:
         [_row(name, each, measured[ONE]) for name, each in measured.items()],
         ["Target 5: 2 workers at least 1.8 x as fast as one process, job alone."],
     )
-    facts = {"bytes": arguments.bytes, "passes": passes, "runs": {name: asdict(each) for name, each in measured.items()}}
+    facts = {
+        "bytes": arguments.bytes,
+        "passes": passes,
+        "runs": {name: asdict(each) for name, each in measured.items()},
+    }
     shown = {name: {"whole command": each.seconds, "job alone": each.jobs} for name, each in measured.items()}
     draw = partial(show.bars, title="An op of 50 ms a MiB", unit="seconds", values=shown)
     show.report("costly_op", [table], facts, markdown=arguments.markdown, draw=draw)

@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def make_commands(recording: Path, peers: Sequence[str], workers: int, chunk: int) -> dict[str, Command]:
-    """zaudio and its peers, on the same recording with the same chunks."""
+    """The farm and its peers, on the same recording with the same chunks."""
     commands = {
         ZAUDIO: Command(lambda folder: method.farm(recording, folder, workers, "--chunk", f"{chunk // 1024}KiB"))
     }

@@ -25,7 +25,9 @@ SMALL_CHUNK = 1024
 
 
 def main() -> None:
-    parser = method.make_parser(__doc__ or "", "python benchmarks/scale.py --sizes 0.01 0.1 --chunks 10 1000", recording=False)
+    parser = method.make_parser(
+        __doc__ or "", "python benchmarks/scale.py --sizes 0.01 0.1 --chunks 10 1000", recording=False
+    )
     parser.add_argument("-n", "--workers", type=int, default=2, help="local workers; 2 by default")
     parser.add_argument("--sizes", nargs="*", type=float, default=SIZES, metavar="GB", help="recordings")
     parser.add_argument("--chunks", nargs="*", type=int, default=CHUNKS, metavar="N", help="chunks a recording")
@@ -68,7 +70,6 @@ def grow(
     sizes: Sequence[int], options: Sequence[str], *, workers: int, rounds: int, touch_gib: float
 ) -> dict[int, Measured]:
     """Run a job on a recording of each of these sizes, in bytes."""
-
     with ExitStack() as stack:
         commands = {}
         for size in sizes:
@@ -107,13 +108,13 @@ def _growth(sizes: Mapping[int, Measured]) -> list[str]:
     return steps
 
 
-def _draw(figure: Any, *, sizes: Mapping[int, Measured], chunks: Mapping[int, Measured]) -> None:  # noqa: ANN401
+def _draw(figure: Any, *, sizes: Mapping[int, Measured], chunks: Mapping[int, Measured]) -> None:
     above, below = figure.subplots(2, 1)
     _curve(above, {size / 1e9: each for size, each in sizes.items()}, "GB", "seconds a GB", 1.0)
     _curve(below, {size // SMALL_CHUNK: each for size, each in chunks.items()}, "chunks", "us a chunk", 1e6)
 
 
-def _curve(axes: Any, measured: Mapping[float, Measured], what: str, cost: str, unit: float) -> None:  # noqa: ANN401
+def _curve(axes: Any, measured: Mapping[float, Measured], what: str, cost: str, unit: float) -> None:
     if not measured:
         return
     times = [method.summary([unit * seconds / amount for seconds in each.jobs]) for amount, each in measured.items()]

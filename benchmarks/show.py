@@ -31,11 +31,15 @@ class Table:
     notes: Sequence[str] = ()
 
     def plain(self) -> str:
+        """The table as columns of text."""
         widths = [max(len(row[i]) for row in (self.columns, *self.rows)) for i in range(len(self.columns))]
-        lines = ["  ".join(_pad(cell, widths[i], i) for i, cell in enumerate(row)) for row in (self.columns, *self.rows)]
+        lines = [
+            "  ".join(_pad(cell, widths[i], i) for i, cell in enumerate(row)) for row in (self.columns, *self.rows)
+        ]
         return "\n".join([self.title, *lines, *self.notes])
 
     def markdown(self) -> str:
+        """The table as Markdown, notes as paragraphs."""
         ruler = ["---", *("---:" for _ in self.columns[1:])]
         lines = ["| " + " | ".join(row) + " |" for row in (self.columns, ruler, *self.rows)]
         return "\n\n".join([f"{self.title}:", "\n".join(lines), *self.notes])
@@ -97,14 +101,16 @@ def mib(count: int | None) -> str:
     return f"{count / 2**20:.0f}" if count else "-"
 
 
-def bars(figure: Any, title: str, unit: str, values: Mapping[str, Mapping[str, Sequence[float]]]) -> None:  # noqa: ANN401
+def bars(figure: Any, title: str, unit: str, values: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
     """Horizontal bars of medians, with the least and the most: one group a name, one bar a series."""
     axes = figure.add_subplot()
     names = list(values)
     series = list(dict.fromkeys(each for of in values.values() for each in of))
     height = 0.8 / len(series)
     for number, each in enumerate(series):
-        shown = [(place, method.summary(values[name][each])) for place, name in enumerate(names) if each in values[name]]
+        shown = [
+            (place, method.summary(values[name][each])) for place, name in enumerate(names) if each in values[name]
+        ]
         medians = [of["median"] for _, of in shown]
         errors = [[of["median"] - of["least"] for _, of in shown], [of["most"] - of["median"] for _, of in shown]]
         axes.barh([place + number * height for place, _ in shown], medians, height, xerr=errors, label=each, capsize=2)

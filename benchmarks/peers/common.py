@@ -2,8 +2,8 @@
 
     python benchmarks/peers/process_pool.py INPUT OUTDIR [-n WORKERS] [--chunk BYTES]
 
-The job is the farm's: read a chunk, negate it, reverse it; back in order, last chunk first; AES-256-CBC; write. There is
-no tag, no fsync, no check. A worker reads its chunk from the file itself, as the documentation of all of them advises,
+The job is the farm's: read a chunk, negate it, reverse it; back in order, last chunk first; AES-256-CBC; write. No tag,
+no fsync, no check. A worker reads its chunk from the file itself, as the documentation of all of them advises,
 and the window bounds how many chunks are asked for and not yet written.
 """
 

@@ -9,7 +9,7 @@ import common
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a benchmark does not phone home
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning about what will change
-import ray  # noqa: E402  # it reads its environment when it is imported
+import ray  # it reads its environment when it is imported
 
 
 def main() -> None:
