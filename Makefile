@@ -30,7 +30,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 help: ## list the targets
 	@echo "make TARGET [NAME=VALUE ...]"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1	\2/p' Makefile | while IFS='	' read -r target text; do \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1	\2/p' Makefile | while IFS='	' read -r target text; do \
 		printf '  %-12s %s\n' "$$target" "$$text"; done
 
 setup: $(RUNTIME) ## make .venv with the package and its pinned dependencies

@@ -15,9 +15,8 @@ import os
 import platform
 import resource
 import time
-from dataclasses import fields
 from multiprocessing.sharedctypes import Synchronized
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -45,8 +44,6 @@ SIGN = np.uint32(0x80000000)
 BEAT = 1.0  # s between two heartbeats of a session
 PAUSE_MS = 50  # how long a loop sleeps at most: heartbeats and the common start need no more
 AT_ONCE = 16  # messages of one session before the next one's turn
-
-Wire = TypeVar("Wire")
 
 
 class Answerer:
@@ -110,23 +107,9 @@ class Answerer:
 
     def _say_hello(self) -> None:
         software = f"answerer, Python {platform.python_version()}"
-        sockets.send(
-            self.ventilator,
-            encode(
-                _make(
-                    Hello,
-                    version=VERSION,
-                    session=self._session,
-                    name=self._name,
-                    pid=os.getpid(),
-                    host=platform.node(),
-                    software=software,
-                    ops=("invert",),
-                    reads=(),
-                    outbox=b"",
-                )
-            ),
-        )
+        # It reads no files and has no outbox: chunks and results travel as payloads.
+        hello = Hello(VERSION, self._session, self._name, os.getpid(), platform.node(), software, ("invert",), (), b"")
+        sockets.send(self.ventilator, encode(hello))
 
     def _join(self, welcome: Welcome) -> None:
         self._lease = (welcome.job, welcome.incarnation, welcome.session)
@@ -139,28 +122,14 @@ class Answerer:
 
     def _say_ready(self) -> None:
         assert self.sink is not None, "only the welcomed are ready"
-        job, incarnation, session = self._lease
-        ready = _make(
-            Ready, job=job, incarnation=incarnation, session=session, received=self._received, held=(), reads=False
-        )
-        sockets.send(self.sink, encode(ready))
+        sockets.send(self.sink, encode(Ready(*self._lease, self._received, (), reads=False)))
 
     def _answer(self, chunk: Chunk, payload: Buffer) -> None:
         assert self.sink is not None, "chunks come to the ready only"
         inverted = (np.frombuffer(payload, np.uint32) ^ SIGN).data.cast("B")
-        result = _make(
-            Result,
-            job=chunk.job,
-            incarnation=chunk.incarnation,
-            session=chunk.session,
-            index=chunk.index,
-            attempt=chunk.attempt,
-            length=inverted.nbytes,
-            checksum=xxhash.xxh3_64_intdigest(inverted),
-            seconds=0.0,
-            slot=-1,
-        )
-        sockets.send(self.sink, encode(result, inverted))
+        checksum = xxhash.xxh3_64_intdigest(inverted)
+        lease = (chunk.job, chunk.incarnation, chunk.session, chunk.index, chunk.attempt)
+        sockets.send(self.sink, encode(Result(*lease, inverted.nbytes, checksum, seconds=0.0, slot=-1), inverted))
 
 
 def serve(endpoint: str, names: list[str], total: int, welcomed: Synchronized[int]) -> None:
@@ -226,12 +195,6 @@ def raise_descriptor_limit() -> None:
     """A worker costs each side two descriptors, and the usual limit is 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _make(cls: type[Wire], **values: object) -> Wire:
-    """A message, without the fields that this version of the protocol does not have."""
-    known = {field.name for field in fields(cls)}  # type: ignore[arg-type]
-    return cls(**{name: value for name, value in values.items() if name in known})
 
 
 if __name__ == "__main__":

@@ -112,6 +112,8 @@ def _draw(figure: Any, *, sizes: Mapping[int, Measured], chunks: Mapping[int, Me
     above, below = figure.subplots(2, 1)
     _curve(above, {size / 1e9: each for size, each in sizes.items()}, "GB", "seconds a GB", 1.0)
     _curve(below, {size // SMALL_CHUNK: each for size, each in chunks.items()}, "chunks", "us a chunk", 1e6)
+    if chunks:
+        below.set_yscale("log")  # ten chunks cost the start of a job
 
 
 def _curve(axes: Any, measured: Mapping[float, Measured], what: str, cost: str, unit: float) -> None:
@@ -123,7 +125,7 @@ def _curve(axes: Any, measured: Mapping[float, Measured], what: str, cost: str, 
     axes.set_xscale("log")
     axes.set_xlabel(what)
     axes.set_ylabel(f"{cost}, job alone")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=0, auto=True)
 
 
 if __name__ == "__main__":
