@@ -30,16 +30,17 @@ from zaudio.version import VERSION
 
 if TYPE_CHECKING:
     from zaudio.audio import generate
-    from zaudio.coordinator import Coordinator, Progress, Report
+    from zaudio.coordinator import Coordinator
     from zaudio.net.worker import Worker
+    from zaudio.report import Progress, Report
     from zaudio.result import decrypt, verify
 
 __version__ = VERSION
 
 _HOMES = {
     "Coordinator": "zaudio.coordinator",
-    "Progress": "zaudio.coordinator",
-    "Report": "zaudio.coordinator",
+    "Progress": "zaudio.report",
+    "Report": "zaudio.report",
     "Worker": "zaudio.net.worker",
     "decrypt": "zaudio.result",
     "generate": "zaudio.audio",

@@ -8,7 +8,6 @@ job. No signal handlers are installed here.
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import os
 import shutil
@@ -18,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Self
 
@@ -31,10 +29,12 @@ from zaudio.net.farm import Endpoints, Event, Farm, sink_names
 from zaudio.net.outbox import Outboxes
 from zaudio.net.pool import Pool
 from zaudio.net.reader import Reader
+from zaudio.net.starter import Starter
 from zaudio.net.wake import Waker
 from zaudio.ops.chain import prepare_chain
 from zaudio.ops.spec import Requested, parse_chain
 from zaudio.plan import Plan
+from zaudio.report import Progress, Report
 from zaudio.result import Description, ResultFolder, ResultWriter
 from zaudio.sizes import parse_bytes, parse_frames
 from zaudio.timing import Timing
@@ -47,72 +47,6 @@ LAST_PORT = 65535
 CREDIT = 2  # runs that a worker holds: one to compute, one to fetch meanwhile
 
 log = logging.getLogger("zaudio.coordinator")
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a job has come.
-
-    Attributes:
-        state: ``starting``, ``waiting for workers``, ``running``, ``publishing`` or ``done``.
-        chunks: Chunks of the recording.
-        done: Chunks encrypted.
-        bytes: Bytes of the recording's samples.
-        bytes_done: Bytes encrypted.
-        workers: Workers that are ready now.
-        requeued: Grants that came to nothing and were made again.
-        seconds: Since the first worker was welcomed; 0 before.
-    """
-
-    state: str
-    chunks: int
-    done: int
-    bytes: int
-    bytes_done: int
-    workers: int
-    requeued: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a finished job was.
-
-    Attributes:
-        chunks: Chunks of the recording.
-        chunk_frames: Frames a chunk.
-        frames: Frames of the recording.
-        channels: Samples a frame.
-        samplerate: Frames a second.
-        format: The sample format, for example ``f32le``.
-        bytes: Bytes of samples.
-        seconds: From the first worker's welcome to publication.
-        workers: How many workers took part.
-        requeued: Grants that came to nothing and were made again.
-        duplicates: Results for chunks that had one.
-        rejected: Results that could not be accepted.
-        paths: ``result``, ``key``, ``iv`` and ``description``.
-        shares: Accepted chunks by worker name.
-    """
-
-    chunks: int
-    chunk_frames: int
-    frames: int
-    channels: int
-    samplerate: int
-    format: str
-    bytes: int
-    seconds: float
-    workers: int
-    requeued: int
-    duplicates: int
-    rejected: int
-    paths: Mapping[str, str]
-    shares: Mapping[str, int]
-
-    def to_json(self) -> str:
-        """The report as a JSON object."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
 
 
 class Coordinator:
@@ -137,6 +71,7 @@ class Coordinator:
             files and shared memory.
         overwrite: Replace a result that is there already, at the instant of publication.
         worker_timeout: Seconds without anybody who could be given a chunk after which the job ends.
+        starter: The process that starts local workers, launched ahead of time by who knows that it will be needed.
         timing: All durations, instead of `worker_timeout`.
         on_event: Called with every event (`Joined`, `Lost`, `Requeued`, `Accepted`, `Duplicate`, `Rejected`, `Stuck`)
             in the coordinator's own thread. What it raises is logged, and the job goes on.
@@ -164,6 +99,7 @@ class Coordinator:
         overwrite: bool = False,
         worker_timeout: float = 30.0,
         timing: Timing | None = None,
+        starter: Starter | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
         self._input = os.fspath(input)
@@ -179,6 +115,7 @@ class Coordinator:
         self._sockets_only = sockets_only
         self._overwrite = overwrite
         self._timing = timing if timing is not None else Timing(worker_timeout=worker_timeout)
+        self._starter = starter
         self._on_event = on_event
         self._warnings: tuple[str, ...] = ()
         self._state = "starting"
@@ -219,10 +156,10 @@ class Coordinator:
             ops = prepare_chain(self._specs, source.format)
             waker = Waker()
             stack.callback(waker.close)
-            # Before the local workers: a folder that is busy is refused at once, and ending a starter takes its time.
             folder = stack.enter_context(self._open_folder())
-            outboxes = self._open_outboxes(source, stack)
-            pool, endpoints = self._open_ways(outboxes, stack)
+            starter = self._launch_starter(stack)
+            outboxes = self._open_outboxes(source, starter, stack)
+            pool, endpoints = self._open_ways(starter, outboxes, stack)
             writer = ResultWriter(folder, self._describe(source), frame_bytes=source.frame_bytes, notify=waker.wake)
             stack.callback(writer.abort)
             writer.start()
@@ -253,6 +190,7 @@ class Coordinator:
             raise
         if self._failure is not None:
             self._thread.join()
+            atexit.unregister(self.stop)
             raise self._failure
 
     def wait(self, timeout: float | None = None) -> Report:
@@ -405,32 +343,48 @@ class Coordinator:
                 raise UsageError(f"{self._input} is the input and would be replaced; choose another folder with -o")
         return folder
 
-    def _open_outboxes(self, source: Source, stack: ExitStack) -> Outboxes | None:
+    def _launch_starter(self, stack: ExitStack) -> Starter | None:
+        """The process that starts local workers, if there are to be any."""
+        starter, self._starter = self._starter, None
+        if starter is None and self._workers and len(self._runs):
+            starter = Starter()
+        if starter is not None:
+            stack.callback(starter.close)
+        return starter if self._workers and len(self._runs) else None
+
+    def _open_outboxes(self, source: Source, starter: Starter | None, stack: ExitStack) -> Outboxes | None:
         """Shared memory for the results of local workers; without it, they use sockets as all others do."""
         workers = min(self._workers, len(self._runs))
         run_bytes = min(self._runs.chunk_frames, source.frames) * source.frame_bytes
-        if self._sockets_only or not workers or workers * CREDIT * run_bytes > self._memory:
+        if self._sockets_only or starter is None or workers * CREDIT * run_bytes > self._memory:
             return None
         try:
-            outboxes = Outboxes(workers, CREDIT, run_bytes)
+            outboxes = Outboxes(starter.memory, workers, CREDIT, run_bytes)
         except OSError as error:
             log.info("local workers use sockets: no shared memory: %s", error)
             return None
         stack.callback(outboxes.close)
         return outboxes
 
-    def _open_ways(self, outboxes: Outboxes | None, stack: ExitStack) -> tuple[Pool | None, Endpoints]:
+    def _open_ways(
+        self, starter: Starter | None, outboxes: Outboxes | None, stack: ExitStack
+    ) -> tuple[Pool | None, Endpoints]:
         """Local workers, and where to bind for them and for others."""
         ventilators, sinks = [], []
         pool = None
-        if self._workers and len(self._runs):
+        if starter is not None:
             folder = tempfile.mkdtemp(prefix="zaudio-", dir=_short_folder())  # 0700, as mkdtemp makes them
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             ventilators.append(sockets.check_endpoint(f"ipc://{folder}/v"))
             sinks.append(f"ipc://{folder}/s")
             allow = tuple(dict.fromkeys(spec.name for spec in self._specs if spec.is_function))
             pool = Pool(
-                ventilators[0], min(self._workers, len(self._runs)), folder=folder, allow=allow, outboxes=outboxes
+                starter,
+                ventilators[0],
+                min(self._workers, len(self._runs)),
+                folder=folder,
+                allow=allow,
+                outboxes=outboxes,
             )
             stack.callback(pool.close)
         if self._bind is not None:

@@ -41,7 +41,12 @@ def farm(workers: int | None, **settings: Any) -> None:  # noqa: ANN401  the opt
 
     With --bind, workers on other machines share the job.
     """
-    run(workers=workers if workers is not None else usable_cores(), **settings)
+    make_folder_importable()
+    from zaudio.net.starter import Starter
+
+    # Before the imports of this process, which take as long as its own: the two run side by side.
+    with Starter() as starter:
+        run(workers=workers if workers is not None else usable_cores(), starter=starter, **settings)
 
 
 @click.command(
@@ -57,7 +62,8 @@ def coordinator(**settings: Any) -> None:  # noqa: ANN401  the options of `run`,
 
     `zaudio worker` starts one.
     """
-    run(workers=0, **settings)
+    make_folder_importable()
+    run(workers=0, starter=None, **settings)
 
 
 def run(*, input: str, output: str, report: str | None, progress: str, **settings: Any) -> None:  # noqa: ANN401
@@ -75,7 +81,6 @@ def run(*, input: str, output: str, report: str | None, progress: str, **setting
 
     if report is not None:
         reports.check(report, input)
-    make_folder_importable()
     from zaudio import Coordinator
 
     with (

@@ -261,12 +261,16 @@ class Dispatcher:
         return [*actions, Send(peer, welcome)]
 
     def _give_outbox(self, worker: Worker, outbox: bytes) -> Actions:
-        """An outbox has one owner: a process that has it took the place of the one that had it before."""
+        """An outbox has one owner: a process that has it took the place of the one that had it before.
+
+        That is no blame: a death in an op is told by the starter, before. Only the starter's own death is not, and many
+        workers die with it, to whom the same chunk may be granted in turn.
+        """
         actions: Actions = []
         if outbox in self.job.outboxes:
             for other in self._roster:
                 if other.outbox == outbox:
-                    actions += self._lose(other, "another process took its place", blame=True)
+                    actions += self._lose(other, "another process took its place", blame=False)
             worker.outbox, worker.slots = outbox, list(range(self.job.credit))
         return actions
 

@@ -215,23 +215,38 @@ class Farm:
         while not self._output.sealed:
             self._watch_pool(poller)
             pause = self._dispatcher.next_deadline() - time.monotonic()
-            poller.poll(max(0, math.ceil(pause * 1000)))  # the one place with milliseconds
-            self._waker.clear()
-            self._turn(time.monotonic())
+            ready = {key for key, _ in poller.poll(max(0, math.ceil(pause * 1000)))}  # the one place with milliseconds
+            if self._waker.fd in ready:
+                self._waker.clear()
+            self._turn(ready, time.monotonic())
 
-    def _turn(self, now: float) -> None:
+    def _turn(self, ready: set[object], now: float) -> None:
         if self._stopped:
             raise StoppedError("the job was stopped before its end")
-        self._hear_pool(now)  # first: a death is known before the hello of who replaces the dead
-        drained = all([self._drain(Channel.SINK, now), self._drain(Channel.VENTILATOR, now)])  # both, always
+        if self._pool_fd in ready:
+            self._hear_pool(now)  # first: a death is known before the hello of who replaces the dead
+        drained = all(  # a list: both, always
+            [
+                self._sink not in ready or self._drain(Channel.SINK, now),
+                self._ventilator not in ready or self._drain(Channel.VENTILATOR, now),
+            ]
+        )
         self._send_what_was_read()
         self._follow_cipher(now)
         if drained and now >= self._dispatcher.next_deadline():
-            self._do(self._dispatcher.tick(now=now))
+            self._tick(now)
         self._count()
         for error in (self._failure, self._reader.error, self._output.error):
             if error is not None:
                 raise error
+
+    def _tick(self, now: float) -> None:
+        actions = self._dispatcher.tick(now=now)
+        for action in actions:
+            # Only here is a loss one by silence: who says goodbye ends by itself, and has yet to tell its starter why.
+            if isinstance(action, Lost) and self._pool is not None:
+                self._pool.kill(action.session, f"it was killed: {action.reason}")
+        self._do(actions)
 
     # Messages in
 
@@ -329,11 +344,7 @@ class Farm:
                     self._tell(action)
                     if self._pool is not None:
                         self._pool.kill(action.session, "it was killed, past the deadline of a chunk")
-                case Lost():
-                    self._tell(action)
-                    if self._pool is not None:  # a local worker that is silent may be at it for ever
-                        self._pool.kill(action.session, f"it was killed: {action.reason}")
-                case Joined() | Requeued():
+                case Joined() | Requeued() | Lost():
                     self._tell(action)
 
     def _do_verdict(self, verdict: AssemblerAction) -> None:

@@ -19,7 +19,6 @@ from __future__ import annotations
 import mmap
 import os
 from collections import deque
-from collections.abc import Callable
 
 from zaudio.wire.codec import Buffer
 
@@ -28,30 +27,25 @@ class Outboxes:
     """The coordinator's side: all regions.
 
     Args:
+        memory: Descriptor of an empty piece of anonymous memory, which stays its owner's; -1 for none.
         count: Local workers.
         slots: Slots of each.
         slot_bytes: Bytes of the longest result.
 
     Raises:
-        OSError: This system has no such memory, or not that much.
+        OSError: There is no such memory, or not that much.
     """
 
-    def __init__(self, count: int, slots: int, slot_bytes: int) -> None:
+    def __init__(self, memory: int, count: int, slots: int, slot_bytes: int) -> None:
         self.slots = slots
         self.slot_bytes = slot_bytes
         self.tokens = tuple(os.urandom(16) for _ in range(count))
         self._region_bytes = region_bytes(slots, slot_bytes)
         self._number = {token: number for number, token in enumerate(self.tokens)}
-        create: Callable[[str], int] | None = getattr(os, "memfd_create", None)
-        if create is None:
+        if memory < 0:
             raise OSError("this system has no anonymous shared memory")
-        self.fd = create("zaudio-outbox")
-        try:
-            os.posix_fallocate(self.fd, 0, count * self._region_bytes)
-            self._memory = mmap.mmap(self.fd, count * self._region_bytes)
-        except BaseException:
-            os.close(self.fd)
-            raise
+        os.posix_fallocate(memory, 0, count * self._region_bytes)
+        self._memory = mmap.mmap(memory, count * self._region_bytes)
 
     def copy(self, token: bytes, slot: int, buffer: memoryview) -> bool:
         """Copy what lies in a slot; False when there is no such slot or it is shorter than the buffer."""
@@ -66,7 +60,6 @@ class Outboxes:
     def close(self) -> None:
         """Let go of the memory. Workers that still have it keep theirs."""
         self._memory.close()
-        os.close(self.fd)
 
 
 class Outbox:

@@ -310,7 +310,7 @@ def main() -> None:
         if outbox is None:
             return None
         token = bytes.fromhex(outbox["tokens"][number])
-        return Outbox(outbox["fd"], number, outbox["slots"], outbox["slot_bytes"], token)
+        return Outbox(job["memory"], number, outbox["slots"], outbox["slot_bytes"], token)
 
     # Not `once`: the lifeline ends them. A coordinator that answers nobody for a while may only be stopped (Ctrl-Z).
     supervisor = Supervisor(

@@ -207,7 +207,8 @@ class Shell:
             if self._lifeline in ready:
                 log.info("the process that started this worker is gone")
                 return
-            self._waker.clear()
+            if self._waker.fd in ready:
+                self._waker.clear()
             self._turn(time.monotonic())
         if self._session.error is not None:
             raise self._session.error
@@ -336,14 +337,15 @@ class Shell:
         if source is None or not any(source.path.startswith(f"{folder.rstrip('/')}/") for folder in self._worker._read):
             return
         local = self._outbox is not None
+        recording: InputFile | None = None
         try:
             recording = InputFile(source.path)
+            if not recording.matches(source, local=local):
+                raise InputError(source.path, "is not the recording that is meant")
         except ZaudioError as error:
             log.info("chunks come over the socket: %s", error)
-            return
-        if not recording.matches(source, local=local):
-            log.info("chunks come over the socket: %s is not the recording that is meant", source.path)
-            recording.close()
+            if recording is not None:
+                recording.close()
             return
         self._recording, self._offset = recording, source.offset
 
