@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable
 
-from zaudio.core.actions import Accepted, Grant, Peer, Rejected, Released, Requeued, Send
+from zaudio.core.actions import Accepted, Grant, Lost, Peer, Rejected, Released, Requeued, Send
 from zaudio.core.assembly import Assembler
 from zaudio.core.dispatch import Dispatcher
 from zaudio.core.job import Job
 from zaudio.plan import Plan
+from zaudio.reference import Reference
 from zaudio.timing import Timing
 from zaudio.wire.messages import VERSION, Channel, Failed, Goodbye, Heartbeat, Hello, Message, Ready, Result
 
@@ -45,17 +46,28 @@ def checksum(index: int) -> int:
 def result(name: str, index: int, attempt: int = 1, **other: object) -> Result:
     """A good result, but for what is said otherwise."""
     fields = {"job": JOB_ID, "incarnation": 1, "session": session(name), "index": index, "attempt": attempt}
-    fields |= {"length": FRAMES, "checksum": checksum(index), "seconds": 0.1}
+    fields |= {"length": FRAMES, "checksum": checksum(index), "seconds": 0.1, "slot": -1}
     return Result(**fields | other)
 
 
-def job(chunks: int = 10, *, credit: int = 2, window: int = 100, timing: Timing = TIMING, ops: tuple = INVERT) -> Job:
+def job(
+    chunks: int = 10,
+    *,
+    credit: int = 2,
+    window: int = 100,
+    timing: Timing = TIMING,
+    ops: tuple = INVERT,
+    run: int = 1,
+    source: Reference | None = None,
+    outboxes: Iterable[bytes] = (),
+) -> Job:
+    """A job of that many grants; `run`: so many of the user's chunks travel in each."""
     plan = Plan(chunks * FRAMES, FRAMES)
     return Job(
         job=JOB_ID,
         incarnation=1,
         plan=plan,
-        chunk_frames=FRAMES,
+        chunk_frames=FRAMES // run,
         ops=ops,
         format="f32le",
         channels=1,
@@ -63,7 +75,13 @@ def job(chunks: int = 10, *, credit: int = 2, window: int = 100, timing: Timing 
         credit=credit,
         window_most=window,
         timing=timing,
+        source=source,
+        outboxes=frozenset(outboxes),
     )
+
+
+def recording(path: str = "/srv/take.raw") -> Reference:
+    return Reference(path, 0, 1000, 17, 2049, 1311, 5)
 
 
 class Desk:
@@ -94,25 +112,36 @@ class Desk:
 
     # What workers say
 
-    def hello(self, name: str, *, version: int = VERSION, ops: tuple[str, ...] = ("invert",), life: int = 1) -> list:
-        hello = Hello(version, session(name), name, 1, "host", "software", ops)
+    def hello(
+        self,
+        name: str,
+        *,
+        version: int = VERSION,
+        ops: tuple[str, ...] = ("invert",),
+        reads: tuple[str, ...] = (),
+        outbox: bytes = b"",
+        life: int = 1,
+    ) -> list:
+        hello = Hello(version, session(name), name, 1, "host", "software", ops, reads, outbox)
         return self.dispatcher.receive(route(name, life), hello, now=self.now)
 
-    def ready(self, name: str, *, received: int | None = None, held: object = None, life: int = 1) -> list:
+    def ready(
+        self, name: str, *, received: int | None = None, held: object = None, reads: bool = False, life: int = 1
+    ) -> list:
         """By default: everything that was sent has come, and is held."""
         leases = self.leases.held(session(name))
         if received is None:
             received = max((lease.sequence for lease in leases), default=0)
         if held is None:
             held = tuple((lease.index, lease.attempt) for lease in leases)
-        return self._say(sink(name, life), Ready(JOB_ID, 1, session(name), received, held))
+        return self._say(sink(name, life), Ready(JOB_ID, 1, session(name), received, held, reads))
 
-    def join(self, *names: str) -> list:
+    def join(self, *names: str, reads: bool = False, outbox: bytes = b"") -> list:
         """Hello and ready: what the last of them is granted, and all before."""
         actions = []
         for name in names:
-            self.hello(name)
-            actions += self.ready(name, received=0, held=())
+            actions += only(self.hello(name, outbox=outbox), Lost)
+            actions += self.ready(name, received=0, held=(), reads=reads)
         return actions
 
     def alive(self, *names: str, life: int = 1) -> list:
@@ -121,8 +150,20 @@ class Desk:
             actions += self._say(route(name, life), Heartbeat(JOB_ID, 1, session(name)))
         return actions
 
-    def failed(self, name: str, index: int, attempt: int = 1, error: str = "ValueError: no") -> list:
-        return self._say(sink(name), Failed(JOB_ID, 1, session(name), index, attempt, error))
+    def failed(
+        self,
+        name: str,
+        index: int,
+        attempt: int = 1,
+        error: str = "ValueError: no",
+        *,
+        frames: tuple[int, int] | None = None,
+    ) -> list:
+        """By default: on all frames that were granted."""
+        if frames is None:
+            chunk = self.job.plan.chunk(index) if index < len(self.job.plan) else None
+            frames = (chunk.start, chunk.stop) if chunk is not None else (0, 0)
+        return self._say(sink(name), Failed(JOB_ID, 1, session(name), index, attempt, *frames, error))
 
     def goodbye(self, name: str, reason: str = "it was told to stop") -> list:
         return self._say(sink(name), Goodbye(JOB_ID, 1, session(name), reason))

@@ -15,6 +15,7 @@ from core_support import (
     grants,
     messages,
     only,
+    recording,
     requeued,
     route,
     session,
@@ -23,7 +24,7 @@ from core_support import (
 from core_support import result as result_of
 
 from zaudio.core.actions import Fail, Grant, Joined, Lost, Requeued, Send, Stuck
-from zaudio.core.dispatch import TIMES_NEEDED, WINDOW_LEAST
+from zaudio.core.dispatch import STRIKES, TIMES_NEEDED, WINDOW_LEAST
 from zaudio.errors import ChunkError, ConflictError, NoWorkerError, ProtocolError
 from zaudio.timing import Timing
 from zaudio.wire.messages import Again, Failed, Goodbye, Heartbeat, Ready, Refused, Sent, Welcome
@@ -420,6 +421,230 @@ def test_a_suspect_is_granted_though_others_always_have_something_to_do(desks):
     assert desk.leases.load(holder) == 1
 
 
+# Which frames failed
+
+
+@pytest.fixture
+def runs(desks):
+    """Two chunks of the user's, of 4 frames, travel in each grant."""
+    return desks(chunks=3, credit=1, run=2, timing=Timing(heartbeat=0.2, failures=1))
+
+
+@pytest.mark.parametrize(
+    ("frames", "index"), [((16, 20), 1), ((20, 24), 0), ((17, 18), 1), ((23, 24), 0), ((16, 24), 1)]
+)
+def test_a_failure_names_the_users_chunk_and_the_frames_that_the_worker_named(runs, frames, index):
+    runs.join("a")
+    (fail,) = only(runs.failed("a", 0, frames=frames), Fail)
+    assert (fail.error.index, fail.error.start, fail.error.stop) == (index, *frames)
+
+
+@pytest.mark.parametrize("frames", [(0, 0), (15, 20), (16, 25), (20, 20), (24, 16), (0, 4), (24, 25), (0, 2**48)])
+def test_frames_that_were_not_granted_are_not_believed(runs, frames):
+    runs.join("a")
+    (fail,) = only(runs.failed("a", 0, frames=frames), Fail)
+    assert (fail.error.index, fail.error.start, fail.error.stop) == (1, 16, 24), "all that was granted"
+
+
+def test_the_users_chunks_are_counted_in_output_order_over_all_grants(runs):
+    assert [runs.job.chunk_at(start) for start in range(0, 24, 4)] == [5, 4, 3, 2, 1, 0]
+    assert runs.job.chunks_a_grant == 2
+
+
+def test_a_death_names_all_that_was_granted(runs):
+    runs.join("a")
+    (fail,) = only(runs.later(0.01).gone("a"), Fail)
+    assert (fail.error.start, fail.error.stop) == (16, 24)
+
+
+def test_the_last_failure_says_which_frames(desks):
+    desk = desks(chunks=1, run=4)
+    desk.join("a")
+    for attempt, frames in ((1, (0, 2)), (2, (2, 4))):
+        desk.failed("a", 0, attempt, frames=frames)
+    (fail,) = only(desk.failed("a", 0, 3, frames=(6, 8)), Fail)
+    assert (fail.error.index, fail.error.start, fail.error.stop) == (0, 6, 8)
+    assert len(fail.error.causes) == 3
+
+
+@pytest.mark.parametrize("index", [9, 10, 11, 2**48])
+def test_a_failure_of_a_chunk_that_nobody_has_is_harmless(desk, index):
+    desk.join("a")
+    assert only(desk.failed("a", index, frames=(0, 8)), Fail) == []
+    assert desk.leases.load(session("a")) == 2
+
+
+# The recording
+
+
+@pytest.mark.parametrize("folders", [("/",), ("/srv",), ("/srv/",), ("/home", "/srv"), ("/srv/takes",), ("/srv//",)])
+def test_who_can_read_the_recording_is_told_where_it_is(desks, folders):
+    source = recording("/srv/takes/one.raw")
+    (send,) = desks(source=source).hello("a", reads=folders)
+    assert send.message.source == source
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        (),
+        ("/srv/take",),
+        ("/sr",),
+        ("/srv/takes/one",),
+        ("/srv/takes/one.raw",),
+        ("/srv/takes/one.raw/",),
+        ("/srv/takes2",),
+        ("srv",),
+        (".",),
+        ("/home", "/SRV"),
+    ],
+)
+def test_who_cannot_read_the_recording_is_not_told_where_it_is(desks, folders):
+    (send,) = desks(source=recording("/srv/takes/one.raw")).hello("a", reads=folders)
+    assert send.message.source is None
+
+
+def test_a_recording_that_cannot_be_referred_to_is_nobodys(desk):
+    (send,) = desk.hello("a", reads=("/",))
+    assert send.message.source is None
+
+
+def test_only_a_worker_whose_ready_says_so_reads_by_itself(desks):
+    desk = desks(source=recording())
+    for name in "ab":
+        desk.hello(name, reads=("/",))
+    actions = desk.ready("a", reads=True) + desk.ready("b", reads=False)
+    assert [(grant.session, grant.by_reference) for grant in only(actions, Grant)] == [
+        *[(session("a"), True)] * 2,
+        *[(session("b"), False)] * 2,
+    ]
+    desk.ready("a", reads=False)
+    assert [grant.by_reference for grant in only(desk.result("a", 0), Grant)] == [False], "it may change its mind"
+
+
+# Outboxes
+
+OUTBOX, OTHER = b"o" * 16, b"p" * 16
+
+
+def test_a_worker_with_an_outbox_is_given_a_slot_for_each_result(desks):
+    desk = desks(credit=3, outboxes=(OUTBOX,))
+    slots = [grant.slot for grant in only(desk.join("a", outbox=OUTBOX), Grant)]
+    assert sorted(slots) == [0, 1, 2]
+    assert desk.dispatcher.outbox(session("a")) == OUTBOX
+    for index in range(3):
+        lease = next(lease for lease in desk.leases.held(session("a")) if lease.index == index)
+        (grant,) = only(desk.result("a", index, slot=lease.slot), Grant)
+        assert grant.slot == lease.slot, "the one that became free"
+        desk.check()
+
+
+@pytest.mark.parametrize("outbox", [b"", b"x" * 16, OTHER])
+def test_an_outbox_that_is_none_of_ours_gets_no_slots(desks, outbox):
+    desk = desks(outboxes=(OUTBOX,))
+    assert [grant.slot for grant in only(desk.join("a", outbox=outbox), Grant)] == [-1, -1]
+    assert desk.dispatcher.outbox(session("a")) == b""
+    assert desk.dispatcher.outbox(session("nobody")) == b""
+
+
+def test_no_worker_gets_slots_where_there_are_no_outboxes(desk):
+    assert [grant.slot for grant in only(desk.join("a", outbox=OUTBOX), Grant)] == [-1, -1]
+
+
+@pytest.mark.parametrize("end", ["a result", "a duplicate", "a wrong one", "a failure", "a loss", "not sent"])
+def test_a_slot_is_free_once_its_lease_has_ended_however_it_did(desks, end):
+    desk = desks(chunks=2, outboxes=(OUTBOX,), credit=2)
+    first, second = only(desk.join("a", outbox=OUTBOX), Grant)
+    if end == "a duplicate":
+        desk.join("b")
+        desk.result("b", 0, 2)
+    held = ((second.index, 1),)
+    {
+        "a result": lambda: desk.result("a", 0, slot=first.slot),
+        "a duplicate": lambda: desk.result("a", 0, slot=first.slot),
+        "a wrong one": lambda: desk.result("a", 0, slot=first.slot, length=3),
+        "a failure": lambda: desk.failed("a", 0),
+        "a loss": lambda: desk.ready("a", received=2, held=held),
+        "not sent": lambda: desk.dispatcher.undelivered(first, now=desk.now),
+    }[end]()
+    (worker,) = [worker for worker in desk.dispatcher._roster if worker.session == session("a")]
+    taken = [lease.slot for lease in desk.leases.held(session("a"))]
+    assert sorted(worker.slots + taken) == [0, 1]
+    assert second.slot in taken
+    assert (first.slot in worker.slots) == (first.slot not in taken)
+    desk.check()
+
+
+def test_a_lease_past_its_deadline_keeps_its_slot_until_it_ends(desks):
+    desk = desks(outboxes=(OUTBOX,))
+    desk.join("a", outbox=OUTBOX)
+    desk.wait(6.1, "a")
+    desk.check()
+    (worker,) = desk.dispatcher._roster
+    assert worker.slots == []
+    assert len(only(desk.result("a", 0), Grant)) == 1
+
+
+def test_a_worker_that_says_hello_again_keeps_its_slots(desks):
+    desk = desks(outboxes=(OUTBOX,))
+    first, second = only(desk.join("a", outbox=OUTBOX), Grant)
+    assert only(desk.hello("a", outbox=OUTBOX, life=2), Lost) == []
+    assert desk.dispatcher.outbox(session("a")) == OUTBOX
+    desk.ready("a", life=2)
+    (grant,) = only(desk.result("a", 0, slot=first.slot), Grant)
+    assert grant.slot == first.slot != second.slot
+
+
+def test_what_a_worker_holds_from_before_it_was_given_up_has_no_slot_any_more(desks):
+    desk = desks(credit=3, outboxes=(OUTBOX,))
+    desk.join("a", outbox=OUTBOX)
+    desk.goodbye("a")
+    desk.hello("a", outbox=OUTBOX)
+    (grant,) = only(desk.ready("a", received=3, held=((0, 1), (1, 1))), Grant)
+    assert grant.slot in range(3)
+    desk.check()
+    (grant,) = only(desk.result("a", 0, 1), Grant)
+    assert grant.slot in range(3)
+    desk.check()
+
+
+def test_a_second_process_with_an_outbox_takes_the_place_of_the_first(desks):
+    desk = desks(outboxes=(OUTBOX, OTHER))
+    desk.join("a", outbox=OUTBOX)
+    desk.join("other", outbox=OTHER)
+    actions = desk.later(0.1).hello("b", outbox=OUTBOX)
+    assert only(actions, Lost) == [Lost(session("a"), "a", "another process took its place")]
+    assert sorted(requeued(actions)) == [0, 1]
+    assert isinstance(messages(actions)[-1], Welcome)
+    assert not desk.dispatcher.knows(session("a"))
+    assert desk.dispatcher.knows(session("other"))
+    assert sorted(grant.slot for grant in only(desk.ready("b"), Grant)) == [0, 1]
+    assert messages(desk.alive("a")) == [Again()]
+
+
+def test_nobody_is_to_blame_for_a_place_that_was_taken(desks):
+    """The starter of many died, and nobody tells of it but those who take their places."""
+    tokens = [bytes([number]) * 16 for number in range(8)]
+    desk = desks(chunks=1, credit=1, outboxes=tokens)
+    for number, token in enumerate(tokens):
+        desk.join(f"a{number}", outbox=token)
+    desk.later(0.05)
+    for number, token in enumerate(tokens):
+        actions = desk.later(0.01).hello(f"b{number}", outbox=token) + desk.ready(f"b{number}")
+        assert only(actions, Fail) == []
+        assert len(only(actions, Lost)) == 1
+    assert desk.leases.failures(0) == 0
+
+
+def test_a_worker_without_an_outbox_takes_nobodys_place(desks):
+    desk = desks(outboxes=(OUTBOX,))
+    desk.join("a", "b")
+    desk.join("c", outbox=OUTBOX)
+    desk.join("d", outbox=b"x" * 16)
+    desk.join("e", outbox=b"x" * 16)
+    assert all(desk.dispatcher.knows(session(name)) for name in "abcde")
+
+
 # Silence
 
 
@@ -598,6 +823,64 @@ def test_three_wrong_results_send_a_worker_away_and_no_chunk_is_to_blame(desk):
     assert granted(desk.join("b")) == [("b", 0), ("b", 1)]
 
 
+def test_wrong_results_that_were_not_awaited_do_not_count(desk):
+    desk.join("a")
+    for _ in range(5):
+        desk.result("a", 0, 7, length=3)  # never granted
+        desk.result("a", 9, 1, length=3)
+    assert desk.dispatcher.knows(session("a"))
+    desk.wait(6.1, "a")  # it is late, and its chunks were given to others
+    for index in (0, 1):
+        desk.result("a", index, length=3)
+    assert desk.dispatcher.knows(session("a"))
+
+
+def test_wrong_results_are_counted_over_a_workers_whole_life(desks):
+    desk = desks(chunks=100)
+    desk.join("a", "b")
+    for strike in range(STRIKES):
+        assert desk.dispatcher.knows(session("a"))
+        head = desk.leases.head(session("a"))
+        desk.result("a", head.index, head.attempt, length=3)
+        for _ in range(3):
+            for name in "ab":
+                head = desk.leases.head(session(name))
+                if head is not None:
+                    desk.result(name, head.index, head.attempt)
+        assert desk.dispatcher.knows(session("a")) == (strike + 1 < STRIKES)
+    assert desk.dispatcher.knows(session("b"))
+
+
+def test_why_a_worker_was_sent_away_is_said_when_hope_is_lost(desk):
+    desk.join("a")
+    for attempt in (1, 2, 3):
+        desk.result("a", 0, attempt, length=3)
+    (fail, *_) = only(desk.wait(30.1), Fail)
+    assert "worker a was sent away: 3 of its results had a wrong length or checksum" in str(fail.error)
+
+
+# Who was at work
+
+
+def test_a_chunk_that_was_granted_to_a_worker_that_was_silent_by_then_is_not_to_blame(desks):
+    desk = desks(chunks=3, credit=1, ciphering=False)
+    desk.join("a", "b", "c")
+    assert desk.leases.live(1) == (session("b"),)
+    desk.wait(0.5, "b", "c")
+    desk.result("a", 0)  # it is heard of, and at nothing from now on
+    desk.wait(0.5, "b", "c")
+    assert granted(desk.failed("b", 1)) == [("a", 1)], "the idle one, silent for longer than a heartbeat"
+    desk.wait(0.6, "b", "c")
+    assert not desk.dispatcher.knows(session("a"))
+    assert desk.leases.failures(1) == 1, "of b"
+
+
+def test_a_chunk_granted_in_the_instant_of_a_death_is_not_to_blame(desk):
+    desk.join("a")
+    desk.gone("a")
+    assert desk.leases.failures(0) == 0
+
+
 # Deadlines
 
 
@@ -678,6 +961,23 @@ def test_the_deadline_follows_what_chunks_take(desks):
     for index in range(TIMES_NEEDED, 80):
         desk.later(0.01).result("a", index)
     assert dispatcher.chunk_timeout == TIMING.chunk_timeout_floor
+
+
+@pytest.mark.parametrize("run", [1, 2, 8])
+def test_the_first_deadline_of_a_run_is_that_of_all_chunks_in_it(desks, run):
+    desk = desks(chunks=100, credit=1, run=run)
+    assert desk.dispatcher.chunk_timeout == run * TIMING.chunk_timeout
+    desk.join("a")
+    assert only(desk.wait(run * TIMING.chunk_timeout, "a"), Stuck) == []
+    assert only(desk.wait(0.1, "a"), Stuck) == [Stuck(session("a"), 0)]
+
+
+def test_what_runs_take_is_measured_as_runs(desks):
+    desk = desks(chunks=100, credit=1, run=4)
+    desk.join("a")
+    for index in range(TIMES_NEEDED):
+        desk.later(0.5).result("a", index)
+    assert desk.dispatcher.chunk_timeout == pytest.approx(5.0), "ten medians, however many chunks"
 
 
 def test_what_a_chunk_takes_is_measured_at_the_head_alone(desk):
@@ -934,8 +1234,8 @@ def test_messages_that_are_not_for_a_coordinator_are_harmless(desk):
     for message in (
         Again(),
         Refused("no"),
-        Failed(JOB_ID, 1, session("x"), 0, 1, ""),
-        Ready(JOB_ID, 1, b"?" * 16, 0, ()),
+        Failed(JOB_ID, 1, session("x"), 0, 1, 0, 8, ""),
+        Ready(JOB_ID, 1, b"?" * 16, 0, (), reads=False),
     ):
         desk.dispatcher.receive(route("x"), message, now=desk.now)
     desk.check()

@@ -1,7 +1,7 @@
 """Session: the worker's brain, by the clock."""
 
 import pytest
-from core_support import INVERT, JOB_ID
+from core_support import INVERT, JOB_ID, recording
 
 from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard, Prepare, Say
 from zaudio.core.session import PATIENCE, RETRY_FIRST, RETRY_MOST, Introduction, Session, State
@@ -25,7 +25,7 @@ HEARTBEAT = 0.2
 DEAD = 1.0
 INTRODUCTION = Introduction(ME, "worker", 7, "host", "software", ("invert",))
 HELLO = Say(Channel.VENTILATOR, INTRODUCTION.hello())
-PREPARE = Prepare(INVERT, "f32le", 1, 8)
+PREPARE = Prepare(INVERT, "f32le", 1, 8, None)
 SINKS = ("tcp://:2",)
 
 
@@ -48,16 +48,14 @@ class Life:
 
     def welcome(self, *, job: bytes = JOB_ID, incarnation: int = 1, **other: object) -> list:
         fields = {"sinks": SINKS, "heartbeat": HEARTBEAT, "liveness": 5, "credit": 2, "format": "f32le"}
-        fields |= {"channels": 1, "chunk_frames": 8, "ops": INVERT, "session": ME}
+        fields |= {"channels": 1, "chunk_frames": 8, "ops": INVERT, "session": ME, "source": None}
         return self.hear(Welcome(job=job, incarnation=incarnation, **(fields | other)))
 
-    def prepared(self) -> list:
-        return self.session.prepared(now=self.now)
+    def prepared(self, *, reads: bool = False) -> list:
+        return self.session.prepared(now=self.now, reads=reads)
 
     def chunk(self, sequence: int, index: int, attempt: int = 1, *, intact: bool = True, **other: object) -> list:
-        fields = {"job": JOB_ID, "incarnation": 1, "session": ME, "sequence": sequence, "index": index}
-        fields |= {"attempt": attempt, "start": 0, "frames": 8, "before": 1, "after": 2, "length": 44, "checksum": 0}
-        return self.hear(Chunk(**fields | other), intact=intact)
+        return self.hear(chunk(sequence, index, attempt, **other), intact=intact)
 
     def sent(self, sequence: int, **other: object) -> list:
         return self.hear(Sent(**{"job": JOB_ID, "incarnation": 1, "session": ME, "sequence": sequence} | other))
@@ -68,23 +66,32 @@ class Life:
     def goodbye(self, *, session: bytes = ME) -> list:
         return self.hear(Goodbye(JOB_ID, 1, session, "the job is done"))
 
-    def completed(self, index: int, attempt: int = 1) -> list:
-        return self.session.completed(index, attempt, length=32, checksum=5, seconds=0.25)
+    def completed(self, index: int, attempt: int = 1, *, slot: int = -1) -> list:
+        return self.session.completed(index, attempt, length=32, checksum=5, seconds=0.25, slot=slot)
+
+    def failed(self, index: int, attempt: int = 1, error: str = "ValueError: no") -> list:
+        return self.session.failed(index, attempt, error, start=3, stop=5)
 
     def tick(self) -> list:
         return self.session.tick(now=self.now)
 
 
-def alive(received: int, *held: tuple[int, int]) -> list[Say]:
+def alive(received: int, *held: tuple[int, int], reads: bool = False) -> list[Say]:
     """What a ready worker says each heartbeat."""
     return [
         Say(Channel.VENTILATOR, Heartbeat(JOB_ID, 1, ME)),
-        Say(Channel.SINK, Ready(JOB_ID, 1, ME, received, held)),
+        Say(Channel.SINK, Ready(JOB_ID, 1, ME, received, held, reads)),
     ]
 
 
-def delivered(index: int, attempt: int = 1) -> Deliver:
-    return Deliver(Result(JOB_ID, 1, ME, index, attempt, 32, 5, 0.25))
+def delivered(index: int, attempt: int = 1, *, slot: int = -1) -> Deliver:
+    return Deliver(Result(JOB_ID, 1, ME, index, attempt, 32, 5, 0.25, slot))
+
+
+def chunk(sequence: int, index: int, attempt: int = 1, **other: object) -> Chunk:
+    fields = {"job": JOB_ID, "incarnation": 1, "session": ME, "sequence": sequence, "index": index}
+    fields |= {"attempt": attempt, "start": 0, "frames": 8, "before": 1, "after": 2, "length": 44, "checksum": 0}
+    return Chunk(**fields | {"slot": -1} | other)
 
 
 @pytest.fixture
@@ -138,7 +145,7 @@ def test_the_same_welcome_twice_prepares_once(ready):
 
 
 def test_a_welcome_with_other_ops_prepares_again(ready):
-    assert ready.at(0.2).welcome(incarnation=2, channels=2) == [Discard(), Prepare(INVERT, "f32le", 2, 8)]
+    assert ready.at(0.2).welcome(incarnation=2, channels=2) == [Discard(), Prepare(INVERT, "f32le", 2, 8, None)]
     assert ready.session.state is State.PREPARING
 
 
@@ -256,13 +263,13 @@ def test_what_is_computed_while_nobody_listens_is_delivered_before_the_next_read
     ready.chunk(3, 2)
     ready.at(0.1 + DEAD).tick()
     assert ready.completed(0) == []
-    assert ready.session.failed(1, 1, "no") == []
+    assert ready.failed(1, error="no") == []
     assert ready.session.held == ((0, 1), (1, 1), (2, 1))
     ready.session.check()
     assert ready.at(1.5).welcome() == [
         ConnectSink(SINKS),
         delivered(0),
-        Say(Channel.SINK, Failed(JOB_ID, 1, ME, 1, 1, "no")),
+        Say(Channel.SINK, Failed(JOB_ID, 1, ME, 1, 1, 3, 5, "no")),
         *alive(3, (2, 1)),
     ]
 
@@ -288,17 +295,15 @@ def test_a_hello_after_again_that_nobody_answers_is_said_again(ready):
 
 
 def test_a_chunk_is_computed_and_its_result_delivered(ready):
-    assert ready.chunk(1, 9) == [Compute(9, 1, 1, 2)]
+    assert ready.chunk(1, 9) == [Compute(chunk(1, 9))]
     assert ready.session.held == ((9, 1),)
     assert ready.completed(9) == [delivered(9)]
     assert ready.session.held == ()
 
 
-def test_an_op_that_raises_is_said_to_the_sink(ready):
+def test_an_op_that_raises_is_said_to_the_sink_with_the_frames_it_was_applied_to(ready):
     ready.chunk(1, 9)
-    assert ready.session.failed(9, 1, "ValueError: no") == [
-        Say(Channel.SINK, Failed(JOB_ID, 1, ME, 9, 1, "ValueError: no"))
-    ]
+    assert ready.failed(9) == [Say(Channel.SINK, Failed(JOB_ID, 1, ME, 9, 1, 3, 5, "ValueError: no"))]
     assert ready.session.held == ()
 
 
@@ -350,7 +355,57 @@ def test_an_outcome_of_a_chunk_that_is_not_held_is_nothing(ready):
     ready.chunk(1, 9)
     ready.completed(9)
     assert ready.completed(9) == []
-    assert ready.session.failed(9, 1, "no") == []
+    assert ready.failed(9) == []
+
+
+# What lies in files and in shared memory
+
+
+def test_a_hello_says_what_the_worker_can_read_and_where_it_leaves_results():
+    introduction = Introduction(ME, "worker", 7, "host", "software", ("invert",), ("/srv", "/home"), b"o" * 16)
+    hello = introduction.hello()
+    assert (hello.reads, hello.outbox) == (("/srv", "/home"), b"o" * 16)
+    assert (INTRODUCTION.hello().reads, INTRODUCTION.hello().outbox) == ((), b""), "of a worker elsewhere"
+
+
+def test_where_the_recording_lies_is_a_thing_to_prepare(life):
+    life.start()
+    assert life.welcome(source=recording()) == [Prepare(INVERT, "f32le", 1, 8, recording())]
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_every_ready_says_whether_the_recording_is_open_here(life, reads):
+    life.start()
+    life.welcome(source=recording())
+    assert life.prepared(reads=reads) == [ConnectSink(SINKS), *alive(0, reads=reads)]
+    assert life.at(HEARTBEAT).tick() == alive(0, reads=reads)
+    life.hear(Again())
+    assert life.welcome(source=recording()) == alive(0, reads=reads), "it was not closed"
+
+
+def test_a_welcome_with_another_recording_opens_it_anew(ready):
+    source = recording()
+    assert ready.welcome(source=source) == [Prepare(INVERT, "f32le", 1, 8, source)]
+    ready.prepared(reads=True)
+    assert ready.welcome() == [PREPARE]
+    assert ready.prepared()[-2:] == alive(0, reads=False)
+
+
+def test_a_chunk_without_a_payload_is_as_good_as_any(ready):
+    assert ready.chunk(1, 9, slot=3) == [Compute(chunk(1, 9, slot=3))]
+    assert ready.session.held == ((9, 1),)
+
+
+def test_a_result_names_the_slot_that_it_lies_in(ready):
+    ready.chunk(1, 9, slot=3)
+    assert ready.completed(9, slot=3) == [delivered(9, slot=3)]
+
+
+def test_a_result_that_is_kept_keeps_its_slot(ready):
+    ready.chunk(1, 0, slot=1)
+    ready.at(0.1 + DEAD).tick()
+    ready.completed(0, slot=1)
+    assert ready.at(1.5).welcome()[1] == delivered(0, slot=1)
 
 
 # The end
@@ -363,7 +418,7 @@ def test_another_job_ends_what_was_held_for_the_one_before(ready):
     assert ready.at(0.3).welcome(job=b"k" * 16) == [
         Discard(),
         Say(Channel.VENTILATOR, Heartbeat(b"k" * 16, 1, ME)),
-        Say(Channel.SINK, Ready(b"k" * 16, 1, ME, 0, ())),
+        Say(Channel.SINK, Ready(b"k" * 16, 1, ME, 0, (), reads=False)),
     ]
 
 

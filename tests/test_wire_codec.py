@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from wire_support import EVERYTHING, MESSAGES, accepted_there, refused_vectors, vector_message, vector_parts, vectors
 
 from zaudio.errors import ProtocolError
+from zaudio.reference import Reference
 from zaudio.wire import codec, messages
 from zaudio.wire.codec import HEADER_MAX, TEXT_MAX, TO_COORDINATOR, TO_WORKER, cut, decode, encode
 from zaudio.wire.messages import Chunk, Failed, Goodbye, Heartbeat, Hello, Ready, Refused, Result, Welcome
@@ -19,6 +20,7 @@ from zaudio.wire.messages import Chunk, Failed, Goodbye, Heartbeat, Hello, Ready
 GOOD, BAD = vectors(), refused_vectors()
 JOB, SESSION = bytes(range(16)), bytes(range(16, 32))
 LEASE = (JOB, 1, SESSION)
+SOURCE = Reference("/srv/take.raw", 44, 65580, 17, 2049, 1311, 5)
 
 
 def named(vector):
@@ -36,7 +38,18 @@ def refused(parts, accepted=EVERYTHING):
 
 
 def ready(held=(), received=0):
-    return Ready(*LEASE, received, held)
+    return Ready(*LEASE, received, held, reads=False)
+
+
+def chunk(**changes):
+    places = {"sequence": 1, "index": 0, "attempt": 1, "start": 0, "frames": 0, "before": 0, "after": 0}
+    fields = dict(zip(("job", "incarnation", "session"), LEASE, strict=True)) | places
+    return Chunk(**fields | {"length": 8, "checksum": 0, "slot": -1} | changes)
+
+
+def result(**changes):
+    fields = dict(zip(("job", "incarnation", "session"), LEASE, strict=True)) | {"index": 0, "attempt": 1}
+    return Result(**fields | {"length": 8, "checksum": 0, "seconds": 0.0, "slot": -1} | changes)
 
 
 def welcome(**changes):
@@ -49,13 +62,14 @@ def welcome(**changes):
         "channels": 1,
         "chunk_frames": 4096,
         "ops": (("invert", ()),),
+        "source": None,
     }
     return Welcome(**fields | changes)
 
 
 def hello(**changes):
     fields = {"version": 1, "session": SESSION, "name": "n", "pid": 1, "host": "h", "software": "s", "ops": ("invert",)}
-    return Hello(**fields | changes)
+    return Hello(**fields | {"reads": (), "outbox": b""} | changes)
 
 
 # The committed bytes
@@ -124,11 +138,10 @@ def test_a_header_may_be_any_buffer():
 
 
 def test_a_payload_may_be_any_buffer_and_is_passed_on_as_it_is():
-    result = Result(*LEASE, 0, 1, 8, 0, 0.0)
     for payload in (b"12345678", bytearray(8), memoryview(bytes(8)), memoryview(bytes(8)).cast("q")):
-        parts = encode(result, payload)
+        parts = encode(result(), payload)
         assert parts[1] is payload
-        assert decode(parts, EVERYTHING) == result
+        assert decode(parts, EVERYTHING) == result()
 
 
 def test_integers_need_not_be_in_their_shortest_form():
@@ -139,7 +152,7 @@ def test_integers_need_not_be_in_their_shortest_form():
 
 
 def test_an_integer_does_where_a_number_is_expected():
-    header = msgpack.packb([2, *LEASE, ["tcp://:1"], 1, 5, 2, "f32le", 1, 4096, [["invert", []]]])
+    header = msgpack.packb([2, *LEASE, ["tcp://:1"], 1, 5, 2, "f32le", 1, 4096, [["invert", []]], None])
     message = decode([header], EVERYTHING)
     assert message == welcome()
     assert type(message.heartbeat) is float
@@ -159,12 +172,13 @@ COUNT_FIELDS = {
     messages.Sent: ("sequence",),
     Ready: ("received",),
     Result: ("index",),
-    Failed: ("index",),
+    Failed: ("index", "start", "stop"),
 }
 LIMITS = [
     *((cls, name, 0, 2**48) for cls, names in COUNT_FIELDS.items() for name in names),
     *((cls, "attempt", 1, 2**31) for cls in (Chunk, Result, Failed)),
     *((cls, "checksum", 0, 2**64 - 1) for cls in (Chunk, Result)),
+    (Chunk, "slot", -1, 255),
     *(
         (cls, "incarnation", 1, 2**31)
         for cls in (Welcome, Chunk, messages.Sent, Heartbeat, Ready, Result, Failed, Goodbye)
@@ -199,6 +213,17 @@ def test_an_integer_is_accepted_up_to_both_of_its_limits_and_no_further(cls, nam
             assert f"from {low} to {high}" in refused(changed(cls, name, value))
     for value in (True, False, float(low), str(low), None, [low], b"1"):
         refused(changed(cls, name, value))
+
+
+def test_a_slot_of_a_result_is_accepted_up_to_both_of_its_limits_and_no_further():
+    header, payload = changed(Result, "slot", -1)
+    assert decode([header, payload], EVERYTHING).slot == -1
+    for slot in (0, 1, 254, 255):
+        [header, _] = changed(Result, "slot", slot)
+        assert decode([header], EVERYTHING).slot == slot
+    for slot in (-2, 256, -(2**63), 2**64 - 1, True, False, 0.0, "0", None, [0], b"0"):
+        for parts in (changed(Result, "slot", slot), changed(Result, "slot", slot)[:1]):
+            refused(parts)
 
 
 @pytest.mark.parametrize(
@@ -258,6 +283,56 @@ def test_lists_are_accepted_up_to_their_limits_and_no_further():
         refused(encode(message))
 
 
+@pytest.mark.parametrize("name", ["ops", "reads"])
+def test_what_a_hello_lists_is_accepted_up_to_its_limits_and_no_further(name):
+    for value in ([], ["x"] * 64, ["x" * 256], ["é" * 128]):
+        assert getattr(decode(changed(Hello, name, value), EVERYTHING), name) == tuple(value)
+    for value in (["x"] * 65, ["x" * 257], ["é" * 128 + "x"], "x", None, [b"x"], [["x"]], {}, True):
+        refused(changed(Hello, name, value))
+
+
+def test_an_outbox_is_named_by_16_bytes_or_by_none():
+    for value in (b"", bytes(16), b"\xff" * 16):
+        assert decode(changed(Hello, "outbox", value), EVERYTHING).outbox == value
+    for value in (b"x", bytes(15), bytes(17), "", "x" * 16, None, 0, False, []):
+        refused(changed(Hello, "outbox", value))
+
+
+def test_what_is_true_or_false_is_nothing_else():
+    for value in (True, False):
+        assert decode(changed(Ready, "reads", value), EVERYTHING).reads is value
+    for value in (0, 1, None, "", "true", 1.0, [], [True], b""):
+        refused(changed(Ready, "reads", value))
+
+
+# References
+
+FLAT = [getattr(SOURCE, field.name) for field in dataclasses.fields(SOURCE)]
+
+
+def with_source(value):
+    return changed(Welcome, "source", value)
+
+
+def test_a_welcome_has_the_seven_fields_of_a_reference_or_nil():
+    assert decode(with_source(None), EVERYTHING).source is None
+    assert decode(with_source(FLAT), EVERYTHING).source == SOURCE
+    for value in (FLAT[:6], [*FLAT, 0], [], [FLAT], [None] * 7, "x" * 7, False, 0, {}):
+        refused(with_source(value))
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Reference)])
+def test_every_field_of_a_reference_is_accepted_up_to_its_limits_and_no_further(name):
+    place = [field.name for field in dataclasses.fields(Reference)].index(name)
+    inside = {"path": ["", "x" * 2048, "é" * 1024], "offset": [0, 2**48], "size": [0, 2**48]}
+    outside = {"path": ["x" * 2049, "é" * 1024 + "x", b"x", 0], "offset": [-1, 2**48 + 1], "size": [-1, 2**48 + 1]}
+    for value in inside.get(name, [0, 2**64 - 1]):
+        decoded = decode(with_source([*FLAT[:place], value, *FLAT[place + 1 :]]), EVERYTHING)
+        assert getattr(decoded.source, name) == value
+    for value in [*outside.get(name, [-1]), None, True, 1.0, [1]]:
+        refused(with_source([*FLAT[:place], value, *FLAT[place + 1 :]]))
+
+
 @pytest.mark.parametrize("count", [0, 1, 2, 63, 64])
 def test_parameters_are_accepted_up_to_their_limit(count):
     ops = (("o", tuple((f"p{number}", number) for number in range(count))),)
@@ -296,7 +371,7 @@ def test_a_longer_header_is_neither_sent_nor_accepted():
     with pytest.raises(ProtocolError, match="4097 bytes is over the limit of 4096"):
         encode(header_of(HEADER_MAX + 1))
     assert "4097 bytes" in refused(
-        [msgpack.packb([1, 1, SESSION, "n", 1, "h", "s", ["o" * 40] * 95 + ["o" * 130]])[:4097]]
+        [msgpack.packb([1, 1, SESSION, "n", 1, "h", "s", ["o" * 40] * 95 + ["o" * 130], [], b""])[:4097]]
     )
 
 
@@ -309,23 +384,55 @@ def test_a_header_over_the_limit_is_refused_before_it_is_looked_at(monkeypatch):
 # Payloads
 
 
-@pytest.mark.parametrize("cls", [Chunk, Result])
+@pytest.mark.parametrize("make", [chunk, result])
 @pytest.mark.parametrize("length", [0, 1, 7, 8191])
-def test_a_payload_must_be_as_long_as_its_header_says(cls, length):
-    fields = [0] * (6 if cls is Chunk else 0)
-    message = Chunk(*LEASE, 1, 0, 1, *fields[:4], length, 0) if cls is Chunk else Result(*LEASE, 0, 1, length, 0, 0.0)
+def test_a_payload_must_be_as_long_as_its_header_says(make, length):
+    message = make(length=length)
     parts = encode(message, bytes(length))
     assert decode(parts, EVERYTHING) == message
-    wrong = [[parts[0]], [*parts, b""], [parts[0], bytes(length + 1)], [*parts, parts[1]]]
-    wrong += [[parts[0], bytes(length - 1)]] if length else []
+    wrong = [[*parts, b""], [parts[0], bytes(length + 1)], [*parts, parts[1]]]
+    wrong += [[parts[0], bytes(length - 1)], [parts[0], b""]] if length else []
     for other in wrong:
         refused(other)
-    for payload in (None, bytes(length + 1)):
+    with pytest.raises(ProtocolError):
+        encode(message, bytes(length + 1))
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 2**48])
+@pytest.mark.parametrize("slot", [-1, 0, 255])
+def test_a_chunk_may_come_without_its_payload(slot, length):
+    message = chunk(slot=slot, length=length)
+    [header] = encode(message)
+    assert decode([header], EVERYTHING) == message
+
+
+@pytest.mark.parametrize("slot", [-1, 0, 255])
+def test_a_chunk_with_its_payload_may_name_a_slot(slot):
+    message = chunk(slot=slot)
+    assert decode(encode(message, bytes(8)), EVERYTHING) == message
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 2**48])
+def test_a_result_that_names_no_slot_must_have_its_payload(length):
+    [header, *_] = encode(result(length=length), bytes(length)) if length < 2**48 else changed(Result, "length", length)
+    refused([header])
+    with pytest.raises(ProtocolError):
+        encode(result(length=length))
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 2**48])
+@pytest.mark.parametrize("slot", [0, 1, 255])
+def test_a_result_that_names_a_slot_has_no_payload(slot, length):
+    message = result(slot=slot, length=length)
+    [header] = encode(message)
+    assert decode([header], EVERYTHING) == message
+    for payload in (b"", b"x", bytes(7)):
+        assert "has no payload" in refused([header, payload])
         with pytest.raises(ProtocolError):
             encode(message, payload)
 
 
-@pytest.mark.parametrize("vector", [v for v in GOOD if len(v["parts"]) == 1], ids=named)
+@pytest.mark.parametrize("vector", [v for v in GOOD if v["message"] not in ("Chunk", "Result")], ids=named)
 def test_no_other_message_has_a_payload(vector):
     [header] = vector_parts(vector)
     for payload in (b"", b"x"):
@@ -483,4 +590,4 @@ def test_text_is_cut_to_whole_characters_within_the_limit(text, limit):
 
 def test_a_cut_text_shows_that_it_was_cut():
     assert cut("x" * (TEXT_MAX + 1)).endswith("x...")
-    assert decode(encode(Failed(*LEASE, 0, 1, cut("é" * 5000))), EVERYTHING).error.endswith("é...")
+    assert decode(encode(Failed(*LEASE, 0, 1, 0, 8, cut("é" * 5000))), EVERYTHING).error.endswith("é...")

@@ -1,6 +1,7 @@
 """docs/protocol.md against the codec: what the page says of kinds, fields, limits, sockets and bytes is so."""
 
 import dataclasses
+import random
 import re
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 import xxhash
 from wire_support import EVERYTHING, vector_parts, vectors
 
+from zaudio.audio import files
 from zaudio.errors import ProtocolError
 from zaudio.formats import FORMATS
 from zaudio.net import sockets
 from zaudio.ops.builtin import BUILTIN
+from zaudio.reference import Reference
 from zaudio.wire import codec, messages
 from zaudio.wire.codec import TO_COORDINATOR, TO_WORKER, decode
 
@@ -33,7 +36,7 @@ def field_rows(name):
 
 
 def number(text):
-    """What `2^48`, `2^64 - 1`, `3600` or `0.001` stands for."""
+    """What `2^48`, `2^64 - 1`, `-1`, `3600` or `0.001` stands for."""
     match = re.fullmatch(r"2\^(\d+)( - 1)?", text)
     return 2 ** int(match[1]) - bool(match[2]) if match else float(text) if "." in text else int(text)
 
@@ -50,12 +53,47 @@ def with_field(name, field, value):
 
 
 def objection(name, field, value):
-    """What the codec has against that value in that field; nothing against a length that another payload would fit."""
+    """What the codec has against that value in that field; nothing against one that another payload would fit."""
     try:
         decode(with_field(name, field, value), EVERYTHING)
     except ProtocolError as error:
-        return "" if " came with " in str(error) else str(error)
+        return "" if " came with " in str(error) or " has no payload" in str(error) else str(error)
     return ""
+
+
+def in_and_out(kind):
+    """Values just inside and just outside the limits that a cell of a table tells."""
+    if match := re.fullmatch(r"(integer|number), (\S+) to (.+)", kind):
+        low, high = number(match[2]), number(match[3])
+        step = 1 if match[1] == "integer" else 1e-6
+        inside, outside = [low, high], [low - step, high + step, True, "1", None]
+        outside += [float(low)] if match[1] == "integer" else []
+    elif match := re.fullmatch(r"bytes, (\d+)( or none)?", kind):
+        size = int(match[1])
+        inside, outside = [bytes(size)], [bytes(size - 1), bytes(size + 1), "x" * size, None]
+        (inside if match[2] else outside).append(b"")
+    elif match := re.fullmatch(r"text, at most (\d+) bytes", kind):
+        size = int(match[1])
+        inside, outside = ["", "x" * size], ["x" * (size + 1), b"x", 1]
+    elif match := re.fullmatch(r"array of at most (\d+) texts of at most (\d+) bytes each", kind):
+        count, size = map(int, match.groups())
+        inside, outside = [[], ["x"] * count, ["x" * size]], [["x"] * (count + 1), ["x" * (size + 1)], "x", [1]]
+    elif match := re.fullmatch(r"array of at most (\d+) pairs", kind):
+        count = int(match[1])
+        inside, outside = [[], [0, 1] * count], [[0, 1] * (count + 1), [0], [[0, 1]]]
+    elif kind == "boolean":
+        inside, outside = [True, False], [0, 1, None, "true"]
+    elif kind == "reference or nil":
+        whole = ["", *[0] * 6]
+        inside, outside = [None, whole], [whole[1:], [*whole, 0], [], "", 0, False]
+    else:
+        match = re.fullmatch(r"array of (\d+) to (\d+) ops", kind)
+        least, most = map(int, match.groups())
+        inside, outside = (
+            [[["o", []]] * least, [["o", []]] * most],
+            [[["o", []]] * (most + 1), [["o", []]] * (least - 1)],
+        )
+    return inside, [value for value in outside if value != 2**64]  # which msgpack cannot say
 
 
 # Kinds, fields, sockets
@@ -87,34 +125,28 @@ def test_the_page_says_which_message_travels_where():
 
 @pytest.mark.parametrize(("name", "field", "kind"), FIELDS)
 def test_the_type_and_the_limits_of_a_field_are_those_of_the_codec(name, field, kind):
-    if match := re.fullmatch(r"(integer|number), (\S+) to (.+)", kind):
-        low, high = number(match[2]), number(match[3])
-        step = 1 if match[1] == "integer" else 1e-6
-        inside, outside = [low, high], [low - step, high + step, True, "1", None]
-        outside += [float(low)] if match[1] == "integer" else []
-    elif match := re.fullmatch(r"bytes, (\d+)", kind):
-        size = int(match[1])
-        inside, outside = [bytes(size)], [bytes(size - 1), bytes(size + 1), "x" * size]
-    elif match := re.fullmatch(r"text, at most (\d+) bytes", kind):
-        size = int(match[1])
-        inside, outside = ["", "x" * size], ["x" * (size + 1), b"x", 1]
-    elif match := re.fullmatch(r"array of at most (\d+) texts of at most (\d+) bytes each", kind):
-        count, size = map(int, match.groups())
-        inside, outside = [[], ["x"] * count, ["x" * size]], [["x"] * (count + 1), ["x" * (size + 1)], "x", [1]]
-    elif match := re.fullmatch(r"array of at most (\d+) pairs", kind):
-        count = int(match[1])
-        inside, outside = [[], [0, 1] * count], [[0, 1] * (count + 1), [0], [[0, 1]]]
-    else:
-        match = re.fullmatch(r"array of (\d+) to (\d+) ops", kind)
-        least, most = map(int, match.groups())
-        inside, outside = (
-            [[["o", []]] * least, [["o", []]] * most],
-            [[["o", []]] * (most + 1), [["o", []]] * (least - 1)],
-        )
+    inside, outside = in_and_out(kind)
     for value in inside:
         assert objection(name, field, value) == ""
     for value in outside:
-        assert value == 2**64 or objection(name, field, value), value
+        assert objection(name, field, value), value
+
+
+REFERENCE = table(SECTIONS["Welcome"], "of a reference", "type", "meaning")
+
+
+def test_the_page_lists_the_fields_of_a_reference_in_their_order_on_the_wire():
+    assert [row[0] for row in REFERENCE] == [field.name for field in dataclasses.fields(Reference)]
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_the_type_and_the_limits_of_a_field_of_a_reference_are_those_of_the_codec(place):
+    inside, outside = in_and_out(REFERENCE[place][1])
+    for values, good in ((inside, True), (outside, False)):
+        for value in values:
+            source = ["/x", *[1] * 6]
+            source[place] = value
+            assert (objection("Welcome", "source", source) == "") == good, value
 
 
 def test_the_table_of_limits_is_that_of_the_codec():
@@ -147,6 +179,26 @@ def test_the_annotated_bytes_are_the_committed_ones(name):
     ]
     shown = [bytes.fromhex("".join(lines)) for lines in parts]
     assert shown == vector_parts(EXAMPLES[name])
+
+
+def test_the_page_says_how_a_sample_is_taken():
+    said = re.sub(r"\s+", " ", PAGE)
+    assert f"three blocks of {files.SAMPLE_BYTES} bytes" in said
+    assert f"max(0, floor(size / 2) - {files.SAMPLE_BYTES // 2})" in said
+    assert f"max(0, size - {files.SAMPLE_BYTES})" in said
+
+
+@pytest.mark.parametrize("size", [0, 1, 65535, 65536, 65537, 131071, 196608, 196609, 300007])
+def test_a_sample_taken_as_the_page_says_is_ours(tmp_path, size):
+    rng = random.Random(size)
+    whole = rng.randbytes(size)
+    (tmp_path / "take.raw").write_bytes(whole)
+    starts = (0, max(0, size // 2 - 32768), max(0, size - 65536))
+    recording = files.InputFile(str(tmp_path / "take.raw"))
+    reference = recording.reference(0)
+    recording.close()
+    blocks = b"".join(whole[start : start + 65536] for start in starts)
+    assert reference.sample == xxhash.xxh3_64_intdigest(blocks)
 
 
 @pytest.mark.parametrize("name", ["Chunk", "Result"])

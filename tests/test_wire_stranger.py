@@ -1,5 +1,6 @@
 """A worker written from docs/protocol.md alone: it uses nothing of zaudio, and its results are those of our own."""
 
+import os
 import threading
 
 import msgpack
@@ -38,11 +39,17 @@ OPS = {"invert": invert, "gain": gain, "clip": clip}
 
 
 class Stranger(threading.Thread):
-    """Sections 2 to 9 and 12 of the page, for a coordinator that neither dies nor hangs."""
+    """Sections 2 to 10 and 13 of the page, without an outbox, for a coordinator that neither dies nor hangs.
 
-    def __init__(self, endpoint):
+    It reads the recording itself if that lies below `folder`, unless it `doubts` that it is the one that is meant.
+    """
+
+    def __init__(self, endpoint, *, folder=None, doubts=False):
         super().__init__(daemon=True)
         self.endpoint = endpoint
+        self.reads = [folder] if folder else []
+        self.doubts = doubts
+        self.file, self.payloads = None, 0
         self.session = bytes(range(16))
         self.heard = set()
 
@@ -50,7 +57,7 @@ class Stranger(threading.Thread):
         with zmq.Context() as context, context.socket(zmq.DEALER) as ventilator, context.socket(zmq.DEALER) as sink:
             ventilator.linger = sink.linger = 1000
             ventilator.connect(self.endpoint)
-            ventilator.send(msgpack.packb([HELLO, 1, self.session, "stranger", 0, "", "", list(OPS)]))
+            ventilator.send(msgpack.packb([HELLO, 1, self.session, "stranger", 0, "", "", list(OPS), self.reads, b""]))
             poller = zmq.Poller()
             for socket in (ventilator, sink):
                 poller.register(socket, zmq.POLLIN)
@@ -65,25 +72,49 @@ class Stranger(threading.Thread):
                     self.take(kind, fields, payload, sink)
                 if self.lease:
                     ventilator.send(msgpack.packb([HEARTBEAT, *self.lease]))
-                    sink.send(msgpack.packb([READY, *self.lease, self.received, []]))
+                    sink.send(msgpack.packb([READY, *self.lease, self.received, [], self.file is not None]))
 
     def take(self, kind, fields, payload, sink):
         if kind == WELCOME:
             self.lease = fields[:3]
-            sinks, self.heartbeat, _, _, self.format, self.channels, _, self.ops = fields[3:]
+            sinks, self.heartbeat, _, _, self.format, self.channels, _, self.ops, source = fields[3:]
+            self.open(source)
             [port] = [name.removeprefix("tcp://:") for name in sinks if name.startswith("tcp://:")]
             sink.connect(f"{self.endpoint.rpartition(':')[0]}:{port}")
         elif kind == SENT:
             self.received = max(self.received, fields[3])
         elif kind == CHUNK and fields[3] > self.received:
-            self.received, index, attempt, _, frames, before, _, length, checksum = fields[3:]
-            assert len(payload[0]) == length
-            assert xxhash.xxh3_64_intdigest(payload[0]) == checksum
+            self.received, index, attempt, start, frames, before, after, length, checksum, slot = fields[3:]
+            assert slot == -1
+            if payload:
+                assert len(payload[0]) == length
+                assert xxhash.xxh3_64_intdigest(payload[0]) == checksum
+                self.payloads += 1
+            else:
+                assert checksum == 0
+                frame = length // (before + frames + after)
+                payload = [os.pread(self.file, length, self.offset + (start - before) * frame)]
             result = self.compute(payload[0], frames, before)
             checksum = xxhash.xxh3_64_intdigest(result)
             sink.send_multipart(
-                [msgpack.packb([RESULT, *self.lease, index, attempt, len(result), checksum, 0]), result]
+                [msgpack.packb([RESULT, *self.lease, index, attempt, len(result), checksum, 0, -1]), result]
             )
+
+    def open(self, source):
+        assert (source is None) == (not self.reads)
+        if source is None:
+            return
+        path, self.offset, size, mtime_ns, _, _, sample = source
+        assert path.startswith(self.reads[0] + "/")
+        file = os.open(path, os.O_RDONLY)
+        status = os.fstat(file)
+        starts = (0, max(0, size // 2 - 32768), max(0, size - 65536))
+        blocks = b"".join(os.pread(file, 65536, start) for start in starts)
+        assert (status.st_size, status.st_mtime_ns, xxhash.xxh3_64_intdigest(blocks)) == (size, mtime_ns, sample)
+        if self.doubts:
+            os.close(file)
+        else:
+            self.file = file
 
     def compute(self, payload, frames, before):
         stored = np.dtype({"le": "<", "be": ">"}[self.format[3:]] + DTYPES[self.format[:3]])
@@ -131,3 +162,22 @@ def test_a_worker_written_from_the_page_gives_the_results_of_our_own(
         decrypt(str(tmp_path / name), str(tmp_path / f"{name}.raw"))
     assert (tmp_path / "theirs.raw").read_bytes() == (tmp_path / "ours.raw").read_bytes()
     assert len((tmp_path / "ours.raw").read_bytes()) == samples.nbytes
+
+
+@pytest.mark.parametrize("doubts", [False, True])
+def test_a_worker_written_from_the_page_reads_the_recording_itself_if_it_can(tmp_path, doubts):
+    samples = np.random.default_rng(1).uniform(-1, 1, 300_001).astype("<f4")
+    source = tmp_path / "take.raw"
+    source.write_bytes(samples.tobytes())
+    with Coordinator(source, tmp_path / "theirs", bind="tcp://127.0.0.1:0", chunk="70000f") as farm:
+        stranger = Stranger(farm.endpoint, folder=os.path.realpath(tmp_path), doubts=doubts)
+        stranger.start()
+        report = farm.wait(timeout=30)
+    stranger.join(timeout=10)
+    assert report.shares == {"stranger": 5}
+    assert report.rejected == report.requeued == 0
+    assert stranger.payloads == (5 if doubts else 0)
+    if stranger.file is not None:
+        os.close(stranger.file)
+    decrypt(str(tmp_path / "theirs"), str(tmp_path / "theirs.raw"))
+    assert (tmp_path / "theirs.raw").read_bytes() == (-samples[::-1]).tobytes()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
+from zaudio.reference import Reference
 from zaudio.wire import messages
 from zaudio.wire.codec import HELD_MAX, NAME_MAX, TEXT_MAX, TO_COORDINATOR, TO_WORKER
 from zaudio.wire.messages import Channel
@@ -38,7 +39,9 @@ def accepted_there(vector):
 
 
 def _value(name, value):
-    return bytes.fromhex(value) if name in ("job", "session") else _frozen(value)
+    if name == "source":
+        return Reference(**value) if value is not None else None
+    return bytes.fromhex(value) if name in ("job", "session", "outbox") else _frozen(value)
 
 
 def _frozen(value):
@@ -58,6 +61,18 @@ ATTEMPTS = INCARNATIONS = st.integers(1, 2**31)
 NAMES, WORDS = _texts(NAME_MAX), _texts(TEXT_MAX)
 SCALARS = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | NAMES
 STEPS = st.tuples(NAMES, st.dictionaries(NAMES, SCALARS, max_size=3).map(lambda params: tuple(params.items())))
+HASHES = st.integers(0, 2**64 - 1)
+SLOTS = st.integers(0, HELD_MAX - 1)
+REFERENCES = st.builds(
+    Reference,
+    path=_texts(1024),
+    offset=COUNTS,
+    size=COUNTS,
+    mtime_ns=HASHES,
+    device=HASHES,
+    inode=HASHES,
+    sample=HASHES,
+)
 LEASE = {"job": IDS, "incarnation": INCARNATIONS, "session": IDS}
 
 
@@ -68,13 +83,16 @@ def _few(values, limit=3):
 @st.composite
 def _with_payload(draw, cls, **fields):
     payload = draw(st.binary(max_size=20))
-    checksum = draw(st.integers(0, 2**64 - 1))
-    return draw(st.builds(cls, length=st.just(len(payload)), checksum=st.just(checksum), **LEASE, **fields)), payload
+    return draw(st.builds(cls, length=st.just(len(payload)), checksum=HASHES, **LEASE, **fields)), payload
 
 
 def _alone(cls, **fields):
     return st.tuples(st.builds(cls, **fields), st.none())
 
+
+PLACES = ("sequence", "index", "start", "frames", "before", "after")
+CHUNK = {"attempt": ATTEMPTS, "slot": SLOTS | st.just(-1)} | dict.fromkeys(PLACES, COUNTS)
+RESULT = {"index": COUNTS, "attempt": ATTEMPTS, "seconds": st.floats(0, 1e9)}
 
 MESSAGES = st.one_of(
     _alone(
@@ -86,6 +104,8 @@ MESSAGES = st.one_of(
         host=NAMES,
         software=NAMES,
         ops=_few(NAMES, 6),
+        reads=_few(NAMES, 2),
+        outbox=IDS | st.just(b""),
     ),
     _alone(
         messages.Welcome,
@@ -98,23 +118,19 @@ MESSAGES = st.one_of(
         channels=st.integers(1, 1024),
         chunk_frames=st.integers(1, 2**48),
         ops=st.lists(STEPS, min_size=1, max_size=2).map(tuple),
+        source=st.none() | REFERENCES,
     ),
     _alone(messages.Refused, reason=WORDS),
     _alone(messages.Again),
-    _with_payload(
-        messages.Chunk,
-        sequence=COUNTS,
-        index=COUNTS,
-        attempt=ATTEMPTS,
-        start=COUNTS,
-        frames=COUNTS,
-        before=COUNTS,
-        after=COUNTS,
-    ),
+    _with_payload(messages.Chunk, **CHUNK),
+    _alone(messages.Chunk, length=COUNTS, checksum=HASHES, **LEASE, **CHUNK),
     _alone(messages.Sent, **LEASE, sequence=COUNTS),
     _alone(messages.Heartbeat, **LEASE),
-    _alone(messages.Ready, **LEASE, received=COUNTS, held=_few(st.tuples(COUNTS, ATTEMPTS), HELD_MAX)),
-    _with_payload(messages.Result, index=COUNTS, attempt=ATTEMPTS, seconds=st.floats(0, 1e9)),
-    _alone(messages.Failed, **LEASE, index=COUNTS, attempt=ATTEMPTS, error=WORDS),
+    _alone(
+        messages.Ready, **LEASE, received=COUNTS, held=_few(st.tuples(COUNTS, ATTEMPTS), HELD_MAX), reads=st.booleans()
+    ),
+    _with_payload(messages.Result, slot=st.just(-1), **RESULT),
+    _alone(messages.Result, slot=SLOTS, length=COUNTS, checksum=HASHES, **LEASE, **RESULT),
+    _alone(messages.Failed, **LEASE, index=COUNTS, attempt=ATTEMPTS, start=COUNTS, stop=COUNTS, error=WORDS),
     _alone(messages.Goodbye, **LEASE, reason=WORDS),
 )

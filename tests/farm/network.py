@@ -4,7 +4,10 @@ Rules:
 
 - Driven as the shells do it: both sockets are drained before a tick, the reader delays grants and the `Sent` behind
   them in one queue, the cipher finishes with chunks one by one, a worker computes one chunk at a time.
-- A payload is modelled by its checksum, which is a function of the chunk's index.
+- A payload is modelled by its checksum, which is a function of the chunk's index. A Chunk's own checksum says whether
+  its payload came with it: 1, or 0 for a worker that reads the recording itself.
+- With `outboxes` each worker has slots in shared memory, which outlive it: a result is written there when it is
+  computed and is read when its message comes, whatever lies there then. No slot may be named while a lease has it.
 - Each `Connect` and `ConnectSink` makes a connection with a fresh routing id, first in first out unless `reorder` says
   otherwise. What is under way on a connection that is closed is lost (with `strays`, what went up still arrives).
 - `run` ends: when all chunks came out, when the job failed, or with an AssertionError once `limit` virtual seconds are
@@ -47,6 +50,7 @@ from zaudio.core.job import Job
 from zaudio.core.session import Introduction, Session
 from zaudio.errors import ZaudioError
 from zaudio.plan import Plan
+from zaudio.reference import Reference
 from zaudio.timing import Timing
 from zaudio.wire.messages import Channel, Chunk, Message, Result, Sent
 
@@ -54,6 +58,7 @@ HEARTBEAT = 0.2
 DEAD = 1.0  # five heartbeats
 TIMING = Timing(heartbeat=HEARTBEAT, liveness=5, chunk_timeout=6.0, chunk_timeout_floor=3.0, chunk_timeout_factor=10.0)
 JOB_ID = b"j" * 16
+RECORDING = Reference("/srv/take.raw", 0, 1000, 17, 2049, 1311, 5)
 FRAME_BYTES = 4
 LATENCY = 0.002
 
@@ -125,6 +130,8 @@ class SimWorker:
         self.seconds = seconds
         self.op = op or farm.op
         self.once = once
+        self.outbox = b""
+        self.reads = farm.reference  # whether the recording can be opened here
         self.lives = 0
         self.alive = False
         self.stopped = False
@@ -133,16 +140,19 @@ class SimWorker:
     def start(self) -> None:
         self.lives += 1
         id_ = self.farm.random.randbytes(16)
-        introduction = Introduction(id_, self.name, self.lives, "host", "software", ("invert",))
+        folders = ("/srv",) if self.farm.reference else ()
+        who = (id_, self.name, self.lives, "host", "software", ("invert",))
+        introduction = Introduction(*who, folders, self.outbox)
         self.session = Session(introduction, "tcp://coordinator:1", once=self.once)
         self.id = id_
         self.alive, self.stopped = True, False
         self.links: dict[Channel, Link] = {}
-        self.inbox: dict[Channel, deque[tuple[Message, bool]]] = {Channel.SINK: deque(), Channel.VENTILATOR: deque()}
+        self.inbox: dict[Channel, deque[Message]] = {Channel.SINK: deque(), Channel.VENTILATOR: deque()}
         self.jobs = 0
-        self.tasks: deque[tuple[int, Compute]] = deque()
-        self.outcomes: deque[tuple[int, Compute, str]] = deque()
-        self.computing: tuple[int, Compute, float] | None = None  # job, task, when it is done
+        self.open = False  # the recording
+        self.tasks: deque[tuple[int, Chunk]] = deque()
+        self.outcomes: deque[tuple[int, Chunk, str, int]] = deque()  # job, chunk, verdict, checksum
+        self.computing: tuple[int, Chunk, float] | None = None  # job, task, when it is done
         self.left_over = 0.0  # of the computation, while stopped
         self.token = 0  # tells a wake-up that it is out of date
         self.wake_at = math.inf
@@ -156,12 +166,13 @@ class SimWorker:
         now = self.farm.now
         for channel in (Channel.SINK, Channel.VENTILATOR):
             while self.alive and self.inbox[channel]:
-                message, intact = self.inbox[channel].popleft()
+                message = self.inbox[channel].popleft()
+                intact = not isinstance(message, Chunk) or bool(message.checksum) or self.open
                 self.do(self.session.receive(message, now=now, intact=intact))
         while self.outcomes:
-            job, compute, verdict = self.outcomes.popleft()
+            job, chunk, verdict, sum_ = self.outcomes.popleft()
             if job == self.jobs:
-                self.do(self.conclude(compute, verdict))
+                self.do(self.conclude(chunk, verdict, sum_))
         self.do(self.session.tick(now=now))
         self.session.check()
         if self.session.finished:
@@ -178,12 +189,12 @@ class SimWorker:
             self.wake_at = math.inf
             self.turn()
 
-    def conclude(self, compute: Compute, verdict: str) -> list:
+    def conclude(self, chunk: Chunk, verdict: str, sum_: int) -> list:
+        lease = (chunk.index, chunk.attempt)
         if verdict == "raise":
-            return self.session.failed(compute.index, compute.attempt, "ValueError: no")
-        sum_ = checksum(compute.index) + (verdict == "wrong") * self.id[0] + (verdict == "wrong")
-        length = self.farm.plan.chunk(compute.index).frames * FRAME_BYTES
-        return self.session.completed(compute.index, compute.attempt, length=length, checksum=sum_, seconds=0.1)
+            return self.session.failed(*lease, "ValueError: no", start=chunk.start, stop=chunk.start + chunk.frames)
+        length = chunk.frames * FRAME_BYTES
+        return self.session.completed(*lease, length=length, checksum=sum_, seconds=0.1, slot=chunk.slot)
 
     def do(self, actions: Iterable) -> None:
         for action in actions:
@@ -193,7 +204,7 @@ class SimWorker:
                 case Deliver():
                     self.send(Channel.SINK, action.result)
                 case Compute():
-                    self.tasks.append((self.jobs, action))
+                    self.tasks.append((self.jobs, action.chunk))
                     self.compute()
                 case Connect():
                     self.close(Channel.SINK)
@@ -203,7 +214,8 @@ class SimWorker:
                     self.close(Channel.SINK)
                     self.links[Channel.SINK] = self.farm.link(Channel.SINK, self)
                 case Prepare():
-                    self.do(self.session.prepared(now=self.farm.now))
+                    self.open = self.reads and action.source is not None
+                    self.do(self.session.prepared(now=self.farm.now, reads=self.open))
                 case Discard():
                     self.jobs += 1
 
@@ -237,7 +249,10 @@ class SimWorker:
             self.crash()
         elif verdict != "hang":
             self.computing = None
-            self.outcomes.append((job, task, verdict))
+            sum_ = checksum(task.index) + (verdict == "wrong") * (1 + self.id[0])
+            if task.slot >= 0 and verdict != "raise":
+                self.farm.memory[self.outbox, task.slot] = sum_  # now, though the session tells of it later
+            self.outcomes.append((job, task, verdict, sum_))
             self.compute()
             self.turn()
 
@@ -305,12 +320,17 @@ class Farm:
         read_seconds: float = 0.0005,
         cipher_seconds: float = 0.0005,
         check_every: int = 1,
+        outboxes: bool = False,
+        reference: bool = False,
     ) -> None:
         self.now = 100.0  # not 0: nothing may depend on where the clock begins
         self.random = random.Random(seed)
         self.faults = faults or Faults()
         self.op: Op = op or (lambda worker, index, attempt: "ok")
         self.strays = strays
+        self.reference = reference
+        self.memory: dict[tuple[bytes, int], int] = {}  # outbox and slot -> checksum of what lies there
+        tokens = [f"w{number}".encode().ljust(16, b"#") for number in range(workers)] if outboxes else []
         self.plan = Plan(chunks * 8 - 3 if chunks else 0, 8)
         job = Job(
             job=JOB_ID,
@@ -324,6 +344,8 @@ class Farm:
             credit=credit,
             window_most=window,
             timing=timing,
+            source=RECORDING if reference else None,
+            outboxes=frozenset(tokens),
         )
         self.dispatcher = Dispatcher(job, offers=lambda ops, name: name in ops, now=self.now)
         self.assembler = Assembler(
@@ -346,8 +368,10 @@ class Farm:
         self._check_every = check_every
         self._turns = 0
         self.most_in_flight = 0
+        self.by_reference = 0  # grants without a payload
         for number in range(workers):
-            self.add(f"w{number}", seconds=seconds)
+            worker = self.add(f"w{number}", seconds=seconds)
+            worker.outbox = tokens[number] if outboxes else b""
 
     # Building a schedule
 
@@ -400,7 +424,7 @@ class Farm:
                 self._inbox[link.peer.channel].append((link.peer, message))
                 self._soon()
         elif link.open and False not in link.worker.cut_off:
-            link.worker.inbox[link.peer.channel].append((message, True))
+            link.worker.inbox[link.peer.channel].append(message)
             link.worker.turn()
 
     # The coordinator, as net/farm.py drives it
@@ -415,6 +439,9 @@ class Farm:
         if self._paused:
             return
         now, dispatcher = self.now, self.dispatcher
+        while self._died:
+            session, cause = self._died.popleft()
+            self._do(dispatcher.gone(session, cause, now=now))
         for channel in (Channel.SINK, Channel.VENTILATOR):
             inbox = self._inbox[channel]
             while inbox:
@@ -423,9 +450,6 @@ class Farm:
                     self._take(peer, message)
                 else:
                     self._do(dispatcher.receive(peer, message, now=now))
-        while self._died:
-            session, cause = self._died.popleft()
-            self._do(dispatcher.gone(session, cause, now=now))
         while self._read:
             self._send_read(self._read.popleft())
         if (self._ciphered, self.assembler.released) != (self._told, dispatcher.released):
@@ -456,7 +480,10 @@ class Farm:
 
     def _take(self, peer: Peer, result: Result) -> None:
         self._do(self.dispatcher.heard(result.session, peer, now=self.now))
-        verdicts = self.assembler.receive(result, checksum=result.checksum)
+        really: int | None = result.checksum
+        if result.slot >= 0:
+            really = self.memory.get((self.dispatcher.outbox(result.session), result.slot))
+        verdicts = self.assembler.receive(result, checksum=really if really is not None else ~result.checksum)
         for verdict in verdicts:
             match verdict:
                 case Accepted():
@@ -480,12 +507,15 @@ class Farm:
         report = self.report
         for action in actions:
             match action:
+                case Grant(by_reference=True):
+                    self._note(action)
+                    self._grant(action, payload=False)
                 case Grant() | Send(message=Sent()):
                     seconds = self._read_seconds if isinstance(action, Grant) else 0.0
                     self._reader_free = max(self._reader_free, self.now) + seconds
                     self.at(self._reader_free, self._was_read, action)
                     if isinstance(action, Grant):
-                        report.grants[action.index] += 1
+                        self._note(action)
                 case Send():
                     self._send(action.peer, action.message)
                 case Fail():
@@ -499,6 +529,15 @@ class Farm:
                 case Requeued():
                     report.requeued += 1
 
+    def _note(self, grant: Grant) -> None:
+        self.report.grants[grant.index] += 1
+        self.by_reference += grant.by_reference
+        taken = [lease for lease in self.dispatcher.leases.held(grant.session) if lease.slot == grant.slot >= 0]
+        assert [(lease.index, lease.attempt) for lease in taken] in ([], [(grant.index, grant.attempt)]), (
+            f"slot {grant.slot} is named while a lease has it"
+        )
+        assert (grant.slot >= 0) == (self.dispatcher.outbox(grant.session) != b""), "who has an outbox gets a slot"
+
     def _was_read(self, action: Grant | Send) -> None:
         self._read.append(action)
         self._soon()
@@ -507,12 +546,15 @@ class Farm:
         if isinstance(action, Send):
             self._send(action.peer, action.message)
         elif self.dispatcher.knows(action.session):
-            chunk = self.plan.chunk(action.index)
-            lease = (action.session, action.sequence, action.index, action.attempt)
-            size = chunk.frames * FRAME_BYTES
-            message = Chunk(JOB_ID, 1, *lease, chunk.start, chunk.frames, chunk.before, chunk.after, size, 0)
-            if not self._send(action.peer, message):
-                self._do(self.dispatcher.undelivered(action, now=self.now))
+            self._grant(action, payload=True)
+
+    def _grant(self, grant: Grant, *, payload: bool) -> None:
+        chunk = self.plan.chunk(grant.index)
+        lease = (grant.session, grant.sequence, grant.index, grant.attempt)
+        frames = (chunk.start, chunk.frames, chunk.before, chunk.after)
+        message = Chunk(JOB_ID, 1, *lease, *frames, chunk.frames * FRAME_BYTES, int(payload), grant.slot)
+        if not self._send(grant.peer, message):
+            self._do(self.dispatcher.undelivered(grant, now=self.now))
 
     def _send(self, peer: Peer, message: Message) -> bool:
         link = self._links[peer]

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from network import DEAD, HEARTBEAT, TIMING, Farm, Fault, Faults
+from network import DEAD, HEARTBEAT, LATENCY, TIMING, Farm, Fault, Faults
 
 from zaudio.core.session import State
 from zaudio.errors import ChunkError, ConflictError, NoWorkerError
@@ -221,6 +221,114 @@ def test_two_workers_that_disagree_fail_the_job_and_are_both_named():
     farm.run()
     assert isinstance(farm.report.error, ConflictError)
     assert farm.report.error.first != farm.report.error.second
+
+
+def test_a_result_that_was_overwritten_in_its_slot_is_computed_again():
+    def scribble():
+        farm.memory.update(dict.fromkeys(farm.memory, 0))
+
+    def op(worker, index, attempt):
+        if index in (3, 20) and attempt == 1:
+            farm.after(LATENCY / 4, scribble)  # when it lies there, and before its message has come
+        return "ok"
+
+    farm = Farm(30, workers=1, outboxes=True, op=op)
+    report = farm.run()
+    assert report.error is None
+    assert (report.rejected, report.requeued) == (2, 2)
+    assert {index for index, count in report.grants.items() if count > 1} == {3, 20}
+
+
+# Local workers: the recording is read by themselves, results lie in shared memory
+
+LANES = [{"outboxes": True}, {"reference": True}, {"outboxes": True, "reference": True}]
+LANE = pytest.mark.parametrize("lane", LANES, ids="+".join)
+
+
+@LANE
+@pytest.mark.parametrize("chunks", [0, 1, 2, 3, 17, 101])
+@pytest.mark.parametrize("credit", [1, 2, 5])
+def test_a_sound_farm_of_local_workers_loses_nothing(lane, chunks, credit):
+    farm = Farm(chunks, workers=3, credit=credit, **lane)
+    report = farm.run()
+    assert report.error is None
+    assert (report.requeued, report.rejected, report.lost, report.stuck) == (0, 0, [], [])
+    assert farm.by_reference == (sum(report.grants.values()) if "reference" in lane else 0)
+    used = {slot for _, slot in farm.memory}
+    assert used <= set(range(credit))
+    assert bool(used) == ("outboxes" in lane and chunks > 0)
+
+
+def test_workers_that_cannot_open_the_recording_and_workers_from_elsewhere_get_payloads():
+    farm = Farm(100, workers=3, outboxes=True, reference=True)
+    farm.workers["w0"].reads = False
+    farm.workers["w1"].outbox = b""
+    farm.add("elsewhere").reads = False
+    report = farm.run()
+    assert report.error is None
+    assert (report.requeued, report.rejected, report.lost) == (0, 0, [])
+    theirs = report.shares["w1"] + report.shares["w2"]
+    assert theirs <= farm.by_reference <= theirs + stragglers(report)
+    assert {outbox for outbox, _ in farm.memory} == {farm.workers[name].outbox for name in ("w0", "w2")}
+    assert min(report.shares.values()) >= 20
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("known", [False, True])
+def test_twenty_random_kills_of_local_workers(seed, known):
+    """Not `known`: it is the hello of the next process with that outbox that tells of a death."""
+    farm = Farm(150, workers=4, seed=seed, **LANES[2])
+    for kill in range(20):
+        worker = everyone(farm)[farm.random.randrange(4)]
+        when = 0.3 + 0.8 * kill + farm.random.uniform(0, 0.8)
+        farm.after(when, lambda worker=worker: worker.crash(known=known))
+        farm.after(when + 0.2, lambda worker=worker: worker.alive or worker.start())
+    assert farm.run().error is None
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 9, 40])
+@pytest.mark.parametrize("pause", [0.0, 0.3, 0.9, 2.0])
+def test_the_starter_of_all_local_workers_dies_and_no_chunk_is_to_blame(chunks, pause):
+    """Nobody tells of their deaths; other processes with their outboxes say hello, one after the other."""
+    farm = Farm(chunks, workers=8, seconds=0.5, outboxes=True, reference=True)
+    farm.after(0.25, lambda: crash_all(farm))
+    for number, worker in enumerate(everyone(farm)):
+        farm.after(0.25 + pause + 0.01 * number, worker.start)
+    report = farm.run()
+    assert report.error is None
+    assert len(report.lost) == 8
+    if pause < 0.9:
+        assert all("took its place" in lost.reason for lost in report.lost)
+
+
+@LANE
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("strays", [False, True])
+def test_a_quarter_of_everything_with_local_workers(lane, seed, strays):
+    fault = Fault(drop=0.25, delay=0.25, duplicate=0.25, reorder=0.25)
+    farm = Farm(40, workers=4, credit=3, seed=seed, faults=Faults(fault), strays=strays, timing=PATIENT, **lane)
+    assert farm.run().error is None
+
+
+@LANE
+def test_local_workers_that_are_stopped_and_continued_all_the_time(lane):
+    farm = Farm(100, workers=3, timing=PATIENT, **lane)
+    for k in range(8):
+        for number, worker in enumerate(everyone(farm)):
+            farm.after(0.5 + 2.5 * k + 0.6 * number, worker.stop)
+            farm.after(0.5 + 2.5 * k + 0.6 * number + 1.5, worker.go_on)
+    report = farm.run()
+    assert report.error is None
+    assert report.lost != [], "they were given up and came back, with what they had computed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(60))
+def test_a_quarter_of_everything_with_local_workers_for_long(seed):
+    fault = Fault(drop=0.25, delay=0.25, duplicate=0.25, reorder=0.25)
+    lane = LANES[seed % 3] | {"credit": 1 + seed % 4, "strays": seed % 2 == 0}
+    farm = Farm(100, workers=5, seed=seed, faults=Faults(fault), timing=PATIENT, check_every=5, **lane)
+    assert farm.run().error is None
 
 
 # 9 and 10: the network

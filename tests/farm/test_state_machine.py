@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from core_support import Desk, checksum, session
+from core_support import Desk, checksum, recording, session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -19,6 +19,7 @@ NAMES = st.sampled_from("abcd")
 GHOSTS = st.sampled_from("abcdx")  # x never says hello
 INDEXES = st.integers(0, 12)  # of ten chunks
 ATTEMPTS = st.integers(1, 4)
+OUTBOXES = (b"o" * 16, b"p" * 16)
 PAIRS = st.lists(st.tuples(INDEXES, ATTEMPTS), max_size=4)
 
 
@@ -110,7 +111,7 @@ class BrainsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.desk = Desk(10, credit=2, window=6, ciphering=False)
+        self.desk = Desk(10, credit=2, window=6, ciphering=False, source=recording(), outboxes=OUTBOXES)
         self.granted: list[Grant] = []
         self.released: list[int] = []
         self.results: set[int] = set()
@@ -122,6 +123,7 @@ class BrainsMachine(RuleBasedStateMachine):
                 case Grant():
                     assert action.index not in self.results, "a chunk that has its result is not granted"
                     assert len(self.desk.leases.live(action.index)) <= 2
+                    assert action.slot in (-1, 0, 1)
                     self.granted.append(action)
                 case Released():
                     self.released.append(action.index)
@@ -141,13 +143,18 @@ class BrainsMachine(RuleBasedStateMachine):
     def hello(self, name, life, version):
         self.do(self.desk.hello(name, life=life, version=version))
 
+    @rule(name=NAMES, life=st.integers(1, 2), outbox=st.sampled_from([*OUTBOXES, b"?" * 16]))
+    def hello_of_a_local_worker(self, name, life, outbox):
+        """Of any that has the outbox: names and processes may take each other's place."""
+        self.do(self.desk.hello(name, life=life, outbox=outbox, reads=("/",)))
+
     @rule(name=GHOSTS, received=st.integers(0, 20), held=PAIRS)
     def ready_with_nonsense(self, name, received, held):
         self.do(self.desk.ready(name, received=received, held=tuple(held)))
 
-    @rule(name=NAMES)
-    def ready(self, name):
-        self.do(self.desk.ready(name))
+    @rule(name=NAMES, reads=st.booleans())
+    def ready(self, name, reads):
+        self.do(self.desk.ready(name, reads=reads))
 
     @rule(name=NAMES, keep=st.integers(0, 2))
     def ready_with_a_loss(self, name, keep):
@@ -198,7 +205,7 @@ class BrainsMachine(RuleBasedStateMachine):
 
     @rule(job=st.sampled_from([b"j" * 16, b"k" * 16]), kind=st.sampled_from([Heartbeat, Goodbye, Ready, Failed]))
     def another_job(self, job, kind):
-        fields = {Heartbeat: (), Goodbye: ("",), Ready: (9, ()), Failed: (0, 1, "")}[kind]
+        fields = {Heartbeat: (), Goodbye: ("",), Ready: (9, (), False), Failed: (0, 1, 0, 8, "")}[kind]
         self.do(self.desk._say(self.desk.hello("b")[0].peer, kind(job, 2, session("a"), *fields)))
 
     @rule()
@@ -227,6 +234,11 @@ class BrainsMachine(RuleBasedStateMachine):
         for worker in self.desk.dispatcher._roster:
             unspent = [lease for lease in self.desk.leases.held(worker.session) if lease.live]
             assert len(unspent) <= 2, "no more than the credit"
+            slots = [lease.slot for lease in self.desk.leases.held(worker.session) if lease.slot >= 0]
+            assert len(slots) == len(set(slots)), "a slot is one lease's"
+            assert not slots or worker.outbox in OUTBOXES
+        owners = [worker.outbox for worker in self.desk.dispatcher._roster if worker.outbox]
+        assert len(owners) == len(set(owners)), "an outbox is one worker's"
 
     def teardown(self):
         """Whatever has happened: one good worker that comes now completes the job."""
@@ -285,6 +297,8 @@ WHATEVER = {
     "strays": st.booleans(),
     "blows": st.lists(BLOW, max_size=8),
     "seed": st.integers(0, 2**16),
+    "outboxes": st.booleans(),
+    "reference": st.booleans(),
 }
 
 
@@ -308,7 +322,7 @@ def strike(farm, worker, blow, seconds):
             farm.after(seconds, farm.resume)
 
 
-def survives(*, chunks, workers, credit, window, seconds, fault, strays, blows, seed):
+def survives(*, chunks, workers, credit, window, seconds, fault, strays, blows, seed, outboxes, reference):
     timing = replace(TIMING, chunk_timeout=20.0, chunk_timeout_floor=20.0)
     farm = Farm(
         chunks,
@@ -320,6 +334,8 @@ def survives(*, chunks, workers, credit, window, seconds, fault, strays, blows, 
         strays=strays,
         seed=seed,
         timing=timing,
+        outboxes=outboxes,
+        reference=reference,
     )
     every = list(farm.workers.values())
     for when, whom, blow, duration in blows:

@@ -168,6 +168,7 @@ class Farm:
         Raises:
             ZaudioError: The job failed or was stopped.
         """
+        sockets.raise_descriptor_limit()
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
             self._ventilator = sockets.router(context, part_max=sockets.VENTILATOR_PART_MAX)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
+import resource
 from collections.abc import Sequence
 
 import zmq
@@ -19,6 +20,7 @@ VENTILATOR_PART_MAX = 8192  # bytes; workers say only small things there, and un
 CURVE_SLACK = 33  # bytes that CURVE adds to a part
 ZERO_COPY_FROM = 65536  # bytes; below it, handing a buffer over costs more than copying it
 HIGH_WATER = 4 * HELD_MAX  # messages; a backstop only: credit bounds what is in flight
+DESCRIPTORS = 65536  # enough for 30,000 workers
 IPC_PATH_MAX = 107  # bytes that the address of a Unix socket may have
 
 _TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\s]+|\*):(?P<port>\d{1,5}|\*)")
@@ -138,6 +140,14 @@ def is_loopback(endpoint: str) -> bool:
         return endpoint.startswith("ipc://")
     host = tcp[0].strip("[]")
     return host in ("localhost", "::1", "lo") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process open as many descriptors as it may: each worker takes two, and 1,024 is a usual soft limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < hard:
+        wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
 
 
 def sink_part_max(payload_max: int) -> int:

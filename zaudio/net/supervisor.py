@@ -195,7 +195,7 @@ class Supervisor:
         if code == 0 and child.said.endswith(b"done\n"):
             return
         tail = child.tail.decode(errors="replace")
-        if code == RefusedError.exit_code:
+        if code == RefusedError.exit_code and not child.ready:  # later, another may do better
             self._over = True
             self._report(Unable(child.said.decode(errors="replace").rpartition("ready\n")[2]))
             return

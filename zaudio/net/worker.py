@@ -37,7 +37,7 @@ from zaudio.ops.chain import Chain, ChunkFailed, Step
 from zaudio.ops.functions import Allowed, import_allowed
 from zaudio.reference import Reference
 from zaudio.version import VERSION
-from zaudio.wire.codec import NAME_MAX, TO_WORKER, Buffer, cut, decode, encode
+from zaudio.wire.codec import LIST_MAX, NAME_MAX, TO_WORKER, Buffer, cut, decode, encode
 from zaudio.wire.messages import Channel, Chunk, Failed, Goodbye, Result, Welcome
 
 LEAVING_LINGER = 2000  # ms for results and a goodbye to leave, when leaving in order
@@ -85,7 +85,7 @@ class Worker:
 
     Raises:
         EndpointError: The endpoint is malformed.
-        UsageError: A module of `allow` cannot be imported.
+        UsageError: A module of `allow` cannot be imported, or a folder of `read` cannot be told.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Worker:
         self.endpoint = sockets.check_endpoint(endpoint)
         self.name = cut(name or f"{host}-{os.getpid()}", NAME_MAX)
         self._allowed = allow if isinstance(allow, Allowed) else import_allowed(allow)
-        self._read = tuple(os.path.realpath(folder) for folder in read)
+        self._read = _folders(read)
         self._once = once
         self._host = cut(host, NAME_MAX)
         self._stopping = ""
@@ -419,6 +419,17 @@ class Shell:
         frame_bytes = chunk.length // (chunk.before + chunk.frames + chunk.after)
         recording.read_into(self._offset + (chunk.start - chunk.before) * frame_bytes, payload)
         return payload.toreadonly()
+
+
+def _folders(read: Sequence[str]) -> tuple[str, ...]:
+    """The folders as a hello may name them."""
+    folders = tuple(os.path.realpath(folder) for folder in read)
+    for folder in folders:
+        if len(os.fsencode(folder)) > NAME_MAX or folder.encode("utf-8", "replace") != os.fsencode(folder):
+            raise UsageError(f"read: expected UTF-8 names of at most {NAME_MAX} bytes, got {folder!r}")
+    if len(folders) > LIST_MAX:
+        raise UsageError(f"read: expected at most {LIST_MAX} folders, got {len(folders)}")
+    return folders
 
 
 def reachable(sinks: Sequence[str], endpoint: str) -> str | None:

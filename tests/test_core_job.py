@@ -1,0 +1,54 @@
+"""Job: what a worker is told of it, and how the user's chunks are counted where they travel in runs."""
+
+import pytest
+from core_support import JOB_ID, job, recording, session
+
+from zaudio.core.job import Job
+from zaudio.plan import Plan
+
+
+def cut(frames: int, chunk_frames: int, run: int) -> Job:
+    """A job over that many frames, `run` of the user's chunks in each grant."""
+    like = job()
+    plan = Plan(frames, chunk_frames)
+    return Job(
+        job=JOB_ID,
+        incarnation=1,
+        plan=plan.in_runs(run),
+        chunk_frames=chunk_frames,
+        ops=like.ops,
+        format=like.format,
+        channels=like.channels,
+        sinks=like.sinks,
+        credit=like.credit,
+        window_most=like.window_most,
+        timing=like.timing,
+    )
+
+
+@pytest.mark.parametrize("run", [1, 2, 3, 7])
+@pytest.mark.parametrize("chunk_frames", [1, 2, 5])
+@pytest.mark.parametrize("frames", [1, 2, 4, 5, 6, 9, 10, 11, 37])
+def test_a_start_is_that_of_the_users_chunk_with_that_index(frames, chunk_frames, run):
+    whole = cut(frames, chunk_frames, run)
+    plan = Plan(frames, chunk_frames)
+    for index in range(len(plan)):
+        assert whole.chunk_at(plan.chunk(index).start) == index
+        assert whole.chunk_at(plan.chunk(index).stop - 1) == index, "and so is any frame in it"
+
+
+@pytest.mark.parametrize("run", [1, 2, 3, 7])
+def test_a_grant_is_of_as_many_chunks_as_its_longest_run(run):
+    assert cut(100, 5, run).chunks_a_grant == run
+    assert cut(100, 5, 0).chunks_a_grant == 1
+
+
+@pytest.mark.parametrize("source", [None, recording()])
+def test_a_welcome_says_what_the_job_is(source):
+    whole = job(credit=3, run=2, source=recording(), outboxes=(b"o" * 16,))
+    welcome = whole.welcome(session("a"), source)
+    assert (welcome.job, welcome.incarnation, welcome.session) == (JOB_ID, 1, session("a"))
+    assert (welcome.sinks, welcome.credit, welcome.ops) == (whole.sinks, 3, whole.ops)
+    assert (welcome.heartbeat, welcome.liveness) == (whole.timing.heartbeat, whole.timing.liveness)
+    assert (welcome.format, welcome.channels, welcome.chunk_frames) == ("f32le", 1, 4)
+    assert welcome.source == source
