@@ -41,3 +41,13 @@ def test_fewer_bytes_than_asked_are_a_change_even_if_the_file_looks_the_same(fil
     assert len(source.read(0, 5)) == 10
     with pytest.raises(InputChangedError, match="10 bytes of frames 0 to 6 instead of 12"):
         source.read(0, 6)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 44, 101])
+def test_what_it_refers_to_are_the_samples_that_it_reads(file, offset):
+    source = RawSource(file, channels=1, samplerate=1, format=S16, offset=offset, length=(101 - offset) // 2 * 2)
+    reference = source.reference
+    assert reference == file.reference(offset)
+    read = bytearray(source.frames * 2)
+    file.read_into(reference.offset, memoryview(read))
+    assert read == source.read(0, source.frames)

@@ -13,6 +13,7 @@ from zaudio.cli import farm as farm_module
 from zaudio.cli.app import app
 from zaudio.errors import ChunkError, InputError, NoWorkerError
 from zaudio.machine import usable_cores
+from zaudio.net import starter as starters
 
 PATHS = {key: f"out/{key}" for key in ("result", "key", "iv", "description")}
 FIELDS = {
@@ -73,6 +74,23 @@ class FakeCoordinator:
         return REPORT
 
 
+class FakeStarter:
+    """A starter that is no process."""
+
+    launched = []
+
+    def __init__(self):
+        self.importable = os.getcwd() in sys.path
+        self.closed = False
+        self.launched.append(self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.closed = True
+
+
 @pytest.fixture
 def coordinator(monkeypatch):
     class Fake(FakeCoordinator):
@@ -80,6 +98,8 @@ def coordinator(monkeypatch):
         left = []
 
     monkeypatch.setattr(zaudio, "Coordinator", Fake, raising=False)
+    monkeypatch.setattr(starters, "Starter", FakeStarter)
+    monkeypatch.setattr(FakeStarter, "launched", [])
     monkeypatch.setattr(sys, "path", list(sys.path))
     return Fake
 
@@ -102,7 +122,9 @@ DEFAULTS = {
 def test_farm_takes_the_documented_defaults(coordinator):
     done = CliRunner().invoke(app, ["farm", "take.wav"])
     assert done.exit_code == 0, done.output
-    assert coordinator.made == [("take.wav", "generated_data", DEFAULTS | {"workers": usable_cores()})]
+    (starter,) = FakeStarter.launched
+    settings = DEFAULTS | {"workers": usable_cores(), "sockets_only": False, "starter": starter}
+    assert coordinator.made == [("take.wav", "generated_data", settings)]
     assert coordinator.left == [None]
 
 
@@ -110,7 +132,7 @@ def test_farm_passes_every_option_on(coordinator):
     line = (
         "farm take.raw -o out -n 3 --op gain:db=-3 --op invert --chunk 1MiB --memory 64MiB --samplerate 8000 "
         "--channels 2 --format s16le --overwrite --bind tcp://127.0.0.1:0 --sink-bind tcp://127.0.0.1:0 "
-        "--advertise farm.example --worker-timeout 2.5"
+        "--advertise farm.example --worker-timeout 2.5 --sockets-only"
     )
     assert CliRunner().invoke(app, line.split()).exit_code == 0
     assert coordinator.made == [
@@ -119,6 +141,8 @@ def test_farm_passes_every_option_on(coordinator):
             "out",
             {
                 "workers": 3,
+                "starter": FakeStarter.launched[0],
+                "sockets_only": True,
                 "ops": ("gain:db=-3", "invert"),
                 "bind": "tcp://127.0.0.1:0",
                 "sink_bind": "tcp://127.0.0.1:0",
@@ -138,9 +162,25 @@ def test_farm_passes_every_option_on(coordinator):
 def test_coordinator_starts_no_worker_and_says_how_to_start_one(coordinator):
     done = CliRunner().invoke(app, ["coordinator", "take.raw", "--bind", "tcp://127.0.0.1:0"])
     assert done.exit_code == 0
-    assert coordinator.made == [("take.raw", "generated_data", DEFAULTS | {"workers": 0, "bind": "tcp://127.0.0.1:0"})]
+    settings = DEFAULTS | {"workers": 0, "bind": "tcp://127.0.0.1:0", "starter": None}
+    assert coordinator.made == [("take.raw", "generated_data", settings)]
+    assert FakeStarter.launched == []
     hint = "workers connect with: zaudio worker tcp://127.0.0.1:40000\n"
     assert done.stderr.count(hint) == 1
+
+
+@pytest.mark.parametrize("failure", [None, InputError("take.raw", "no such file")])
+def test_starter_is_launched_once_the_current_folder_is_importable_and_closed_at_the_end(coordinator, failure):
+    coordinator.failure = failure
+    CliRunner().invoke(app, ["farm", "take.raw"])
+    assert [(starter.importable, starter.closed) for starter in FakeStarter.launched] == [(True, True)]
+
+
+def test_coordinator_has_no_local_workers_that_could_be_reached_over_sockets_only(coordinator):
+    done = CliRunner().invoke(app, ["coordinator", "take.raw", "--bind", "tcp://127.0.0.1:0", "--sockets-only"])
+    assert done.exit_code == 2
+    assert "--sockets-only" in done.stderr
+    assert coordinator.made == []
 
 
 def test_farm_alone_tells_no_address(coordinator):

@@ -18,9 +18,9 @@ ENDPOINT = "tcp://127.0.0.1:5555"
 class FakeWorker:
     made: list
 
-    def __init__(self, endpoint, *, allow=(), name=None, once=False):
+    def __init__(self, endpoint, *, allow=(), read=(), name=None, once=False):
         self.stopped = False
-        self.made.append((endpoint, allow, name, once))
+        self.made.append((endpoint, allow, read, name, once))
 
     def run(self):
         self.during()
@@ -47,8 +47,8 @@ def supervise(monkeypatch):
     module.calls = []
     module.during = lambda: None
 
-    def supervise(endpoint, processes, *, allow, name, once):
-        module.calls.append((endpoint, processes, allow, name, once))
+    def supervise(endpoint, processes, *, allow, read, name, once):
+        module.calls.append((endpoint, processes, allow, read, name, once))
         module.during()
 
     module.supervise = supervise
@@ -59,19 +59,29 @@ def supervise(monkeypatch):
 def test_one_worker_runs_in_this_process(worker, supervise):
     done = CliRunner().invoke(app, ["worker", ENDPOINT])
     assert (done.exit_code, done.output) == (0, "")
-    assert worker.made == [(ENDPOINT, (), None, False)]
+    assert worker.made == [(ENDPOINT, (), (), None, False)]
     assert supervise.calls == []
 
 
-def test_options_are_passed_on(worker):
+def test_options_are_passed_on(worker, tmp_path):
     arguments = ["worker", ENDPOINT, "--allow", "my_ops", "--allow", "more:louder", "--name", "attic", "--once"]
+    assert CliRunner().invoke(app, [*arguments, "--read", str(tmp_path), "--read", "/"]).exit_code == 0
+    assert worker.made == [(ENDPOINT, ("my_ops", "more:louder"), (str(tmp_path), "/"), "attic", True)]
+
+
+def test_several_workers_are_supervised(worker, supervise, tmp_path):
+    arguments = ["worker", ENDPOINT, "-n", "3", "--allow", "a", "--read", str(tmp_path)]
     assert CliRunner().invoke(app, arguments).exit_code == 0
-    assert worker.made == [(ENDPOINT, ("my_ops", "more:louder"), "attic", True)]
+    assert supervise.calls == [(ENDPOINT, 3, ("a",), (str(tmp_path),), None, False)]
+    assert worker.made == []
 
 
-def test_several_workers_are_supervised(worker, supervise):
-    assert CliRunner().invoke(app, ["worker", ENDPOINT, "-n", "3", "--allow", "a"]).exit_code == 0
-    assert supervise.calls == [(ENDPOINT, 3, ("a",), None, False)]
+@pytest.mark.parametrize("what", ["missing", "a file"])
+def test_what_is_no_folder_cannot_be_read_from(worker, tmp_path, what):
+    (tmp_path / "a file").touch()
+    done = CliRunner().invoke(app, ["worker", ENDPOINT, "--read", str(tmp_path / what)])
+    assert done.exit_code == 2
+    assert f"{tmp_path}/{what}" in done.stderr
     assert worker.made == []
 
 

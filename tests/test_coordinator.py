@@ -1,13 +1,22 @@
 """What a Coordinator refuses and promises before it starts. Whole jobs are tested in tests/integration."""
 
+import gc
 import json
+import os
+import socket
+import weakref
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
 
 from zaudio import Coordinator, InputError, Timing, UsageError
-from zaudio.coordinator import Report, _parse_advertise, _sink_beside
+from zaudio import coordinator as coordinators
+from zaudio.audio import open_source
+from zaudio.coordinator import CREDIT, _from_elsewhere, _parse_advertise, _sink_beside
 from zaudio.errors import EndpointError
+from zaudio.net import starter as starters
+from zaudio.report import Report
 
 
 @pytest.fixture
@@ -122,22 +131,127 @@ def test_nonsense_is_not_advertised(text):
         _parse_advertise(text)
 
 
-def test_last_port_has_none_beside_it(tmp_path, recording):
-    with pytest.raises(EndpointError):
-        Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:65535").start()
-
-
 @pytest.mark.parametrize(
     ("bind", "sink"),
     [
         ("tcp://127.0.0.1:5555", "tcp://127.0.0.1:5556"),
         ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0"),
         ("tcp://*:*", "tcp://*:0"),
+        ("tcp://127.0.0.1:65534", "tcp://127.0.0.1:65535"),
+        ("tcp://127.0.0.1:65535", "tcp://127.0.0.1:0"),
         ("ipc:///tmp/x", "ipc:///tmp/x.sink"),
     ],
 )
 def test_sink_is_beside_the_ventilator(bind, sink):
     assert _sink_beside(bind) == sink
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "*", "[::]"])
+def test_endpoint_on_all_addresses_is_told_by_the_name_of_the_machine(host):
+    assert _from_elsewhere(f"tcp://{host}:5555") == f"tcp://{socket.gethostname()}:5555"
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:5555", "tcp://[::1]:1", "tcp://farm.example:2", "ipc:///tmp/x"])
+def test_endpoint_on_one_address_is_told_as_it_is(endpoint):
+    assert _from_elsewhere(endpoint) == endpoint
+
+
+# Where local workers leave results
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """The starters that were launched, none of which is a process."""
+
+    class Fake:
+        def __init__(self):
+            self.memory = starters._create_memory()
+            self.closed = False
+            made.append(self)
+
+        def close(self):
+            self.closed = True
+            if self.memory >= 0:
+                os.close(self.memory)
+
+    made = []
+    monkeypatch.setattr(coordinators, "Starter", Fake)
+    return made
+
+
+def opened(tmp_path, samples, **settings):
+    """Workers, slots and bytes of the outboxes of such a job; None when it has no outboxes."""
+    path = tmp_path / "x.raw"
+    np.zeros(samples, "<f4").tofile(path)
+    job = Coordinator(path, tmp_path / "out", **{"workers": 2, **settings})
+    with ExitStack() as stack:
+        source = stack.enter_context(open_source(path))
+        job._plan = job._runs = job._make_plan(source)
+        outboxes = job._open_outboxes(source, job._launch_starter(stack), stack)
+        return (len(outboxes.tokens), outboxes.slots, outboxes.slot_bytes) if outboxes is not None else None
+
+
+def test_each_local_worker_has_a_slot_for_each_chunk_that_it_may_hold(tmp_path, launched):
+    assert opened(tmp_path, 1000, chunk="100f") == (2, CREDIT, 400)
+    assert opened(tmp_path, 1000, chunk="700f", workers=5) == (2, CREDIT, 2800), "no more workers than chunks"
+    assert opened(tmp_path, 10, chunk="100f", workers=1) == (1, CREDIT, 40), "no slot longer than the recording"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"sockets_only": True}, {"workers": None, "bind": "tcp://127.0.0.1:0"}, {"memory": 2 * CREDIT * 400 - 1}],
+    ids=["told so", "no local workers", "more than the memory"],
+)
+def test_there_are_no_outboxes_where_they_are_of_no_use(tmp_path, launched, settings):
+    assert opened(tmp_path, 1000, chunk="100f", **settings) is None
+    assert opened(tmp_path, 1000, chunk="100f", memory=2 * CREDIT * 400) is not None
+
+
+def test_an_empty_recording_needs_no_outboxes_and_no_starter(tmp_path, launched):
+    assert opened(tmp_path, 0) is None
+    assert launched == []
+
+
+def test_a_job_without_local_workers_has_no_starter(tmp_path, launched):
+    assert opened(tmp_path, 1000, workers=None, bind="tcp://127.0.0.1:0") is None
+    assert launched == []
+
+
+def test_a_starter_that_was_launched_ahead_is_used_or_closed(tmp_path, launched):
+    ahead = coordinators.Starter()
+    assert opened(tmp_path, 1000, starter=ahead) is not None
+    for settings in ({"samples": 0}, {"samples": 9, "workers": 0, "bind": "tcp://127.0.0.1:0"}):
+        assert opened(tmp_path, starter=coordinators.Starter(), **settings) is None
+    assert [starter.closed for starter in launched] == [True] * 3, "and there is no other"
+
+
+def missing(*_):
+    raise OSError(38, "Function not implemented")
+
+
+@pytest.mark.parametrize("name", ["memfd_create", "posix_fallocate"])
+def test_a_system_without_shared_memory_has_no_outboxes_and_no_error(tmp_path, launched, monkeypatch, caplog, name):
+    monkeypatch.setattr(os, name, missing)
+    before = os.listdir("/proc/self/fd")
+    with caplog.at_level("INFO", "zaudio.coordinator"):
+        assert opened(tmp_path, 1000, chunk="100f") is None
+    assert "local workers use sockets: no shared memory" in caplog.text
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_system_that_does_not_know_anonymous_memory_has_no_outboxes(tmp_path, launched, monkeypatch):
+    monkeypatch.delattr(os, "memfd_create")
+    assert opened(tmp_path, 1000, chunk="100f") is None
+
+
+def test_a_start_that_failed_is_not_kept_until_the_program_ends(tmp_path, recording):
+    job = Coordinator(recording, tmp_path / "out", bind="tcp://192.0.2.1:1")  # an address that is not this machine's
+    with pytest.raises(EndpointError):
+        job.start()
+    known = weakref.ref(job)
+    del job
+    gc.collect()
+    assert known() is None
 
 
 def test_report_is_an_object_of_json():

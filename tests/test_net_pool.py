@@ -9,7 +9,9 @@ import pytest
 import zmq
 from net_support import MS, alive, children, descriptors, kill, wait_until
 
+from zaudio.net.outbox import Outboxes
 from zaudio.net.pool import Died, GaveUp, Pool, Unable, cause_of_death
+from zaudio.net.starter import Starter
 from zaudio.wire.codec import TO_COORDINATOR, decode, encode
 from zaudio.wire.messages import Channel, Hello, Ready, Refused, Welcome
 
@@ -44,7 +46,8 @@ class Door:
     def _answer(self, hello):
         if self.refusal is not None:
             return Refused(self.refusal)
-        return Welcome(bytes(16), 1, hello.session, self._sinks, 0.5, 20, 2, "f32le", 1, 100, (("invert", ()),))
+        ops = (("invert", ()),)
+        return Welcome(bytes(16), 1, hello.session, self._sinks, 0.5, 20, 2, "f32le", 1, 100, ops, None)
 
     def close(self):
         self._ventilator.close()
@@ -62,11 +65,12 @@ def door():
 
 
 @pytest.fixture
-def start(door):
+def start(door, tmp_path):
     pools = []
 
-    def start(count=2, *, allow=()):
-        pools.append(Pool(door.endpoint, count, allow=allow))
+    def start(count=2, *, allow=(), outboxes=None, folder=tmp_path / "sockets"):
+        starter = Starter() if outboxes is None else Starter(memory=outboxes.memory)
+        pools.append(Pool(starter, door.endpoint, count, folder=str(folder), allow=allow, outboxes=outboxes))
         return pools[-1]
 
     before = descriptors()
@@ -127,9 +131,9 @@ def test_worker_that_is_to_be_killed_is_killed_even_when_it_is_stopped(door, sta
     workers = all_ready(door, 2)
     session, pid = next(iter(workers.items()))
     kill(pid, signal.SIGSTOP)
-    pool.kill(session)
+    pool.kill(session, "it was killed, because")
     event = next_event(pool, door)
-    assert (event.session, event.cause) == (session, "it was killed, past the deadline of a chunk")
+    assert (event.session, event.cause) == (session, "it was killed, because")
     assert not alive(pid)
     all_ready(door, 3)
 
@@ -137,9 +141,10 @@ def test_worker_that_is_to_be_killed_is_killed_even_when_it_is_stopped(door, sta
 def test_killing_a_stranger_does_nothing(door, start):
     pool = start(1)
     (session,) = all_ready(door, 1)
-    pool.kill(b"x" * 16)
-    pool.kill(session)
-    assert next_event(pool, door).session == session
+    pool.kill(b"x" * 16, "a stranger")
+    pool.kill(session, "of ours")
+    event = next_event(pool, door)
+    assert (event.session, event.cause) == (session, "of ours")
 
 
 def test_workers_ignore_ctrl_c(door, start):
@@ -231,6 +236,61 @@ def test_close_ends_all_within_a_second_or_so_even_stopped_ones(door, start):
 def test_close_right_after_the_start_ends_a_starter_that_has_started_nobody(door, start):
     start(2).close()
     assert children(os.getpid()) == []
+
+
+def test_without_outboxes_a_worker_has_none_and_reads_nothing_itself(door, start):
+    start(1)
+    all_ready(door, 1)
+    assert [(hello.outbox, hello.reads) for hello in door.hellos.values()] == [(b"", ())]
+
+
+@pytest.fixture
+def outboxes():
+    memory = os.memfd_create("test")
+    outboxes = Outboxes(memory, 2, 2, 1000)
+    outboxes.memory = memory
+    yield outboxes
+    outboxes.close()
+    os.close(memory)
+
+
+def test_each_worker_has_an_outbox_of_its_own_and_may_read_everything(door, start, outboxes):
+    start(2, outboxes=outboxes)
+    all_ready(door, 2)
+    found = {hello.name: (hello.outbox, hello.reads) for hello in door.hellos.values()}
+    assert found == {f"local-{number + 1}": (outboxes.tokens[number], ("/",)) for number in range(2)}
+
+
+def test_worker_that_takes_the_place_of_a_dead_one_has_its_outbox(door, start, outboxes):
+    pool = start(2, outboxes=outboxes)
+    workers = all_ready(door, 2)
+    session, pid = next(iter(workers.items()))
+    kill(pid)
+    assert next_event(pool, door).session == session
+    (new,) = set(all_ready(door, 3)) - set(workers)
+    assert door.hellos[new].outbox == door.hellos[session].outbox
+
+
+def test_starter_that_takes_the_place_of_a_dead_one_hands_the_same_outboxes_out(door, start, outboxes):
+    pool = start(2, outboxes=outboxes)
+    workers = all_ready(door, 2)
+    kill(children(os.getpid())[0])
+    wait_until(lambda: pool.events() or not any(map(alive, workers.values())), "its workers end", within=2000 * MS)
+    new = set(all_ready(door, 4)) - set(workers)
+    assert {door.hellos[session].outbox for session in new} == set(outboxes.tokens)
+
+
+def test_folder_is_removed_when_the_lifeline_breaks_and_kept_while_it_holds(door, start, tmp_path):
+    folder = tmp_path / "sockets"
+    folder.mkdir()
+    (folder / "v").touch()
+    pool = start(1, folder=folder)
+    all_ready(door, 1)
+    kill(children(os.getpid())[0])  # a starter that is killed is replaced, and the job goes on
+    wait_until(lambda: pool.events() or (door.look() and len(door.ready) == 2), "another is started")
+    assert folder.exists()
+    pool.close()
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """A worker against a coordinator that is a script: raw ROUTERs, the codec, and nothing of the farm."""
 
+import os
+import shutil
 import threading
 
 import numpy as np
@@ -8,8 +10,10 @@ import xxhash
 import zmq
 from net_support import MS, descriptors, wait_until
 
+from zaudio.audio.files import InputFile
 from zaudio.errors import EndpointError, NoCoordinatorError, RefusedError, UsageError
-from zaudio.net.worker import Worker
+from zaudio.net.outbox import Outbox, Outboxes
+from zaudio.net.worker import Shell, Worker
 from zaudio.wire.codec import TO_COORDINATOR, decode, encode
 from zaudio.wire.messages import (
     VERSION,
@@ -82,7 +86,7 @@ class Script:
         fields = {
             "job": job, "incarnation": incarnation, "session": self.session,
             "sinks": (f"tcp://:{self.ports[Channel.SINK]}",), "heartbeat": 0.05, "liveness": 5, "credit": 2,
-            "format": "f32le", "channels": 1, "chunk_frames": 4, "ops": INVERT,
+            "format": "f32le", "channels": 1, "chunk_frames": 4, "ops": INVERT, "source": None,
         }  # fmt: skip
         self.say(Welcome(**fields | other))
 
@@ -93,26 +97,36 @@ class Script:
         self.welcome(**other)
         return self.hear(Ready)
 
-    def grant(self, sequence, index, samples=SAMPLES, *, before=0, after=0, checksum=None, attempt=1):
+    def grant(self, sequence, index, samples=SAMPLES, *, before=0, after=0, checksum=None, attempt=1, slot=-1):
         payload = samples.tobytes()
         checksum = xxhash.xxh3_64_intdigest(payload) if checksum is None else checksum
         frames = len(samples) - before - after
-        place = (sequence, index, attempt, index * 4, frames, before, after, len(payload), checksum)
+        place = (sequence, index, attempt, index * 4, frames, before, after, len(payload), checksum, slot)
         self.say(Chunk(*self.lease, *place), payload)
+
+    def grant_frames(self, sequence, index, start, frames, *, before=0, after=0, frame_bytes=4):
+        """Grant frames of the recording that the welcome named, which the worker is to read itself."""
+        length = (before + frames + after) * frame_bytes
+        self.say(Chunk(*self.lease, sequence, index, 1, start, frames, before, after, length, 0, -1))
 
 
 class Life:
     """A worker that runs in a thread, and how it ended."""
 
-    def __init__(self, endpoint, **settings):
+    def __init__(self, endpoint, *, outbox=None, **settings):
         self.worker = Worker(endpoint, **{"name": "the worker", **settings})
         self.error = None
+        self._outbox = outbox
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def _run(self):
         try:
-            self.worker.run()
+            if self._outbox is None:
+                self.worker.run()
+            else:
+                with Shell(self.worker, bytes(range(16)), outbox=self._outbox) as shell:
+                    shell.run()
         except Exception as error:  # noqa: BLE001  # the test looks at it
             self.error = error
 
@@ -167,7 +181,7 @@ def test_two_lives_of_one_worker_have_two_sessions(script, life):
 
 def test_chunk_comes_back_as_its_result(script, life):
     life()
-    assert script.admit() == Ready(*script.lease, 0, ())
+    assert script.admit() == Ready(*script.lease, 0, (), False)
     script.grant(1, 7)
     result = script.hear(Result)
     assert script.payload == (-SAMPLES).tobytes()
@@ -216,7 +230,7 @@ def test_chunk_of_another_session_is_ignored(script, life):
     life()
     script.admit()
     payload = SAMPLES.tobytes()
-    numbers = (1, 0, 1, 0, 4, 0, 0, len(payload), xxhash.xxh3_64_intdigest(payload))
+    numbers = (1, 0, 1, 0, 4, 0, 0, len(payload), xxhash.xxh3_64_intdigest(payload), -1)
     script.say(Chunk(JOB, 1, b"x" * 16, *numbers), payload)
     script.say(Chunk(b"y" * 16, 1, script.session, *numbers), payload)
     script.grant(1, 3)
@@ -253,9 +267,21 @@ def test_op_that_raises_is_a_failure_with_its_words(script, life, tmp_path, monk
     life(allow=["worker_test_op"])
     script.admit(ops=(("worker_test_op:f", ()),))
     script.grant(1, 4)
-    assert script.hear(Failed) == Failed(*script.lease, 4, 1, "ValueError: line one line two")
+    assert script.hear(Failed) == Failed(*script.lease, 4, 1, 16, 20, "ValueError: line one line two")
     script.grant(2, 5)
     assert script.hear(Failed).index == 5
+
+
+def test_op_that_raises_in_a_chunk_of_a_run_is_a_failure_of_that_chunks_frames(script, life, tmp_path, monkeypatch):
+    (tmp_path / "worker_test_picky.py").write_text("def f(a):\n    assert a[0, 0] != 7, 'no seven'\n    return a\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    life(allow=["worker_test_picky"])
+    script.admit(ops=(("worker_test_picky:f", ()),))
+    script.grant(1, 25, np.array([0, 7, 0, 0, 7, 0, 0, 0, 0, 0], "<f4"))  # chunks of 4 frames, from frame 100 on
+    assert script.hear(Failed) == Failed(*script.lease, 25, 1, 104, 108, "AssertionError: no seven")
+    script.grant(2, 25, np.array([0, 7, 0, 0, 0, 0, 0, 0, 7], "<f4"))
+    failed = script.hear(Failed)
+    assert (failed.start, failed.stop) == (108, 109), "the last chunk of the recording is shorter"
 
 
 def test_again_is_answered_with_the_same_hello_and_the_job_goes_on(script, life):
@@ -296,7 +322,7 @@ def test_nonsense_from_the_coordinator_is_no_reason_to_fall_over(script, life):
         [b"\xc1"],
         [b"x" * 5000],
         [b"a", b"b", b"c", b"d"],
-        encode(Hello(1, JOB, "n", 1, "h", "s", ())),
+        encode(Hello(1, JOB, "n", 1, "h", "s", (), (), b"")),
     ):
         script.sockets[Channel.VENTILATOR].send_multipart([route, *parts])
     script.grant(1, 0)
@@ -411,3 +437,254 @@ def test_malformed_endpoint_is_refused_at_once(endpoint):
 def test_module_that_cannot_be_imported_is_refused_at_once():
     with pytest.raises(UsageError, match="no_such_module"):
         Worker("tcp://127.0.0.1:9", allow=["no_such_module"])
+
+
+# Reading the recording itself
+
+
+TAKE = np.arange(1, 41, dtype="<f4")  # ten chunks of four frames
+HEADER = b"not samples"
+
+
+@pytest.fixture
+def take(tmp_path):
+    """A file with samples behind a header; what refers to them."""
+    path = tmp_path / "shared" / "take.bin"
+    path.parent.mkdir()
+    path.write_bytes(HEADER + TAKE.tobytes())
+    return path
+
+
+def reference(path):
+    opened = InputFile(str(path))
+    try:
+        return opened.reference(len(HEADER))
+    finally:
+        opened.close()
+
+
+def test_worker_that_shares_no_folder_offers_to_read_nothing(script, life):
+    life()
+    hello = script.hear(Hello)
+    assert (hello.reads, hello.outbox) == ((), b"")
+
+
+def test_folders_that_a_worker_reads_are_said_as_they_are_really_called(script, life, tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path)
+    life(read=["link", "real/../real/", "/"])
+    assert script.hear(Hello).reads == (str(tmp_path / "real"), str(tmp_path / "real"), "/")
+
+
+@pytest.mark.parametrize("folder", ["shared", "shared/", "."])
+def test_frames_are_read_from_the_offset_on(script, life, tmp_path, take, folder):
+    life(read=[f"{tmp_path}/{folder}"])
+    assert script.admit(source=reference(take)).reads
+    for sequence, start, stop in ((1, 36, 40), (2, 0, 4), (3, 17, 18)):
+        script.grant_frames(sequence, sequence, start, stop - start)
+        assert script.hear(Result).length == 4 * (stop - start)
+        assert script.payload == (-TAKE[start:stop]).tobytes()
+
+
+def test_context_is_read_too_and_trimmed(script, life, take):
+    life(read=[str(take.parent)])
+    script.admit(source=reference(take))
+    script.grant_frames(1, 0, 8, 4, before=2, after=3)
+    script.hear(Result)
+    assert script.payload == (-TAKE[8:12]).tobytes()
+
+
+def test_result_is_not_touched_by_the_reading_of_the_next(script, life, take, tmp_path, monkeypatch):
+    (tmp_path / "worker_test_same.py").write_text("def f(a):\n    return a\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    life(read=[str(take.parent)], allow=["worker_test_same"])
+    script.admit(source=reference(take), ops=(("worker_test_same:f", ()),))
+    for number in range(10):
+        script.grant_frames(number + 1, number, 4 * number, 4)
+    for number in range(10):
+        script.hear(Result)
+        assert script.payload == TAKE[4 * number : 4 * number + 4].tobytes()
+
+
+def test_payload_for_a_worker_that_could_read_is_as_welcome(script, life, take):
+    life(read=[str(take.parent)])
+    script.admit(source=reference(take))
+    script.grant(1, 0)
+    script.hear(Result)
+    assert script.payload == (-SAMPLES).tobytes()
+
+
+def other_time(path):
+    os.utime(path, ns=(1, 1))
+
+
+def other_head(path):
+    stamp = path.stat().st_mtime_ns
+    path.write_bytes(b"N" + path.read_bytes()[1:])
+    os.utime(path, ns=(stamp, stamp))
+
+
+def other_size(path):
+    stamp = path.stat().st_mtime_ns
+    path.write_bytes(path.read_bytes() + b"more")
+    os.utime(path, ns=(stamp, stamp))
+
+
+def folder_instead(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("change", [other_time, other_head, other_size, folder_instead, os.unlink])
+def test_file_that_is_not_the_one_that_is_meant_is_not_read(script, life, take, change):
+    meant = reference(take)
+    change(take)
+    life(read=[str(take.parent)])
+    assert not script.admit(source=meant).reads
+    assert str(take) not in opened_files()
+    script.grant(1, 0)
+    script.hear(Result)
+    assert script.payload == (-SAMPLES).tobytes()
+
+
+def opened_files():
+    links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+    return [os.readlink(link) for link in links if os.path.lexists(link)]  # that of the listing itself is gone
+
+
+def test_same_file_on_another_mount_is_read_by_a_worker_from_elsewhere_only(script, life, take, tmp_path):
+    meant = reference(take)
+    shutil.copy2(take, tmp_path / "copy")
+    os.replace(tmp_path / "copy", take)  # the same in all but its number, as another machine may see it
+    life(read=[str(take.parent)])
+    assert script.admit(source=meant).reads
+
+
+def test_local_worker_reads_nothing_but_the_very_file(script, life, take, tmp_path, outboxes):
+    meant = reference(take)
+    shutil.copy2(take, tmp_path / "copy")
+    os.replace(tmp_path / "copy", take)
+    life(read=["/"], outbox=box(outboxes))
+    assert not script.admit(source=meant).reads
+
+
+def test_file_outside_the_folders_is_not_opened_whatever_the_coordinator_says(script, life, take, tmp_path):
+    (tmp_path / "share").mkdir()  # `shared` begins with that name
+    life(read=[str(tmp_path / "share")])
+    assert not script.admit(source=reference(take)).reads
+
+
+def test_file_that_cannot_be_read_is_as_good_as_none(script, life, take, monkeypatch):
+    meant = reference(take)
+
+    def fail(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", fail)
+    life(read=[str(take.parent)])
+    assert not script.admit(source=meant).reads
+    assert str(take) not in opened_files()
+    script.grant(1, 0)
+    script.hear(Result)
+
+
+def test_grant_without_payload_to_a_worker_that_has_nothing_open_is_said_to_be_lost(script, life):
+    life()
+    script.admit()
+    script.grant_frames(1, 0, 0, 4)
+    while (ready := script.hear(Ready)).received == 0:
+        pass
+    assert (ready.received, ready.held, ready.reads) == (1, (), False)
+
+
+def test_recording_that_changes_is_a_failure_that_says_so(script, life, take):
+    life(read=[str(take.parent)])
+    script.admit(source=reference(take))
+    other_time(take)
+    script.grant_frames(1, 9, 0, 4)
+    assert script.hear(Failed) == Failed(*script.lease, 9, 1, 0, 4, f"{take}: was written to since it was opened")
+
+
+def test_recording_is_closed_at_the_end_and_for_the_next_job(script, life, take, tmp_path):
+    begun = life(read=[str(tmp_path)])
+    script.admit(source=reference(take))
+    assert opened_files().count(str(take)) == 1
+    other = tmp_path / "other.bin"
+    other.write_bytes(take.read_bytes())
+    script.job = (b"k" * 16, 1)
+    script.welcome(source=reference(other))
+    while script.hear(Ready).job != b"k" * 16:
+        pass
+    assert (opened_files().count(str(take)), opened_files().count(str(other))) == (0, 1)
+    begun.worker.stop()
+    assert begun.ended()
+    assert str(other) not in opened_files()
+
+
+# Results in an outbox
+
+
+@pytest.fixture
+def outboxes():
+    memory = os.memfd_create("test")
+    outboxes = Outboxes(memory, 2, 2, 20)  # slots for five frames
+    outboxes.memory = memory
+    yield outboxes
+    outboxes.close()
+    os.close(memory)
+
+
+def box(outboxes, number=1):
+    return Outbox(outboxes.memory, number, outboxes.slots, outboxes.slot_bytes, outboxes.tokens[number])
+
+
+def in_slot(outboxes, slot, length=SAMPLES.nbytes):
+    found = memoryview(bytearray(length))
+    assert outboxes.copy(outboxes.tokens[1], slot, found)
+    return bytes(found)
+
+
+def test_worker_with_an_outbox_says_which(script, life, outboxes):
+    life(outbox=box(outboxes))
+    assert script.hear(Hello).outbox == outboxes.tokens[1]
+
+
+def test_result_lies_in_the_slot_that_the_grant_named(script, life, outboxes):
+    life(outbox=box(outboxes))
+    script.admit()
+    for sequence, slot in ((1, 1), (2, 0), (3, 1)):
+        samples = SAMPLES * np.float32(sequence)
+        script.grant(sequence, sequence, samples, slot=slot)
+        result = script.hear(Result)
+        assert (result.slot, result.length) == (slot, samples.nbytes)
+        assert in_slot(outboxes, slot) == (-samples).tobytes()
+        assert result.checksum == xxhash.xxh3_64_intdigest((-samples).tobytes())
+
+
+@pytest.mark.parametrize(
+    ("slot", "samples"), [(-1, SAMPLES), (0, np.arange(6, dtype="<f4"))], ids=["no slot", "too long for a slot"]
+)
+def test_result_that_has_no_place_in_the_outbox_travels_as_a_payload(script, life, outboxes, slot, samples):
+    life(outbox=box(outboxes))
+    script.admit()
+    script.grant(1, 0, samples, slot=slot)
+    assert script.hear(Result).slot == -1
+    assert script.payload == (-samples).tobytes()
+
+
+def test_slot_that_is_granted_to_a_worker_without_an_outbox_means_nothing(script, life):
+    life()
+    script.admit()
+    script.grant(1, 0, slot=0)
+    assert script.hear(Result).slot == -1
+    assert script.payload == (-SAMPLES).tobytes()
+
+
+def test_slot_that_there_is_not_is_a_failure_and_no_end_of_the_worker(script, life, outboxes):
+    life(outbox=box(outboxes))
+    script.admit()
+    script.grant(1, 0, slot=255)
+    assert script.hear(Failed).index == 0
+    script.grant(2, 1, slot=1)
+    assert script.hear(Result).slot == 1

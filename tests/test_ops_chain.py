@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from zaudio.errors import UsageError
 from zaudio.formats import FORMATS, sample_format
 from zaudio.ops import BUILTIN, Chain, Step, import_allowed, parse_chain, prepare_chain
+from zaudio.ops.chain import ChunkFailed
 
 NOTHING = import_allowed([])
 CHAIN = ["gain:db=3.3", "clip:low=-0.7,high=0.9", "invert"]
@@ -61,6 +62,17 @@ def foreign(x):
 
 def retyped(x):
     return x.view(f"=u{x.itemsize}")
+
+def picky(x):
+    if 13 in x:
+        raise ValueError("no thirteen")
+    return x
+
+seen = []
+
+def mean(x):
+    seen.append((float(x[0, 0]), len(x)))
+    return np.full_like(x, x.mean())
 
 def nothing(x):
     x += 1
@@ -298,6 +310,54 @@ def test_what_a_function_raises_comes_through(users):
 
 def test_an_empty_payload_reaches_functions_too(users):
     assert build("zt_users:in_place", channels=2, allowed=users)(b"").shape == (0, 2)
+
+
+# runs of chunks
+
+
+@pytest.mark.parametrize("chunk_frames", [1, 2, 3, 6, 7, 8, 100])
+@pytest.mark.parametrize("name", ["f32le", "s16be"])
+def test_a_run_is_the_same_as_its_chunks_one_by_one(users, name, chunk_frames):
+    chain = build(["invert", "zt_users:mean"], name, 2, users)
+    whole = samples(name, range(14), 2)
+    chunks = [chain(whole[start : start + chunk_frames].tobytes()) for start in range(0, 7, chunk_frames)]
+    run = chain.run(memoryview(whole.tobytes()), chunk_frames)
+    assert run.tobytes() == b"".join(chunk.tobytes() for chunk in chunks)
+    assert (run.dtype, run.shape, run.flags.c_contiguous) == (whole.dtype, (7, 2), True)
+    assert len({start for start, _ in sys.modules["zt_users"].seen}) == len(chunks), "each chunk is a call of its own"
+
+
+def test_an_empty_run_is_a_call_too():
+    assert build("invert").run(b"", 5).shape == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("bad", "chunk_frames", "place"), [(0, 4, (0, 4)), (5, 4, (4, 8)), (9, 4, (8, 10)), (9, 9, (9, 10))]
+)
+def test_a_failure_in_a_run_says_on_which_frames(users, bad, chunk_frames, place):
+    payload = samples("f32le", [13 if frame == bad else 0 for frame in range(10)], 1).tobytes()
+    with pytest.raises(ChunkFailed) as caught:
+        build("zt_users:picky", allowed=users).run(payload, chunk_frames)
+    assert (caught.value.start, caught.value.stop) == place
+    assert type(caught.value.__cause__) is ValueError
+    assert str(caught.value.__cause__) == "no thirteen"
+
+
+@pytest.mark.parametrize("chunk_frames", [3, 4])
+def test_a_failure_in_the_only_chunk_comes_as_it_is(users, chunk_frames):
+    with pytest.raises(ValueError, match="no thirteen"):
+        build("zt_users:picky", allowed=users).run(samples("f32le", [0, 13, 0], 1).tobytes(), chunk_frames)
+
+
+def test_a_result_of_another_length_in_a_run_is_a_failure_of_its_chunk(users):
+    with pytest.raises(ChunkFailed) as caught:
+        build("zt_users:shorter", channels=2, allowed=users).run(bytes(5 * 8), 2)
+    assert (caught.value.start, caught.value.stop) == (0, 2)
+
+
+def test_a_run_of_a_broken_frame_is_refused():
+    with pytest.raises(ValueError, match="whole frames of 8 bytes, got 41 bytes"):
+        build("invert", channels=2).run(bytes(41), 2)
 
 
 # what is imported

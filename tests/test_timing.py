@@ -14,7 +14,7 @@ SECONDS = ("heartbeat", "chunk_timeout", "chunk_timeout_floor", "chunk_timeout_f
 
 def as_welcome(timing):
     ops = (("invert", ()),)
-    return Welcome(bytes(16), 1, bytes(16), (), timing.heartbeat, timing.liveness, 2, "f32le", 1, 1, ops)
+    return Welcome(bytes(16), 1, bytes(16), (), timing.heartbeat, timing.liveness, 2, "f32le", 1, 1, ops, None)
 
 
 def test_the_defaults_agree():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import zmq
+from farm_support import LANES
 from net_support import MS, descriptors, kill, processes_with, wait_until
 
 
@@ -19,6 +20,12 @@ def pyzmq_warm():
         near.connect("inproc://warm")
         near.send(bytes(1 << 17), copy=False)
         far.recv()
+
+
+@pytest.fixture(params=LANES)
+def lane(request):
+    """Settings of a Coordinator: how its local workers get chunks and give results back. A test runs on each."""
+    return LANES[request.param]
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from zaudio.formats import sample_format
 
 HERE = str(Path(__file__).parent)
 NAMES = ["encryption_iv.bin", "encryption_key.bin", "result.json", "result.raw"]
+LANES = {"shared memory": {"sockets_only": False}, "sockets": {"sockets_only": True}}  # ways to local workers
 PROMPT = Timing(heartbeat=0.2, liveness=5, worker_timeout=10)  # faults are found within about a second
 
 
@@ -71,7 +72,8 @@ def listing(folder):
 
 def environment(**more):
     """The environment of a process that finds the ops of these tests."""
-    return {**os.environ, "PYTHONPATH": HERE, "PYTHONUNBUFFERED": "1", **more}
+    path = os.pathsep.join(filter(None, (HERE, os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", **more}
 
 
 def launch(*arguments, cwd=None):

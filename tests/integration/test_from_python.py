@@ -1,5 +1,6 @@
 """`zaudio.Coordinator` and `zaudio.Worker` from a program: threads, scripts, two at a time, and every way to stop."""
 
+import socket
 import sys
 import threading
 import time
@@ -234,7 +235,7 @@ def test_worker_in_a_thread_over_any_transport(tmp_path, recording, bind):
         bind = f"ipc://{os.environ['TMPDIR']}/v"
     try:
         with Coordinator(recording, tmp_path / "out", bind=bind, chunk=f"{CHUNK}f") as job:
-            endpoint = job.endpoint.replace("0.0.0.0", "127.0.0.1")
+            endpoint = job.endpoint if "*" not in bind else job.endpoint.replace(socket.gethostname(), "127.0.0.1")
             worker = Worker(endpoint, name="in a thread", once=True)
             thread = threading.Thread(target=worker.run)
             thread.start()
@@ -315,8 +316,6 @@ def test_older_result_is_refused_and_untouched_without_overwrite(tmp_path, recor
 
 @pytest.mark.parametrize("which", ["ventilator", "sink"])
 def test_port_in_use_is_refused_at_the_start(tmp_path, recording, which):
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -22,12 +22,11 @@ def assert_is_reference(folder, expected):
 CHUNK = 1024  # frames
 
 
-@pytest.mark.parametrize(
-    "frames", [0, 1, 3, 4, 5, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK - 1, 2 * CHUNK, 5 * CHUNK + 7]
-)
-def test_recording_of_any_length_comes_out_inverted_and_reversed(tmp_path, frames):
+@pytest.mark.parametrize("frames", [0, 1, 3, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 5 * CHUNK + 7])
+def test_recording_of_any_length_comes_out_inverted_and_reversed(tmp_path, frames, lane):
     samples = noise(frames)
-    report = Coordinator(write_raw(tmp_path / "x.raw", samples), tmp_path / "out", workers=2, chunk=f"{CHUNK}f").run()
+    path = write_raw(tmp_path / "x.raw", samples)
+    report = Coordinator(path, tmp_path / "out", workers=2, chunk=f"{CHUNK}f", **lane).run()
     assert_is_reference(tmp_path / "out", inverted(samples))
     assert (report.frames, report.chunks) == (frames, -(-frames // CHUNK))
     assert sum(report.shares.values()) == report.chunks
@@ -65,12 +64,12 @@ def _stored(name):
     return sample_format(name).dtype
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3])
-@pytest.mark.parametrize("chunk", ["101f", "4KiB", "1MiB"])
-def test_number_of_workers_and_size_of_chunks_change_no_bit(tmp_path, workers, chunk):
+@pytest.mark.parametrize(("workers", "chunk"), [(1, "101f"), (3, "101f"), (1, "4KiB"), (2, "4KiB"), (3, "1MiB")])
+def test_number_of_workers_and_size_of_chunks_change_no_bit(tmp_path, workers, chunk, lane):
     samples = noise(20_011, channels=2)
     path = write_raw(tmp_path / "x.raw", samples)
-    Coordinator(path, tmp_path / "out", ops=["gain:db=-3", "invert"], workers=workers, chunk=chunk, channels=2).run()
+    ops = ["gain:db=-3", "invert"]
+    Coordinator(path, tmp_path / "out", ops=ops, workers=workers, chunk=chunk, channels=2, **lane).run()
     gain = np.float32(10 ** (-3 / 20))
     assert decrypted(tmp_path / "out") == np.ascontiguousarray(-(samples * gain)[::-1]).tobytes()
 
@@ -84,16 +83,16 @@ def test_chain_is_applied_in_its_order(tmp_path):
     assert decrypted(tmp_path / "out") == (-np.clip(once, np.float32(-0.125), np.float32(1)))[::-1].tobytes()
 
 
-def test_tiny_chunks_many_of_them(tmp_path):
+def test_tiny_chunks_many_of_them(tmp_path, lane):
     samples = noise(3001)
     path = write_raw(tmp_path / "x.raw", samples)
-    report = Coordinator(path, tmp_path / "out", workers=2, chunk="1f").run()
+    report = Coordinator(path, tmp_path / "out", workers=2, chunk="1f", **lane).run()
     assert report.chunks == 3001
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
 
-def test_chunk_larger_than_the_memory_still_goes_through_one_by_one(tmp_path):
+def test_chunk_larger_than_the_memory_still_goes_through_one_by_one(tmp_path, lane):
     samples = noise(100_003)
     path = write_raw(tmp_path / "x.raw", samples)
-    Coordinator(path, tmp_path / "out", workers=2, chunk="64KiB", memory="64KiB").run()
+    Coordinator(path, tmp_path / "out", workers=2, chunk="64KiB", memory="64KiB", **lane).run()
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
