@@ -22,6 +22,7 @@ from zaudio.result.publication import DESCRIPTION, IV, KEY, RESULT
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+WRITEBACK_BYTES = 16 << 20  # the disk works while the cipher does, and the fsync at the end finds little left to do
 JOIN_TIMEOUT = 2.0  # seconds; only a system call that the disk does not answer takes longer
 
 
@@ -51,6 +52,8 @@ class ResultWriter:
         self._expected = description.plaintext_bytes
         self._taken = 0  # bytes of all payloads so far
         self._fd = -1  # of result.raw.part; the storage thread's once it runs
+        self._written = 0  # bytes of it; the storage thread's, as is the next
+        self._written_back = 0  # bytes of it that the system was told to write to the disk
         self._tag: primitives.Tag | None = None
         self._pipeline: Pipeline | None = None
         self._ended = False  # by seal or abort: no payload may follow
@@ -181,6 +184,10 @@ class ResultWriter:
         assert self._tag is not None
         self._tag.update(ciphertext)
         files.write_all(self._fd, ciphertext)
+        self._written += ciphertext.nbytes
+        if self._written - self._written_back >= WRITEBACK_BYTES:
+            files.start_writeback(self._fd, self._written_back, self._written)
+            self._written_back = self._written
 
     def _complete(self) -> None:
         assert self._tag is not None
