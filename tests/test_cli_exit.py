@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import click
 import pytest
@@ -121,6 +122,58 @@ def test_what_can_leave_by_itself_is_asked_in_place_of_raising():
     assert asked == ["leave"]
     with pytest.raises(Terminated):
         signals.raise_received()
+
+
+def swallowed_signal():
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except Terminated:
+        pass  # as compiled code does that asks for an attribute, and takes any error for "there is none"
+
+
+def test_a_signal_that_was_swallowed_further_out_asks_to_leave_after_all():
+    asked = []
+    with Signals() as around:
+        swallowed_signal()
+        with Signals(leave=lambda: asked.append(True)) as signals:
+            assert asked == [True]
+            with pytest.raises(Terminated):
+                signals.raise_received()
+        assert signal.getsignal(signal.SIGTERM) == around._handle
+
+
+def test_a_signal_that_was_swallowed_further_out_is_raised_again():
+    with Signals() as around:
+        swallowed_signal()
+        with pytest.raises(Terminated), Signals():
+            pytest.fail("the block has begun")
+        assert signal.getsignal(signal.SIGTERM) == around._handle
+
+
+def test_handlers_of_others_are_no_reason_to_leave(monkeypatch):
+    class Other:
+        received = signal.SIGTERM
+
+        def handle(self, number, frame):
+            pass
+
+    before = signal.signal(signal.SIGTERM, Other().handle)
+    try:
+        with Signals() as signals:
+            assert signals.received is None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_signal_before_the_command_begins_is_one_line_too(monkeypatch):
+    @contextmanager
+    def logs():
+        signal.raise_signal(signal.SIGTERM)
+        yield
+
+    monkeypatch.setattr("zaudio.cli.voice.logs", logs)
+    done = CliRunner().invoke(program(ValueError), ["fail"])
+    assert (done.exit_code, done.output) == (143, "zaudio: terminated\n")
 
 
 def test_the_handlers_are_put_back():

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import zaudio
+from zaudio.cli import worker as worker_module
 from zaudio.cli.app import app
 from zaudio.cli.exit import Terminated
 from zaudio.errors import NoCoordinatorError, RefusedError
@@ -138,6 +139,25 @@ def test_sigterm_unwinds_a_supervisor_and_exits_zero(supervise):
 def test_sigint_unwinds_a_supervisor_and_exits_130(supervise):
     supervise.during = lambda: signal.raise_signal(signal.SIGINT)
     assert CliRunner().invoke(app, ["worker", ENDPOINT, "-n", "2"]).exit_code == 130
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_sigterm_that_is_swallowed_while_modules_are_imported_ends_it_all_the_same(
+    worker, supervise, monkeypatch, processes
+):
+    def swallow():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except Terminated:
+            pass
+
+    seen = []
+    worker.during = lambda self: seen.append(self.stopped)
+    supervise.during = lambda: seen.append("it has begun")
+    monkeypatch.setattr(worker_module, "make_folder_importable", swallow)
+    done = CliRunner().invoke(app, ["worker", ENDPOINT, "-n", processes])
+    assert (done.exit_code, done.output) == (0, "")
+    assert seen == ([True] if processes == "1" else [])
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,7 @@ class Signals:
         if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handler
             # Also where SIGINT is ignored, as in a shell's background job: it has to end with the farm too.
             self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+            self._catch_up()
         return self
 
     def __exit__(
@@ -61,6 +62,20 @@ class Signals:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _catch_up(self) -> None:
+        """Take over a signal that came to the Signals around this one: what that raised has been swallowed.
+
+        Raised while a module is imported, it may end up in compiled code that ignores any exception.
+        """
+        around = getattr(self._before[signal.SIGTERM], "__self__", None)
+        if not isinstance(around, Signals) or around.received is None:
+            return
+        try:
+            self._handle(around.received, None)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
 
     def raise_received(self) -> None:
         """Raise what the signal stands for, if one came.
@@ -89,9 +104,10 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's signature
         """Run the command; an error or a signal becomes a line and an exit code."""
-        with Signals(), voice.logs():
+        with Signals():
             try:
-                return super().invoke(ctx)
+                with voice.logs():  # in here: a signal may come while it imports what it needs
+                    return super().invoke(ctx)
             except (click.ClickException, click.Abort, click.exceptions.Exit):
                 raise  # click prints its own usage errors, and exits 2
             except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  the last frame there is

@@ -49,7 +49,8 @@ def worker(
         if processes > 1:
             from zaudio.net.supervisor import supervise
 
-            supervise(endpoint, processes, allow=allow, read=read, name=name, once=once)
+            with Signals():
+                supervise(endpoint, processes, allow=allow, read=read, name=name, once=once)
         else:
             run_here(endpoint, allow=allow, read=read, name=name, once=once)
     except Terminated:  # left in order, as asked: here, in the supervisor, or before either had begun
