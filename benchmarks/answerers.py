@@ -23,7 +23,7 @@ import xxhash
 import zmq
 
 from zaudio.net import sockets
-from zaudio.net.worker import reachable
+from zaudio.net.addresses import reachable
 from zaudio.wire.codec import TO_WORKER, Buffer, decode, encode
 from zaudio.wire.messages import (
     VERSION,

@@ -13,9 +13,10 @@ import pytest
 from zaudio import Coordinator, InputError, Timing, UsageError
 from zaudio import coordinator as coordinators
 from zaudio.audio import open_source
-from zaudio.coordinator import CREDIT, _from_elsewhere, _parse_advertise, _sink_beside
+from zaudio.coordinator import CREDIT
 from zaudio.errors import EndpointError
 from zaudio.net import starter as starters
+from zaudio.net.addresses import from_elsewhere, parse_advertise, sink_beside
 from zaudio.report import Report
 
 
@@ -122,13 +123,13 @@ def test_timing_takes_the_place_of_the_worker_timeout(tmp_path, recording):
     ],
 )
 def test_advertised_host_and_ports_are_parsed(text, parsed):
-    assert _parse_advertise(text) == parsed
+    assert parse_advertise(text) == parsed
 
 
 @pytest.mark.parametrize("text", ["", ":7001", "h:0", "h:x", "h:1,2,3", "h:65536", "h:1,"])
 def test_nonsense_is_not_advertised(text):
     with pytest.raises(UsageError, match=r"advertise: expected HOST\[:PORT\[,PORT\]\]"):
-        _parse_advertise(text)
+        parse_advertise(text)
 
 
 @pytest.mark.parametrize(
@@ -143,17 +144,17 @@ def test_nonsense_is_not_advertised(text):
     ],
 )
 def test_sink_is_beside_the_ventilator(bind, sink):
-    assert _sink_beside(bind) == sink
+    assert sink_beside(bind) == sink
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "*", "[::]"])
 def test_endpoint_on_all_addresses_is_told_by_the_name_of_the_machine(host):
-    assert _from_elsewhere(f"tcp://{host}:5555") == f"tcp://{socket.gethostname()}:5555"
+    assert from_elsewhere(f"tcp://{host}:5555") == f"tcp://{socket.gethostname()}:5555"
 
 
 @pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:5555", "tcp://[::1]:1", "tcp://farm.example:2", "ipc:///tmp/x"])
 def test_endpoint_on_one_address_is_told_as_it_is(endpoint):
-    assert _from_elsewhere(endpoint) == endpoint
+    assert from_elsewhere(endpoint) == endpoint
 
 
 # Where local workers leave results

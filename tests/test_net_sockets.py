@@ -7,9 +7,8 @@ import zmq
 from net_support import MS, wait_until
 
 from zaudio.errors import EndpointError
-from zaudio.net import sockets
-from zaudio.net.farm import sink_names
-from zaudio.net.worker import reachable
+from zaudio.net import addresses, sockets
+from zaudio.net.addresses import reachable, sink_names
 from zaudio.wire.codec import HEADER_MAX
 
 
@@ -157,12 +156,12 @@ def test_error_that_is_neither_full_nor_gone_is_raised(context):
     ],
 )
 def test_tcp_endpoint_is_parsed_whole_or_not_at_all(endpoint, parsed):
-    assert sockets.parse_tcp(endpoint) == parsed
+    assert addresses.parse_tcp(endpoint) == parsed
 
 
 @pytest.mark.parametrize("endpoint", ["tcp://localhost:0", "ipc:///tmp/x", "ipc://" + "x" * 107])
 def test_usable_endpoint_is_given_back(endpoint):
-    assert sockets.check_endpoint(endpoint) == endpoint
+    assert addresses.check_endpoint(endpoint) == endpoint
 
 
 @pytest.mark.parametrize(
@@ -170,7 +169,7 @@ def test_usable_endpoint_is_given_back(endpoint):
 )  # fmt: skip
 def test_unusable_endpoint_is_refused_with_what_was_expected(endpoint):
     with pytest.raises(EndpointError, match=r"expected tcp://HOST:PORT or ipc://PATH|at most 107 bytes") as error:
-        sockets.check_endpoint(endpoint)
+        addresses.check_endpoint(endpoint)
     assert error.value.endpoint == endpoint
 
 
@@ -183,18 +182,18 @@ def test_unusable_endpoint_is_refused_with_what_was_expected(endpoint):
     ],
 )  # fmt: skip
 def test_loopback_is_what_nobody_else_can_reach(endpoint, loopback):
-    assert sockets.is_loopback(endpoint) is loopback
+    assert addresses.is_loopback(endpoint) is loopback
 
 
 def test_bind_says_the_real_port(context):
     with sockets.router(context, part_max=1) as router:
-        host, port = sockets.parse_tcp(sockets.bind(router, "tcp://127.0.0.1:0"))
+        host, port = addresses.parse_tcp(sockets.bind(router, "tcp://127.0.0.1:0"))
         assert (host, port > 0) == ("127.0.0.1", True)
 
 
 def test_bind_to_all_interfaces_is_named_as_it_was_asked_for(context):
     with sockets.router(context, part_max=1) as router:
-        assert sockets.parse_tcp(sockets.bind(router, "tcp://*:0"))[0] == "0.0.0.0"
+        assert addresses.parse_tcp(sockets.bind(router, "tcp://*:0"))[0] == "0.0.0.0"
 
 
 def test_bind_to_a_port_in_use_says_so(context):

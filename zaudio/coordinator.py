@@ -11,7 +11,6 @@ import atexit
 import logging
 import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -24,8 +23,8 @@ from zaudio.audio import Source, open_source
 from zaudio.core.job import Job
 from zaudio.errors import EndpointError, JobError, UsageError
 from zaudio.machine import usable_cores
-from zaudio.net import sockets
-from zaudio.net.farm import Endpoints, Event, Farm, sink_names
+from zaudio.net import addresses
+from zaudio.net.farm import Endpoints, Event, Farm
 from zaudio.net.outbox import Outboxes
 from zaudio.net.pool import Pool
 from zaudio.net.reader import Reader
@@ -43,7 +42,6 @@ CHUNK = "1MiB"  # large enough that Python's share of a chunk vanishes, small en
 MEMORY = "128MiB"  # 64 chunks of 1 MiB each way: the window is what 2 to 16 workers need, and no more is of use
 RUN_BYTES = 256 * 1024  # small chunks travel together, as many as fit: a message costs what 256 KiB of AES costs
 RUNS_LEAST = 64  # so that 16 workers share a small job of a slow op evenly; more of them share it less evenly
-LAST_PORT = 65535
 CREDIT = 2  # runs that a worker holds: one to compute, one to fetch meanwhile
 
 log = logging.getLogger("zaudio.coordinator")
@@ -105,9 +103,9 @@ class Coordinator:
         self._input = os.fspath(input)
         self._output = os.fspath(output)
         self._specs = parse_chain(ops)
-        self._bind = sockets.check_endpoint(bind) if bind is not None else None
-        self._sink_bind = sockets.check_endpoint(sink_bind) if sink_bind is not None else None
-        self._advertise = _parse_advertise(advertise)
+        self._bind = addresses.check_endpoint(bind) if bind is not None else None
+        self._sink_bind = addresses.check_endpoint(sink_bind) if sink_bind is not None else None
+        self._advertise = addresses.parse_advertise(advertise)
         self._workers = _count_workers(workers, bind)
         self._chunk = chunk if chunk is not None else CHUNK
         self._memory = parse_bytes(memory if memory is not None else MEMORY, what="memory")
@@ -248,16 +246,16 @@ class Coordinator:
             return None
         if self._advertise is not None:
             host, port, _ = self._advertise
-            bound = sockets.parse_tcp(self._farm.bound.ventilator[-1])
+            bound = addresses.parse_tcp(self._farm.bound.ventilator[-1])
             return f"tcp://{host}:{port or (bound[1] if bound else 0)}"
-        return _from_elsewhere(self._farm.bound.ventilator[-1])
+        return addresses.from_elsewhere(self._farm.bound.ventilator[-1])
 
     @property
     def sink_endpoint(self) -> str | None:
         """Where results go. None without `bind`."""
         if self._bind is None or self._farm is None or self._farm.bound is None:
             return None
-        return _from_elsewhere(self._farm.bound.sink[-1])
+        return addresses.from_elsewhere(self._farm.bound.sink[-1])
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -306,7 +304,7 @@ class Coordinator:
         advertised = None
         if self._advertise is not None:
             host, _, port = self._advertise
-            bound = sockets.parse_tcp(sinks[-1])
+            bound = addresses.parse_tcp(sinks[-1])
             advertised = f"tcp://{host}:{port or (bound[1] if bound else 0)}"
         return Job(
             job=os.urandom(16),
@@ -316,7 +314,7 @@ class Coordinator:
             ops=ops,  # type: ignore[arg-type]
             format=source.format.name,
             channels=source.channels,
-            sinks=sink_names(sinks, advertised),
+            sinks=addresses.sink_names(sinks, advertised),
             credit=CREDIT,
             # A run is in flight one way, then the other; while two workers are at it, both ways at once.
             window_most=self._memory // (2 * run_bytes),
@@ -375,7 +373,7 @@ class Coordinator:
         if starter is not None:
             folder = tempfile.mkdtemp(prefix="zaudio-", dir=_short_folder())  # 0700, as mkdtemp makes them
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            ventilators.append(sockets.check_endpoint(f"ipc://{folder}/v"))
+            ventilators.append(addresses.check_endpoint(f"ipc://{folder}/v"))
             sinks.append(f"ipc://{folder}/s")
             allow = tuple(dict.fromkeys(spec.name for spec in self._specs if spec.is_function))
             pool = Pool(
@@ -389,12 +387,12 @@ class Coordinator:
             stack.callback(pool.close)
         if self._bind is not None:
             ventilators.append(self._bind)
-            sinks.append(self._sink_bind or _sink_beside(self._bind))
+            sinks.append(self._sink_bind or addresses.sink_beside(self._bind))
         return pool, Endpoints(tuple(ventilators), tuple(sinks))
 
     def _warn_of_strangers(self) -> tuple[str, ...]:
         for endpoint in (self._bind, self._sink_bind):
-            if endpoint is not None and not sockets.is_loopback(endpoint):
+            if endpoint is not None and not addresses.is_loopback(endpoint):
                 return (f"{endpoint}: whoever can reach this address can take part and read the recording",)
         return ()
 
@@ -459,35 +457,6 @@ def _count_workers(workers: int | None, bind: str | None) -> int:
     if workers == 0 and bind is None:
         raise UsageError("no local workers and nowhere for others to connect: give workers, or bind")
     return workers
-
-
-def _parse_advertise(text: str | None) -> tuple[str, int, int] | None:
-    """Host, ventilator's port and sink's port; 0 for the port that is bound."""
-    if text is None:
-        return None
-    host, _, ports = text.rpartition(":") if ":" in text else (text, "", "")
-    numbers = ports.split(",") if ports else []
-    if not host or len(numbers) > 2 or not all(n.isdecimal() and 0 < int(n) < 65536 for n in numbers):
-        raise UsageError(f"advertise: expected HOST[:PORT[,PORT]], got {text!r}")
-    ventilator = int(numbers[0]) if numbers else 0
-    return host, ventilator, int(numbers[1]) if len(numbers) > 1 else (ventilator + 1 if ventilator else 0)
-
-
-def _sink_beside(bind: str) -> str:
-    """Where the sink is bound when nobody said: one port above the ventilator's, any when that is any or the last."""
-    tcp = sockets.parse_tcp(bind)
-    if tcp is None:
-        return f"{bind}.sink"
-    host, port = tcp
-    return f"tcp://{host}:{port + 1 if 0 < port < LAST_PORT else 0}"
-
-
-def _from_elsewhere(endpoint: str) -> str:
-    """The endpoint as others would write it: this machine's name where all its addresses are meant."""
-    tcp = sockets.parse_tcp(endpoint)
-    if tcp is None or tcp[0] not in ("0.0.0.0", "[::]", "*"):  # noqa: S104  # compared, not bound
-        return endpoint
-    return f"tcp://{socket.gethostname()}:{tcp[1]}"
 
 
 def _short_folder() -> str | None:

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -444,17 +444,3 @@ def _check_welcome(job: Job) -> None:
         decode(encode(job.welcome(bytes(16), job.source)), frozenset({Welcome}))
     except ProtocolError as error:
         raise UsageError(f"workers cannot be told of this job: {error}") from None
-
-
-def sink_names(bound: Sequence[str], advertised: str | None) -> tuple[str, ...]:
-    """What a welcome says of the sinks.
-
-    An empty host stands for the one by which the worker reached the ventilator: the coordinator cannot know it.
-    """
-    if advertised is not None:
-        return (*(endpoint for endpoint in bound if endpoint.startswith("ipc://")), advertised)
-    names = []
-    for endpoint in bound:
-        tcp = sockets.parse_tcp(endpoint)
-        names.append(endpoint if tcp is None else f"tcp://:{tcp[1]}")
-    return tuple(names)

@@ -7,7 +7,6 @@ messages into a dead connection. What cannot be sent at once is not sent, and th
 from __future__ import annotations
 
 import errno
-import re
 import resource
 from collections.abc import Sequence
 
@@ -21,9 +20,6 @@ CURVE_SLACK = 33  # bytes that CURVE adds to a part
 ZERO_COPY_FROM = 65536  # bytes; below it, handing a buffer over costs more than copying it
 HIGH_WATER = 4 * HELD_MAX  # messages; a backstop only: credit bounds what is in flight
 DESCRIPTORS = 65536  # enough for 30,000 workers
-IPC_PATH_MAX = 107  # bytes that the address of a Unix socket may have
-
-_TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\s]+|\*):(?P<port>\d{1,5}|\*)")
 
 
 def router(context: zmq.Context[zmq.Socket[bytes]], *, part_max: int) -> zmq.Socket[bytes]:
@@ -107,39 +103,6 @@ def receive(socket: zmq.Socket[bytes], *, copy: bool) -> list[Buffer] | None:
     if copy:
         return list(socket.recv_multipart(zmq.DONTWAIT))
     return [frame.buffer for frame in socket.recv_multipart(zmq.DONTWAIT, copy=False)]
-
-
-def parse_tcp(endpoint: str) -> tuple[str, int] | None:
-    """Host and port of a tcp endpoint (port 0 for `*`), or None for any other."""
-    match = _TCP.fullmatch(endpoint)
-    if match is None:
-        return None
-    port = 0 if match["port"] == "*" else int(match["port"])
-    return (match["host"], port) if port <= 65535 else None
-
-
-def check_endpoint(endpoint: str) -> str:
-    """The endpoint, if it is one that zaudio can use.
-
-    Raises:
-        EndpointError: It is not `tcp://HOST:PORT` or `ipc://PATH`.
-    """
-    if parse_tcp(endpoint) is not None:
-        return endpoint
-    if endpoint.startswith("ipc://") and len(endpoint) > len("ipc://"):
-        if len(endpoint.encode()) - len("ipc://") > IPC_PATH_MAX:
-            raise EndpointError(endpoint, f"the path of an ipc socket has at most {IPC_PATH_MAX} bytes")
-        return endpoint
-    raise EndpointError(endpoint, "expected tcp://HOST:PORT or ipc://PATH, for example tcp://127.0.0.1:5555")
-
-
-def is_loopback(endpoint: str) -> bool:
-    """Whether nobody beyond this machine can reach that endpoint."""
-    tcp = parse_tcp(endpoint)
-    if tcp is None:
-        return endpoint.startswith("ipc://")
-    host = tcp[0].strip("[]")
-    return host in ("localhost", "::1", "lo") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
 
 
 def raise_descriptor_limit() -> None:

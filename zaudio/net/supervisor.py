@@ -30,9 +30,9 @@ from dataclasses import asdict, dataclass
 from typing import NoReturn
 
 from zaudio.errors import RefusedError, UsageError, WorkersDiedError, ZaudioError
+from zaudio.net.addresses import check_endpoint
 from zaudio.net.outbox import Outbox
 from zaudio.net.pool import Died, GaveUp, PoolEvent, Unable, cause_of_death
-from zaudio.net.sockets import check_endpoint
 from zaudio.net.worker import Shell, Worker
 from zaudio.ops.functions import Allowed, import_allowed
 

@@ -29,7 +29,7 @@ from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard,
 from zaudio.core.session import Introduction, Session
 from zaudio.errors import EndpointError, InputError, ProtocolError, UsageError, ZaudioError
 from zaudio.formats import sample_format
-from zaudio.net import sockets
+from zaudio.net import addresses, sockets
 from zaudio.net.outbox import Outbox
 from zaudio.net.wake import Waker
 from zaudio.ops.builtin import BUILTIN
@@ -98,7 +98,7 @@ class Worker:
         once: bool = False,
     ) -> None:
         host = host_socket.gethostname()
-        self.endpoint = sockets.check_endpoint(endpoint)
+        self.endpoint = addresses.check_endpoint(endpoint)
         self.name = cut(name or f"{host}-{os.getpid()}", NAME_MAX)
         self._allowed = allow if isinstance(allow, Allowed) else import_allowed(allow)
         self._read = _folders(read)
@@ -299,7 +299,7 @@ class Shell:
 
     def _connect_sink(self, sinks: tuple[str, ...]) -> None:
         self._close_sink()
-        endpoint = reachable(sinks, self._worker.endpoint)
+        endpoint = addresses.reachable(sinks, self._worker.endpoint)
         if endpoint is None:
             self._do(self._session.unable(f"none of the sinks {', '.join(sinks)} can be reached from here"))
             return
@@ -430,24 +430,6 @@ def _folders(read: Sequence[str]) -> tuple[str, ...]:
     if len(folders) > LIST_MAX:
         raise UsageError(f"read: expected at most {LIST_MAX} folders, got {len(folders)}")
     return folders
-
-
-def reachable(sinks: Sequence[str], endpoint: str) -> str | None:
-    """The first of these sinks that a worker can reach which reached the ventilator at `endpoint`.
-
-    A sink with an empty host is on the host by which the ventilator was reached; ``ipc`` is for those who came by it.
-    """
-    tcp = sockets.parse_tcp(endpoint)
-    for sink in sinks:  # those for ipc come first
-        if sink.startswith("ipc://"):
-            if tcp is None:
-                return sink
-        elif sink.startswith("tcp://:"):
-            if tcp is not None:
-                return f"tcp://{tcp[0]}{sink.removeprefix('tcp://')}"
-        elif sockets.parse_tcp(sink) is not None:
-            return sink
-    return None
 
 
 def _octets(array: np.ndarray) -> memoryview:

@@ -123,7 +123,7 @@ class Chain:
             stop = min(frame + chunk_frames, len(run))
             try:
                 run[frame:stop] = self(view[frame * frame_bytes : stop * frame_bytes])
-            except Exception as error:
+            except BaseException as error:  # SystemExit too: a function of a user's may raise anything
                 raise ChunkFailed(frame, stop) from error
         return run
 

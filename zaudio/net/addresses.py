@@ -1,0 +1,112 @@
+"""Addresses: where sockets are bound, and what to call that for whoever connects.
+
+Rules: pure; no socket is opened here. An endpoint is `tcp://HOST:PORT` or `ipc://PATH`; what a user wrote is checked
+here, once.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Sequence
+
+from zaudio.errors import EndpointError, UsageError
+
+LAST_PORT = 65535
+IPC_PATH_MAX = 107  # bytes that the address of a Unix socket may have
+
+_TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\s]+|\*):(?P<port>\d{1,5}|\*)")
+
+
+def parse_tcp(endpoint: str) -> tuple[str, int] | None:
+    """Host and port of a tcp endpoint (port 0 for `*`), or None for any other."""
+    match = _TCP.fullmatch(endpoint)
+    if match is None:
+        return None
+    port = 0 if match["port"] == "*" else int(match["port"])
+    return (match["host"], port) if port <= 65535 else None
+
+
+def check_endpoint(endpoint: str) -> str:
+    """The endpoint, if it is one that zaudio can use.
+
+    Raises:
+        EndpointError: It is not `tcp://HOST:PORT` or `ipc://PATH`.
+    """
+    if parse_tcp(endpoint) is not None:
+        return endpoint
+    if endpoint.startswith("ipc://") and len(endpoint) > len("ipc://"):
+        if len(endpoint.encode()) - len("ipc://") > IPC_PATH_MAX:
+            raise EndpointError(endpoint, f"the path of an ipc socket has at most {IPC_PATH_MAX} bytes")
+        return endpoint
+    raise EndpointError(endpoint, "expected tcp://HOST:PORT or ipc://PATH, for example tcp://127.0.0.1:5555")
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Whether nobody beyond this machine can reach that endpoint."""
+    tcp = parse_tcp(endpoint)
+    if tcp is None:
+        return endpoint.startswith("ipc://")
+    host = tcp[0].strip("[]")
+    return host in ("localhost", "::1", "lo") or re.fullmatch(r"127(\.\d{1,3}){3}", host) is not None
+
+
+def parse_advertise(text: str | None) -> tuple[str, int, int] | None:
+    """Host, ventilator's port and sink's port; 0 for the port that is bound."""
+    if text is None:
+        return None
+    host, _, ports = text.rpartition(":") if ":" in text else (text, "", "")
+    numbers = ports.split(",") if ports else []
+    if not host or len(numbers) > 2 or not all(n.isdecimal() and 0 < int(n) < 65536 for n in numbers):
+        raise UsageError(f"advertise: expected HOST[:PORT[,PORT]], got {text!r}")
+    ventilator = int(numbers[0]) if numbers else 0
+    return host, ventilator, int(numbers[1]) if len(numbers) > 1 else (ventilator + 1 if ventilator else 0)
+
+
+def sink_beside(bind: str) -> str:
+    """Where the sink is bound when nobody said: one port above the ventilator's, any when that is any or the last."""
+    tcp = parse_tcp(bind)
+    if tcp is None:
+        return f"{bind}.sink"
+    host, port = tcp
+    return f"tcp://{host}:{port + 1 if 0 < port < LAST_PORT else 0}"
+
+
+def from_elsewhere(endpoint: str) -> str:
+    """The endpoint as others would write it: this machine's name where all its addresses are meant."""
+    tcp = parse_tcp(endpoint)
+    if tcp is None or tcp[0] not in ("0.0.0.0", "[::]", "*"):  # noqa: S104  # compared, not bound
+        return endpoint
+    return f"tcp://{socket.gethostname()}:{tcp[1]}"
+
+
+def sink_names(bound: Sequence[str], advertised: str | None) -> tuple[str, ...]:
+    """What a welcome says of the sinks.
+
+    An empty host stands for the one by which the worker reached the ventilator: the coordinator cannot know it.
+    """
+    if advertised is not None:
+        return (*(endpoint for endpoint in bound if endpoint.startswith("ipc://")), advertised)
+    names = []
+    for endpoint in bound:
+        tcp = parse_tcp(endpoint)
+        names.append(endpoint if tcp is None else f"tcp://:{tcp[1]}")
+    return tuple(names)
+
+
+def reachable(sinks: Sequence[str], endpoint: str) -> str | None:
+    """The first of these sinks that a worker can reach which reached the ventilator at `endpoint`.
+
+    A sink with an empty host is on the host by which the ventilator was reached; ``ipc`` is for those who came by it.
+    """
+    tcp = parse_tcp(endpoint)
+    for sink in sinks:  # those for ipc come first
+        if sink.startswith("ipc://"):
+            if tcp is None:
+                return sink
+        elif sink.startswith("tcp://:"):
+            if tcp is not None:
+                return f"tcp://{tcp[0]}{sink.removeprefix('tcp://')}"
+        elif parse_tcp(sink) is not None:
+            return sink
+    return None
