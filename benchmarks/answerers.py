@@ -126,7 +126,7 @@ class Answerer:
 
     def _answer(self, chunk: Chunk, payload: Buffer) -> None:
         assert self.sink is not None, "chunks come to the ready only"
-        inverted = (np.frombuffer(payload, np.uint32) ^ SIGN).data.cast("B")
+        inverted = (np.frombuffer(payload, np.uint32)[::-1] ^ SIGN).data.cast("B")
         checksum = xxhash.xxh3_64_intdigest(inverted)
         lease = (chunk.job, chunk.incarnation, chunk.session, chunk.index, chunk.attempt)
         sockets.send(self.sink, encode(Result(*lease, inverted.nbytes, checksum, seconds=0.0, slot=-1), inverted))

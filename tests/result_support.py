@@ -45,11 +45,11 @@ def reverse(recording, frame_bytes):
 
 
 def payloads(recording, description):
-    """The recording's chunks in output order."""
+    """The recording's chunks in output order, each one reversed, as workers give them back."""
     size = description.frame_bytes
     plan = Plan(description.frames, description.chunk_frames)
     chunks = (plan.chunk(index) for index in range(len(plan)))
-    return [recording[chunk.start * size : chunk.stop * size] for chunk in chunks]
+    return [reverse(recording[chunk.start * size : chunk.stop * size], size) for chunk in chunks]
 
 
 def sealed_writer(folder, recording, description):

@@ -1,9 +1,9 @@
-"""The two threads, with a cipher that changes nothing: what comes out is what was reversed."""
+"""The two threads, with a cipher that changes nothing: what comes out is what was put in."""
 
 import threading
 
 import pytest
-from result_support import Bell, pattern, reverse
+from result_support import Bell, pattern
 
 from zaudio.result import pipeline as subject
 from zaudio.result.pipeline import Pipeline
@@ -17,7 +17,7 @@ def copy(piece, buffer):
 class Run:
     """A pipeline whose output is kept."""
 
-    def __init__(self, *, frame_bytes=4, encrypt=copy, write=None, complete=None):
+    def __init__(self, *, encrypt=copy, write=None, complete=None):
         self.bell = Bell()
         self.out = bytearray()
         self.completed = 0
@@ -28,7 +28,6 @@ class Run:
             complete=complete or self._complete,
             fail=self._fail,
             notify=self.bell,
-            frame_bytes=frame_bytes,
         )
 
     def _complete(self):
@@ -62,16 +61,17 @@ def small_rounds(monkeypatch):
 
 
 @pytest.mark.usefixtures("small_rounds")
-@pytest.mark.parametrize("frame_bytes", [2, 4, 6, 12, 24, 100])
-@pytest.mark.parametrize("sizes", [[], [0], [1], [0, 1, 0], [5] * 40, [64], [16, 16], [15, 17, 1], [300, 1, 2, 77, 1]])
-def test_payloads_of_any_size_come_out_reversed_in_order(sizes, frame_bytes):
-    chunks = [pattern(size, frame_bytes, seed) for seed, size in enumerate(sizes)]
-    with Run(frame_bytes=frame_bytes) as run:
+@pytest.mark.parametrize(
+    "sizes", [[], [0], [1], [0, 1, 0], [5] * 40, [64], [65], [16, 16], [15, 17, 1], [300, 1, 2, 77, 1]]
+)
+def test_payloads_of_any_size_come_out_in_order(sizes):
+    chunks = [pattern(size, 1, seed) for seed, size in enumerate(sizes)]
+    with Run() as run:
         run.put(*chunks)
         run.end()
         assert run.pipeline.finished == len(chunks)
     assert not run.errors
-    assert bytes(run.out) == b"".join(reverse(chunk, frame_bytes) for chunk in chunks) + b"TAIL"
+    assert bytes(run.out) == b"".join(chunks) + b"TAIL"
 
 
 def test_many_small_payloads_share_a_round():
@@ -98,12 +98,12 @@ def test_a_large_payload_goes_through_the_same_buffers(monkeypatch):
         return copy(piece, buffer)
 
     chunk = pattern(5000, 12)
-    with Run(frame_bytes=12, encrypt=encrypt) as run:
+    with Run(encrypt=encrypt) as run:
         run.put(chunk)
         run.end()
-    assert bytes(run.out) == reverse(chunk, 12) + b"TAIL"
+    assert bytes(run.out) == chunk + b"TAIL"
     assert len(buffers) <= subject.RING
-    assert {size for _, size in buffers} == {996 + 16}
+    assert {size for _, size in buffers} == {1000 + 16}
 
 
 def test_finished_payloads_are_let_go():

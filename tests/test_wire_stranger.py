@@ -121,7 +121,8 @@ class Stranger(threading.Thread):
         samples = np.frombuffer(payload, stored).astype(stored.newbyteorder("="))
         for name, flat in self.ops:
             samples = OPS[name](samples, **dict(zip(flat[::2], flat[1::2], strict=True)))
-        return samples[before * self.channels : (before + frames) * self.channels].astype(stored).tobytes()
+        result = samples.reshape(-1, self.channels)[before : before + frames]
+        return result[::-1].astype(stored).tobytes()
 
 
 @pytest.mark.parametrize(

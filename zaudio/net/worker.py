@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 import xxhash
@@ -36,6 +35,7 @@ from zaudio.ops.builtin import BUILTIN
 from zaudio.ops.chain import Chain, ChunkFailed, Step
 from zaudio.ops.functions import Allowed, import_allowed
 from zaudio.reference import Reference
+from zaudio.reverse import reverse_into
 from zaudio.version import VERSION
 from zaudio.wire.codec import LIST_MAX, NAME_MAX, TO_WORKER, Buffer, cut, decode, encode
 from zaudio.wire.messages import Channel, Chunk, Failed, Goodbye, Result, Welcome
@@ -59,7 +59,7 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What came of a task: `length` bytes in the outbox or in an array, or the text of an error."""
+    """What came of a task: `length` bytes in the outbox or in `payload`, or the text of an error."""
 
     job: int
     chunk: Chunk
@@ -69,7 +69,7 @@ class _Outcome:
     checksum: int = 0
     seconds: float = 0.0
     slot: int = -1
-    array: np.ndarray | None = None
+    payload: Buffer | None = None
 
 
 class Worker:
@@ -175,7 +175,7 @@ class Shell:
         self._input = bytearray()  # what is read of it; the computing thread's
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._outcomes: deque[_Outcome] = deque()
-        self._results: dict[tuple[int, int], np.ndarray] = {}  # (index, attempt) -> result, until it is delivered
+        self._results: dict[tuple[int, int], Buffer] = {}  # (index, attempt) -> result, until it is delivered
         self._computer = threading.Thread(target=self._compute, name="zaudio-compute", daemon=True)
 
     def __enter__(self) -> Shell:
@@ -283,9 +283,9 @@ class Shell:
         log.debug("to %s: %s%s", say.channel.value, message, "" if sent else " (not sent)")
 
     def _deliver(self, result: Result) -> None:
-        array = self._results.pop((result.index, result.attempt), None)
+        payload = self._results.pop((result.index, result.attempt), None)
         if self._sink is not None:
-            sockets.send(self._sink, encode(result, _octets(array) if array is not None else None))
+            sockets.send(self._sink, encode(result, payload))
 
     # Connections
 
@@ -362,8 +362,8 @@ class Shell:
             start, stop = outcome.failed
             self._do(self._session.failed(index, attempt, outcome.error, start=start, stop=stop))
             return
-        if outcome.array is not None:
-            self._results[index, attempt] = outcome.array
+        if outcome.payload is not None:
+            self._results[index, attempt] = outcome.payload
         self._do(
             self._session.completed(
                 index,
@@ -389,11 +389,13 @@ class Shell:
             payload = task.payload if task.payload is not None else self._read(chunk)
             array = task.chain.run(payload, task.chunk_frames)
             array = np.ascontiguousarray(array[chunk.before : array.shape[0] - chunk.after])
-            octets = _octets(array)
-            slot = chunk.slot if self._outbox is not None and octets.nbytes <= self._outbox.slot_bytes else -1
-            if self._outbox is not None and slot >= 0:
-                self._outbox.slot(slot, octets.nbytes)[:] = octets
-            checksum = xxhash.xxh3_64_intdigest(octets)
+            slot = chunk.slot if self._outbox is not None and array.nbytes <= self._outbox.slot_bytes else -1
+            outbox = self._outbox.slot(slot, array.nbytes) if self._outbox is not None and slot >= 0 else None
+            # Reversed here, where it is spread over all workers and in their caches: the cipher's thread is the one
+            # that the whole farm waits for.
+            result = outbox if outbox is not None else memoryview(bytearray(array.nbytes))
+            reverse_into(_octets(array), result, array.strides[0])
+            checksum = xxhash.xxh3_64_intdigest(result)
         except BaseException as error:  # a user's op may raise anything, SystemExit too: the chunk failed
             log.debug("chunk %d failed", chunk.index, exc_info=True)
             return _failure(task, error)
@@ -401,11 +403,11 @@ class Shell:
         return _Outcome(
             task.job,
             chunk,
-            length=octets.nbytes,
+            length=result.nbytes,
             checksum=checksum,
             seconds=seconds,
             slot=slot,
-            array=array if slot < 0 else None,
+            payload=result if slot < 0 else None,
         )
 
     def _read(self, chunk: Chunk) -> memoryview:
@@ -432,10 +434,9 @@ def _folders(read: Sequence[str]) -> tuple[str, ...]:
     return folders
 
 
-def _octets(array: np.ndarray) -> memoryview:
-    """The bytes of a contiguous array. memoryview cannot cast an array of big-endian items, nor an empty one."""
-    octets: Any = array.reshape(-1).view(np.uint8)  # numpy's stubs do not say that an array is a buffer
-    return memoryview(octets)
+def _octets(array: np.ndarray) -> np.ndarray:
+    """The bytes of a contiguous array."""
+    return array.reshape(-1).view(np.uint8)
 
 
 def _failure(task: _Task, error: BaseException) -> _Outcome:

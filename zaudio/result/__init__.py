@@ -1,6 +1,6 @@
-"""Where chunks end up: reversed, encrypted, tagged, published as one; verified and decrypted again.
+"""Where chunks end up: encrypted, tagged, published as one; verified and decrypted again.
 
-    chunks -> ResultWriter (pipeline: reverse, encrypt, tag) -> ResultFolder (lock, publication) -> four files
+    chunks -> ResultWriter (pipeline: encrypt, tag) -> ResultFolder (lock, publication) -> four files
     four files -> OpenResult (fileset: opened as one) -> verify, decrypt
 
 Rules: `cryptography` is imported by `primitives` alone. The format is written down in docs/result-format.md.

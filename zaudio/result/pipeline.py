@@ -1,9 +1,9 @@
 """Pipeline: two threads, so that a coordinator's loop never waits for the cipher or the disk.
 
-    put -> [payloads] -> cipher thread: reverse, encrypt -> [ring] -> storage thread: tag, write
+    put -> [payloads] -> cipher thread: encrypt -> [ring] -> storage thread: tag, write
 
-Rules: the cipher thread works in rounds of about 1 MiB, through buffers that are made once: many small payloads are
-taken together, a large one is cut into several rounds from its end. What the threads hold is bounded by the ring,
+Rules: the cipher thread does nothing but encrypt, in rounds of 1 MiB, into buffers that are made once: many small
+payloads are taken together, a large one is cut into several rounds. What the threads hold is bounded by the ring,
 whatever the payloads' sizes; the payloads that wait are their owner's to bound, by `finished`. After a failure or
 `stop` both threads end and every payload is let go.
 """
@@ -16,10 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 
-import numpy as np
-
 from zaudio.result.primitives import Bytes
-from zaudio.result.reverse import reverse_into
 
 ROUND_BYTES = 1 << 20  # 1 ms of AES: a hundred times what a round costs in Python, and it stays in the cache
 RING = 4  # ciphertext buffers: a write of a few ms (the kernel flushing) does not stop the cipher
@@ -40,7 +37,6 @@ class Pipeline:
         complete: Called after the last piece.
         fail: Called once, with what one of the above raised.
         notify: Called whenever `finished` grew.
-        frame_bytes: Bytes a frame.
     """
 
     def __init__(
@@ -51,7 +47,6 @@ class Pipeline:
         complete: Callable[[], None],
         fail: Callable[[Exception], None],
         notify: Callable[[], None],
-        frame_bytes: int,
     ) -> None:
         self.finished = 0  # payloads that nothing here refers to any more; only the cipher thread writes it
         self._encrypt = encrypt
@@ -59,17 +54,14 @@ class Pipeline:
         self._complete = complete
         self._fail = fail
         self._notify = notify
-        self._frame_bytes = frame_bytes
-        self._round_bytes = max(1, ROUND_BYTES // frame_bytes) * frame_bytes
         self._condition = threading.Condition()  # guards the next three
         self._payloads: deque[memoryview] = deque()
         self._tail: bytes | None = None  # set once no payload will follow
         self._stopped = False
-        self._reversed = bytearray(self._round_bytes)
         self._free: SimpleQueue[bytearray | None] = SimpleQueue()  # None: stopped
         self._full: SimpleQueue[tuple[bytearray, int] | None] = SimpleQueue()  # None: nothing will follow
         for _ in range(RING):
-            self._free.put(bytearray(self._round_bytes + 16))  # the cipher asks for 15 bytes more than it is given
+            self._free.put(bytearray(ROUND_BYTES + 16))  # the cipher asks for 15 bytes more than it is given
         self._threads = [
             threading.Thread(target=self._run, args=(body,), name=f"zaudio-{name}", daemon=True)
             for name, body in (("cipher", self._run_cipher), ("storage", self._run_storage))
@@ -81,7 +73,7 @@ class Pipeline:
             thread.start()
 
     def put(self, payload: memoryview) -> None:
-        """Queue a payload of whole frames: C-contiguous, unchanged until it is finished."""
+        """Queue a payload: C-contiguous, unchanged until it is finished."""
         with self._condition:
             if not self._stopped:
                 self._payloads.append(payload)
@@ -138,7 +130,7 @@ class Pipeline:
             if self._stopped:
                 raise _Stopped
             batch: list[memoryview] = []
-            room = self._round_bytes
+            room = ROUND_BYTES
             while self._payloads and (not batch or self._payloads[0].nbytes <= room):
                 payload = self._payloads.popleft()
                 batch.append(payload)
@@ -146,13 +138,9 @@ class Pipeline:
             return batch
 
     def _encrypt_batch(self, batch: list[memoryview]) -> None:
-        # The first payload's last frame comes first: joined last to first, they are one stretch to reverse.
-        joined = batch[0] if len(batch) == 1 else memoryview(b"".join(reversed(batch)))
-        frames = np.frombuffer(joined, np.uint8) if joined.nbytes else np.empty(0, np.uint8)
-        for stop in range(frames.size, 0, -self._round_bytes):
-            piece = frames[max(0, stop - self._round_bytes) : stop]
-            reverse_into(piece, self._reversed, self._frame_bytes)
-            self._emit(memoryview(self._reversed)[: piece.size])
+        joined = batch[0] if len(batch) == 1 else memoryview(b"".join(batch))
+        for start in range(0, joined.nbytes, ROUND_BYTES):
+            self._emit(joined[start : start + ROUND_BYTES])
 
     def _emit(self, piece: Bytes) -> None:
         """Encrypt a piece into a free buffer of the ring and pass it on."""

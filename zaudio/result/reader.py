@@ -23,7 +23,7 @@ from zaudio.result.description import FILE_BYTES_MAX, Description, decode_descri
 from zaudio.result.fileset import open_set
 from zaudio.result.primitives import BLOCK_BYTES, IV_BYTES, KEY_BYTES
 from zaudio.result.publication import DESCRIPTION, IV, KEY, NAMES, RESULT
-from zaudio.result.reverse import reverse_into
+from zaudio.reverse import reverse_into
 
 READ_BYTES = 1 << 20  # read, checked and decrypted at a time; 48 bytes are remembered of each
 TRIES = 20  # publications that may come in between while four files are opened

@@ -27,7 +27,7 @@ JOIN_TIMEOUT = 2.0  # seconds; only a system call that the disk does not answer 
 
 
 class ResultWriter:
-    """Reverses, encrypts, tags and stores the payloads of one job.
+    """Encrypts, tags and stores the payloads of one job.
 
     Args:
         folder: The output folder, open.
@@ -102,12 +102,11 @@ class ResultWriter:
             complete=self._complete,
             fail=self._fail,
             notify=self._notify,
-            frame_bytes=self._frame_bytes,
         )
         self._pipeline.start()
 
     def put(self, payload: Buffer) -> None:
-        """Take one chunk's processed frames, forward in time. Chunks come in output order. Never blocks.
+        """Take one chunk's processed frames, last frame first. Chunks come in output order. Never blocks.
 
         Args:
             payload: Any C-contiguous buffer of whole frames; it must not change until `finished` counts it.
@@ -123,7 +122,7 @@ class ResultWriter:
         if self._taken + view.nbytes > self._expected:
             raise UsageError(f"the result has {self._expected} bytes; {self._taken} came, and now {view.nbytes} more")
         self._taken += view.nbytes
-        self._pipeline.put(view)
+        self._pipeline.put(view.cast("B") if view.nbytes else memoryview(b""))  # an empty view cannot be cast
 
     def seal(self) -> None:
         """No payload follows: let the threads pad, tag and fsync. Never blocks.

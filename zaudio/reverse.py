@@ -11,7 +11,7 @@ import numpy.typing as npt
 COLUMNS_MAX = 3  # measured: up to three columns of integers beat one item of opaque bytes, from four on they lose
 
 
-def reverse_into(frames: npt.NDArray[np.uint8], buffer: bytearray, frame_bytes: int) -> None:
+def reverse_into(frames: npt.NDArray[np.uint8], buffer: bytearray | memoryview, frame_bytes: int) -> None:
     """Write the frames into the buffer's beginning, last frame first.
 
     One strided copy of whole frames, or of a few integers a frame, is about ten times faster than numpy's

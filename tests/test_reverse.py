@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from result_support import pattern, reverse
 
-from zaudio.result.reverse import reverse_into
+from zaudio.reverse import reverse_into
 
 
 def turned(recording, frame_bytes):
