@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,9 @@ def farm(workers: int | None, **settings: Any) -> None:  # noqa: ANN401  the opt
     With --bind, workers on other machines share the job.
     """
     make_folder_importable()
+    # No linear algebra is done in this process, and numpy's would start a thread a core for it, just when the starter
+    # needs them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from zaudio.net.starter import Starter
 
     # Before the imports of this process, which take as long as its own: the two run side by side.

@@ -20,6 +20,7 @@ from zaudio.result.primitives import Bytes
 
 ROUND_BYTES = 1 << 20  # 1 ms of AES: a hundred times what a round costs in Python, and it stays in the cache
 RING = 4  # ciphertext buffers: a write of a few ms (the kernel flushing) does not stop the cipher
+TELL_EVERY = 4  # payloads; while the cipher has that many more to do, waking the farm for each costs more than it gains
 
 
 class _Stopped(Exception):  # noqa: N818  it is a signal within the cipher thread and never leaves it
@@ -36,7 +37,7 @@ class Pipeline:
         write: Takes each piece of ciphertext in order; it is valid during the call only.
         complete: Called after the last piece.
         fail: Called once, with what one of the above raised.
-        notify: Called whenever `finished` grew.
+        notify: Called when `finished` grew: for every few payloads while more of them wait, for each when few do.
     """
 
     def __init__(
@@ -112,12 +113,16 @@ class Pipeline:
             self._fail(error)
 
     def _run_cipher(self) -> None:
+        untold = 0
         while batch := self._take():
             count = len(batch)
             self._encrypt_batch(batch)
             batch.clear()
             self.finished += count
-            self._notify()
+            untold += count
+            if untold >= TELL_EVERY or len(self._payloads) < TELL_EVERY:
+                untold = 0
+                self._notify()
         if self._tail is not None:
             self._emit(self._tail)
             self._full.put(None)
