@@ -16,6 +16,7 @@ from zaudio.result import files, primitives
 from zaudio.result.description import Description, encode_description, join_file
 from zaudio.result.files import storage_errors
 from zaudio.result.folder import ResultFolder
+from zaudio.result.keystore import KeyStore, RawKey
 from zaudio.result.pipeline import Pipeline
 from zaudio.result.publication import DESCRIPTION, IV, KEY, RESULT
 
@@ -35,19 +36,27 @@ class ResultWriter:
         frame_bytes: Bytes a frame.
         notify: Called from the writer's threads whenever `finished`, `sealed` or `error` changed. It must be quick
             and must not raise.
+        key_store: How the key is stored.
 
     Raises:
         UsageError: `frame_bytes` is not the description's, or the description is too long.
     """
 
     def __init__(
-        self, folder: ResultFolder, description: Description, *, frame_bytes: int, notify: Callable[[], None]
+        self,
+        folder: ResultFolder,
+        description: Description,
+        *,
+        frame_bytes: int,
+        notify: Callable[[], None],
+        key_store: KeyStore | None = None,
     ) -> None:
         if frame_bytes != description.frame_bytes:
             raise UsageError(f"the description's frames have {description.frame_bytes} bytes, not {frame_bytes}")
         self._folder = folder
         self._frame_bytes = frame_bytes
         self._notify = notify
+        self._key_store = key_store if key_store is not None else RawKey()
         self._description = encode_description(description)
         self._expected = description.plaintext_bytes
         self._taken = 0  # bytes of all payloads so far
@@ -86,7 +95,7 @@ class ResultWriter:
             raise UsageError("a result is written once: this writer was started before")
         key, iv = primitives.random_key(), primitives.random_iv()
         try:
-            self._store(KEY, key, mode=files.PRIVATE)
+            self._store(KEY, self._key_store.encode(key), mode=files.PRIVATE)
             self._store(IV, iv, mode=files.PRIVATE)
             with storage_errors(self._folder.path):
                 self._folder.sync()
