@@ -1,6 +1,5 @@
 import pytest
 
-from zaudio.errors import UsageError
 from zaudio.result.keystore import RawKey
 
 
@@ -18,5 +17,5 @@ def test_raw_key_that_was_got_back_can_be_wiped_by_itself():
 
 @pytest.mark.parametrize("size", [0, 16, 31, 33])
 def test_raw_key_of_another_length_is_refused_by_name(size):
-    with pytest.raises(UsageError, match=f"^out/k.bin: 32 bytes of key expected, {size} found$"):
+    with pytest.raises(ValueError, match=f"^out/k.bin: 32 bytes of key expected, {size} found$"):
         RawKey().decode(bytearray(size), "out/k.bin")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from zaudio.errors import UsageError
 from zaudio.result.primitives import KEY_BYTES, Bytes
 
 
@@ -34,7 +33,8 @@ class KeyStore(Protocol):
             path: Where it lies, for the sentence.
 
         Raises:
-            UsageError: It holds none, or none that can be had here.
+            ValueError: It holds none.
+            UsageError: It cannot be had without something else; the sentence says what to pass.
         """
         ...
 
@@ -52,8 +52,8 @@ class RawKey:
         """The key itself.
 
         Raises:
-            UsageError: It is not 32 bytes.
+            ValueError: It is not 32 bytes.
         """
         if len(content) != KEY_BYTES:
-            raise UsageError(f"{path}: {KEY_BYTES} bytes of key expected, {len(content)} found")
+            raise ValueError(f"{path}: {KEY_BYTES} bytes of key expected, {len(content)} found")
         return bytearray(content)
