@@ -31,13 +31,22 @@ FIELDS = {
     "rejected": 0,
     "paths": PATHS,
     "shares": {"a": 2},
+    "resumed_chunks": 0,
 }
 REPORT = SimpleNamespace(**FIELDS, to_json=lambda: json.dumps(FIELDS))
 
 
 def progress(state, done):
     return SimpleNamespace(
-        state=state, chunks=2, done=done, bytes=80, bytes_done=40 * done, workers=1, requeued=0, seconds=1.0
+        state=state,
+        chunks=2,
+        done=done,
+        bytes=80,
+        bytes_done=40 * done,
+        workers=1,
+        requeued=0,
+        seconds=1.0,
+        bytes_resumed=0,
     )
 
 
@@ -48,6 +57,7 @@ class FakeCoordinator:
     left: list
     steps = (progress("waiting for workers", 0), progress("running", 1), progress("publishing", 2))
     failure = None
+    resumable = False
     endpoint = "tcp://127.0.0.1:40000"
     sink_endpoint = "tcp://127.0.0.1:40001"
     warnings = ()
@@ -115,6 +125,7 @@ DEFAULTS = {
     "channels": None,
     "format": None,
     "overwrite": False,
+    "fresh": False,
     "worker_timeout": 30.0,
 }
 
@@ -131,7 +142,7 @@ def test_farm_takes_the_documented_defaults(coordinator):
 def test_farm_passes_every_option_on(coordinator):
     line = (
         "farm take.raw -o out -n 3 --op gain:db=-3 --op invert --chunk 1MiB --memory 64MiB --samplerate 8000 "
-        "--channels 2 --format s16le --overwrite --bind tcp://127.0.0.1:0 --sink-bind tcp://127.0.0.1:0 "
+        "--channels 2 --format s16le --overwrite --fresh --bind tcp://127.0.0.1:0 --sink-bind tcp://127.0.0.1:0 "
         "--advertise farm.example --worker-timeout 2.5 --sockets-only"
     )
     assert CliRunner().invoke(app, line.split()).exit_code == 0
@@ -153,6 +164,7 @@ def test_farm_passes_every_option_on(coordinator):
                 "channels": 2,
                 "format": "s16le",
                 "overwrite": True,
+                "fresh": True,
                 "worker_timeout": 2.5,
             },
         )
@@ -323,9 +335,11 @@ import sys, threading, zaudio
 from types import SimpleNamespace
 class Coordinator:
     warnings = ()
+    resumable = False
     polls = 0
     progress = SimpleNamespace(
-        state="running", chunks=2, done=0, bytes=8, bytes_done=0, workers=1, requeued=0, seconds=1.0
+        state="running", chunks=2, done=0, bytes=8, bytes_done=0, workers=1, requeued=0, seconds=1.0,
+        bytes_resumed=0,
     )
     def __init__(self, *_, **__): pass
     def __enter__(self):

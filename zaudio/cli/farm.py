@@ -10,6 +10,7 @@ import click
 from zaudio.cli import voice
 from zaudio.cli.exit import Signals
 from zaudio.cli.options import bind_options, job_options, make_folder_importable
+from zaudio.errors import InputChangedError
 from zaudio.machine import usable_cores
 
 if TYPE_CHECKING:
@@ -83,16 +84,22 @@ def run(*, input: str, output: str, report: str | None, progress: str, **setting
         reports.check(report, input)
     from zaudio import Coordinator
 
-    with (
-        # A signal waits for the next look at the job: raised at the end of its start, before the block has begun,
-        # it would leave a started job that nobody stops.
-        Signals(leave=lambda: None) as signals,
-        Coordinator(input, output, **settings) as job,
-        display("none" if voice.is_quiet() else progress) as shown,
-    ):
-        if settings["bind"] is not None and not voice.is_quiet():
-            voice.err(f"workers connect with: zaudio worker {job.endpoint}")
-        done = watch(job, shown, signals)
+    job = Coordinator(input, output, **settings)
+    try:
+        with (
+            # A signal waits for the next look at the job: raised at the end of its start, before the block has begun,
+            # it would leave a started job that nobody stops.
+            Signals(leave=lambda: None) as signals,
+            job,
+            display("none" if voice.is_quiet() else progress) as shown,
+        ):
+            if settings["bind"] is not None and job.endpoint is not None and not voice.is_quiet():
+                voice.err(f"workers connect with: zaudio worker {job.endpoint}")
+            done = watch(job, shown, signals)
+    except BaseException as error:
+        if job.resumable and not isinstance(error, InputChangedError):
+            error.add_note(f"what is done is kept in {output}, and the same command goes on from there")
+        raise
     if report is not None:
         reports.write(report, done)
     if not voice.is_quiet():
