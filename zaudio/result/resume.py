@@ -75,10 +75,12 @@ def find_unfinished(folder: int, path: str, job: JobRecord, key_store: KeyStore)
         if has_ciphertext:
             raise ResumeError(path, "its journal has no beginning")
         return None
-    difference = job.difference(found.journal.job)
-    if difference:
+    reason = job.difference(found.journal.job)
+    if not reason and _size(folder, RESULT + PART) < 0 and any(saved.length for saved in found.journal.checkpoints):
+        reason = f"{RESULT}{PART} is missing"
+    if reason:
         wipe(found.key)
-        raise ResumeError(path, difference)
+        raise ResumeError(path, reason)
     return found
 
 

@@ -222,9 +222,10 @@ class ResultWriter:
         with storage_errors(self._folder.part_path(RESULT)):
             try:
                 self._fd = self._folder.reopen_part(RESULT)
-            except FileNotFoundError:
-                self._fd = self._folder.create_part(RESULT, mode=files.PUBLIC)
+            except FileNotFoundError:  # it died between its journal's first record and this part
+                os.close(self._folder.create_part(RESULT, mode=files.PUBLIC))
                 self._folder.sync()
+                self._fd = self._folder.reopen_part(RESULT)
             for name in (KEY, IV):
                 os.close(self._folder.reopen_part(name))
             held = trusted(self._fd, journal.checkpoints, tag, unfinished.iv)
