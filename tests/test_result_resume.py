@@ -389,6 +389,15 @@ def test_another_job_is_refused_by_what_differs(tmp_path, of_description, of_rec
     refused(tmp_path, replace(description, **of_description), match, **of_recording)
 
 
+def test_another_job_that_had_done_nothing_yet_is_in_nobodys_way(tmp_path):
+    description, recording = job()
+    path = tmp_path / "out"
+    leave(path, description, recording, chunks=0, copy=path)
+    other = replace(description, ops=("clip",))
+    assert finish_job(path, recording, other) == 0
+    assert_result(path, other, recording)
+
+
 @pytest.mark.parametrize("name", ["encryption_key.bin.part", "encryption_iv.bin.part", "result.raw.part"])
 def test_a_part_that_is_missing_is_refused(tmp_path, name):
     description, recording = job()

@@ -76,12 +76,15 @@ def find_unfinished(folder: int, path: str, job: JobRecord, key_store: KeyStore)
             raise ResumeError(path, "its journal has no beginning")
         return None
     reason = job.difference(found.journal.job)
-    if not reason and _size(folder, RESULT + PART) < 0 and any(saved.length for saved in found.journal.checkpoints):
+    is_saved = any(checkpoint.length for checkpoint in found.journal.checkpoints)
+    if not reason and is_saved and _size(folder, RESULT + PART) < 0:
         reason = f"{RESULT}{PART} is missing"
-    if reason:
-        wipe(found.key)
+    if not reason:
+        return found
+    wipe(found.key)
+    if is_saved or has_ciphertext:
         raise ResumeError(path, reason)
-    return found
+    return None  # nothing of that other job was done yet, so there is nothing to lose
 
 
 def was_published(folder: int, path: str, job: JobRecord, key_store: KeyStore) -> bool:
