@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import zaudio
 from zaudio.cli import farm as farm_module
 from zaudio.cli.app import app
-from zaudio.errors import ChunkError, InputError, NoWorkerError
+from zaudio.errors import ChunkError, InputChangedError, InputError, NoWorkerError, StoppedError
 from zaudio.machine import usable_cores
 from zaudio.net import starter as starters
 
@@ -69,6 +69,9 @@ class FakeCoordinator:
 
     def __enter__(self):
         return self
+
+    def stop(self, *, wait):
+        assert not wait, "a signal handler must not wait"
 
     def __exit__(self, kind, error, traceback):
         self.left.append(kind)
@@ -307,6 +310,39 @@ def test_a_signal_during_the_start_stops_what_was_started(coordinator, monkeypat
     assert coordinator.left == [KeyboardInterrupt]
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_start_that_takes_long(coordinator, monkeypatch, number, code):
+    stopped = []
+
+    def enter(self):
+        signal.raise_signal(number)
+        assert stopped == [False]
+        raise StoppedError("the job was stopped before its end")
+
+    monkeypatch.setattr(coordinator, "stop", lambda self, *, wait: stopped.append(wait))
+    monkeypatch.setattr(coordinator, "__enter__", enter)
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "none"])
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert done.stderr in ("zaudio: interrupted\n", "zaudio: terminated\n")
+
+
+def test_a_job_that_ends_with_something_done_says_that_the_same_command_goes_on(coordinator):
+    coordinator.failure = ChunkError(1, 0, 10, ("boom",))
+    coordinator.resumable = True
+    done = CliRunner().invoke(app, ["farm", "take.raw", "-o", "o", "--progress", "none"])
+    assert done.stderr == (
+        f"zaudio: {coordinator.failure}; what is done is kept in o, and the same command goes on from there\n"
+    )
+    assert done.exit_code == 1
+
+
+def test_a_job_whose_input_changed_does_not_say_that_it_can_be_resumed(coordinator):
+    coordinator.failure = InputChangedError("take.raw", "was written to since it was opened")
+    coordinator.resumable = True
+    done = CliRunner().invoke(app, ["farm", "take.raw", "-o", "o", "--progress", "none"])
+    assert done.stderr == f"zaudio: {coordinator.failure}\n"
+
+
 def test_a_signal_after_the_publication_does_not_unmake_it(coordinator, monkeypatch):
     def wait(self, timeout):
         signal.raise_signal(signal.SIGINT)
@@ -342,6 +378,7 @@ class Coordinator:
         bytes_resumed=0,
     )
     def __init__(self, *_, **__): pass
+    def stop(self, *, wait): pass
     def __enter__(self):
         print("started", flush=True)
         return self

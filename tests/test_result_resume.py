@@ -457,6 +457,22 @@ def test_only_a_file_is_taken_for_a_journal(tmp_path, name):
         ResultFolder(str(tmp_path), job=job_record(describe(1)))
 
 
+def test_a_resume_that_is_called_off_while_it_reads_changes_nothing(tmp_path):
+    description, recording = job()
+    leave(tmp_path, description, recording)
+    before = contents(tmp_path)
+
+    def call_off():
+        raise KeyError("enough")
+
+    with ResultFolder(str(tmp_path), job=job_record(description)) as folder:
+        writer = ResultWriter(folder, description, frame_bytes=6, notify=Bell())
+        with pytest.raises(KeyError, match="enough"):
+            writer.start(pause=call_off)
+        writer.abort()
+    assert contents(tmp_path) == before
+
+
 # Damage, everywhere
 
 

@@ -22,7 +22,7 @@ from typing import Self
 
 from zaudio.audio import Source, open_source
 from zaudio.core.job import Job
-from zaudio.errors import EndpointError, JobError, UsageError
+from zaudio.errors import EndpointError, JobError, StoppedError, UsageError
 from zaudio.machine import usable_cores
 from zaudio.net import addresses
 from zaudio.net.farm import Endpoints, Event, Farm, Tally
@@ -126,6 +126,7 @@ class Coordinator:
         self._resumed = 0  # bytes that an earlier life of this job has done
         self._first = 0  # the run that it goes on with
         self._thread: threading.Thread | None = None
+        self._stopping = False  # `stop` was called before there was a thread to be stopped
         self._over = threading.Event()
         self._bound = threading.Event()
         self._report: Report | None = None
@@ -149,6 +150,7 @@ class Coordinator:
             UsageError: An op, a size, an endpoint or the output folder cannot be used.
             InputError: The recording cannot be read as audio.
             StorageError: The output folder cannot be written to.
+            StoppedError: `stop` was called meanwhile, by another thread or a signal handler.
         """
         if self._thread is not None or self._report is not None:
             raise UsageError("this coordinator was started already; make another for another job")
@@ -167,7 +169,7 @@ class Coordinator:
             stack.callback(waker.close)
             writer = ResultWriter(folder, self._describe(source), frame_bytes=source.frame_bytes, notify=waker.wake)
             stack.callback(writer.abort)
-            writer.start()
+            writer.start(pause=self._go_on)
             skip = self._resume(source, writer)
             starter = self._launch_starter(stack)
             outboxes = self._open_outboxes(source, starter, stack)
@@ -236,13 +238,24 @@ class Coordinator:
         assert self._report is not None
         return self._report
 
-    def stop(self) -> None:
-        """End the job now, if it has not ended: workers are told, nothing is published. The same job can be resumed."""
-        atexit.unregister(self.stop)
-        if self._thread is not None and self._farm is not None:
+    def stop(self, *, wait: bool = True) -> None:
+        """End the job, if it has not ended: workers are told, nothing is published. The same job can be resumed.
+
+        Args:
+            wait: Until it has ended. A signal handler must not: what it interrupts may hold what the job waits for.
+        """
+        self._stopping = True
+        if self._farm is not None:
             self._farm.stop()
-            if threading.current_thread() is not self._thread:  # on_event may call this, in that very thread
-                self._thread.join()
+        if not wait:
+            return
+        atexit.unregister(self.stop)
+        if self._thread is not None and threading.current_thread() is not self._thread:  # on_event may call this
+            self._thread.join()
+
+    def _go_on(self) -> None:
+        if self._stopping:
+            raise StoppedError("the job was stopped before its end")
 
     def __enter__(self) -> Self:
         self.start()

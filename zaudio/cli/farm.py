@@ -10,7 +10,7 @@ import click
 from zaudio.cli import voice
 from zaudio.cli.exit import Signals
 from zaudio.cli.options import bind_options, job_options, make_folder_importable
-from zaudio.errors import InputChangedError
+from zaudio.errors import InputChangedError, StoppedError
 from zaudio.machine import usable_cores
 
 if TYPE_CHECKING:
@@ -85,17 +85,28 @@ def run(*, input: str, output: str, report: str | None, progress: str, **setting
     from zaudio import Coordinator
 
     job = Coordinator(input, output, **settings)
+
+    def leave() -> None:
+        if not started:
+            job.stop(wait=False)  # it may be reading what an interrupted job left
+
+    started = False
+    # A signal waits for the next look at the job: raised at the end of its start, before the block has begun, it would
+    # leave a started job that nobody stops.
+    signals = Signals(leave=leave)
     try:
         with (
-            # A signal waits for the next look at the job: raised at the end of its start, before the block has begun,
-            # it would leave a started job that nobody stops.
-            Signals(leave=lambda: None) as signals,
+            signals,
             job,
             display("none" if voice.is_quiet() else progress) as shown,
         ):
             if settings["bind"] is not None and job.endpoint is not None and not voice.is_quiet():
                 voice.err(f"workers connect with: zaudio worker {job.endpoint}")
+            started = True
             done = watch(job, shown, signals)
+    except StoppedError:
+        signals.raise_received()
+        raise
     except BaseException as error:
         if job.resumable and not isinstance(error, InputChangedError):
             error.add_note(f"what is done is kept in {output}, and the same command goes on from there")

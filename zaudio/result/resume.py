@@ -8,7 +8,7 @@ what lies behind it was never known to be on the disk. A job that is not the one
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zaudio.errors import ResumeError, UsageError
@@ -105,7 +105,9 @@ def was_published(folder: int, path: str, job: JobRecord, key_store: KeyStore) -
     return not job.difference(found.journal.job)
 
 
-def trusted(fd: int, checkpoints: Sequence[Checkpoint], tag: Tag, iv: bytes) -> Trusted | None:
+def trusted(
+    fd: int, checkpoints: Sequence[Checkpoint], tag: Tag, iv: bytes, *, pause: Callable[[], None] = lambda: None
+) -> Trusted | None:
     """Read the part up to its last checkpoint that holds; None when there are some and none does.
 
     Args:
@@ -113,6 +115,7 @@ def trusted(fd: int, checkpoints: Sequence[Checkpoint], tag: Tag, iv: bytes) -> 
         checkpoints: Each longer than the one before.
         tag: The tag's state before the first byte; taken along.
         iv: The IV.
+        pause: Called once a megabyte; what it raises ends the reading.
 
     Raises:
         OSError: The system refused.
@@ -121,6 +124,7 @@ def trusted(fd: int, checkpoints: Sequence[Checkpoint], tag: Tag, iv: bytes) -> 
     done, last, buffer = 0, iv, bytearray(READ_BYTES)
     for checkpoint in checkpoints:
         while done < checkpoint.length:
+            pause()
             piece = memoryview(buffer)[: min(READ_BYTES, checkpoint.length - done)]
             count = os.preadv(fd, [piece], done)
             if not count:

@@ -95,8 +95,12 @@ class ResultWriter:
         """What failed, if anything did. The job cannot go on."""
         return self._error
 
-    def start(self) -> None:
+    def start(self, *, pause: Callable[[], None] = lambda: None) -> None:
         """Store a new key and IV, or go on where an earlier life of this job was; then start the threads.
+
+        Args:
+            pause: Called now and then while what an earlier life wrote is read, which takes a second a gigabyte or so.
+                What it raises ends that, and nothing has changed.
 
         Raises:
             ResumeError: What lies in the folder is not what the job's journal says.
@@ -107,7 +111,7 @@ class ResultWriter:
         unfinished = self._folder.unfinished
         key = unfinished.key if unfinished is not None else primitives.random_key()
         try:
-            last = self._resume(unfinished) if unfinished is not None else self._begin(key)
+            last = self._resume(unfinished, pause) if unfinished is not None else self._begin(key)
             encrypt = primitives.cbc_encryptor(key, last)
         finally:
             primitives.wipe(key)
@@ -214,7 +218,7 @@ class ResultWriter:
                 os.close(fd)
                 raise
 
-    def _resume(self, unfinished: Unfinished) -> bytes:
+    def _resume(self, unfinished: Unfinished, pause: Callable[[], None]) -> bytes:
         """Go on after the last checkpoint that the part holds; returns the block that the chain goes on from."""
         journal = unfinished.journal
         self.job_id, self.incarnation = journal.id, journal.incarnation + 1
@@ -228,7 +232,7 @@ class ResultWriter:
                 self._fd = self._folder.reopen_part(RESULT)
             for name in (KEY, IV):
                 os.close(self._folder.reopen_part(name))
-            held = trusted(self._fd, journal.checkpoints, tag, unfinished.iv)
+            held = trusted(self._fd, journal.checkpoints, tag, unfinished.iv, pause=pause)
             if held is None:
                 raise ResumeError(self._folder.path, f"{RESULT}{PART} is not what its journal says: it is damaged")
             os.ftruncate(self._fd, held.length)
