@@ -5,7 +5,7 @@ from pathlib import Path
 
 from zaudio.formats import sample_format
 from zaudio.plan import Plan
-from zaudio.result import Description, ResultFolder, ResultWriter
+from zaudio.result import Description, JobRecord, Recording, ResultFolder, ResultWriter
 
 VECTORS = Path(__file__).parent / "vectors" / "result"
 NAMES = ("result.raw", "encryption_key.bin", "encryption_iv.bin", "result.json")
@@ -85,3 +85,43 @@ def write_pattern(path, frames=20, *, seed=1, overwrite=False, **fields):
 def contents(path):
     """All that lies in a folder, by name."""
     return {entry.name: entry.read_bytes() for entry in Path(path).iterdir()}
+
+
+def job_record(description, **recording):
+    """The job that a description is of, over a recording that is nowhere."""
+    state = {"path": "/takes/take.raw", "size": description.plaintext_bytes, "mtime_ns": 17, "sample": "ab" * 32}
+    return JobRecord(Recording(**state | recording), description)
+
+
+def start_writer(folder, description):
+    """A started writer, and its bell."""
+    bell = Bell()
+    writer = ResultWriter(folder, description, frame_bytes=description.frame_bytes, notify=bell)
+    writer.start()
+    return writer, bell
+
+
+def rest(recording, description, resumed):
+    """What the farm would put after a resume at that byte: whole chunks but for the first."""
+    size = description.frame_bytes
+    plan = Plan(description.frames, description.chunk_frames)
+    index, frames = plan.at_output(resumed // size)
+    left = payloads(recording, description)[index:]
+    return [left[0][frames * size + resumed % size :], *left[1:]] if left else []
+
+
+def finish_job(path, recording, description, *, overwrite=False):
+    """Do that job to its end, whatever lies in the folder. Returns how many bytes were resumed; None if it was done."""
+    with ResultFolder(str(path), job=job_record(description), overwrite=overwrite) as folder:
+        if folder.done:
+            return None
+        writer, bell = start_writer(folder, description)
+        try:
+            for payload in rest(recording, description, writer.resumed):
+                writer.put(payload)
+            writer.seal()
+            bell.wait_for(lambda: writer.sealed or writer.error)
+            writer.publish()
+            return writer.resumed
+        finally:
+            writer.abort()

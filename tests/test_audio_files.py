@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 
@@ -222,3 +223,46 @@ def test_an_error_of_the_system_is_an_input_error_of_read_into_too(file, monkeyp
 def test_a_source_whose_samples_do_not_lie_as_they_are_has_no_reference(file):
     source = Broken(file, frames=1, channels=1, samplerate=1, format=FORMATS["s16le"], container="FLAC")
     assert source.reference is None
+
+
+@pytest.mark.parametrize("size", [0, 1, 65536, 65537, 3_000_000])
+def test_a_fingerprint_tells_a_change_at_either_end_and_of_the_size(tmp_path, size):
+    path = tmp_path / "take"
+
+    def fingerprint(content):
+        path.write_bytes(content)
+        os.utime(path, ns=(5, 5))
+        with contextlib.closing(InputFile(str(path))) as opened:
+            return opened.fingerprint()
+
+    content = bytes(size)
+    first = fingerprint(content)
+    assert first == fingerprint(content)
+    assert (first.path, first.size, first.mtime_ns) == (os.path.realpath(path), size, 5)
+    assert first != fingerprint(content + b"x")
+    if size:
+        assert first.sample != fingerprint(b"x" + content[1:]).sample
+        assert first.sample != fingerprint(content[:-1] + b"x").sample
+
+
+def test_a_fingerprint_reads_one_megabyte_of_a_large_file(tmp_path, monkeypatch):
+    path = tmp_path / "take"
+    path.write_bytes(b"")
+    os.truncate(path, 10**12)
+    read, pread = [], os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, length, at: (read.append((at, length)), pread(fd, length, at))[1])
+    with contextlib.closing(InputFile(str(path))) as opened:
+        opened.fingerprint()
+    assert len(read) == 16
+    assert sum(length for _, length in read) == 16 * 65536
+    assert read[0][0] == 0
+    assert read[-1][0] == 10**12 - 65536
+
+
+def test_a_fingerprint_follows_links_and_stays_when_the_folder_changes(tmp_path, monkeypatch):
+    (tmp_path / "take").write_bytes(b"abc")
+    (tmp_path / "link").symlink_to("take")
+    monkeypatch.chdir(tmp_path)
+    with contextlib.closing(InputFile("link")) as opened:
+        monkeypatch.chdir("/")
+        assert opened.fingerprint().path == os.path.realpath(tmp_path / "take")

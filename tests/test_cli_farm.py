@@ -10,8 +10,9 @@ from click.testing import CliRunner
 
 import zaudio
 from zaudio.cli import farm as farm_module
+from zaudio.cli import report as reports
 from zaudio.cli.app import app
-from zaudio.errors import ChunkError, InputError, NoWorkerError
+from zaudio.errors import ChunkError, InputChangedError, InputError, NoWorkerError, StoppedError
 from zaudio.machine import usable_cores
 from zaudio.net import starter as starters
 
@@ -31,13 +32,22 @@ FIELDS = {
     "rejected": 0,
     "paths": PATHS,
     "shares": {"a": 2},
+    "resumed_chunks": 0,
 }
 REPORT = SimpleNamespace(**FIELDS, to_json=lambda: json.dumps(FIELDS))
 
 
 def progress(state, done):
     return SimpleNamespace(
-        state=state, chunks=2, done=done, bytes=80, bytes_done=40 * done, workers=1, requeued=0, seconds=1.0
+        state=state,
+        chunks=2,
+        done=done,
+        bytes=80,
+        bytes_done=40 * done,
+        workers=1,
+        requeued=0,
+        seconds=1.0,
+        bytes_resumed=0,
     )
 
 
@@ -48,6 +58,8 @@ class FakeCoordinator:
     left: list
     steps = (progress("waiting for workers", 0), progress("running", 1), progress("publishing", 2))
     failure = None
+    resumable = False
+    entered = False
     endpoint = "tcp://127.0.0.1:40000"
     sink_endpoint = "tcp://127.0.0.1:40001"
     warnings = ()
@@ -58,13 +70,18 @@ class FakeCoordinator:
         self.progress = progress("starting", 0)
 
     def __enter__(self):
+        self.entered = True
         return self
 
     def __exit__(self, kind, error, traceback):
         self.left.append(kind)
 
+    def stop(self, *, wait=True):
+        assert wait == self.entered, "a signal handler must not wait, and who watches must"
+        self._steps, self.failure = [], StoppedError("the job was stopped before its end")
+
     def wait(self, timeout):
-        assert 0 < timeout <= 0.2  # the display must move
+        assert 0 <= timeout <= 0.2  # the display must move
         if self._steps:
             self.progress = self._steps.pop(0)
             raise TimeoutError
@@ -115,6 +132,7 @@ DEFAULTS = {
     "channels": None,
     "format": None,
     "overwrite": False,
+    "fresh": False,
     "worker_timeout": 30.0,
 }
 
@@ -131,7 +149,7 @@ def test_farm_takes_the_documented_defaults(coordinator):
 def test_farm_passes_every_option_on(coordinator):
     line = (
         "farm take.raw -o out -n 3 --op gain:db=-3 --op invert --chunk 1MiB --memory 64MiB --samplerate 8000 "
-        "--channels 2 --format s16le --overwrite --bind tcp://127.0.0.1:0 --sink-bind tcp://127.0.0.1:0 "
+        "--channels 2 --format s16le --overwrite --fresh --bind tcp://127.0.0.1:0 --sink-bind tcp://127.0.0.1:0 "
         "--advertise farm.example --worker-timeout 2.5 --sockets-only"
     )
     assert CliRunner().invoke(app, line.split()).exit_code == 0
@@ -153,6 +171,7 @@ def test_farm_passes_every_option_on(coordinator):
                 "channels": 2,
                 "format": "s16le",
                 "overwrite": True,
+                "fresh": True,
                 "worker_timeout": 2.5,
             },
         )
@@ -273,6 +292,8 @@ def test_a_failed_job_is_one_line_and_its_exit_code(coordinator, failure, code):
 def test_a_signal_stops_the_job(coordinator, monkeypatch, number, code):
     def wait(self, timeout):
         assert self.left == []
+        if self.failure is not None:  # it was stopped
+            raise self.failure
         signal.raise_signal(number)
         raise TimeoutError
 
@@ -287,12 +308,59 @@ def test_a_signal_stops_the_job(coordinator, monkeypatch, number, code):
 def test_a_signal_during_the_start_stops_what_was_started(coordinator, monkeypatch):
     def enter(self):
         signal.raise_signal(signal.SIGINT)
+        self.entered = True
         return self
 
     monkeypatch.setattr(coordinator, "__enter__", enter)
     done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "none"])
     assert (done.exit_code, done.stdout, done.stderr) == (130, "", "zaudio: interrupted\n")
     assert coordinator.left == [KeyboardInterrupt]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_start_that_takes_long(coordinator, monkeypatch, number, code):
+    stopped = []
+
+    def enter(self):
+        signal.raise_signal(number)
+        assert stopped == [False]
+        raise StoppedError("the job was stopped before its end")
+
+    monkeypatch.setattr(coordinator, "stop", lambda self, *, wait: stopped.append(wait))
+    monkeypatch.setattr(coordinator, "__enter__", enter)
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "none"])
+    assert (done.exit_code, done.stdout) == (code, "")
+    assert done.stderr in ("zaudio: interrupted\n", "zaudio: terminated\n")
+
+
+def test_a_job_that_ends_with_something_done_says_that_the_same_command_goes_on(coordinator):
+    coordinator.failure = ChunkError(1, 0, 10, ("boom",))
+    coordinator.resumable = True
+    done = CliRunner().invoke(app, ["farm", "take.raw", "-o", "o", "--progress", "none"])
+    assert done.stderr == (
+        f"zaudio: {coordinator.failure}; what is done is kept in o, and the same command goes on from there\n"
+    )
+    assert done.exit_code == 1
+
+
+def test_a_job_whose_input_changed_does_not_say_that_it_can_be_resumed(coordinator):
+    coordinator.failure = InputChangedError("take.raw", "was written to since it was opened")
+    coordinator.resumable = True
+    done = CliRunner().invoke(app, ["farm", "take.raw", "-o", "o", "--progress", "none"])
+    assert done.stderr == f"zaudio: {coordinator.failure}\n"
+
+
+def test_a_signal_during_the_publication_comes_too_late(coordinator, monkeypatch):
+    def wait(self, timeout):
+        if timeout == 0:  # it was asked to stop, and could not
+            return REPORT
+        signal.raise_signal(signal.SIGINT)
+        raise TimeoutError
+
+    monkeypatch.setattr(coordinator, "wait", wait)
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "none"])
+    assert done.exit_code == 0
+    assert done.stdout.startswith("published")
 
 
 def test_a_signal_after_the_publication_does_not_unmake_it(coordinator, monkeypatch):
@@ -304,6 +372,15 @@ def test_a_signal_after_the_publication_does_not_unmake_it(coordinator, monkeypa
     done = CliRunner().invoke(app, ["farm", "take.raw"])
     assert done.exit_code == 0
     assert done.stdout.startswith("published")
+
+
+def test_a_signal_while_the_report_is_written_comes_too_late(coordinator, monkeypatch, tmp_path):
+    write = reports.write
+    monkeypatch.setattr(reports, "write", lambda *of: (signal.raise_signal(signal.SIGINT), write(*of)))
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--report", str(tmp_path / "report.json")])
+    assert done.exit_code == 0
+    assert done.stdout.startswith("published")
+    assert (tmp_path / "report.json").exists()
 
 
 def test_the_current_folder_is_importable_before_the_job_starts(coordinator, monkeypatch, tmp_path):
@@ -323,11 +400,14 @@ import sys, threading, zaudio
 from types import SimpleNamespace
 class Coordinator:
     warnings = ()
+    resumable = False
     polls = 0
     progress = SimpleNamespace(
-        state="running", chunks=2, done=0, bytes=8, bytes_done=0, workers=1, requeued=0, seconds=1.0
+        state="running", chunks=2, done=0, bytes=8, bytes_done=0, workers=1, requeued=0, seconds=1.0,
+        bytes_resumed=0,
     )
     def __init__(self, *_, **__): pass
+    def stop(self, *, wait=True): pass
     def __enter__(self):
         print("started", flush=True)
         return self

@@ -21,6 +21,7 @@ class Progress:
     workers: int = 2
     requeued: int = 0
     seconds: float = 0.0
+    bytes_resumed: int = 0
 
 
 WAITING = Progress(state="waiting for workers", workers=0)
@@ -51,6 +52,8 @@ class Gone(io.StringIO):
         (HALF, Pace(0.5, 10.0 * MB, 5.0)),
         (Progress(bytes_done=25 * MB, seconds=1.0), Pace(0.25, 25.0 * MB, 3.0)),
         (replace(HALF, seconds=0.0), Pace(0.5, 0.0, None)),
+        (replace(HALF, bytes_resumed=40 * MB), Pace(0.5, 2.0 * MB, 25.0)),
+        (replace(HALF, bytes_resumed=50 * MB), Pace(0.5, 0.0, None)),
         (DONE, Pace(1.0, 12.5 * MB, 0.0)),
         (Progress(bytes=0, chunks=0), Pace(0.0, 0.0, None)),
         (Progress(state="done", bytes=0, chunks=0), Pace(1.0, 0.0, 0.0)),
@@ -177,6 +180,7 @@ def test_json_lines_are_objects_with_the_whole_progress():
         "done": 50,
         "bytes": 100 * MB,
         "bytes_done": 50 * MB,
+        "bytes_resumed": 0,
         "workers": 2,
         "requeued": 0,
         "seconds": 5.0,

@@ -30,6 +30,7 @@ def report(folder="out", **changes):
         "format": "f32le",
         "bytes": 15996,
         "seconds": 0.5,
+        "resumed_chunks": 0,
         "workers": 2,
         "requeued": 1,
         "duplicates": 2,
@@ -179,3 +180,8 @@ def test_a_full_disk_leaves_the_older_report_and_no_half_one(tmp_path, monkeypat
         write(str(path), report())
     assert path.read_text() == "older"
     assert os.listdir(tmp_path) == ["report.json"]
+
+
+def test_the_text_of_a_resumed_job_says_how_much_was_done_before_and_no_speed():
+    lines = text(report(resumed_chunks=1), "out").splitlines()
+    assert any(line.endswith("MB: 1 chunk done by an earlier start, the rest in 0.50 s") for line in lines), lines

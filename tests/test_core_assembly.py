@@ -51,6 +51,18 @@ def test_a_job_without_chunks_is_finished_from_the_start():
     assembler.check()
 
 
+def test_a_job_that_goes_on_releases_from_its_first_chunk_and_takes_none_before_it():
+    leases = Leases(7, 4)
+    assembler = Assembler(Plan(7 * FRAMES, FRAMES), job=JOB_ID, incarnation=1, frame_bytes=1, grants=leases, first=4)
+    assert assembler.released == 4
+    leases.grant(session("a"), 4, 1)
+    message = result("a", 4, 1)
+    assert assembler.receive(message, checksum=message.checksum) == [accepted("a", 4), Released(4)]
+    early = result("a", 3, 1)
+    assert not any(isinstance(verdict, Released) for verdict in assembler.receive(early, checksum=early.checksum))
+    assembler.check()
+
+
 @pytest.mark.parametrize("chunks", [1, 2, 7])
 def test_results_that_come_in_order_are_released_at_once(chunks):
     bench = Bench(chunks)

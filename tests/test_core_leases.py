@@ -274,3 +274,18 @@ def test_the_queues_do_not_grow_with_what_is_granted_in_vain_again_and_again(lea
         leases.drop(A)
         leases.suspect()
     assert len(leases._suspects) <= 10
+
+
+def test_leases_of_a_job_that_goes_on_begin_at_its_first_chunk():
+    leases = Leases(10, 7)
+    assert leases.waiting(10) == 7
+    leases.grant(b"a", 7, 1)
+    assert leases.waiting(10) == 8
+    assert not leases.granted(b"a", 6, 1)
+    leases.check()
+
+
+def test_leases_of_a_job_of_which_nothing_is_left_have_nothing_to_grant():
+    leases = Leases(10, 10)
+    assert leases.waiting(10) is None
+    leases.check()

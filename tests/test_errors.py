@@ -14,6 +14,7 @@ EXAMPLES = [
     errors.UsageError("chunk: expected bytes"),
     errors.OutputExistsError("out/result.raw"),
     errors.FolderBusyError("out"),
+    errors.ResumeError("out", "its ops were invert and not clip"),
     errors.EndpointError("tcp://127.0.0.1:5555", "the address is in use"),
     errors.InputError("take.raw", "expected whole frames of 4 bytes, got 7 bytes"),
     errors.InputChangedError("take.raw", "it shrank from 8 to 4 bytes"),

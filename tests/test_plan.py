@@ -128,3 +128,22 @@ def test_a_run_of_one_chunk_is_the_plan_itself(many):
 
 def test_with_context_a_run_is_one_chunk():
     assert Plan(97, 10, context=1).in_runs(8) == Plan(97, 10, context=1)
+
+
+# Going on in the middle of the output
+
+
+@pytest.mark.parametrize("frames", [0, 1, 9, 10, 11, 29, 30, 31, 97])
+def test_every_frame_of_the_output_is_found_in_its_chunk(frames):
+    plan, position = Plan(frames, 10), 0
+    for chunk in chunks(plan):
+        for within in range(chunk.frames):
+            assert plan.at_output(position) == (chunk.index, within)
+            position += 1
+    assert plan.at_output(position) == (len(plan), 0)
+
+
+@pytest.mark.parametrize("frame", [-1, 31])
+def test_no_frame_outside_of_the_output_is_found(frame):
+    with pytest.raises(IndexError):
+        Plan(30, 10).at_output(frame)

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
@@ -21,10 +22,10 @@ from typing import Self
 
 from zaudio.audio import Source, open_source
 from zaudio.core.job import Job
-from zaudio.errors import EndpointError, JobError, UsageError
+from zaudio.errors import EndpointError, JobError, StoppedError, UsageError
 from zaudio.machine import usable_cores
 from zaudio.net import addresses
-from zaudio.net.farm import Endpoints, Event, Farm
+from zaudio.net.farm import Endpoints, Event, Farm, Tally
 from zaudio.net.outbox import Outboxes
 from zaudio.net.pool import Pool
 from zaudio.net.reader import Reader
@@ -34,7 +35,7 @@ from zaudio.ops.chain import prepare_chain
 from zaudio.ops.spec import Requested, parse_chain
 from zaudio.plan import Plan
 from zaudio.report import Progress, Report
-from zaudio.result import Description, ResultFolder, ResultWriter
+from zaudio.result import Description, JobRecord, Recording, ResultFolder, ResultWriter
 from zaudio.sizes import parse_bytes, parse_frames
 from zaudio.timing import Timing
 
@@ -68,6 +69,7 @@ class Coordinator:
         sockets_only: Send chunks to local workers and get results back over sockets, as with remote ones, in place of
             files and shared memory.
         overwrite: Replace a result that is there already, at the instant of publication.
+        fresh: Begin anew. Otherwise a job that was interrupted in that folder is resumed, if it is this very one.
         worker_timeout: Seconds without anybody who could be given a chunk after which the job ends.
         starter: The process that starts local workers, launched ahead of time by who knows that it will be needed.
         timing: All durations, instead of `worker_timeout`.
@@ -95,6 +97,7 @@ class Coordinator:
         format: str | None = None,
         sockets_only: bool = False,
         overwrite: bool = False,
+        fresh: bool = False,
         worker_timeout: float = 30.0,
         timing: Timing | None = None,
         starter: Starter | None = None,
@@ -112,13 +115,18 @@ class Coordinator:
         self._raw = {"samplerate": samplerate, "channels": channels, "format": format}
         self._sockets_only = sockets_only
         self._overwrite = overwrite
+        self._fresh = fresh
         self._timing = timing if timing is not None else Timing(worker_timeout=worker_timeout)
         self._starter = starter
         self._on_event = on_event
         self._warnings: tuple[str, ...] = ()
         self._state = "starting"
         self._farm: Farm | None = None
+        self._writer: ResultWriter | None = None
+        self._resumed = 0  # bytes that an earlier life of this job has done
+        self._first = 0  # the run that it goes on with
         self._thread: threading.Thread | None = None
+        self._stopping = False  # `stop` was called before there was a thread to be stopped
         self._over = threading.Event()
         self._bound = threading.Event()
         self._report: Report | None = None
@@ -142,8 +150,9 @@ class Coordinator:
             UsageError: An op, a size, an endpoint or the output folder cannot be used.
             InputError: The recording cannot be read as audio.
             StorageError: The output folder cannot be written to.
+            StoppedError: `stop` was called meanwhile, by another thread or a signal handler.
         """
-        if self._thread is not None:
+        if self._thread is not None or self._report is not None:
             raise UsageError("this coordinator was started already; make another for another job")
         with ExitStack() as stack:
             source = stack.enter_context(open_source(self._input, **self._raw))  # type: ignore[arg-type]
@@ -152,18 +161,23 @@ class Coordinator:
             fitting = RUN_BYTES // (self._plan.chunk_frames * source.frame_bytes)
             self._runs = self._plan.in_runs(min(fitting, len(self._plan) // RUNS_LEAST))
             ops = prepare_chain(self._specs, source.format)
+            folder = stack.enter_context(self._open_folder(source))
+            if folder.done:
+                self._find_done(source, folder)
+                return
             waker = Waker()
             stack.callback(waker.close)
-            folder = stack.enter_context(self._open_folder())
+            writer = ResultWriter(folder, self._describe(source), frame_bytes=source.frame_bytes, notify=waker.wake)
+            stack.callback(writer.abort)
+            writer.start(pause=self._go_on)
+            skip = self._resume(source, writer)
             starter = self._launch_starter(stack)
             outboxes = self._open_outboxes(source, starter, stack)
             pool, endpoints = self._open_ways(starter, outboxes, stack)
-            writer = ResultWriter(folder, self._describe(source), frame_bytes=source.frame_bytes, notify=waker.wake)
-            stack.callback(writer.abort)
-            writer.start()
-            self._warnings = (*source.warnings, *self._warn_of_strangers())
+            self._warnings = (*source.warnings, *self._warnings, *self._warn_of_strangers())
+            steps = tuple((op.name, op.params) for op in ops)
             self._farm = Farm(
-                lambda sinks: self._make_job(source, tuple((op.name, op.params) for op in ops), sinks, outboxes),
+                lambda sinks: self._make_job(source, steps, sinks, outboxes, writer),
                 endpoints,
                 frame_bytes=source.frame_bytes,
                 output=writer,
@@ -173,7 +187,9 @@ class Coordinator:
                 outboxes=outboxes,
                 check_input=source.check,
                 on_event=self._on_event,
+                skip=skip,
             )
+            self._writer = writer
             finish = self._finisher(source, writer)
             resources = stack.pop_all()
             self._thread = threading.Thread(
@@ -204,6 +220,8 @@ class Coordinator:
             NoWorkerError: Nobody could be given a chunk for `worker_timeout`.
             StoppedError: `stop` was called.
         """
+        if self._thread is None and self._report is not None:
+            return self._report  # it was done before it began
         if self._thread is None:
             raise UsageError("this coordinator was not started; call start() or use it in a with statement")
         try:
@@ -220,13 +238,24 @@ class Coordinator:
         assert self._report is not None
         return self._report
 
-    def stop(self) -> None:
-        """End the job now, if it has not ended: workers are told, nothing is published, nothing is left behind."""
-        atexit.unregister(self.stop)
-        if self._thread is not None and self._farm is not None:
+    def stop(self, *, wait: bool = True) -> None:
+        """End the job, if it has not ended: workers are told, nothing is published. The same job can be resumed.
+
+        Args:
+            wait: Until it has ended. A signal handler must not: what it interrupts may hold what the job waits for.
+        """
+        self._stopping = True
+        if self._farm is not None:
             self._farm.stop()
-            if threading.current_thread() is not self._thread:  # on_event may call this, in that very thread
-                self._thread.join()
+        if not wait:
+            return
+        atexit.unregister(self.stop)
+        if self._thread is not None and threading.current_thread() is not self._thread:  # on_event may call this
+            self._thread.join()
+
+    def _go_on(self) -> None:
+        if self._stopping:
+            raise StoppedError("the job was stopped before its end")
 
     def __enter__(self) -> Self:
         self.start()
@@ -263,10 +292,18 @@ class Coordinator:
         return self._warnings
 
     @property
+    def resumable(self) -> bool:
+        """Whether the job has ended, or would end now, with something done that the same job can go on from."""
+        return self._report is None and self._writer is not None and self._writer.saved > 0
+
+    @property
     def progress(self) -> Progress:
         """How far the job has come."""
         if self._farm is None:
-            return Progress("starting", 0, 0, 0, 0, 0, 0, 0.0)
+            if self._report is None:
+                return Progress("starting", 0, 0, 0, 0, 0, 0, 0.0)
+            chunks, size = self._report.chunks, self._report.bytes
+            return Progress("done", chunks, chunks, size, size, 0, 0, 0.0, size)
         tally, plan, frame_bytes = self._farm.tally, self._plan, self._source.frame_bytes
         # Output is encrypted from the recording's end: what is done is all from the last finished run's start on.
         frames_done = plan.frames - self._runs.chunk(tally.done - 1).start if tally.done else 0
@@ -283,6 +320,7 @@ class Coordinator:
             tally.workers,
             tally.requeued,
             self._report.seconds if self._report is not None else seconds,
+            min(self._resumed, frames_done * frame_bytes),
         )
 
     # Making what a job is made of
@@ -299,6 +337,7 @@ class Coordinator:
         ops: tuple[tuple[str, tuple[tuple[str, object], ...]], ...],
         sinks: tuple[str, ...],
         outboxes: Outboxes | None,
+        writer: ResultWriter,
     ) -> Job:
         run_bytes = self._runs.chunk_frames * source.frame_bytes
         advertised = None
@@ -307,8 +346,8 @@ class Coordinator:
             bound = addresses.parse_tcp(sinks[-1])
             advertised = f"tcp://{host}:{port or (bound[1] if bound else 0)}"
         return Job(
-            job=os.urandom(16),
-            incarnation=1,
+            job=writer.job_id,
+            incarnation=writer.incarnation,
             plan=self._runs,
             chunk_frames=self._plan.chunk_frames,
             ops=ops,  # type: ignore[arg-type]
@@ -321,6 +360,7 @@ class Coordinator:
             timing=self._timing,
             source=source.reference,
             outboxes=frozenset(outboxes.tokens) if outboxes is not None else frozenset(),
+            first=self._first,
         )
 
     def _describe(self, source: Source) -> Description:
@@ -333,26 +373,51 @@ class Coordinator:
             ops=tuple(str(spec) for spec in self._specs),
         )
 
-    def _open_folder(self) -> ResultFolder:
-        folder = ResultFolder(self._output, overwrite=self._overwrite)
+    def _open_folder(self, source: Source) -> ResultFolder:
+        seen = source.fingerprint()
+        recording = Recording(seen.path, seen.size, seen.mtime_ns, seen.sample)
+        job = JobRecord(recording, self._describe(source))
+        folder = ResultFolder(self._output, overwrite=self._overwrite, job=job, fresh=self._fresh)
         for path in folder.paths.values():
             if os.path.realpath(path) == os.path.realpath(self._input):
                 folder.close()
                 raise UsageError(f"{self._input} is the input and would be replaced; choose another folder with -o")
         return folder
 
+    def _resume(self, source: Source, writer: ResultWriter) -> int:
+        """Find the run that the job goes on with; returns how many bytes of its result were written before."""
+        self._resumed = writer.resumed
+        frame, rest = divmod(writer.resumed, source.frame_bytes)
+        self._first, skipped = self._runs.at_output(frame)
+        if writer.incarnation > 1:
+            done, chunks = self._plan.at_output(frame)[0], len(self._plan)
+            self._warnings = (f"resuming an interrupted job: {done} of {chunks} chunks are done",)
+        return skipped * source.frame_bytes + rest
+
+    def _find_done(self, source: Source, folder: ResultFolder) -> None:
+        """This very job was published, and its process died in the act: what there was to finish is finished."""
+        self._state = "done"
+        self._resumed = source.frames * source.frame_bytes
+        self._warnings = ("this job was done already: its publication was interrupted, and is finished now",)
+        self._report = self._make_report(source, folder.paths, 0.0)
+
     def _launch_starter(self, stack: ExitStack) -> Starter | None:
-        """The process that starts local workers, if there are to be any."""
+        """The process that starts local workers, if there is anything for them to do."""
         starter, self._starter = self._starter, None
-        if starter is None and self._workers and len(self._runs):
+        if starter is None and self._local_workers:
             starter = Starter()
         if starter is not None:
             stack.callback(starter.close)
-        return starter if self._workers and len(self._runs) else None
+        return starter if self._local_workers else None
+
+    @property
+    def _local_workers(self) -> int:
+        """How many there are to be: no more than runs that are still to be done."""
+        return min(self._workers, len(self._runs) - self._first)
 
     def _open_outboxes(self, source: Source, starter: Starter | None, stack: ExitStack) -> Outboxes | None:
         """Shared memory for the results of local workers; without it, they use sockets as all others do."""
-        workers = min(self._workers, len(self._runs))
+        workers = self._local_workers
         run_bytes = min(self._runs.chunk_frames, source.frames) * source.frame_bytes
         if self._sockets_only or starter is None or workers * CREDIT * run_bytes > self._memory:
             return None
@@ -379,7 +444,7 @@ class Coordinator:
             pool = Pool(
                 starter,
                 ventilators[0],
-                min(self._workers, len(self._runs)),
+                self._local_workers,
                 folder=folder,
                 allow=allow,
                 outboxes=outboxes,
@@ -429,8 +494,7 @@ class Coordinator:
         return finish
 
     def _make_report(self, source: Source, paths: Mapping[str, str], seconds: float) -> Report:
-        assert self._farm is not None
-        tally, shares = self._farm.tally, self._farm.shares
+        tally, shares = (self._farm.tally, self._farm.shares) if self._farm is not None else (Tally(), Counter[str]())
         return Report(
             chunks=len(self._plan),
             chunk_frames=self._plan.chunk_frames,
@@ -446,6 +510,7 @@ class Coordinator:
             rejected=tally.rejected,
             paths=dict(paths),
             shares=dict(sorted(shares.items())),
+            resumed_chunks=self._plan.at_output(self._resumed // source.frame_bytes)[0],
         )
 
 

@@ -4,6 +4,7 @@
     ├── UsageError (also ValueError)     2  an argument, a path or an op that cannot be used
     │   ├── OutputExistsError            2  a result is there already and may not be replaced
     │   ├── FolderBusyError              2  another job holds the output folder
+    │   ├── ResumeError                  2  an unfinished job lies there that this one cannot go on with
     │   └── EndpointError                2  a socket address is in use or malformed
     ├── InputError                       3  the recording cannot be read as audio
     │   └── InputChangedError            3  the recording changed while it was read
@@ -79,6 +80,26 @@ class FolderBusyError(UsageError):
 
     def __str__(self) -> str:
         return f"{self.path}: another zaudio job is writing to this folder; wait for it or choose another with -o"
+
+
+class ResumeError(UsageError):
+    """An unfinished job lies in the output folder, and this one cannot go on with it.
+
+    Attributes:
+        path: The folder.
+        reason: What differs, or what is damaged.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        Exception.__init__(self, path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: the unfinished job in this folder cannot be resumed: {self.reason}; "
+            "pass --fresh (fresh=True) to discard it and begin anew"
+        )
 
 
 class EndpointError(UsageError):

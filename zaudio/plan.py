@@ -85,3 +85,20 @@ class Plan:
         start = (len(self) - 1 - index) * self.chunk_frames
         stop = min(start + self.chunk_frames, self.frames)
         return Chunk(index, start, stop, min(self.context, start), min(self.context, self.frames - stop))
+
+    def at_output(self, frame: int) -> tuple[int, int]:
+        """Where the output goes on after so many frames of it.
+
+        Returns:
+            The index of the chunk that the next frame belongs to, and how many frames of that chunk come before it. The
+            number of chunks, and 0, when there is no next frame.
+
+        Raises:
+            IndexError: There are not so many frames.
+        """
+        if not 0 <= frame <= self.frames:
+            raise IndexError(f"{frame} of {self.frames} frames")
+        if frame == self.frames:
+            return len(self), 0
+        index = len(self) - 1 - (self.frames - 1 - frame) // self.chunk_frames
+        return index, frame - (self.frames - self.chunk(index).stop)

@@ -20,6 +20,7 @@ class Progress:
         workers: Workers that are ready now.
         requeued: Grants that came to nothing and were made again.
         seconds: Since the first worker was welcomed; 0 before.
+        bytes_resumed: Bytes of those done that an earlier start had encrypted; they took none of `seconds`.
     """
 
     state: str
@@ -30,6 +31,7 @@ class Progress:
     workers: int
     requeued: int
     seconds: float
+    bytes_resumed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Report:
         rejected: Results that could not be accepted.
         paths: ``result``, ``key``, ``iv`` and ``description``.
         shares: Accepted chunks by worker name.
+        resumed_chunks: Chunks that an earlier, interrupted start had done.
     """
 
     chunks: int
@@ -67,6 +70,7 @@ class Report:
     rejected: int
     paths: Mapping[str, str]
     shares: Mapping[str, int]
+    resumed_chunks: int = 0
 
     def to_json(self) -> str:
         """The report as a JSON object."""

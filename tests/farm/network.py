@@ -322,6 +322,7 @@ class Farm:
         check_every: int = 1,
         outboxes: bool = False,
         reference: bool = False,
+        first: int = 0,
     ) -> None:
         self.now = 100.0  # not 0: nothing may depend on where the clock begins
         self.random = random.Random(seed)
@@ -346,10 +347,12 @@ class Farm:
             timing=timing,
             source=RECORDING if reference else None,
             outboxes=frozenset(tokens),
+            first=first,
         )
+        self.first = first
         self.dispatcher = Dispatcher(job, offers=lambda ops, name: name in ops, now=self.now)
         self.assembler = Assembler(
-            self.plan, job=JOB_ID, incarnation=1, frame_bytes=FRAME_BYTES, grants=self.dispatcher.leases
+            self.plan, job=JOB_ID, incarnation=1, frame_bytes=FRAME_BYTES, grants=self.dispatcher.leases, first=first
         )
         self.workers: dict[str, SimWorker] = {}
         self.sessions: list[Session] = []
@@ -362,7 +365,7 @@ class Farm:
         self._read: deque = deque()
         self._read_seconds, self._reader_free = read_seconds, 0.0
         self._cipher_seconds, self._cipher_free = cipher_seconds, 0.0
-        self._ciphered = self._told = 0
+        self._ciphered = self._told = first
         self._paused = False
         self._turn_due = False
         self._check_every = check_every
@@ -573,9 +576,11 @@ class Farm:
         report = self.report
         assert self.assembler.finished or report.error is not None, f"not over after {limit:g} s: {self.state()}"
         report.seconds = self.now - began
-        assert report.released == list(range(len(report.released))), "released in order, each once"
+        assert report.released == list(range(self.first, self.first + len(report.released))), (
+            "released in order, each once"
+        )
         if report.error is None:
-            assert len(report.released) == len(self.plan), "everything was released"
+            assert self.first + len(report.released) == len(self.plan), "everything was released"
             self._settle()
         report.duplicates, report.rejected = self.assembler.duplicates, self.assembler.rejected
         assert report.requeued == self.dispatcher.requeued, "requeued is counted as it is told"

@@ -56,6 +56,15 @@ def test_credit_and_window_change_nothing_of_the_result(credit, window):
     assert farm.most_in_flight <= window + 4 * credit
 
 
+@pytest.mark.parametrize("first", [1, 50, 99, 100])
+@pytest.mark.parametrize("lossy", [False, True])
+def test_a_resumed_farm_computes_what_is_left_and_nothing_else(first, lossy):
+    faults = Faults(Fault(drop=0.1, duplicate=0.1), until=103.0) if lossy else None
+    report = Farm(100, workers=3, first=first, faults=faults).run()
+    assert report.error is None
+    assert report.released == list(range(first, 100))
+
+
 def test_work_is_shared_evenly_by_workers_of_one_speed():
     report = Farm(400, workers=4, seconds=0.05).run()
     assert max(report.shares.values()) <= 1.1 * min(report.shares.values())

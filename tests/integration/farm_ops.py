@@ -31,6 +31,13 @@ def gated(array, gate=""):
     return np.negative(array)
 
 
+def down_to(array, limit=""):
+    """Negate; but a chunk that begins with a sample below the number in that file waits until it is not."""
+    while array[0, 0] < int(Path(limit).read_text() or 0):
+        time.sleep(LOOK)
+    return np.negative(array)
+
+
 def raises_at(array, value=0.0, times=1000, tally=""):
     """Negate; but the first `times` times that a chunk begins with that sample, raise. `tally` is a file."""
     if array[0, 0] == value and _count(tally) <= times:

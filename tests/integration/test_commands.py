@@ -266,7 +266,7 @@ def test_recording_that_changes_while_it_is_read_is_not_published(tmp_path, chan
     assert code == 3, err
     assert str(path) in err
     assert "chunk " not in err.splitlines()[-1], "no chunk is to blame"
-    assert listing(tmp_path / "out") == []
+    assert not set(listing(tmp_path / "out")) & set(NAMES)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import os
 from types import TracebackType
 from typing import Protocol, Self
 
-from zaudio.audio.files import InputFile
+from zaudio.audio.files import Fingerprint, InputFile
 from zaudio.audio.magic import HEAD_BYTES, called, sniff
 from zaudio.audio.raw import RawSource
 from zaudio.errors import UsageError
@@ -59,6 +59,14 @@ class Source(Protocol):
             InputChangedError: The file is not what it was when it was opened.
             InputError: The system or the decoder could not read.
             IndexError: There are no such frames.
+        """
+        ...
+
+    def fingerprint(self) -> Fingerprint:
+        """What tells the file, in the state in which it was opened, from others.
+
+        Raises:
+            InputError: The system could not read.
         """
         ...
 

@@ -125,7 +125,8 @@ def ended(error: BaseException) -> int:
         import traceback
 
         voice.err("".join(traceback.format_exception(error)).rstrip())
-    voice.err(f"zaudio: {voice.printable(sentence)}")
+    whole = "; ".join((sentence, *getattr(error, "__notes__", ())))
+    voice.err(f"zaudio: {voice.printable(whole)}")
     return code
 
 

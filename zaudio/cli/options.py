@@ -192,6 +192,11 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
         "--overwrite", is_flag=True, help="Replace an older result, at the instant when the new one is complete."
     ),
     click.option(
+        "--fresh",
+        is_flag=True,
+        help="Discard what an interrupted job left in DIR, in place of going on with it.",
+    ),
+    click.option(
         "--worker-timeout",
         metavar="SECONDS",
         type=click.FloatRange(min=0, min_open=True),

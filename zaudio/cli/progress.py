@@ -39,14 +39,14 @@ class Pace:
 
 
 def pace(progress: Progress) -> Pace:
-    """Rate, share and time left, from the bytes done and the seconds they took."""
+    """Rate, share and time left, from the bytes done and the seconds they took; what was resumed took none."""
     if progress.state == "done":
         share = 1.0
     elif progress.bytes > 0:
         share = progress.bytes_done / progress.bytes
     else:
         share = 0.0
-    rate = progress.bytes_done / progress.seconds if progress.seconds > 0 else 0.0
+    rate = (progress.bytes_done - progress.bytes_resumed) / progress.seconds if progress.seconds > 0 else 0.0
     left = progress.bytes - progress.bytes_done
     return Pace(share, rate, left / rate if rate > 0 else (0.0 if progress.state == "done" else None))
 
@@ -184,6 +184,7 @@ class JsonLines(_Lines):
                 "done": progress.done,
                 "bytes": progress.bytes,
                 "bytes_done": progress.bytes_done,
+                "bytes_resumed": progress.bytes_resumed,
                 "workers": progress.workers,
                 "requeued": progress.requeued,
                 "seconds": round(progress.seconds, 3),

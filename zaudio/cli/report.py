@@ -28,8 +28,7 @@ def text(report: Report, folder: str) -> str:
         f"published {printable(report.paths['result'])}",
         f"  {_count(report.chunks, 'chunk')} of {_count(report.chunk_frames, 'frame')}: "
         f"{_count(report.frames, 'frame')}, {channels}, {report.samplerate} Hz, {report.format}",
-        f"  {megabytes:.1f} MB in {report.seconds:.2f} s"
-        + (f": {megabytes / report.seconds:.1f} MB/s" if report.seconds > 0 else ""),
+        f"  {megabytes:.1f} MB{_pace(report)}",
         f"  {_count(report.workers, 'worker')}; chunks requeued {report.requeued}, duplicates {report.duplicates}, "
         f"rejected {report.rejected}",
         *_shares(report),
@@ -112,6 +111,15 @@ def _remove(path: str) -> None:
         os.unlink(path)
     except OSError:  # it never came to be, or its disk is gone: the first error is the one to tell
         pass
+
+
+def _pace(report: Report) -> str:
+    if report.resumed_chunks:
+        done = _count(report.resumed_chunks, "chunk")
+        return f": {done} done by an earlier start, the rest in {report.seconds:.2f} s"
+    return f" in {report.seconds:.2f} s" + (
+        f": {report.bytes / 1e6 / report.seconds:.1f} MB/s" if report.seconds > 0 else ""
+    )
 
 
 def _shares(report: Report) -> list[str]:

@@ -43,6 +43,7 @@ class Assembler:
         frame_bytes: Bytes a frame of a result.
         grants: Where to ask what was granted; only read.
         name: What to call a session in a sentence.
+        first: The first chunk that is awaited; those before it were released in an earlier life.
     """
 
     def __init__(
@@ -54,13 +55,14 @@ class Assembler:
         frame_bytes: int,
         grants: Grants,
         name: Callable[[bytes], str] = lambda session: session.hex()[:8],
+        first: int = 0,
     ) -> None:
         self._plan = plan
         self._job = (job, incarnation)
         self._frame_bytes = frame_bytes
         self._grants = grants
         self._name = name
-        self._released = 0  # chunks before this one were released
+        self._released = first  # chunks before this one were released
         self._waiting: set[int] = set()  # accepted, and not released
         self._checksums: dict[int, tuple[int, bytes]] = {}  # index -> checksum and session of what was accepted
         self.duplicates = 0

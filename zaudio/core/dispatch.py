@@ -64,12 +64,12 @@ class Dispatcher:
     def __init__(self, job: Job, *, offers: Callable[[Sequence[str], str], bool], now: float) -> None:
         self.job = job
         self.timing = job.timing
-        self.leases = Leases(len(job.plan))
+        self.leases = Leases(len(job.plan), job.first)
         self.requeued = 0
         self._offers = offers
         self._roster = Roster(job.credit)
-        self._released = 0  # chunks given to the cipher
-        self._ciphered = 0  # chunks that the cipher has finished with; never more than released
+        self._released = job.first  # chunks given to the cipher, in earlier lives too
+        self._ciphered = job.first  # chunks that the cipher has finished with; never more than released
         self._times: deque[float] = deque(maxlen=TIMES_KEPT)
         self._ticked = now
         self._beat = now  # when heartbeats are due next

@@ -27,6 +27,7 @@ class Job:
     timing: Timing
     source: Reference | None = None  # for workers that can read the recording themselves
     outboxes: frozenset[bytes] = frozenset()  # those of local workers
+    first: int = 0  # the first chunk that is to be granted: those before it were done in an earlier life
 
     def chunk_at(self, start: int) -> int:
         """The index that the user's chunk has which begins at that frame: chunks are counted in output order."""

@@ -42,11 +42,11 @@ class _Entry:
 
 
 class Leases:
-    """The leases of one job of `total` chunks."""
+    """The leases of one job of `total` chunks, of which those before `first` were done in an earlier life."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, first: int = 0) -> None:
         self.total = total
-        self._next = 0  # the first chunk never granted
+        self._next = first  # the first chunk never granted
         self._entries: dict[int, _Entry] = {}  # index -> entry, for chunks wanted or live
         self._held: dict[bytes, dict[tuple[int, int], Lease]] = {}  # session -> leases in the order they were sent
         self._waiting: list[int] = []  # heap of chunks to grant again; may name chunks that no longer wait

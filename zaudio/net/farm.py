@@ -82,7 +82,7 @@ class Output(Protocol):
 class Tally:
     """What is counted while the farm works; read by other threads, written by the farm's own."""
 
-    done: int = 0  # chunks encrypted
+    done: int = 0  # chunks encrypted, in earlier lives too
     workers: int = 0
     welcomed: float | None = None  # when the first worker was welcomed, on the monotonic clock
     requeued: int = 0
@@ -110,6 +110,7 @@ class Farm:
         waker: What reader and output wake.
         pool: Local workers, if any; stopped elsewhere.
         outboxes: Where those leave their results, if anywhere.
+        skip: Bytes at the beginning of the first result that an earlier life has written already.
         check_input: Raises when the recording is not what it was; asked when a worker fails that reads it itself.
         on_event: Called with every event, in the farm's thread.
     """
@@ -127,6 +128,7 @@ class Farm:
         outboxes: Outboxes | None,
         check_input: Callable[[], None],
         on_event: Callable[[Event], None] | None,
+        skip: int = 0,
     ) -> None:
         self.tally = Tally()
         self.shares: Counter[str] = Counter()  # worker name -> accepted chunks
@@ -140,6 +142,7 @@ class Farm:
         self._pool = pool
         self._outboxes = outboxes
         self._check_input = check_input
+        self._skip = skip
         self._buffers = Buffers()
         self._on_event = on_event
         self._pool_fd = -1  # what of the pool is polled now
@@ -204,8 +207,10 @@ class Farm:
             frame_bytes=self._frame_bytes,
             grants=self._dispatcher.leases,
             name=self._dispatcher.name,
+            first=job.first,
         )
         self._job = job
+        self._ciphered = self.tally.done = job.first
         self._copy = job.plan.chunk_frames * self._frame_bytes < sockets.ZERO_COPY_FROM
         _check_welcome(job)
 
@@ -353,7 +358,8 @@ class Farm:
             case Released():
                 payload = self._payloads.pop(verdict.index)
                 self._buffers.lend(payload)
-                self._output.put(payload)
+                self._output.put(memoryview(payload)[self._skip :])
+                self._skip = 0  # chunks are released in output order: it was the first one's
             case Fail():
                 self._failure = self._failure or verdict.error
             case Accepted() | Duplicate() | Rejected():
@@ -399,7 +405,7 @@ class Farm:
     # The cipher
 
     def _follow_cipher(self, now: float) -> None:
-        ciphered = self._output.finished
+        ciphered = self._job.first + self._output.finished
         self._buffers.settle(ciphered - self._ciphered)
         if ciphered != self._ciphered or self._assembler.released != self._dispatcher.released:
             self._ciphered = ciphered

@@ -1,6 +1,6 @@
 """Where chunks end up: encrypted, tagged, published as one; verified and decrypted again.
 
-    chunks -> ResultWriter (pipeline: encrypt, tag) -> ResultFolder (lock, publication) -> four files
+    chunks -> ResultWriter (pipeline: encrypt, tag; journal) -> ResultFolder (lock, publication) -> four files
     four files -> OpenResult (fileset: opened as one) -> verify, decrypt
 
 Rules: `cryptography` is imported by `primitives` alone. The format is written down in docs/result-format.md.
@@ -9,7 +9,17 @@ Rules: `cryptography` is imported by `primitives` alone. The format is written d
 from zaudio.result.decryption import decrypt
 from zaudio.result.description import Description
 from zaudio.result.folder import ResultFolder
+from zaudio.result.journal import JobRecord, Recording
 from zaudio.result.reader import OpenResult, verify
 from zaudio.result.writer import ResultWriter
 
-__all__ = ["Description", "OpenResult", "ResultFolder", "ResultWriter", "decrypt", "verify"]
+__all__ = [
+    "Description",
+    "JobRecord",
+    "OpenResult",
+    "Recording",
+    "ResultFolder",
+    "ResultWriter",
+    "decrypt",
+    "verify",
+]

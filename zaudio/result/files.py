@@ -14,6 +14,7 @@ from zaudio.errors import StorageError
 from zaudio.result.primitives import Bytes
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a FIFO in a file's place must not hang us
+WRITE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -31,6 +32,17 @@ def create(name: str, *, mode: int, dir_fd: int | None = None) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def read_all(fd: int, most: int) -> bytearray:
+    """All of a file, from its beginning; one byte more than `most` when it is longer than that."""
+    content = bytearray(min(os.fstat(fd).st_size, most) + 1)
+    filled = 0
+    with memoryview(content) as view:
+        while filled < len(content) and (count := os.preadv(fd, [view[filled:]], filled)):
+            filled += count
+    del content[filled:]
+    return content
 
 
 def write_all(fd: int, piece: Bytes) -> None:

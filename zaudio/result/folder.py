@@ -1,8 +1,9 @@
 """ResultFolder: the output folder of one job, locked for as long as the job runs.
 
-Rules: everything that could keep a result from being published is found here, before any chunk is computed. The lock
-is on the folder's own descriptor, so no lock file can be left behind and a killed job holds nothing. All work goes
-through that descriptor: renaming the folder under a running job does no harm.
+Rules: everything that could keep a result from being published is found here, before any chunk is computed. Of dead
+jobs nothing is kept but this very one, to be resumed. The lock is on the folder's own descriptor, so no lock file can
+be left behind and a killed job holds nothing. All work goes through that descriptor: renaming the folder under a
+running job does no harm.
 """
 
 from __future__ import annotations
@@ -12,37 +13,63 @@ from types import TracebackType
 from typing import Self
 
 from zaudio.errors import FolderBusyError, OutputExistsError, StorageError, UsageError
-from zaudio.result import files, publication
+from zaudio.result import files, publication, resume
 from zaudio.result.files import storage_errors
-from zaudio.result.publication import COMMIT, COMMIT_TEXT, DESCRIPTION, IV, KEY, NAMES, PART, PARTS, RESULT
+from zaudio.result.journal import JobRecord
+from zaudio.result.keystore import KeyStore, RawKey
+from zaudio.result.primitives import wipe
+from zaudio.result.publication import COMMIT, COMMIT_TEXT, DESCRIPTION, IV, JOURNAL, KEY, NAMES, PART, PARTS, RESULT
+from zaudio.result.resume import Unfinished
 
 
 class ResultFolder:
     """The folder that a result is written to, with its lock. A context manager.
 
-    Opening it makes the folder if it is missing, takes the lock, finishes a publication that was interrupted, and
-    removes parts of jobs that died.
+    Opening it makes the folder if it is missing, takes the lock, finishes a publication that was interrupted, and looks
+    for an unfinished job. Parts that are of no use are removed.
 
     Args:
         path: The folder.
         overwrite: Whether a result that is there already may be replaced, at the instant of publication.
+        job: What makes the job the same as another start's. Without it nothing can be resumed, now or later.
+        key_store: How the key is stored.
+        fresh: Discard an unfinished job, whichever it is.
+
+    Attributes:
+        job: As given.
+        key_store: As given.
+        unfinished: The job as an earlier life left it, to be resumed; None when it begins here.
+        done: Whether this very job turned out to be published already. Then nothing is left to do.
 
     Raises:
         FolderBusyError: Another job holds the lock.
+        ResumeError: An unfinished job lies there that is another one, or is damaged.
         OutputExistsError: A result is there already and `overwrite` is false.
         UsageError: It is no folder, it cannot be written to, or one of the output names is taken by something that
             is not a file.
         StorageError: The system refused, in finishing an older publication for example.
     """
 
-    def __init__(self, path: str, *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        overwrite: bool = False,
+        job: JobRecord | None = None,
+        key_store: KeyStore | None = None,
+        fresh: bool = False,
+    ) -> None:
         self.path = os.fspath(path)
+        self.job = job
+        self.key_store = key_store if key_store is not None else RawKey()
+        self.unfinished: Unfinished | None = None
+        self.done = False
         self._overwrite = overwrite
         self._made: dict[str, tuple[int, int]] = {}  # parts of this job by name: their identity
         self._committed = False
         self._fd = _open_folder(self.path)
         try:
-            self._claim()
+            self._claim(fresh=fresh)
         except BaseException:
             self.close()
             raise
@@ -71,6 +98,26 @@ class ResultFolder:
         fd = files.create(name + PART, mode=mode, dir_fd=self._fd)
         self._made[name + PART] = files.identity(os.fstat(fd))
         return fd
+
+    def reopen_part(self, name: str) -> int:
+        """Take over the part that an earlier life of this job made, and return its descriptor, open for both.
+
+        Raises:
+            OSError: The system refused, or there is none.
+        """
+        fd = os.open(name + PART, files.WRITE, dir_fd=self._fd)
+        self._made[name + PART] = files.identity(os.fstat(fd))
+        return fd
+
+    def open_journal(self) -> int:
+        """The journal's descriptor, open for both; it is made if it is missing.
+
+        Raises:
+            OSError: The system refused.
+        """
+        if self.unfinished is not None:
+            return os.open(JOURNAL, files.WRITE, dir_fd=self._fd)
+        return files.create(JOURNAL, mode=files.PRIVATE, dir_fd=self._fd)
 
     def sync(self) -> None:
         """Make the names in the folder durable.
@@ -107,20 +154,23 @@ class ResultFolder:
                 f"{files.reason(error)} (the result is committed; the next start, verify or decrypt will finish it)"
             )
             raise StorageError(self.path, reason) from error
+        if self.job is not None:
+            _remove(self._fd, JOURNAL)
 
     def remove_parts(self) -> None:
         """Remove what this job made, unless it is committed. Never raises: what stays is the next start's to remove."""
         if self._committed or self.closed:
             return
+        if self.job is not None:
+            _remove(self._fd, JOURNAL)  # first: parts without a journal are of no use, and known to be
         for name in self._made:
-            try:
-                os.unlink(name, dir_fd=self._fd)
-            except OSError:
-                pass
+            _remove(self._fd, name)
         self._made.clear()
 
     def close(self) -> None:
         """Release the lock. Idempotent."""
+        if self.unfinished is not None:
+            wipe(self.unfinished.key)
         if not self.closed:
             fd, self._fd = self._fd, -1
             try:
@@ -136,18 +186,30 @@ class ResultFolder:
     ) -> None:
         self.close()
 
-    def _claim(self) -> None:
-        """Lock the folder and leave nothing in it but an older result that may be replaced."""
+    def _claim(self, *, fresh: bool) -> None:
+        """Lock the folder and leave nothing in it but an older result that may be replaced, and this job unfinished."""
         with storage_errors(self.path):
             if not publication.try_lock(self._fd):
                 raise FolderBusyError(self.path)
             if not os.access(".", os.W_OK | os.X_OK, dir_fd=self._fd):
                 raise UsageError(f"{self.path}: this folder cannot be written to")
             publication.recover(self._fd, self.path)
-            self._check_names()
-            stale = [name for name in PARTS if publication.check_file(self._fd, self.path, name)]
-            for name in stale:
-                os.unlink(name, dir_fd=self._fd)
+            parts = [name for name in (JOURNAL, *PARTS) if publication.check_file(self._fd, self.path, name)]
+            if self.job is not None and not fresh:
+                self._look_for(self.job, parts)
+            if not self.done:
+                self._check_names()
+            kept = (JOURNAL, *(name + PART for name in (RESULT, KEY, IV))) if self.unfinished is not None else ()
+            for name in parts:  # the journal first: parts without one are of no use, and known to be
+                if name not in kept:
+                    os.unlink(name, dir_fd=self._fd)
+
+    def _look_for(self, job: JobRecord, parts: list[str]) -> None:
+        """Find out whether this job lies here unfinished, or was published a moment before its process died."""
+        if not any(name + PART in parts for name in NAMES):
+            self.done = resume.was_published(self._fd, self.path, job, self.key_store)
+        if not self.done:
+            self.unfinished = resume.find_unfinished(self._fd, self.path, job, self.key_store)
 
     def _check_names(self) -> None:
         """Each final name must be free, or a file that may be replaced."""
@@ -170,6 +232,13 @@ class ResultFolder:
         except OSError:
             self._committed = False
             raise
+
+
+def _remove(folder: int, name: str) -> None:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except OSError:
+        pass  # what stays is the next start's to remove
 
 
 def _open_folder(path: str) -> int:

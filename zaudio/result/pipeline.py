@@ -14,11 +14,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from zaudio.result.primitives import Bytes
 
 ROUND_BYTES = 1 << 20  # 1 ms of AES: a hundred times what a round costs in Python, and it stays in the cache
+IDLE = 0.5  # seconds without ciphertext after which `idle` is called
 RING = 4  # ciphertext buffers: a write of a few ms (the kernel flushing) does not stop the cipher
 TELL_EVERY = 4  # payloads; while the cipher has that many more to do, waking the farm for each costs more than it gains
 
@@ -36,8 +37,10 @@ class Pipeline:
         encrypt: As `primitives.cbc_encryptor` makes it.
         write: Takes each piece of ciphertext in order; it is valid during the call only.
         complete: Called after the last piece.
-        fail: Called once, with what one of the above raised.
+        fail: Called once, with what one of these raised.
         notify: Called when `finished` grew: for every few payloads while more of them wait, for each when few do.
+        idle: Called by the storage thread when no piece came for a while.
+        leave: Called by the storage thread in place of `complete` when it was stopped and nothing of its own raised.
     """
 
     def __init__(
@@ -48,10 +51,14 @@ class Pipeline:
         complete: Callable[[], None],
         fail: Callable[[Exception], None],
         notify: Callable[[], None],
+        idle: Callable[[], None] = lambda: None,
+        leave: Callable[[], None] = lambda: None,
     ) -> None:
         self.finished = 0  # payloads that nothing here refers to any more; only the cipher thread writes it
         self._encrypt = encrypt
         self._write = write
+        self._idle = idle
+        self._leave = leave
         self._complete = complete
         self._fail = fail
         self._notify = notify
@@ -87,7 +94,7 @@ class Pipeline:
             self._condition.notify()
 
     def stop(self) -> None:
-        """Let go of everything that waits and end the threads soon, without `complete`. Idempotent."""
+        """Let go of everything that waits and end the threads soon, with `leave`. Idempotent."""
         with self._condition:
             self._stopped = True
             self._payloads.clear()
@@ -155,11 +162,21 @@ class Pipeline:
         self._full.put((buffer, self._encrypt(piece, buffer)))
 
     def _run_storage(self) -> None:
-        while item := self._full.get():
+        while item := self._next():
             buffer, size = item
             self._write(memoryview(buffer)[:size])
             self._free.put(buffer)
             if self._stopped:
-                raise _Stopped
-        if not self._stopped:
+                break
+        if self._stopped:
+            self._leave()
+        else:
             self._complete()
+
+    def _next(self) -> tuple[bytearray, int] | None:
+        """The next piece of ciphertext; None when there will be none."""
+        while True:
+            try:
+                return self._full.get(timeout=IDLE)
+            except Empty:
+                self._idle()

@@ -23,7 +23,9 @@ TAG_BYTES = 32
 
 SALT = b"zaudio result 1"  # fixed: the key is 32 uniform bytes already; a salt only separates us from other HKDF users
 INFO = b"tag HMAC-SHA256"
+JOURNAL_INFO = b"journal HMAC-SHA256"
 DOMAIN = b"zaudio result 1: description, IV, ciphertext\n"
+JOURNAL_DOMAIN = b"zaudio result 1: journal, IV\n"
 
 Bytes = bytes | bytearray | memoryview
 
@@ -76,7 +78,16 @@ def padded_bytes(length: int) -> int:
 
 def derive_tag_key(key: Bytes) -> bytes:
     """The key of the tag: HKDF-SHA256 (RFC 5869) of the encryption key."""
-    return HKDF(algorithm=hashes.SHA256(), length=TAG_BYTES, salt=SALT, info=INFO).derive(bytes(key))
+    return _derive(key, INFO)
+
+
+def derive_journal_key(key: Bytes) -> bytes:
+    """The key of the journal's HMACs, in the same way."""
+    return _derive(key, JOURNAL_INFO)
+
+
+def _derive(key: Bytes, info: bytes) -> bytes:
+    return HKDF(algorithm=hashes.SHA256(), length=TAG_BYTES, salt=SALT, info=info).derive(bytes(key))
 
 
 class Tag:
@@ -105,3 +116,46 @@ class Tag:
     def agrees(self, tag: bytes) -> bool:
         """Whether that is the tag, in a time that does not tell how much of it agrees."""
         return hmac.compare_digest(self.digest(), tag)
+
+    def running(self) -> bytes:
+        """What stands for all that came so far, for one who will go on from here. It is no tag of a result.
+
+        A tag covers the ciphertext's length too, 8 bytes, and everything else that two HMACs under this key and a
+        description cover differs by whole blocks of 16: the one is never the other.
+        """
+        return self._hmac.copy().digest()
+
+    def runs_as(self, running: bytes) -> bool:
+        """Whether that is what `running` says, in a time that does not tell how much of it agrees."""
+        return hmac.compare_digest(self.running(), running)
+
+    def copy(self) -> Tag:
+        """Another one that has taken the same, and goes on by itself."""
+        other = object.__new__(Tag)
+        other._hmac = self._hmac.copy()
+        other._length = self._length
+        return other
+
+
+class JournalSeal:
+    """The chain of HMACs through a journal: each covers the one before it, the first one the IV."""
+
+    def __init__(self, key: Bytes, iv: Bytes) -> None:
+        self._key = derive_journal_key(key)
+        self._last = JOURNAL_DOMAIN + bytes(iv)
+
+    def next(self, record: Bytes) -> bytes:
+        """The HMAC of the record that comes now."""
+        self._last = self._seal(record)
+        return self._last
+
+    def agrees(self, record: Bytes, seal: Bytes) -> bool:
+        """Whether that is the HMAC of the record that comes now; if it is, the next one comes after it."""
+        expected = self._seal(record)
+        if not hmac.compare_digest(expected, seal):
+            return False
+        self._last = expected
+        return True
+
+    def _seal(self, record: Bytes) -> bytes:
+        return hmac.digest(self._key, self._last + record, "sha256")

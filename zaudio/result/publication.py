@@ -7,8 +7,9 @@ Rules, in order; each line is durable before the next begins:
 3. each part takes its final name, over an older one
 4. `result.commit` goes away
 
-Before 2 nothing older has changed. After 2 whoever finds `result.commit` does 3 and 4, under the folder's lock: a part
-that is gone was renamed already. So a reader never takes four files while a commit file lies beside them.
+The job's journal goes last, and only its writer or the next start removes it: by it that start knows that this very job
+is done. Before 2 nothing older has changed. After 2 whoever finds `result.commit` does 3 and 4, under the folder's
+lock: a part that is gone was renamed already. So a reader never takes four files while a commit file lies beside them.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ IV = "encryption_iv.bin"
 DESCRIPTION = "result.json"
 NAMES = (RESULT, KEY, IV, DESCRIPTION)
 
+JOURNAL = "result.journal"
+
 PART = ".part"
 COMMIT = "result.commit"
 COMMIT_TEXT = "\n".join(("zaudio result commit 1", *NAMES, "")).encode("ascii")
 PARTS = tuple(name + PART for name in (*NAMES, COMMIT))
-RESERVED = frozenset((*NAMES, COMMIT, *PARTS))
+RESERVED = frozenset((*NAMES, JOURNAL, COMMIT, *PARTS))
 
 PATIENCE = 2.0  # seconds; a live publisher needs four renames and three fsyncs of a folder
 PAUSE = 0.02  # seconds between two looks at its lock

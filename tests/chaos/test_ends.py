@@ -1,0 +1,90 @@
+"""How jobs end before their time: a second coordinator is turned away, signals are obeyed, and nothing is lost."""
+
+import signal
+
+import pytest
+from faults import delay
+from harness import CHUNKS, assert_promises, running
+from net_support import MS, children, kill, wait_until
+
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+SLACK = 1500 * MS  # for a busy machine, on top of a bound
+
+
+@pytest.fixture
+def gated(scene):
+    """A job whose workers are all inside an op, and stay there until the file of that name exists."""
+    gate = scene.folder / "gate"
+    job = scene.farm(op=f"farm_ops:gated:gate={gate}")
+    wait_until(lambda: len(list(scene.folder.glob("gate.*"))) == 2, "both workers are at it")
+    return job, gate
+
+
+def assert_refused_within_1_s(job):
+    """After what it takes here and now to start Python, and a command that does nothing."""
+    job.scene.zaudio("ops").finish(code=0)
+    job.finish(code=2, within=1000 * MS + SLACK)
+
+
+def test_second_coordinator_in_the_same_folder_is_refused_and_the_first_unharmed(scene, gated):
+    first, gate = gated
+    second = scene.farm()
+    assert_refused_within_1_s(second)
+    assert "another zaudio job is writing to this folder" in second.err
+    assert_promises(second)
+    assert running(first)
+    gate.touch()
+    first.finish(code=0)
+    assert_promises(first)
+
+
+def test_second_coordinator_on_the_same_port_is_refused_and_the_first_unharmed(scene):
+    first = scene.coordinator(op="farm_ops:slow:ms=50")
+    worker = scene.worker(first, "--once")
+    first.wait_for("Accepted")
+    second = scene.coordinator(output=scene.folder / "other")
+    assert_refused_within_1_s(second)
+    assert f"tcp://{scene.host}:5555: the address is in use; another coordinator may be running there" in second.err
+    assert_promises(second)
+    assert running(first)
+    first.finish(code=0)
+    worker.finish(code=0)
+    assert_promises(first)
+    assert sum(first.report["shares"].values()) == CHUNKS
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS, ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["local workers", "workers from elsewhere"])
+def test_interrupted_job_ends_within_5_s_and_is_resumed(scene, number, code, elsewhere):
+    op = "farm_ops:slow:ms=50"
+    job = scene.coordinator(op=op) if elsewhere else scene.farm(op=op)
+    worker = scene.worker(job, "--once") if elsewhere else None
+    job.wait_for("Accepted", 5)
+    job.signal(number)
+    job.finish(within=5000 * MS, code=code)
+    assert_promises(job)
+    if worker is not None:
+        worker.finish(code=0)
+    again = scene.resume(job, op=op)
+    assert_promises(again)
+    assert again.report["resumed_chunks"] >= 3, "an interrupted job keeps what it has"
+
+
+def test_stopped_workers_do_not_hold_up_an_interruption(scene, gated):
+    job, _ = gated
+    for path in scene.folder.glob("gate.*"):
+        kill(int(path.suffix[1:]), signal.SIGSTOP)
+    job.signal(signal.SIGINT)
+    job.finish(within=5000 * MS, code=130)
+    assert_promises(job)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_job_that_is_interrupted_while_it_publishes_is_done(scene, number):
+    job = scene.farm(prefix=delay(2, calls="renameat", paths=["result.raw.part"]))
+    wait_until(lambda: (scene.output / "result.commit").exists() or job.code is not None, "it is being published")
+    (coordinator,) = children(job.pid)
+    kill(coordinator, number)
+    job.finish(code=0)
+    assert_promises(job)
+    assert job.report["chunks"] == CHUNKS

@@ -1,0 +1,222 @@
+"""The journal of a job: which job it is, and up to where its ciphertext is known to lie on the disk. Bytes only.
+
+    magic, record, record, ...            record: length (4 bytes), body, HMAC-SHA256 (32 bytes)
+
+Rules: the first record names the job, each later one is a checkpoint. A record's HMAC covers the one before it, so none
+can be left out, moved or taken from another job. What does not hold at the very end is a record that was being written
+when its writer died, and is cut off; what does not hold before the end is damage, a `ValueError` with the reason.
+Nothing here touches a file. The layout is written down in docs/result-format.md.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from zaudio.result.description import Description, decode_description, encode_description
+from zaudio.result.primitives import BLOCK_BYTES, TAG_BYTES, JournalSeal
+
+MAGIC = b"zaudio result journal 1\n"
+RECORD_MAX = 256 * 1024  # bytes of a body: a description of 64 KiB and a path, both escaped twice over
+ID_BYTES = 16
+
+_LENGTH = struct.Struct(">I")
+_CHECKPOINT = struct.Struct(f">QQ{TAG_BYTES}s")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The state of the input that a job began with.
+
+    Attributes:
+        path: Where it lies, absolute.
+        size: Bytes of the file.
+        mtime_ns: When it was last written to, in nanoseconds.
+        sample: A digest of its head, its tail and blocks in between, in hex.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    sample: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """What makes two starts the same job: input, ops, cuts, format and the program's version."""
+
+    recording: Recording
+    description: Description
+
+    def difference(self, earlier: JobRecord) -> str:
+        """In what this job differs from that one, as half a sentence; empty when they are the same."""
+        return next(_differences(self, earlier), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Ciphertext that was fsynced.
+
+    Attributes:
+        incarnation: The life of the coordinator that wrote it.
+        length: Its bytes, a multiple of 16.
+        tag: The running tag of so many bytes.
+    """
+
+    incarnation: int
+    length: int
+    tag: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What a journal says.
+
+    Attributes:
+        id: The job's id on the wire.
+        job: The job.
+        incarnation: The last life of a coordinator over it.
+        checkpoints: Those that still count, each longer than the one before. A later life that began at an earlier
+            byte has written over what lay behind it.
+        end: Bytes of the file that hold; what follows is torn.
+        seal: The chain of HMACs up to there.
+    """
+
+    id: bytes
+    job: JobRecord
+    incarnation: int
+    checkpoints: tuple[Checkpoint, ...]
+    end: int
+    seal: JournalSeal
+
+
+def encode_job(id: bytes, job: JobRecord, seal: JournalSeal) -> bytes:
+    """The beginning of a journal: the magic and the first record."""
+    recording = job.recording
+    fields = {
+        "job": id.hex(),
+        "path": recording.path,
+        "size": recording.size,
+        "mtime_ns": recording.mtime_ns,
+        "sample": recording.sample,
+        "description": encode_description(job.description).decode("ascii"),
+    }
+    return MAGIC + _encode_record(json.dumps(fields).encode("ascii"), seal)
+
+
+def encode_checkpoint(checkpoint: Checkpoint, seal: JournalSeal) -> bytes:
+    """One more record."""
+    return _encode_record(_CHECKPOINT.pack(checkpoint.incarnation, checkpoint.length, checkpoint.tag), seal)
+
+
+def decode_journal(content: bytes, seal: JournalSeal) -> Journal | None:
+    """What a journal says; None when it ends before its first record does.
+
+    Args:
+        content: All of the file.
+        seal: The chain's beginning, of the job's key and IV; taken along.
+
+    Raises:
+        ValueError: It is damaged, or not of that key and IV.
+    """
+    if not content.startswith(MAGIC):
+        if MAGIC.startswith(content) or not any(content):
+            return None
+        raise ValueError("it does not begin as a journal does")
+    bodies = _bodies(content, seal)
+    end, body = next(bodies, (0, b""))
+    if not end:
+        return None
+    id, job = _decode_job(body)
+    checkpoints: list[Checkpoint] = []
+    incarnation = 1
+    for end, body in bodies:  # noqa: B007  the last one is what holds
+        checkpoint = _decode_checkpoint(body, incarnation, job.description.plaintext_bytes)
+        incarnation = checkpoint.incarnation
+        while checkpoints and checkpoints[-1].length >= checkpoint.length:
+            checkpoints.pop()
+        checkpoints.append(checkpoint)
+    return Journal(id, job, incarnation, tuple(checkpoints), end, seal)
+
+
+def _encode_record(body: bytes, seal: JournalSeal) -> bytes:
+    head = _LENGTH.pack(len(body)) + body
+    return head + seal.next(head)
+
+
+def _bodies(content: bytes, seal: JournalSeal) -> Iterator[tuple[int, bytes]]:
+    """Where each record ends, and its body, up to a torn one."""
+    start = len(MAGIC)
+    while start < len(content):
+        body = start + _LENGTH.size
+        if len(content) < body:
+            return
+        (length,) = _LENGTH.unpack_from(content, start)
+        if not length and not any(content[start:]):
+            return  # the system had made room for a record and not yet filled it
+        if not 0 < length <= RECORD_MAX:
+            raise ValueError(f"a record at byte {start} is damaged")
+        end = body + length + TAG_BYTES
+        if end > len(content):
+            return
+        if not seal.agrees(content[start : body + length], content[body + length : end]):
+            if end == len(content) and start > len(MAGIC):
+                return
+            raise ValueError(f"the record at byte {start} is damaged, or the key or the IV is not the one that it had")
+        yield end, content[body : body + length]
+        start = end
+
+
+def _decode_job(body: bytes) -> tuple[bytes, JobRecord]:
+    # Its HMAC agreed, so this is what a writer of this version wrote, or of another that knew the same magic.
+    try:
+        fields = json.loads(body)
+        recording = Recording(fields["path"], fields["size"], fields["mtime_ns"], fields["sample"])
+        return bytes.fromhex(fields["job"]), JobRecord(
+            recording, decode_description(fields["description"].encode("ascii"))
+        )
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError("its first record is not one that this zaudio knows") from None
+
+
+def _decode_checkpoint(body: bytes, incarnation: int, most: int) -> Checkpoint:
+    if len(body) != _CHECKPOINT.size:
+        raise ValueError(f"a checkpoint of {len(body)} bytes is not one that this zaudio knows")
+    checkpoint = Checkpoint(*_CHECKPOINT.unpack(body))
+    if checkpoint.length % BLOCK_BYTES or checkpoint.length > most or checkpoint.incarnation < incarnation:
+        raise ValueError(f"a checkpoint at {checkpoint.length} of {most} bytes cannot be")
+    return checkpoint
+
+
+def _differences(now: JobRecord, then: JobRecord) -> Iterator[str]:
+    here, there = now.recording, then.recording
+    if here.path != there.path:
+        yield f"its input was {there.path!r} and not {here.path!r}"
+    if here.size != there.size:
+        yield f"its input had {there.size} bytes and has {here.size} now"
+    if here.mtime_ns != there.mtime_ns:
+        yield "its input was written to since"
+    if here.sample != there.sample:
+        yield "its input holds other samples now"
+    new, old = now.description, then.description
+    if new.zaudio != old.zaudio:
+        yield f"it was begun by zaudio {old.zaudio} and this is {new.zaudio}"
+    for name, what in _FIELDS.items():
+        if getattr(new, name) != getattr(old, name):
+            yield f"{what} {_show(getattr(old, name))} and not {_show(getattr(new, name))}"
+
+
+_FIELDS = {
+    "format": "its sample format was",
+    "channels": "its number of channels was",
+    "samplerate": "its samplerate was",
+    "frames": "its number of frames was",
+    "ops": "its ops were",
+    "chunk_frames": "its chunks had this many frames:",
+}
+
+
+def _show(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
