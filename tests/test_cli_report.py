@@ -185,3 +185,8 @@ def test_a_full_disk_leaves_the_older_report_and_no_half_one(tmp_path, monkeypat
 def test_the_text_of_a_resumed_job_says_how_much_was_done_before_and_no_speed():
     lines = text(report(resumed_chunks=1), "out").splitlines()
     assert any(line.endswith("MB: 1 chunk done by an earlier start, the rest in 0.50 s") for line in lines), lines
+
+
+def test_the_text_of_a_job_that_was_done_already_speaks_of_no_time():
+    done = report(resumed_chunks=report().chunks, seconds=0.0, workers=0, shares={})
+    assert any(line.endswith("chunks done by an earlier start") for line in text(done, "out").splitlines())

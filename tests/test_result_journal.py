@@ -8,6 +8,7 @@ from result_support import describe
 
 from zaudio.errors import UsageError
 from zaudio.result.journal import (
+    CHECKPOINTS_KEPT,
     MAGIC,
     Checkpoint,
     JobRecord,
@@ -162,6 +163,17 @@ def test_later_life_that_began_earlier_voids_what_lay_behind():
 def test_checkpoint_that_cannot_be_is_damage(impossible):
     with pytest.raises(ValueError, match="cannot be"):
         decode_journal(journal(impossible)[0], seal())
+
+
+def test_of_a_long_journal_the_end_and_some_of_each_age_are_kept():
+    many = 3 * CHECKPOINTS_KEPT
+    long = replace(JOB, description=describe(many * 16))
+    found = decode_journal(journal(*((1, 16 * n) for n in range(1, many + 1)), job=long)[0], seal())
+    kept = [checkpoint.length for checkpoint in found.checkpoints]
+    assert CHECKPOINTS_KEPT // 2 <= len(kept) <= CHECKPOINTS_KEPT
+    assert kept == sorted(kept)
+    assert kept[-1] == many * 16
+    assert kept[0] < many * 16 // 100
 
 
 def test_life_that_goes_back_is_damage():

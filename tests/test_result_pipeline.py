@@ -20,7 +20,7 @@ class Run:
     def __init__(self, *, encrypt=copy, write=None, complete=None):
         self.bell = Bell()
         self.out = bytearray()
-        self.completed = 0
+        self.completed = self.left = self.idle = 0
         self.errors = []
         self.pipeline = Pipeline(
             encrypt,
@@ -28,7 +28,16 @@ class Run:
             complete=complete or self._complete,
             fail=self._fail,
             notify=self.bell,
+            idle=self._count_idle,
+            leave=self._leave,
         )
+
+    def _count_idle(self):
+        self.idle += 1
+        self.bell()
+
+    def _leave(self):
+        self.left += 1
 
     def _complete(self):
         self.completed += 1
@@ -211,3 +220,43 @@ def test_the_threads_carry_names():
     with Run():
         assert {"zaudio-cipher", "zaudio-storage"} <= {thread.name for thread in threading.enumerate()}
     assert not {"zaudio-cipher", "zaudio-storage"} & {thread.name for thread in threading.enumerate()}
+
+
+def test_a_pipeline_that_is_stopped_leaves_once_and_does_not_complete():
+    with Run() as run:
+        run.put(bytes(100))
+        run.bell.wait_for(lambda: run.pipeline.finished == 1)
+    assert (run.left, run.completed) == (1, 0)
+
+
+def test_a_pipeline_that_ends_completes_and_does_not_leave():
+    with Run() as run:
+        run.put(bytes(100))
+        run.end()
+    assert (run.left, run.completed) == (0, 1)
+
+
+def test_a_pipeline_whose_storage_failed_does_not_leave():
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with Run(write=full) as run:
+        run.put(bytes(100))
+        run.bell.wait_for(lambda: run.errors)
+    assert (run.left, run.completed) == (0, 0)
+
+
+def test_a_pipeline_whose_cipher_failed_leaves_what_was_written():
+    def broken(piece, buffer):
+        raise RuntimeError("no such cipher")
+
+    with Run(encrypt=broken) as run:
+        run.put(bytes(100))
+        run.bell.wait_for(lambda: run.errors)
+    assert (run.left, run.completed) == (1, 0)
+
+
+def test_storage_that_waits_is_told_now_and_then(monkeypatch):
+    monkeypatch.setattr(subject, "IDLE", 0.01)
+    with Run() as run:
+        run.bell.wait_for(lambda: run.idle >= 2)

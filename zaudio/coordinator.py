@@ -169,6 +169,8 @@ class Coordinator:
             stack.callback(waker.close)
             writer = ResultWriter(folder, self._describe(source), frame_bytes=source.frame_bytes, notify=waker.wake)
             stack.callback(writer.abort)
+            if folder.unfinished is not None:
+                log.info("an interrupted job lies in %s: reading what it wrote", self._output)
             writer.start(pause=self._go_on)
             skip = self._resume(source, writer)
             starter = self._launch_starter(stack)

@@ -11,7 +11,7 @@ from farm_support import NAMES, decrypted, finish, inverted, launch, launch_scri
 from net_support import kill, wait_until
 
 from zaudio import Coordinator
-from zaudio.errors import OutputExistsError, ResumeError
+from zaudio.errors import OutputExistsError, ResumeError, StoppedError
 from zaudio.result.journal import decode_journal
 from zaudio.result.primitives import JournalSeal
 
@@ -254,6 +254,17 @@ def test_input_that_was_swapped_for_one_of_its_size_and_time_is_refused(left):
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(ResumeError, match="its input holds other samples now"):
         Coordinator(path, out, **settings).run()
+
+
+def test_job_that_is_stopped_while_it_reads_what_was_done_can_still_be_resumed(left):
+    path, out, settings = left
+    before = {name: (out / name).read_bytes() for name in listing(out)}
+    job = Coordinator(path, out, **settings)
+    job.stop(wait=False)  # as a signal handler would, in the midst of `start`
+    with pytest.raises(StoppedError):
+        job.start()
+    assert {name: (out / name).read_bytes() for name in listing(out)} == before
+    assert Coordinator(path, out, **settings).run().resumed_chunks >= 4
 
 
 def test_fresh_job_begins_anew(left):

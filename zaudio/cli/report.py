@@ -115,8 +115,8 @@ def _remove(path: str) -> None:
 
 def _pace(report: Report) -> str:
     if report.resumed_chunks:
-        done = _count(report.resumed_chunks, "chunk")
-        return f": {done} done by an earlier start, the rest in {report.seconds:.2f} s"
+        rest = f", the rest in {report.seconds:.2f} s" if report.resumed_chunks < report.chunks else ""
+        return f": {_count(report.resumed_chunks, 'chunk')} done by an earlier start{rest}"
     return f" in {report.seconds:.2f} s" + (
         f": {report.bytes / 1e6 / report.seconds:.1f} MB/s" if report.seconds > 0 else ""
     )

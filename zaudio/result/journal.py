@@ -21,6 +21,7 @@ from zaudio.result.primitives import BLOCK_BYTES, TAG_BYTES, JournalSeal
 MAGIC = b"zaudio result journal 1\n"
 RECORD_MAX = 256 * 1024  # bytes of a body: a description of 64 KiB and a path, both escaped twice over
 ID_BYTES = 16
+CHECKPOINTS_KEPT = 4096  # of a longer journal, each second older one is forgotten: a week's would take 60 MB
 
 _LENGTH = struct.Struct(">I")
 _CHECKPOINT = struct.Struct(f">QQ{TAG_BYTES}s")
@@ -78,8 +79,8 @@ class Journal:
         id: The job's id on the wire.
         job: The job.
         incarnation: The last life of a coordinator over it.
-        checkpoints: Those that still count, each longer than the one before. A later life that began at an earlier
-            byte has written over what lay behind it.
+        checkpoints: Those that still count, each longer than the one before; the last of them always, of many older
+            ones some. A later life that began at an earlier byte has written over what lay behind it.
         end: Bytes of the file that hold; what follows is torn.
         seal: The chain of HMACs up to there.
     """
@@ -138,6 +139,8 @@ def decode_journal(content: bytes, seal: JournalSeal) -> Journal | None:
         while checkpoints and checkpoints[-1].length >= checkpoint.length:
             checkpoints.pop()
         checkpoints.append(checkpoint)
+        if len(checkpoints) > CHECKPOINTS_KEPT:
+            del checkpoints[-2::-2]
     return Journal(id, job, incarnation, tuple(checkpoints), end, seal)
 
 

@@ -13,16 +13,15 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from zaudio.errors import ResumeError, StorageError, UsageError, ZaudioError
+from zaudio.errors import StorageError, UsageError, ZaudioError
 from zaudio.result import files, primitives
 from zaudio.result.checkpoints import Checkpoints, Schedule
 from zaudio.result.description import Description, encode_description, join_file
 from zaudio.result.files import storage_errors
 from zaudio.result.folder import ResultFolder
-from zaudio.result.journal import ID_BYTES, JobRecord, encode_job
+from zaudio.result.opening import begin, reopen, store
 from zaudio.result.pipeline import Pipeline
-from zaudio.result.publication import DESCRIPTION, IV, JOURNAL, KEY, PART, RESULT
-from zaudio.result.resume import Unfinished, trusted
+from zaudio.result.publication import DESCRIPTION, RESULT
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -111,10 +110,16 @@ class ResultWriter:
         unfinished = self._folder.unfinished
         key = unfinished.key if unfinished is not None else primitives.random_key()
         try:
-            last = self._resume(unfinished, pause) if unfinished is not None else self._begin(key)
-            encrypt = primitives.cbc_encryptor(key, last)
+            if unfinished is not None:
+                opened = reopen(self._folder, unfinished, self._description, pause=pause)
+            else:
+                opened = begin(self._folder, key, self._description)
+            self._fd, self._tag, self._checkpoints = opened.fd, opened.tag, opened.checkpoints
+            encrypt = primitives.cbc_encryptor(key, opened.last)
         finally:
             primitives.wipe(key)
+        self.job_id, self.incarnation = opened.job_id, opened.incarnation
+        self._taken = self._written = self._written_back = self.resumed = opened.length
         self._schedule = Schedule(now=time.monotonic())
         self._pipeline = Pipeline(
             encrypt,
@@ -189,74 +194,6 @@ class ResultWriter:
         if not self.saved and self._folder.unfinished is None:
             self._folder.remove_parts()
 
-    def _begin(self, key: bytearray) -> bytes:
-        """Lay down what a job needs before its first ciphertext, in the order in which it becomes durable."""
-        iv = primitives.random_iv()
-        self._store(KEY, self._folder.key_store.encode(key), mode=files.PRIVATE)
-        self._store(IV, iv, mode=files.PRIVATE)
-        with storage_errors(self._folder.path):
-            self._folder.sync()
-        self.job_id, self.incarnation = os.urandom(ID_BYTES), 1
-        if self._folder.job is not None:
-            self._begin_journal(self._folder.job, primitives.JournalSeal(key, iv))
-        with storage_errors(self._folder.part_path(RESULT)):
-            self._fd = self._folder.create_part(RESULT, mode=files.PUBLIC)
-            if self._folder.job is not None:
-                self._folder.sync()  # the first checkpoint needs the name of what it vouches for
-        self._tag = primitives.Tag(key, iv, self._description)
-        return iv
-
-    def _begin_journal(self, job: JobRecord, seal: primitives.JournalSeal) -> None:
-        with storage_errors(os.path.join(self._folder.path, JOURNAL)):
-            fd = self._folder.open_journal()
-            try:
-                content = encode_job(self.job_id, job, seal)
-                files.write_all(fd, content)
-                os.fsync(fd)
-                self._checkpoints = Checkpoints(fd, len(content), seal, self.incarnation)
-            except BaseException:
-                os.close(fd)
-                raise
-
-    def _resume(self, unfinished: Unfinished, pause: Callable[[], None]) -> bytes:
-        """Go on after the last checkpoint that the part holds; returns the block that the chain goes on from."""
-        journal = unfinished.journal
-        self.job_id, self.incarnation = journal.id, journal.incarnation + 1
-        tag = primitives.Tag(unfinished.key, unfinished.iv, self._description)
-        with storage_errors(self._folder.part_path(RESULT)):
-            try:
-                self._fd = self._folder.reopen_part(RESULT)
-            except FileNotFoundError:  # it died between its journal's first record and this part
-                os.close(self._folder.create_part(RESULT, mode=files.PUBLIC))
-                self._folder.sync()
-                self._fd = self._folder.reopen_part(RESULT)
-            for name in (KEY, IV):
-                os.close(self._folder.reopen_part(name))
-            held = trusted(self._fd, journal.checkpoints, tag, unfinished.iv, pause=pause)
-            if held is None:
-                raise ResumeError(self._folder.path, f"{RESULT}{PART} is not what its journal says: it is damaged")
-            os.ftruncate(self._fd, held.length)
-            os.lseek(self._fd, held.length, os.SEEK_SET)
-        with storage_errors(os.path.join(self._folder.path, JOURNAL)):
-            self._checkpoints = Checkpoints(
-                self._folder.open_journal(), journal.end, journal.seal, self.incarnation, held.length
-            )
-            # Durable before any worker hears of this incarnation: no two lives may have the same number.
-            self._checkpoints.append(held.length, held.tag.running())
-        self._tag = held.tag
-        self._taken = self._written = self._written_back = self.resumed = held.length
-        return held.last
-
-    def _store(self, name: str, content: primitives.Bytes, *, mode: int) -> None:
-        """Write one small part and make it durable."""
-        with storage_errors(self._folder.part_path(name)):
-            fd = self._folder.create_part(name, mode=mode)
-            try:
-                files.write_all(fd, content)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-
     def _close(self) -> None:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
@@ -295,7 +232,7 @@ class ResultWriter:
     def _complete(self) -> None:
         assert self._tag is not None
         # The description first: an abort that gives up waiting for the long fsync must find no new file after it.
-        self._store(DESCRIPTION, join_file(self._description, self._tag.digest()), mode=files.PUBLIC)
+        store(self._folder, DESCRIPTION, join_file(self._description, self._tag.digest()), mode=files.PUBLIC)
         with storage_errors(self._folder.part_path(RESULT)):
             os.fsync(self._fd)
         self._close()

@@ -1,0 +1,149 @@
+"""The files that a job writes to: made anew, or taken over from an earlier life of the job.
+
+Rules, in order; each line is durable before the next begins:
+
+1. key and IV, and their names
+2. the journal's first record, which names the job
+3. the names of the journal and of the part that the ciphertext goes to
+4. in a later life, the checkpoint that the part was cut to, with that life's number: no two lives have the same
+
+The caller aborts when anything here raises; what was opened is closed, and nothing is removed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from zaudio.errors import ResumeError
+from zaudio.result import files, primitives
+from zaudio.result.checkpoints import Checkpoints
+from zaudio.result.files import storage_errors
+from zaudio.result.folder import ResultFolder
+from zaudio.result.journal import ID_BYTES, JobRecord, encode_job
+from zaudio.result.primitives import Bytes, JournalSeal, Tag
+from zaudio.result.publication import IV, JOURNAL, KEY, PART, RESULT
+from zaudio.result.resume import Trusted, Unfinished, trusted
+
+
+@dataclass(slots=True)
+class Opened:
+    """What a writer goes on with.
+
+    Attributes:
+        job_id: The job's, in all its lives.
+        incarnation: This life's number, from 1.
+        fd: Of the part that the ciphertext goes to, at its end.
+        length: Bytes that it has.
+        tag: The tag's state after them.
+        last: The block that the chain goes on from.
+        checkpoints: The journal; None when the job keeps none.
+    """
+
+    job_id: bytes
+    incarnation: int
+    fd: int
+    length: int
+    tag: Tag
+    last: bytes
+    checkpoints: Checkpoints | None
+
+
+def begin(folder: ResultFolder, key: bytearray, description: bytes) -> Opened:
+    """A new job under that key.
+
+    Raises:
+        StorageError: The system refused.
+    """
+    iv, job_id = primitives.random_iv(), os.urandom(ID_BYTES)
+    store(folder, KEY, folder.key_store.encode(key), mode=files.PRIVATE)
+    store(folder, IV, iv, mode=files.PRIVATE)
+    with storage_errors(folder.path):
+        folder.sync()
+    with ExitStack() as stack:
+        checkpoints = None
+        if folder.job is not None:
+            checkpoints = _begin_journal(folder, folder.job, job_id, JournalSeal(key, iv))
+            stack.callback(checkpoints.close)
+        with storage_errors(folder.part_path(RESULT)):
+            fd = folder.create_part(RESULT, mode=files.PUBLIC)
+            stack.callback(os.close, fd)
+            if checkpoints is not None:
+                folder.sync()
+        stack.pop_all()
+    return Opened(job_id, 1, fd, 0, Tag(key, iv, description), iv, checkpoints)
+
+
+def reopen(folder: ResultFolder, unfinished: Unfinished, description: bytes, *, pause: Callable[[], None]) -> Opened:
+    """The job that lies unfinished in the folder, after the last checkpoint that its part holds.
+
+    Raises:
+        ResumeError: The part holds none.
+        StorageError: The system refused.
+    """
+    journal, key, iv = unfinished.journal, unfinished.key, unfinished.iv
+    incarnation = journal.incarnation + 1
+    with ExitStack() as stack:
+        with storage_errors(folder.part_path(RESULT)):
+            fd = _reopen_parts(folder)
+            stack.callback(os.close, fd)
+            held = trusted(fd, journal.checkpoints, Tag(key, iv, description), iv, pause=pause)
+            if held is None:
+                raise ResumeError(folder.path, f"{RESULT}{PART} is not what its journal says: it is damaged")
+            os.ftruncate(fd, held.length)
+            os.lseek(fd, held.length, os.SEEK_SET)
+        checkpoints = _go_on_with_journal(folder, unfinished, incarnation, held)
+        stack.pop_all()
+    return Opened(journal.id, incarnation, fd, held.length, held.tag, held.last, checkpoints)
+
+
+def store(folder: ResultFolder, name: str, content: Bytes, *, mode: int) -> None:
+    """Write one small part and make it durable; its name is not yet.
+
+    Raises:
+        StorageError: The system refused.
+    """
+    with storage_errors(folder.part_path(name)):
+        fd = folder.create_part(name, mode=mode)
+        try:
+            files.write_all(fd, content)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _begin_journal(folder: ResultFolder, job: JobRecord, job_id: bytes, seal: JournalSeal) -> Checkpoints:
+    with storage_errors(os.path.join(folder.path, JOURNAL)), ExitStack() as stack:
+        fd = folder.open_journal()
+        stack.callback(os.close, fd)
+        content = encode_job(job_id, job, seal)
+        files.write_all(fd, content)
+        os.fsync(fd)
+        checkpoints = Checkpoints(fd, len(content), seal, 1)
+        stack.pop_all()
+    return checkpoints
+
+
+def _reopen_parts(folder: ResultFolder) -> int:
+    """Take over the parts of an earlier life; the descriptor of the one that the ciphertext goes to."""
+    for name in (KEY, IV):
+        os.close(folder.reopen_part(name))
+    try:
+        return folder.reopen_part(RESULT)
+    except FileNotFoundError:  # it died between its journal's first record and this part
+        os.close(folder.create_part(RESULT, mode=files.PUBLIC))
+        folder.sync()
+        return folder.reopen_part(RESULT)
+
+
+def _go_on_with_journal(folder: ResultFolder, unfinished: Unfinished, incarnation: int, held: Trusted) -> Checkpoints:
+    journal = unfinished.journal
+    with storage_errors(os.path.join(folder.path, JOURNAL)), ExitStack() as stack:
+        fd = folder.open_journal()
+        stack.callback(os.close, fd)
+        checkpoints = Checkpoints(fd, journal.end, journal.seal, incarnation, held.length)
+        checkpoints.append(held.length, held.tag.running())
+        stack.pop_all()
+    return checkpoints
