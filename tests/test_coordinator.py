@@ -17,7 +17,7 @@ from zaudio.coordinator import CREDIT
 from zaudio.errors import EndpointError, ExposedError, KeyFileError
 from zaudio.net import starter as starters
 from zaudio.net.addresses import from_elsewhere, parse_advertise, sink_beside
-from zaudio.net.keys import init
+from zaudio.net.keys import add_worker, init
 from zaudio.report import Report
 
 
@@ -120,8 +120,16 @@ def test_bind_beyond_this_machine_is_warned_of_when_it_is_insisted_on(tmp_path, 
 
 def test_bind_beyond_this_machine_with_keys_needs_no_warning(tmp_path, recording):
     init(str(tmp_path / "keys"))
+    add_worker(str(tmp_path / "keys"), "studio")
     with Coordinator(recording, tmp_path / "out", bind="tcp://0.0.0.0:0", keys=tmp_path / "keys") as job:
         assert job.warnings == ()
+
+
+def test_keys_of_no_worker_at_all_are_warned_of(tmp_path, recording):
+    init(str(tmp_path / "keys"))
+    with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0", keys=tmp_path / "keys") as job:
+        (warning,) = job.warnings
+    assert warning.startswith("no worker is admitted yet; `zaudio keys worker NAME --keys ")
 
 
 def test_keys_and_insecure_exclude_each_other(tmp_path, recording):

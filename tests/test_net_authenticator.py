@@ -241,6 +241,8 @@ def test_list_that_cannot_be_read_admits_nobody_new_and_keeps_who_is_here(door, 
     monkeypatch.setattr(keys.AllowList, "read", fails)
     with knocking(far, door.endpoint, studio) as (_, monitor):
         assert outcome(door, monitor) == [Handshake.NOT_CHECKED]
+    with knocking(far, door.endpoint, door.keys.local) as (_, monitor):  # which is on no list
+        assert outcome(door, monitor) == [Handshake.DONE]
     door.gate.refresh(time.monotonic() + 1)
     assert door.gate.admitted == before
     assert caplog.text.count("the list of keys cannot be read, so nobody is admitted") == 1

@@ -185,7 +185,12 @@ class Coordinator:
             starter = self._launch_starter(stack)
             outboxes = self._open_outboxes(source, starter, stack)
             pool, endpoints = self._open_ways(starter, outboxes, keys, stack)
-            self._warnings = (*source.warnings, *self._warnings, *self._warn_of_strangers())
+            self._warnings = (
+                *source.warnings,
+                *self._warnings,
+                *self._warn_of_strangers(),
+                *self._warn_of_nobody(keys),
+            )
             steps = tuple((op.name, op.params) for op in ops)
             self._farm = Farm(
                 lambda sinks: self._make_job(source, steps, sinks, outboxes, writer),
@@ -487,6 +492,11 @@ class Coordinator:
         if exposed is None:
             return ()
         return (f"{exposed}: whoever can reach this address can take part and read the recording",)
+
+    def _warn_of_nobody(self, keys: CoordinatorKeys | None) -> tuple[str, ...]:
+        if keys is None or self._bind is None or keys.allowed.read():
+            return ()
+        return (f"no worker is admitted yet; `zaudio keys worker NAME --keys {self._keys_folder}` makes a key for one",)
 
     # The coordinator's thread
 

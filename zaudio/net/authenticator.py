@@ -87,6 +87,8 @@ class Authenticator:
             log.warning("a peer at %s was refused: it does not use CURVE", address.decode("ascii", "replace"))
             return REFUSED, "only CURVE is admitted", ""
         key = z85.encode(credentials[0]).decode()
+        if key == self._local:  # it is on no list, so no list that cannot be read may keep it out
+            return ADMITTED, "", key
         if not self._reread():
             return FAILED, "the list of keys cannot be read", ""
         if key in self._names:
