@@ -119,6 +119,20 @@ def test_secret_that_others_can_read_is_refused_with_what_to_do(folder, bits):
         keys.coordinator_keys(folder)
 
 
+@pytest.mark.parametrize("bits", [0o770, 0o707, 0o722, 0o1777])
+@pytest.mark.parametrize("place", ["", "workers"])
+def test_folder_in_which_others_could_admit_a_key_is_refused_with_what_to_do(folder, place, bits):
+    path = os.path.join(folder, place) if place else folder
+    os.chmod(path, bits)
+    with pytest.raises(KeyFileError, match=f"others can write here, and so admit whom they like: chmod 700 {path}"):
+        keys.coordinator_keys(folder)
+
+
+def test_folder_that_others_can_only_look_at_will_do(folder):
+    os.chmod(folder, 0o755)
+    assert keys.coordinator_keys(folder).allowed.read() == {}
+
+
 NO_KEYS = [b"", b"\n", b"x" * 39, b"x" * 41, b"x" * 4000, b"~" * 40, b"#" * 40 + b"\n", b"\0" * 40, b"x" * 40 + b"\n\n"]
 
 

@@ -195,6 +195,8 @@ def coordinator_keys(folder: str) -> CoordinatorKeys:
         KeyFileError: There are none, or they cannot be used.
     """
     secret = _coordinator_secret(folder)
+    for each in (folder, os.path.join(folder, WORKERS)):
+        _check_folder(each)
     allowed = AllowList(folder)
     with _system_errors(os.path.join(folder, WORKERS)):
         allowed.read()
@@ -228,6 +230,13 @@ def _coordinator_secret(folder: str) -> bytes:
 
 
 # Files
+
+
+def _check_folder(folder: str) -> None:
+    """Make sure that nobody else decides who is admitted."""
+    with _system_errors(folder), contextlib.suppress(FileNotFoundError):
+        if os.stat(folder).st_mode & 0o022:
+            raise KeyFileError(folder, f"others can write here, and so admit whom they like: chmod 700 {folder}")
 
 
 def _listing(folder: str) -> list[tuple[str, int, int, int]]:
