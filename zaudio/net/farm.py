@@ -225,6 +225,7 @@ class Farm:
         self._ciphered = self.tally.done = job.first
         self._copy = job.plan.chunk_frames * self._frame_bytes < sockets.ZERO_COPY_FROM
         _check_welcome(job)
+        self._guard(set(), time.monotonic())  # so that there is a list before there is a message
 
     def _loop(self) -> None:
         poller = zmq.Poller()
