@@ -19,7 +19,7 @@ def run_module(*arguments, options=()):
 
 
 def test_the_commands_are_those_of_the_documentation():
-    assert COMMANDS == ["coordinator", "decrypt", "farm", "generate", "ops", "verify", "worker"]
+    assert COMMANDS == ["coordinator", "decrypt", "farm", "generate", "keys", "ops", "verify", "worker"]
 
 
 def test_module_prints_the_help_with_every_command_and_exit_code():
@@ -54,10 +54,15 @@ def test_every_command_has_an_example_in_its_help(name):
     assert f"zaudio {name}" in example
 
 
+def parameters(name):
+    command = app.commands[name]
+    leaves = command.commands.values() if isinstance(command, click.Group) else [command]
+    return [parameter for leaf in leaves for parameter in leaf.params]
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_a_help_text(name):
-    command = app.commands[name]
-    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    options = [parameter for parameter in parameters(name) if isinstance(parameter, click.Option)]
     assert options
     for option in options:
         assert option.help, option.name

@@ -126,6 +126,8 @@ DEFAULTS = {
     "bind": None,
     "sink_bind": None,
     "advertise": None,
+    "keys": None,
+    "insecure": False,
     "chunk": None,
     "memory": None,
     "samplerate": None,
@@ -150,7 +152,7 @@ def test_farm_passes_every_option_on(coordinator):
     line = (
         "farm take.raw -o out -n 3 --op gain:db=-3 --op invert --chunk 1MiB --memory 64MiB --samplerate 8000 "
         "--channels 2 --format s16le --overwrite --fresh --bind tcp://127.0.0.1:0 --sink-bind tcp://127.0.0.1:0 "
-        "--advertise farm.example --worker-timeout 2.5 --sockets-only"
+        "--advertise farm.example --keys k --insecure --worker-timeout 2.5 --sockets-only"
     )
     assert CliRunner().invoke(app, line.split()).exit_code == 0
     assert coordinator.made == [
@@ -165,6 +167,8 @@ def test_farm_passes_every_option_on(coordinator):
                 "bind": "tcp://127.0.0.1:0",
                 "sink_bind": "tcp://127.0.0.1:0",
                 "advertise": "farm.example",
+                "keys": "k",
+                "insecure": True,
                 "chunk": "1MiB",
                 "memory": "64MiB",
                 "samplerate": 8000,
@@ -186,6 +190,11 @@ def test_coordinator_starts_no_worker_and_says_how_to_start_one(coordinator):
     assert FakeStarter.launched == []
     hint = "workers connect with: zaudio worker tcp://127.0.0.1:40000\n"
     assert done.stderr.count(hint) == 1
+
+
+def test_coordinator_with_keys_says_that_workers_need_theirs(coordinator):
+    done = CliRunner().invoke(app, ["coordinator", "take.raw", "--bind", "tcp://127.0.0.1:0", "--keys", "k"])
+    assert "workers connect with: zaudio worker tcp://127.0.0.1:40000 --keys DIR\n" in done.stderr
 
 
 @pytest.mark.parametrize("failure", [None, InputError("take.raw", "no such file")])

@@ -14,9 +14,10 @@ from zaudio import Coordinator, InputError, Timing, UsageError
 from zaudio import coordinator as coordinators
 from zaudio.audio import open_source
 from zaudio.coordinator import CREDIT
-from zaudio.errors import EndpointError
+from zaudio.errors import EndpointError, ExposedError, KeyFileError
 from zaudio.net import starter as starters
 from zaudio.net.addresses import from_elsewhere, parse_advertise, sink_beside
+from zaudio.net.keys import add_worker, init
 from zaudio.report import Report
 
 
@@ -100,10 +101,46 @@ def test_without_bind_there_is_no_endpoint(tmp_path, recording):
         assert (job.endpoint, job.sink_endpoint) == (None, None)
 
 
-def test_bind_beyond_this_machine_is_warned_of(tmp_path, recording):
-    with Coordinator(recording, tmp_path / "out", bind="tcp://0.0.0.0:0") as job:
+EXPOSED = [{"bind": "tcp://0.0.0.0:0"}, {"bind": "tcp://*:0"}, {"bind": "tcp://[::]:0"}, {"bind": "tcp://10.0.0.1:1"}]
+EXPOSED += [{"bind": "tcp://127.0.0.1:0", "sink_bind": "tcp://0.0.0.0:0"}, {"bind": "tcp://eth0:1", "workers": 2}]
+
+
+@pytest.mark.parametrize("binds", EXPOSED)
+def test_bind_beyond_this_machine_without_keys_is_refused_before_anything_is_touched(tmp_path, recording, binds):
+    with pytest.raises(ExposedError, match=r"zaudio keys init.* --keys DIR .*--insecure"):
+        Coordinator(recording, tmp_path / "out", **binds)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bind_beyond_this_machine_is_warned_of_when_it_is_insisted_on(tmp_path, recording):
+    with Coordinator(recording, tmp_path / "out", bind="tcp://0.0.0.0:0", insecure=True) as job:
         (warning,) = job.warnings
     assert warning.startswith("tcp://0.0.0.0:0: whoever can reach this address can take part")
+
+
+def test_bind_beyond_this_machine_with_keys_needs_no_warning(tmp_path, recording):
+    init(str(tmp_path / "keys"))
+    add_worker(str(tmp_path / "keys"), "studio")
+    with Coordinator(recording, tmp_path / "out", bind="tcp://0.0.0.0:0", keys=tmp_path / "keys") as job:
+        assert job.warnings == ()
+
+
+def test_keys_of_no_worker_at_all_are_warned_of(tmp_path, recording):
+    init(str(tmp_path / "keys"))
+    with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0", keys=tmp_path / "keys") as job:
+        (warning,) = job.warnings
+    assert warning.startswith("no worker is admitted yet; `zaudio keys worker NAME --keys ")
+
+
+def test_keys_and_insecure_exclude_each_other(tmp_path, recording):
+    with pytest.raises(UsageError, match="keys and insecure exclude each other"):
+        Coordinator(recording, tmp_path / "out", bind="tcp://0.0.0.0:0", keys=tmp_path / "keys", insecure=True)
+
+
+def test_folder_without_keys_is_refused_before_anything_is_touched(tmp_path, recording):
+    with pytest.raises(KeyFileError, match=r"coordinator\.secret: there is no such file"):
+        Coordinator(recording, tmp_path / "out", workers=1, keys=tmp_path / "nowhere").start()
+    assert not (tmp_path / "out").exists()
 
 
 def test_timing_takes_the_place_of_the_worker_timeout(tmp_path, recording):
@@ -246,7 +283,8 @@ def test_a_system_that_does_not_know_anonymous_memory_has_no_outboxes(tmp_path, 
 
 
 def test_a_start_that_failed_is_not_kept_until_the_program_ends(tmp_path, recording):
-    job = Coordinator(recording, tmp_path / "out", bind="tcp://192.0.2.1:1")  # an address that is not this machine's
+    bind = "tcp://192.0.2.1:1"  # an address that is not this machine's
+    job = Coordinator(recording, tmp_path / "out", bind=bind, insecure=True)
     with pytest.raises(EndpointError):
         job.start()
     known = weakref.ref(job)

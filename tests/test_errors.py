@@ -16,6 +16,8 @@ EXAMPLES = [
     errors.FolderBusyError("out"),
     errors.ResumeError("out", "its ops were invert and not clip"),
     errors.EndpointError("tcp://127.0.0.1:5555", "the address is in use"),
+    errors.ExposedError("tcp://0.0.0.0:5555"),
+    errors.KeyFileError("keys/coordinator.secret", "holds no key"),
     errors.InputError("take.raw", "expected whole frames of 4 bytes, got 7 bytes"),
     errors.InputChangedError("take.raw", "it shrank from 8 to 4 bytes"),
     errors.JobError("the job failed"),

@@ -9,6 +9,7 @@ from net_support import MS, wait_until
 from zaudio.errors import EndpointError
 from zaudio.net import addresses, sockets
 from zaudio.net.addresses import reachable, sink_names
+from zaudio.net.keys import ClientKeys, ServerKeys
 from zaudio.wire.codec import HEADER_MAX
 
 
@@ -34,32 +35,66 @@ def pair(context):
 # Options
 
 
+PUBLIC, SECRET = zmq.curve_keypair()
+SERVER_PUBLIC, SERVER_SECRET = zmq.curve_keypair()
+SERVER, CLIENT = ServerKeys(SERVER_SECRET), ClientKeys(PUBLIC, SECRET, SERVER_PUBLIC)
 COMMON = {
-    zmq.HANDSHAKE_IVL: 5000,
-    zmq.HEARTBEAT_IVL: 10_000,
-    zmq.HEARTBEAT_TIMEOUT: 30_000,
-    zmq.TCP_KEEPALIVE: 1,
-    zmq.SNDHWM: sockets.HIGH_WATER,
-    zmq.RCVHWM: sockets.HIGH_WATER,
-    zmq.LINGER: 0,
+    "HANDSHAKE_IVL": 5000,
+    "HEARTBEAT_IVL": 10_000,
+    "HEARTBEAT_TIMEOUT": 30_000,
+    "TCP_KEEPALIVE": 1,
+    "TCP_KEEPALIVE_IDLE": 30,
+    "SNDHWM": sockets.HIGH_WATER,
+    "RCVHWM": sockets.HIGH_WATER,
+    "LINGER": 0,
+    "ROUTING_ID": b"",
 }
+ROUTER = {**COMMON, "type": zmq.ROUTER, "MAXMSGSIZE": 8192 + 33, "BACKLOG": 1024}
+DEALER = {**COMMON, "type": zmq.DEALER, "MAXMSGSIZE": -1, "RECONNECT_IVL": 50, "RECONNECT_IVL_MAX": 1000}
+GUARDED = {"MECHANISM": zmq.CURVE, "CURVE_SERVER": 1, "ZAP_DOMAIN": b"zaudio", "ZAP_ENFORCE_DOMAIN": 1}
+OPEN = {"MECHANISM": zmq.NULL, "CURVE_SERVER": 0, "ZAP_DOMAIN": b"", "ZAP_ENFORCE_DOMAIN": 0}
+# Which no socket tells: tests of what they do stand below, and in test_net_authenticator.py.
+UNTOLD = {zmq.ROUTER_MANDATORY, zmq.CURVE_PUBLICKEY, zmq.CURVE_SECRETKEY, zmq.CURVE_SERVERKEY}
 
 
-def test_router_has_the_options_that_make_it_safe(context):
-    with sockets.router(context, part_max=8192) as router:
-        assert router.type == zmq.ROUTER
-        assert {option: router.getsockopt(option) for option in COMMON} == COMMON
-        assert router.getsockopt(zmq.MAXMSGSIZE) == 8192 + 33
-        assert router.getsockopt(zmq.ROUTING_ID) == b""
+def read_back(socket, names):
+    return {name: socket.type if name == "type" else socket.getsockopt(getattr(zmq, name)) for name in names}
 
 
-def test_dealer_has_the_options_that_make_it_safe_and_no_name(context):
-    with sockets.dealer(context, "tcp://127.0.0.1:9") as dealer:
-        assert dealer.type == zmq.DEALER
-        assert {option: dealer.getsockopt(option) for option in COMMON} == COMMON
-        assert dealer.getsockopt(zmq.RECONNECT_IVL) == 50
-        assert dealer.getsockopt(zmq.RECONNECT_IVL_MAX) == 1000
-        assert dealer.getsockopt(zmq.ROUTING_ID) == b""
+@pytest.mark.parametrize(("keys", "more"), [(None, OPEN), (SERVER, GUARDED)])
+def test_router_has_the_options_that_make_it_safe(context, keys, more):
+    expected = {**ROUTER, **more}
+    with sockets.router(context, part_max=8192, keys=keys) as router:
+        assert read_back(router, expected) == expected
+
+
+@pytest.mark.parametrize(("keys", "more"), [(None, OPEN), (CLIENT, {"MECHANISM": zmq.CURVE, "CURVE_SERVER": 0})])
+def test_dealer_has_the_options_that_make_it_safe_and_no_name(context, keys, more):
+    expected = {**DEALER, **more}
+    with sockets.dealer(context, "tcp://127.0.0.1:9", keys=keys) as dealer:
+        assert read_back(dealer, expected) == expected
+
+
+@pytest.mark.parametrize(("kind", "keys"), [(zmq.ROUTER, None), (zmq.ROUTER, SERVER), (zmq.DEALER, CLIENT)])
+def test_every_option_is_read_back_from_a_real_socket(context, kind, keys):
+    chosen = sockets.options(kind, part_max=8192, keys=keys)
+    table = {**(ROUTER if kind == zmq.ROUTER else DEALER), **GUARDED}
+    assert set(chosen) - UNTOLD <= {getattr(zmq, name) for name in table if name != "type"}
+    assert zmq.ROUTING_ID not in chosen
+    if kind == zmq.ROUTER:
+        socket = sockets.router(context, part_max=8192, keys=keys)
+    else:
+        socket = sockets.dealer(context, "tcp://127.0.0.1:9", keys=keys)
+    with socket:
+        assert {option: socket.getsockopt(option) for option in set(chosen) - UNTOLD} == {
+            option: value for option, value in chosen.items() if option not in UNTOLD
+        }
+
+
+def test_dealer_is_watched_from_before_it_connects(context):
+    seen = []
+    with sockets.dealer(context, "tcp://127.0.0.1:9", watch=lambda dealer: seen.append(dealer.last_endpoint)):
+        assert seen == [b""]
 
 
 def test_sink_takes_the_longest_payload_and_the_longest_header():

@@ -22,10 +22,11 @@ from typing import Self
 
 from zaudio.audio import Source, open_source
 from zaudio.core.job import Job
-from zaudio.errors import EndpointError, JobError, StoppedError, UsageError
+from zaudio.errors import EndpointError, ExposedError, JobError, StoppedError, UsageError
 from zaudio.machine import usable_cores
 from zaudio.net import addresses
 from zaudio.net.farm import Endpoints, Event, Farm, Tally
+from zaudio.net.keys import CoordinatorKeys, coordinator_keys
 from zaudio.net.outbox import Outboxes
 from zaudio.net.pool import Pool
 from zaudio.net.reader import Reader
@@ -70,6 +71,10 @@ class Coordinator:
             files and shared memory.
         overwrite: Replace a result that is there already, at the instant of publication.
         fresh: Begin anew. Otherwise a job that was interrupted in that folder is resumed, if it is this very one.
+        keys: The folder of the coordinator's keys, as `zaudio keys init` made it. Connections are then encrypted, and
+            nobody connects whose key is not on its list of workers, which is read again while the job runs.
+        insecure: Bind to an address that other machines can reach, and have no keys: whoever reaches it can take part,
+            read the recording, and give wrong results.
         worker_timeout: Seconds without anybody who could be given a chunk after which the job ends.
         starter: The process that starts local workers, launched ahead of time by who knows that it will be needed.
         timing: All durations, instead of `worker_timeout`.
@@ -98,6 +103,8 @@ class Coordinator:
         sockets_only: bool = False,
         overwrite: bool = False,
         fresh: bool = False,
+        keys: str | os.PathLike[str] | None = None,
+        insecure: bool = False,
         worker_timeout: float = 30.0,
         timing: Timing | None = None,
         starter: Starter | None = None,
@@ -116,9 +123,12 @@ class Coordinator:
         self._sockets_only = sockets_only
         self._overwrite = overwrite
         self._fresh = fresh
+        self._keys_folder = os.fspath(keys) if keys is not None else None
+        self._insecure = insecure
         self._timing = timing if timing is not None else Timing(worker_timeout=worker_timeout)
         self._starter = starter
         self._on_event = on_event
+        self._check_exposure()
         self._warnings: tuple[str, ...] = ()
         self._state = "starting"
         self._farm: Farm | None = None
@@ -147,7 +157,7 @@ class Coordinator:
         """Open everything, bind, start local workers; the job then goes on in a thread of its own.
 
         Raises:
-            UsageError: An op, a size, an endpoint or the output folder cannot be used.
+            UsageError: An op, a size, an endpoint, a folder of keys or the output folder cannot be used.
             InputError: The recording cannot be read as audio.
             StorageError: The output folder cannot be written to.
             StoppedError: `stop` was called meanwhile, by another thread or a signal handler.
@@ -155,6 +165,7 @@ class Coordinator:
         if self._thread is not None or self._report is not None:
             raise UsageError("this coordinator was started already; make another for another job")
         with ExitStack() as stack:
+            keys = coordinator_keys(self._keys_folder) if self._keys_folder is not None else None
             source = stack.enter_context(open_source(self._input, **self._raw))  # type: ignore[arg-type]
             self._source = source
             self._plan = self._make_plan(source)
@@ -175,8 +186,13 @@ class Coordinator:
             skip = self._resume(source, writer)
             starter = self._launch_starter(stack)
             outboxes = self._open_outboxes(source, starter, stack)
-            pool, endpoints = self._open_ways(starter, outboxes, stack)
-            self._warnings = (*source.warnings, *self._warnings, *self._warn_of_strangers())
+            pool, endpoints = self._open_ways(starter, outboxes, keys, stack)
+            self._warnings = (
+                *source.warnings,
+                *self._warnings,
+                *self._warn_of_strangers(),
+                *self._warn_of_nobody(keys),
+            )
             steps = tuple((op.name, op.params) for op in ops)
             self._farm = Farm(
                 lambda sinks: self._make_job(source, steps, sinks, outboxes, writer),
@@ -190,6 +206,7 @@ class Coordinator:
                 check_input=source.check,
                 on_event=self._on_event,
                 skip=skip,
+                keys=keys,
             )
             self._writer = writer
             finish = self._finisher(source, writer)
@@ -432,7 +449,7 @@ class Coordinator:
         return outboxes
 
     def _open_ways(
-        self, starter: Starter | None, outboxes: Outboxes | None, stack: ExitStack
+        self, starter: Starter | None, outboxes: Outboxes | None, keys: CoordinatorKeys | None, stack: ExitStack
     ) -> tuple[Pool | None, Endpoints]:
         """Local workers, and where to bind for them and for others."""
         ventilators, sinks = [], []
@@ -450,6 +467,7 @@ class Coordinator:
                 folder=folder,
                 allow=allow,
                 outboxes=outboxes,
+                keys=keys.local if keys is not None else None,
             )
             stack.callback(pool.close)
         if self._bind is not None:
@@ -457,11 +475,30 @@ class Coordinator:
             sinks.append(self._sink_bind or addresses.sink_beside(self._bind))
         return pool, Endpoints(tuple(ventilators), tuple(sinks))
 
+    def _exposed(self) -> str | None:
+        """Where strangers can connect whom nothing keeps out, if anywhere."""
+        if self._keys_folder is not None:
+            return None
+        binds = (self._bind, self._sink_bind)
+        return next((bind for bind in binds if bind is not None and not addresses.is_loopback(bind)), None)
+
+    def _check_exposure(self) -> None:
+        if self._insecure and self._keys_folder is not None:
+            raise UsageError("keys and insecure exclude each other: with keys, nobody is let in without one")
+        exposed = self._exposed()
+        if exposed is not None and not self._insecure:
+            raise ExposedError(exposed)
+
     def _warn_of_strangers(self) -> tuple[str, ...]:
-        for endpoint in (self._bind, self._sink_bind):
-            if endpoint is not None and not addresses.is_loopback(endpoint):
-                return (f"{endpoint}: whoever can reach this address can take part and read the recording",)
-        return ()
+        exposed = self._exposed()
+        if exposed is None:
+            return ()
+        return (f"{exposed}: whoever can reach this address can take part and read the recording",)
+
+    def _warn_of_nobody(self, keys: CoordinatorKeys | None) -> tuple[str, ...]:
+        if keys is None or self._bind is None or keys.allowed.read():
+            return ()
+        return (f"no worker is admitted yet; `zaudio keys worker NAME --keys {self._keys_folder}` makes a key for one",)
 
     # The coordinator's thread
 

@@ -5,7 +5,9 @@
     │   ├── OutputExistsError            2  a result is there already and may not be replaced
     │   ├── FolderBusyError              2  another job holds the output folder
     │   ├── ResumeError                  2  an unfinished job lies there that this one cannot go on with
-    │   └── EndpointError                2  a socket address is in use or malformed
+    │   ├── EndpointError                2  a socket address is in use or malformed
+    │   ├── ExposedError                 2  other machines could take part, and there are no keys
+    │   └── KeyFileError                 2  a key is missing, damaged, or readable by others
     ├── InputError                       3  the recording cannot be read as audio
     │   └── InputChangedError            3  the recording changed while it was read
     ├── JobError                         1  the job failed
@@ -17,7 +19,7 @@
     ├── VerificationError                5  a result is damaged, changed or incomplete
     ├── NoWorkerError                   69  nobody could be given a chunk for too long
     ├── NoCoordinatorError              69  nobody answers where the worker was told to ask
-    ├── RefusedError                    77  the coordinator refused this worker
+    ├── RefusedError                    77  the coordinator refused this worker, or the two do not trust each other
     └── ProtocolError                    1  bytes from a peer that are no message; never leaves `net`
 
 Rules: an error stores its fields and builds its sentence in `__str__`; the fields are its positional arguments, so
@@ -117,6 +119,42 @@ class EndpointError(UsageError):
 
     def __str__(self) -> str:
         return f"{self.endpoint}: {self.reason}"
+
+
+class ExposedError(UsageError):
+    """A coordinator would be reachable from other machines, and has no keys to tell its workers by.
+
+    Attributes:
+        endpoint: The address as it was given.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        Exception.__init__(self, endpoint)
+        self.endpoint = endpoint
+
+    def __str__(self) -> str:
+        return (
+            f"{self.endpoint}: whoever reaches this address could take part and read the recording; "
+            "make keys with `zaudio keys init` and pass --keys DIR (keys=DIR), "
+            "or accept that with --insecure (insecure=True)"
+        )
+
+
+class KeyFileError(UsageError):
+    """A key is missing, damaged, there already, or readable by others.
+
+    Attributes:
+        path: The file or folder.
+        reason: What is wrong with it, and what to do.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        Exception.__init__(self, path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
 
 
 class InputError(ZaudioError):
@@ -276,7 +314,7 @@ class NoCoordinatorError(ZaudioError):
 
 
 class RefusedError(ZaudioError):
-    """The coordinator refused this worker; the sentence carries its reason."""
+    """The coordinator refused this worker, or one of the two does not trust the other; the sentence says why."""
 
     exit_code = 77
 

@@ -234,7 +234,7 @@ def test_worker_in_a_thread_over_any_transport(tmp_path, recording, bind):
     if bind == "ipc":
         bind = f"ipc://{os.environ['TMPDIR']}/v"
     try:
-        with Coordinator(recording, tmp_path / "out", bind=bind, chunk=f"{CHUNK}f") as job:
+        with Coordinator(recording, tmp_path / "out", bind=bind, insecure="*" in bind, chunk=f"{CHUNK}f") as job:
             endpoint = job.endpoint if "*" not in bind else job.endpoint.replace(socket.gethostname(), "127.0.0.1")
             worker = Worker(endpoint, name="in a thread", once=True)
             thread = threading.Thread(target=worker.run)

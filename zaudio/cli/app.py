@@ -7,6 +7,7 @@ import click
 from zaudio.cli.exit import Commands
 from zaudio.cli.farm import coordinator, farm
 from zaudio.cli.generate import generate
+from zaudio.cli.keys import keys
 from zaudio.cli.operations import ops
 from zaudio.cli.results import decrypt, verify
 from zaudio.cli.worker import worker
@@ -22,11 +23,11 @@ Example:
 Exit codes:
   0   done
   1   the job failed
-  2   usage; it would overwrite; folder or port in use
+  2   usage; it would overwrite; folder or port in use; no keys, or keys that others can read
   3   the input cannot be read as audio, or changed
   5   verification failed
   69  no worker
-  77  this worker was refused
+  77  this worker was refused, or does not trust the coordinator
   130, 143  interrupted, terminated
 """
 
@@ -41,5 +42,5 @@ def app() -> None:
     """Cut one recording into chunks, have workers process them, and encrypt the result, reversed in time."""
 
 
-for command in (generate, farm, coordinator, worker, decrypt, verify, ops):
+for command in (generate, farm, coordinator, worker, keys, decrypt, verify, ops):
     app.add_command(command)

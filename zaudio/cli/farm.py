@@ -102,7 +102,8 @@ def run(*, input: str, output: str, report: str | None, progress: str, **setting
         with signals:
             with job, display("none" if voice.is_quiet() else progress) as shown:
                 if settings["bind"] is not None and job.endpoint is not None and not voice.is_quiet():
-                    voice.err(f"workers connect with: zaudio worker {job.endpoint}")
+                    keys = " --keys DIR" if settings["keys"] is not None else ""
+                    voice.err(f"workers connect with: zaudio worker {job.endpoint}{keys}")
                 started = True
                 done = watch(job, shown, signals)
             # The result is there. One signal does not change any more how this ends; two always do.

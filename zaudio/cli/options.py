@@ -134,6 +134,20 @@ def _bind_options(*, required: bool) -> list[Callable[[Command], Command]]:
             show_default="what the sockets are bound to",
             help="Host and ports by which workers reach this machine through a firewall or NAT.",
         ),
+        click.option(
+            "--keys",
+            metavar="DIR",
+            type=click.Path(),
+            show_default="none; on loopback only",
+            help="Folder of keys that `zaudio keys init` made: connections are encrypted, and only workers with a key "
+            "that it admits take part.",
+        ),
+        click.option(
+            "--insecure",
+            is_flag=True,
+            help="Bind beyond this machine without keys: whoever reaches the address can read the recording and give "
+            "wrong results.",
+        ),
     ]
 
 

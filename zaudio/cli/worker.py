@@ -11,7 +11,7 @@ from zaudio.cli.exit import Signals, Terminated
 from zaudio.cli.options import connect_address, make_folder_importable, voice_options
 
 
-@click.command(epilog="\b\nExample:\n  zaudio worker tcp://192.168.1.5:5555 -n 4 --allow my_ops")
+@click.command(epilog="\b\nExample:\n  zaudio worker tcp://192.168.1.5:5555 -n 4 --keys studio-2 --allow my_ops")
 @click.argument("endpoint", metavar="ENDPOINT", callback=connect_address)
 @click.option(
     "-n", "processes", metavar="PROCESSES", type=click.IntRange(min=1), default=1, help="Worker processes to run."
@@ -36,9 +36,22 @@ from zaudio.cli.options import connect_address, make_folder_importable, voice_op
     multiple=True,
     help="Folder shared with the coordinator: recordings below it are read from the file itself. Repeatable.",
 )
+@click.option(
+    "--keys",
+    metavar="DIR",
+    type=click.Path(),
+    show_default="none",
+    help="This worker's folder of keys, as `zaudio keys worker` made it on the coordinator's machine.",
+)
 @voice_options
 def worker(
-    endpoint: str, processes: int, name: str | None, once: bool, allow: tuple[str, ...], read: tuple[str, ...]
+    endpoint: str,
+    processes: int,
+    name: str | None,
+    once: bool,
+    allow: tuple[str, ...],
+    read: tuple[str, ...],
+    keys: str | None,
 ) -> None:
     """Compute chunks for a coordinator.
 
@@ -50,14 +63,16 @@ def worker(
             from zaudio.net.supervisor import supervise
 
             with Signals():
-                supervise(endpoint, processes, allow=allow, read=read, name=name, once=once)
+                supervise(endpoint, processes, allow=allow, read=read, name=name, once=once, keys=keys)
         else:
-            run_here(endpoint, allow=allow, read=read, name=name, once=once)
+            run_here(endpoint, allow=allow, read=read, name=name, once=once, keys=keys)
     except Terminated:  # left in order, as asked: here, in the supervisor, or before either had begun
         pass
 
 
-def run_here(endpoint: str, *, allow: tuple[str, ...], read: tuple[str, ...], name: str | None, once: bool) -> None:
+def run_here(
+    endpoint: str, *, allow: tuple[str, ...], read: tuple[str, ...], name: str | None, once: bool, keys: str | None
+) -> None:
     """Run one worker in this process until its job, or a signal, ends it.
 
     Raises:
@@ -66,7 +81,7 @@ def run_here(endpoint: str, *, allow: tuple[str, ...], read: tuple[str, ...], na
     """
     from zaudio import Worker
 
-    here = Worker(endpoint, allow=allow, read=read, name=name, once=once)
+    here = Worker(endpoint, allow=allow, read=read, name=name, once=once, keys=keys)
     with Signals(leave=here.stop) as signals:
         here.run()
     signals.raise_received()

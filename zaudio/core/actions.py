@@ -11,10 +11,14 @@ from zaudio.wire.messages import Channel, Chunk, Message, Result, Step
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One connection: the socket and the routing id that the socket gave it."""
+    """One connection: the socket, the routing id that the socket gave it, and whom it authenticated as.
+
+    `identity` is opaque here, and empty where nobody has to authenticate.
+    """
 
     channel: Channel
     route: bytes
+    identity: str = ""
 
 
 # Of the Dispatcher

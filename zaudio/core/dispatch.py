@@ -2,6 +2,8 @@
 
 Rules:
 
+- A session belongs to the identity that said hello with it: messages of it that come from another are refused, and so
+  is everything from an identity that is not admitted any more. What was revoked is lost at once, without blame.
 - Any message proves life, on either socket. A worker is *ready* once its `Ready` came on the sink's socket, and only
   then has both sockets.
 - Nothing depends on one message. A `Ready` comes behind the worker's results and lists what it holds and how far it
@@ -46,7 +48,9 @@ from zaudio.wire.messages import (
 
 WINDOW_LEAST = 16  # chunks; measured with 1 MiB chunks: a window of 8 leaves the cipher waiting now and then
 TIMES_KEPT = 64  # chunk durations that the median is taken of; enough to be steady, few enough to follow a change
+REVOKED = "its key is not admitted any more"
 STRIKES = 3  # wrong results of one worker; once or twice may be the network's fault
+DEPARTED_KEPT = 4096  # lost sessions whose identity is remembered, since results of theirs may still come
 TIMES_NEEDED = 8  # before that many, nothing is known and `chunk_timeout` stands
 
 Actions = list[DispatcherAction]
@@ -75,12 +79,18 @@ class Dispatcher:
         self._beat = now  # when heartbeats are due next
         self._able = now  # when somebody could last be given a chunk
         self._revoked: dict[bytes, str] = {}  # sessions that were sent away, and why; a process each, so they are few
+        self._admitted: frozenset[str] | None = None  # identities that may take part; None where nobody has one
+        self._departed: dict[bytes, str] = {}  # lost session -> its identity, the latest DEPARTED_KEPT of them
         self._complaint = ""  # why the last worker could not take part
 
     # Messages
 
     def receive(self, peer: Peer, message: Message, *, now: float) -> Actions:
         """Take a message that `wire.decode` let pass. A Result goes to the Assembler, then to `settled`."""
+        if isinstance(message, Hello | Heartbeat | Ready | Failed | Goodbye) and (
+            bar := self._bar(peer, message.session)
+        ):
+            return [Send(peer, Refused(bar))]
         if isinstance(message, Hello):
             return self._hello(peer, message, now)
         worker = self._known(message)
@@ -108,6 +118,8 @@ class Dispatcher:
 
     def heard(self, session: bytes, peer: Peer, *, now: float) -> Actions:
         """A result came from that session: it lives. Strangers are asked to say hello."""
+        if bar := self._bar(peer, session):
+            return [Send(peer, Refused(bar))]
         worker = self._roster.get(session)
         if worker is None:
             return [Send(peer, Again())]
@@ -146,6 +158,16 @@ class Dispatcher:
         if worker is None:
             return []
         return self._lose(worker, reason, blame=self._was_at_work(worker, now)) + self._grant(now)
+
+    def admit(self, identities: frozenset[str], *, now: float) -> Actions:
+        """From now on these may take part. Workers that are not among them are lost."""
+        self._admitted = identities
+        actions: Actions = []
+        for worker in self._roster:
+            if worker.identity not in identities:
+                self._complaint = f"worker {worker.name} was sent away: {REVOKED}"
+                actions += [Send(worker.route, Refused(REVOKED)), *self._lose(worker, REVOKED, blame=False)]
+        return actions + self._grant(now)
 
     def farewell(self, reason: str) -> Actions:
         """Tell everyone that the job is over, on every socket that may reach them."""
@@ -214,6 +236,12 @@ class Dispatcher:
         worker = self._roster.get(session)
         return worker.outbox if worker is not None else b""
 
+    def speaks_for(self, peer: Peer, session: bytes) -> bool:
+        """Whether a result of that session may come from that peer."""
+        if self._admitted is None:
+            return True
+        return peer.identity in self._admitted and peer.identity == self._identity(session)
+
     def knows(self, session: bytes) -> bool:
         """Whether that session is a living worker."""
         return self._roster.get(session) is not None
@@ -223,8 +251,10 @@ class Dispatcher:
         self.leases.check()
         assert 0 <= self._ciphered <= self._released <= self.leases.total, "the cipher is behind the release"
         self._roster.check()
+        assert len(self._departed) <= DEPARTED_KEPT, "what is remembered of the lost is bounded"
         for worker in self._roster:
             assert worker.head is self.leases.head(worker.session), f"{worker.name}: its head is its oldest lease"
+            assert self._admitted is None or worker.identity in self._admitted, f"{worker.name} is admitted"
             assert worker.load == self.leases.load(worker.session), f"{worker.name}: its load is what it holds"
             if worker.outbox:
                 used = [lease.slot for lease in self.leases.held(worker.session) if lease.slot >= 0]
@@ -232,6 +262,19 @@ class Dispatcher:
                 assert every == list(range(self.job.credit)), f"{worker.name}: each slot is free, or one lease's"
 
     # Workers come and go
+
+    def _identity(self, session: bytes) -> str | None:
+        """Whose session that is, or was; None when nobody knows."""
+        worker = self._roster.get(session)
+        return worker.identity if worker is not None else self._departed.get(session)
+
+    def _bar(self, peer: Peer, session: bytes) -> str:
+        """Why nothing of that session may come from that peer; empty when it may."""
+        if self._admitted is None:
+            return ""
+        if peer.identity not in self._admitted:
+            return REVOKED
+        return "" if self._identity(session) in (None, peer.identity) else "that session belongs to another key"
 
     def _known(self, message: Message) -> Worker | None:
         if not isinstance(message, Heartbeat | Ready | Failed | Goodbye):
@@ -248,7 +291,7 @@ class Dispatcher:
         actions: Actions = []
         worker = self._roster.get(hello.session)
         if worker is None:
-            worker = Worker(hello.session, hello.name, peer, now)
+            worker = Worker(hello.session, hello.name, peer, now, peer.identity)
             actions += self._give_outbox(worker, hello.outbox)
             self._roster.add(worker)
         else:
@@ -337,6 +380,8 @@ class Dispatcher:
         head = worker.head
         leases = self.leases.drop(worker.session)
         self._roster.remove(worker)
+        if worker.identity:
+            self._remember(worker)
         actions: Actions = [Lost(worker.session, worker.name, reason)]
         for lease in leases:
             if blame and lease is head:
@@ -344,6 +389,12 @@ class Dispatcher:
             else:
                 actions += self._requeue(lease, worker.name, reason)
         return actions
+
+    def _remember(self, worker: Worker) -> None:
+        self._departed.pop(worker.session, None)
+        self._departed[worker.session] = worker.identity
+        if len(self._departed) > DEPARTED_KEPT:
+            del self._departed[next(iter(self._departed))]
 
     # Leases end
 

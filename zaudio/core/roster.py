@@ -22,6 +22,7 @@ class Worker:
     name: str
     route: Peer
     heard: float
+    identity: str = ""  # what the connection of its first hello authenticated as; no other may speak for it
     sink: Peer | None = None
     ready: bool = False
     alone: bool = False  # holds a suspect, which nothing may be queued behind

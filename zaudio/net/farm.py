@@ -39,6 +39,8 @@ from zaudio.core.dispatch import Dispatcher
 from zaudio.core.job import Job
 from zaudio.errors import ProtocolError, StoppedError, UsageError, WorkersDiedError, ZaudioError
 from zaudio.net import sockets
+from zaudio.net.authenticator import Authenticator
+from zaudio.net.keys import CoordinatorKeys
 from zaudio.net.outbox import Buffers, Outboxes
 from zaudio.net.pool import Died, GaveUp, Pool, Unable
 from zaudio.net.reader import Reader
@@ -111,6 +113,7 @@ class Farm:
         pool: Local workers, if any; stopped elsewhere.
         outboxes: Where those leave their results, if anywhere.
         skip: Bytes at the beginning of the first result that an earlier life has written already.
+        keys: With them, nobody connects whose key is not admitted; without them, everybody may.
         check_input: Raises when the recording is not what it was; asked when a worker fails that reads it itself.
         on_event: Called with every event, in the farm's thread.
     """
@@ -129,6 +132,7 @@ class Farm:
         check_input: Callable[[], None],
         on_event: Callable[[Event], None] | None,
         skip: int = 0,
+        keys: CoordinatorKeys | None = None,
     ) -> None:
         self.tally = Tally()
         self.shares: Counter[str] = Counter()  # worker name -> accepted chunks
@@ -141,6 +145,8 @@ class Farm:
         self._waker = waker
         self._pool = pool
         self._outboxes = outboxes
+        self._keys = keys
+        self._gate: Authenticator | None = None
         self._check_input = check_input
         self._skip = skip
         self._buffers = Buffers()
@@ -174,9 +180,15 @@ class Farm:
         sockets.raise_descriptor_limit()
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         try:
-            self._ventilator = sockets.router(context, part_max=sockets.VENTILATOR_PART_MAX)
+            server = None
+            if self._keys is not None:
+                # Before the sockets that ask it: who comes while nobody answers is not admitted.
+                self._gate = Authenticator(context, self._keys, now=time.monotonic())
+                server = self._keys.server
+            self._ventilator = sockets.router(context, part_max=sockets.VENTILATOR_PART_MAX, keys=server)
             # The chunk size, and so the limit of a result, is known before the job is.
-            self._sink = sockets.router(context, part_max=sockets.sink_part_max(self._reader_payload_max()))
+            part_max = sockets.sink_part_max(self._reader_payload_max())
+            self._sink = sockets.router(context, part_max=part_max, keys=server)
             self._bind()
             self._reader.start()
             on_bound()
@@ -213,14 +225,20 @@ class Farm:
         self._ciphered = self.tally.done = job.first
         self._copy = job.plan.chunk_frames * self._frame_bytes < sockets.ZERO_COPY_FROM
         _check_welcome(job)
+        self._guard(set(), time.monotonic())  # so that there is a list before there is a message
 
     def _loop(self) -> None:
         poller = zmq.Poller()
         for readable in (self._ventilator, self._sink, self._waker.fd):
             poller.register(readable, zmq.POLLIN)
+        if self._gate is not None:
+            poller.register(self._gate.socket, zmq.POLLIN)
         while not self._output.sealed:
             self._watch_pool(poller)
-            pause = self._dispatcher.next_deadline() - time.monotonic()
+            deadline = self._dispatcher.next_deadline()
+            if self._gate is not None:
+                deadline = min(deadline, self._gate.due)
+            pause = deadline - time.monotonic()
             ready = {key for key, _ in poller.poll(max(0, math.ceil(pause * 1000)))}  # the one place with milliseconds
             if self._waker.fd in ready:
                 self._waker.clear()
@@ -229,6 +247,7 @@ class Farm:
     def _turn(self, ready: set[object], now: float) -> None:
         if self._stopped:
             raise StoppedError("the job was stopped before its end")
+        self._guard(ready, now)
         if self._pool_fd in ready:
             self._hear_pool(now)  # first: a death is known before the hello of who replaces the dead
         drained = all(  # a list: both, always
@@ -246,6 +265,15 @@ class Farm:
             if error is not None:
                 raise error
 
+    def _guard(self, ready: set[object], now: float) -> None:
+        """Answer who knocks, and send away whose key is not admitted any more."""
+        if self._gate is None:
+            return
+        if self._gate.socket in ready:
+            self._gate.serve()
+        if self._gate.refresh(now):
+            self._do(self._dispatcher.admit(self._gate.admitted, now=now))
+
     def _tick(self, now: float) -> None:
         actions = self._dispatcher.tick(now=now)
         for action in actions:
@@ -261,10 +289,10 @@ class Farm:
         socket = self._sink if channel is Channel.SINK else self._ventilator
         copy = self._copy or channel is Channel.VENTILATOR
         for _ in range(MESSAGES_A_TURN):
-            parts = sockets.receive(socket, copy=copy)
-            if parts is None:
+            if (received := self._receive(socket, copy=copy)) is None:
                 return True
-            peer = Peer(channel, bytes(parts[0]))
+            parts, identity = received
+            peer = Peer(channel, bytes(parts[0]), identity)
             try:
                 message = decode(parts[1:], TO_COORDINATOR[channel])
             except ProtocolError as error:
@@ -280,8 +308,18 @@ class Farm:
                 self._do(self._dispatcher.receive(peer, message, now=now))
         return False
 
+    def _receive(self, socket: zmq.Socket[bytes], *, copy: bool) -> tuple[list[Buffer], str] | None:
+        """The parts of the next message, envelope first, and the key that its sender proved to have."""
+        if self._gate is not None:
+            return sockets.receive_from(socket, copy=copy)
+        parts = sockets.receive(socket, copy=copy)
+        return (parts, "") if parts is not None else None
+
     def _take_result(self, peer: Peer, result: Result, payload: Buffer | None, now: float) -> None:
         self._do(self._dispatcher.heard(result.session, peer, now=now))
+        if not self._dispatcher.speaks_for(peer, result.session):
+            log.warning("%s sent a result of a session that is not its own", peer.identity)
+            return
         if payload is None:
             payload = self._copy_from_outbox(result)
         checksum = xxhash.xxh3_64_intdigest(payload) if payload is not None else ~result.checksum

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from zaudio.net.keys import ClientKeys
 from zaudio.net.outbox import Outboxes
 from zaudio.net.starter import Starter
 
@@ -60,6 +61,8 @@ class Pool:
         folder: What the starter removes if the coordinator is killed, and cannot do it: where their sockets lie.
         allow: What they may import.
         outboxes: Where they leave results and so read the recording themselves; None for sockets both ways.
+        keys: By which they are admitted, if the coordinator has keys. They go through the starter's pipe, never as an
+            argument or in the environment, which others can read.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Pool:
         folder: str,
         allow: Sequence[str],
         outboxes: Outboxes | None,
+        keys: ClientKeys | None = None,
     ) -> None:
         self.ended = False
         self._job: dict[str, object] = {"endpoint": endpoint, "count": count, "folder": folder, "allow": list(allow)}
@@ -80,6 +84,8 @@ class Pool:
                 "slot_bytes": outboxes.slot_bytes,
                 "tokens": [token.hex() for token in outboxes.tokens],
             }
+        if keys is not None:
+            self._job["keys"] = [key.decode() for key in (keys.public, keys.secret, keys.server)]
         self._memory = starter.memory
         self._starter = starter
         self._starters = [starter]

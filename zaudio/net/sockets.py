@@ -1,4 +1,4 @@
-"""Every ZeroMQ socket of zaudio: its options and their reasons, binding, and sending without ever blocking.
+"""The ZeroMQ sockets that peers reach: their options and the reasons, binding, and sending without ever blocking.
 
 Rules: a socket is used by the thread that opened it. No routing ids are set: a fixed one and a healed partition lead
 messages into a dead connection. What cannot be sent at once is not sent, and the caller is told.
@@ -8,51 +8,106 @@ from __future__ import annotations
 
 import errno
 import resource
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import zmq
 
 from zaudio.errors import EndpointError
+from zaudio.net.keys import ClientKeys, ServerKeys
 from zaudio.wire.codec import HEADER_MAX, HELD_MAX, Buffer
 
 VENTILATOR_PART_MAX = 8192  # bytes; workers say only small things there, and unknown peers meet it first
 CURVE_SLACK = 33  # bytes that CURVE adds to a part
 ZERO_COPY_FROM = 65536  # bytes; below it, handing a buffer over costs more than copying it
 HIGH_WATER = 4 * HELD_MAX  # messages; a backstop only: credit bounds what is in flight
+BACKLOG = 1024  # connections that the kernel keeps for us while we are busy
+ZAP_DOMAIN = b"zaudio"  # what an authenticator is asked about; ours is the only one in its context
 DESCRIPTORS = 65536  # enough for 30,000 workers
 
 
-def router(context: zmq.Context[zmq.Socket[bytes]], *, part_max: int) -> zmq.Socket[bytes]:
+def options(kind: int, *, part_max: int = 0, keys: ServerKeys | ClientKeys | None = None) -> dict[int, int | bytes]:
+    """Every option of a socket of ours but the address family, by its number. A routing id is never among them.
+
+    Args:
+        kind: `zmq.ROUTER` for the coordinator, `zmq.DEALER` for a worker.
+        part_max: Bytes of the longest part that a peer may send to the coordinator.
+        keys: CURVE keys for that side; without them, the mechanism is NULL and nobody is asked who he is.
+    """
+    chosen: dict[int, int | bytes] = {
+        zmq.SNDHWM: HIGH_WATER,
+        zmq.RCVHWM: HIGH_WATER,
+        # The default is for ever, and ends in a program that does not. Raised where goodbyes are to leave.
+        zmq.LINGER: 0,
+        # A silent connection keeps a descriptor that long; the default is 30 s.
+        zmq.HANDSHAKE_IVL: 5000,  # ms
+        # These see a dead host or a half-open link, not a stuck worker. A timeout shorter than one part takes on the
+        # slowest link would kill the transfer for good, so 30 s.
+        zmq.HEARTBEAT_IVL: 10_000,  # ms
+        zmq.HEARTBEAT_TIMEOUT: 30_000,  # ms
+        # For what is stuck in the kernel, where no ping of ZeroMQ's gets through.
+        zmq.TCP_KEEPALIVE: 1,
+        zmq.TCP_KEEPALIVE_IDLE: 30,  # s
+    }
+    if kind == zmq.ROUTER:
+        # Without it, a ROUTER drops in silence what it cannot send.
+        chosen[zmq.ROUTER_MANDATORY] = 1
+        # Without it, a peer that never proved anything may make us allocate what its part header claims.
+        chosen[zmq.MAXMSGSIZE] = part_max + CURVE_SLACK
+        # As many may knock at once as workers are started by one command on many machines; the default is 100.
+        chosen[zmq.BACKLOG] = BACKLOG
+    else:
+        # A coordinator that starts after its workers is found within this, by each of them.
+        chosen[zmq.RECONNECT_IVL] = 50  # ms
+        chosen[zmq.RECONNECT_IVL_MAX] = 1000  # ms
+    if isinstance(keys, ServerKeys):
+        chosen[zmq.CURVE_SERVER] = 1
+        chosen[zmq.CURVE_SECRETKEY] = keys.secret
+        # A CURVE server without a domain admits whoever has any key at all; without ZAP_ENFORCE_DOMAIN it does so
+        # whenever nobody is there to answer for the domain.
+        chosen[zmq.ZAP_DOMAIN] = ZAP_DOMAIN
+        chosen[zmq.ZAP_ENFORCE_DOMAIN] = 1
+    elif keys is not None:
+        chosen[zmq.CURVE_PUBLICKEY] = keys.public
+        chosen[zmq.CURVE_SECRETKEY] = keys.secret
+        # A coordinator that does not have the secret of this one gets nothing out of us.
+        chosen[zmq.CURVE_SERVERKEY] = keys.server
+    return chosen
+
+
+def router(
+    context: zmq.Context[zmq.Socket[bytes]], *, part_max: int, keys: ServerKeys | None = None
+) -> zmq.Socket[bytes]:
     """A ROUTER for one of the coordinator's two sockets.
 
     Args:
         context: The coordinator's.
         part_max: Bytes of the longest part that a peer may send here.
+        keys: With them, an `Authenticator` of the same context says who may connect; without one, nobody may.
     """
-    socket = context.socket(zmq.ROUTER)
-    _set_common(socket)
-    # Without it, a ROUTER drops in silence what it cannot send.
-    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    # Without it, a peer that never proved anything may make us allocate what its part header claims.
-    socket.setsockopt(zmq.MAXMSGSIZE, part_max + CURVE_SLACK)
-    # A worker that leaves must hear of it; one that does not read must not hold us up.
-    socket.setsockopt(zmq.LINGER, 0)
-    return socket
+    return _open(context, zmq.ROUTER, options(zmq.ROUTER, part_max=part_max, keys=keys))
 
 
-def dealer(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket[bytes]:
+def dealer(
+    context: zmq.Context[zmq.Socket[bytes]],
+    endpoint: str,
+    *,
+    keys: ClientKeys | None = None,
+    watch: Callable[[zmq.Socket[bytes]], None] = lambda _: None,
+) -> zmq.Socket[bytes]:
     """A worker's DEALER, connected.
+
+    Args:
+        context: The worker's.
+        endpoint: Where to connect.
+        keys: The worker's keys, if the coordinator has any.
+        watch: Called before it connects, so that nothing is missed of what becomes of that.
 
     Raises:
         EndpointError: The endpoint is malformed.
     """
-    socket = context.socket(zmq.DEALER)
-    _set_common(socket)
-    socket.setsockopt(zmq.LINGER, 0)  # raised when leaving in order
-    # A coordinator that starts after its workers is found within this, by each of them.
-    socket.setsockopt(zmq.RECONNECT_IVL, 50)  # ms
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)  # ms
+    socket = _open(context, zmq.DEALER, options(zmq.DEALER, keys=keys))
     socket.setsockopt(zmq.IPV6, _is_ipv6(endpoint))
+    watch(socket)
     try:
         socket.connect(endpoint)
     except zmq.ZMQError as error:
@@ -100,9 +155,15 @@ def receive(socket: zmq.Socket[bytes], *, copy: bool) -> list[Buffer] | None:
     # Asked first: the exception for "nothing there" costs ten times the question, and each drain ends with it.
     if not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
         return None
-    if copy:
-        return list(socket.recv_multipart(zmq.DONTWAIT))
-    return [frame.buffer for frame in socket.recv_multipart(zmq.DONTWAIT, copy=False)]
+    return _take(socket, copy=copy)
+
+
+def receive_from(socket: zmq.Socket[bytes], *, copy: bool) -> tuple[list[Buffer], str] | None:
+    """As `receive`, with the public key that the sender proved to have; for sockets with keys."""
+    if not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+        return None
+    envelope = socket.recv(zmq.DONTWAIT, copy=False)
+    return [envelope.buffer, *_take(socket, copy=copy)], _user(envelope)
 
 
 def raise_descriptor_limit() -> None:
@@ -118,16 +179,24 @@ def sink_part_max(payload_max: int) -> int:
     return max(payload_max, 0) + HEADER_MAX
 
 
-def _set_common(socket: zmq.Socket[bytes]) -> None:
-    socket.setsockopt(zmq.SNDHWM, HIGH_WATER)
-    socket.setsockopt(zmq.RCVHWM, HIGH_WATER)
-    socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)  # ms; the default lets a silent connection sit for 30 s
-    # These see a dead host or a half-open link, not a stuck worker. A timeout shorter than one part takes on the
-    # slowest link would kill the transfer for good, so 30 s.
-    socket.setsockopt(zmq.HEARTBEAT_IVL, 10_000)  # ms
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 30_000)  # ms
-    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
-    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 30)  # s
+def _open(context: zmq.Context[zmq.Socket[bytes]], kind: int, chosen: Mapping[int, int | bytes]) -> zmq.Socket[bytes]:
+    socket = context.socket(kind)
+    for option, value in chosen.items():
+        socket.setsockopt(option, value)
+    return socket
+
+
+def _take(socket: zmq.Socket[bytes], *, copy: bool) -> list[Buffer]:
+    if copy:
+        return list(socket.recv_multipart(zmq.DONTWAIT))
+    return [frame.buffer for frame in socket.recv_multipart(zmq.DONTWAIT, copy=False)]
+
+
+def _user(part: zmq.Frame) -> str:
+    try:
+        return str(part.get("User-Id"))
+    except zmq.ZMQError:  # no such property: nobody, whom no list of keys has
+        return ""
 
 
 def _is_ipv6(endpoint: str) -> int:

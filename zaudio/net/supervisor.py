@@ -31,6 +31,7 @@ from typing import NoReturn
 
 from zaudio.errors import RefusedError, UsageError, WorkersDiedError, ZaudioError
 from zaudio.net.addresses import check_endpoint
+from zaudio.net.keys import ClientKeys, worker_keys
 from zaudio.net.outbox import Outbox
 from zaudio.net.pool import Died, GaveUp, PoolEvent, Unable, cause_of_death
 from zaudio.net.worker import Shell, Worker
@@ -72,6 +73,7 @@ class Supervisor:
         make_outbox: Makes the outbox of the worker with that number, in its own process.
         read: Folders below which they read recordings themselves.
         commands: Where commands come from, a line of JSON each; None for nowhere.
+        keys: What they are admitted by, if the coordinator has keys.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Supervisor:
         make_outbox: Callable[[int], Outbox | None] = lambda _: None,
         read: Sequence[str] = (),
         commands: int | None = None,
+        keys: ClientKeys | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._names = tuple(names)
@@ -96,6 +99,7 @@ class Supervisor:
         self._make_outbox = make_outbox
         self._read = tuple(read)
         self._commands = commands
+        self._keys = keys
         self._selector = selectors.DefaultSelector()
         self._children: dict[int, _Child] = {}  # pid -> child
         self._failed_starts = 0
@@ -148,7 +152,9 @@ class Supervisor:
                 os.dup2(descriptor, standard)
             outbox = self._make_outbox(number)
             _close_all_but(3, {life, self._lifeline})
-            worker = Worker(self._endpoint, allow=self._allowed, read=self._read, name=name, once=self._once)
+            worker = Worker(
+                self._endpoint, allow=self._allowed, read=self._read, name=name, once=self._once, keys=self._keys
+            )
             code = _work(worker, session, outbox, self._lifeline, life)
         except BaseException:  # noqa: BLE001  # nothing may return from a forked child
             traceback.print_exc()
@@ -254,14 +260,16 @@ def supervise(
     read: Sequence[str] = (),
     name: str | None = None,
     once: bool = False,
+    keys: str | os.PathLike[str] | None = None,
 ) -> None:
     """Run that many workers until they end: what `zaudio worker -n` does.
 
     Raises:
         RefusedError: The coordinator refused them.
         WorkersDiedError: They die before they are ready.
-        UsageError: `allow` names what cannot be imported.
+        UsageError: `allow` names what cannot be imported, or `keys` no worker's keys.
     """
+    client = worker_keys(os.fspath(keys)) if keys is not None else None
     endpoint = check_endpoint(endpoint)
     allowed = import_allowed(allow)
     base = name or f"{os.uname().nodename}-{os.getpid()}"
@@ -269,7 +277,17 @@ def supervise(
     lifeline, ours = os.pipe()  # the workers close their copy of `ours`: it is open as long as this process lives
     try:
         names = [f"{base}-{number + 1}" for number in range(processes)]
-        Supervisor(endpoint, names, allowed=allowed, once=once, report=ends.append, lifeline=lifeline, read=read).run()
+        supervisor = Supervisor(
+            endpoint,
+            names,
+            allowed=allowed,
+            once=once,
+            report=ends.append,
+            lifeline=lifeline,
+            read=read,
+            keys=client,
+        )
+        supervisor.run()
     finally:
         os.close(ours)
         os.close(lifeline)
@@ -305,6 +323,7 @@ def main() -> None:
         return
     names = [f"local-{number + 1}" for number in range(job["count"])]
     outbox = job.get("outbox")
+    keys = ClientKeys(*(key.encode() for key in job["keys"])) if "keys" in job else None
 
     def make_outbox(number: int) -> Outbox | None:
         if outbox is None:
@@ -323,6 +342,7 @@ def main() -> None:
         make_outbox=make_outbox,
         read=["/"] if outbox is not None else [],
         commands=0,
+        keys=keys,
     )
     try:
         supervisor.run()

@@ -25,10 +25,13 @@ import zmq
 
 from zaudio.audio.files import InputFile
 from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard, Prepare, Say, SessionAction
+from zaudio.core.handshake import Handshakes
 from zaudio.core.session import Introduction, Session
-from zaudio.errors import EndpointError, InputError, ProtocolError, UsageError, ZaudioError
+from zaudio.errors import EndpointError, InputError, ProtocolError, RefusedError, UsageError, ZaudioError
 from zaudio.formats import sample_format
 from zaudio.net import addresses, sockets
+from zaudio.net.handshakes import Monitor
+from zaudio.net.keys import ClientKeys, worker_keys
 from zaudio.net.outbox import Outbox
 from zaudio.net.wake import Waker
 from zaudio.ops.builtin import BUILTIN
@@ -82,9 +85,11 @@ class Worker:
         read: Folders below which it reads recordings itself, as on a file system that it shares with the coordinator.
         name: What the worker is called in reports; host and process id by default.
         once: End after one job, or when no coordinator answers, instead of looking for the next.
+        keys: The folder of this worker's keys, as `zaudio keys worker` made it; for a coordinator that has keys.
 
     Raises:
         EndpointError: The endpoint is malformed.
+        KeyFileError: There are no keys of a worker in that folder.
         UsageError: A module of `allow` cannot be imported, or a folder of `read` cannot be told.
     """
 
@@ -96,6 +101,7 @@ class Worker:
         read: Sequence[str] = (),
         name: str | None = None,
         once: bool = False,
+        keys: str | os.PathLike[str] | ClientKeys | None = None,
     ) -> None:
         host = host_socket.gethostname()
         self.endpoint = addresses.check_endpoint(endpoint)
@@ -103,6 +109,7 @@ class Worker:
         self._allowed = allow if isinstance(allow, Allowed) else import_allowed(allow)
         self._read = _folders(read)
         self._once = once
+        self._keys = keys if isinstance(keys, ClientKeys | None) else worker_keys(os.fspath(keys))
         self._host = cut(host, NAME_MAX)
         self._stopping = ""
         self._waker: Waker | None = None
@@ -111,7 +118,8 @@ class Worker:
         """Work until the job is over (with `once`), or until `stop`.
 
         Raises:
-            RefusedError: The coordinator refused this worker, or its ops cannot be made ready here.
+            RefusedError: The coordinator refused this worker, its ops cannot be made ready here, or the two do not
+                trust each other.
             NoCoordinatorError: With `once`, nobody answered.
         """
         with Shell(self, os.urandom(16)) as shell:
@@ -161,6 +169,8 @@ class Shell:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._ventilator: zmq.Socket[bytes] | None = None
         self._sink: zmq.Socket[bytes] | None = None
+        self._handshakes = Handshakes(worker.endpoint, keys=worker._keys is not None)
+        self._monitor: Monitor | None = None  # of the ventilator's socket
         self._poller = zmq.Poller()
         self._waker = worker._waker = Waker()
         self._poller.register(self._waker.fd, zmq.POLLIN)
@@ -186,6 +196,7 @@ class Shell:
         self._tasks.put(None)
         # Without a sink there was no welcome: the hello that nobody answered need not be waited for.
         linger = LEAVING_LINGER if self._session.finished and self._sink is not None else 0
+        self._close_monitor()
         for socket in (self._ventilator, self._sink):
             if socket is not None:
                 socket.close(linger=linger)
@@ -219,6 +230,7 @@ class Shell:
             return
         for channel in (Channel.SINK, Channel.VENTILATOR):
             self._drain(channel, now)
+        self._watch_handshakes(now)
         while self._outcomes:
             self._take(self._outcomes.popleft())
         self._do(self._session.tick(now=now))
@@ -240,6 +252,7 @@ class Shell:
                 log.info("the coordinator says goodbye: %s", message.reason)
             elif isinstance(message, Welcome):
                 log.info("welcomed by %s", self._worker.endpoint)
+                self._handshakes.welcomed()
             intact = True
             if isinstance(message, Chunk):
                 self._payload = parts[1] if len(parts) > 1 else None
@@ -291,11 +304,31 @@ class Shell:
 
     def _connect(self) -> None:
         self._close_sink()
+        self._close_monitor()
         if self._ventilator is not None:
             self._poller.unregister(self._ventilator)
             self._ventilator.close()
-        self._ventilator = sockets.dealer(self._context, self._worker.endpoint)
+        self._ventilator = sockets.dealer(
+            self._context, self._worker.endpoint, keys=self._worker._keys, watch=self._open_monitor
+        )
         self._poller.register(self._ventilator, zmq.POLLIN)
+
+    def _open_monitor(self, socket: zmq.Socket[bytes]) -> None:
+        self._monitor = Monitor(socket)
+        self._poller.register(self._monitor.socket, zmq.POLLIN)
+
+    def _close_monitor(self) -> None:
+        if self._monitor is not None:
+            self._poller.unregister(self._monitor.socket)
+            self._monitor.close()
+            self._monitor = None
+
+    def _watch_handshakes(self, now: float) -> None:
+        for how in self._monitor.read() if self._monitor is not None and not self._session.finished else ():
+            log.debug("a handshake with %s: %s", self._worker.endpoint, how.value)
+            reason = self._handshakes.ended(how, now=now)
+            if reason:
+                raise RefusedError(reason)
 
     def _connect_sink(self, sinks: tuple[str, ...]) -> None:
         self._close_sink()
@@ -304,7 +337,7 @@ class Shell:
             self._do(self._session.unable(f"none of the sinks {', '.join(sinks)} can be reached from here"))
             return
         try:
-            self._sink = sockets.dealer(self._context, endpoint)
+            self._sink = sockets.dealer(self._context, endpoint, keys=self._worker._keys)
         except EndpointError as error:
             self._do(self._session.unable(str(error)))
             return

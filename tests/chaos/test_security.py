@@ -1,0 +1,418 @@
+"""Who is not let in, and what that costs: real coordinators and workers, with keys and without, and raw connections."""
+
+import os
+import resource
+import shutil
+import socket
+import struct
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import zmq
+from farm_support import write_raw
+from harness import CHUNK, assert_promises, peak_memory
+from net_support import MS, processes_with, wait_until
+
+from zaudio import Coordinator
+from zaudio import coordinator as coordinators
+from zaudio.net import keys, sockets
+from zaudio.wire.codec import TO_WORKER, decode, encode
+from zaudio.wire.messages import VERSION, Channel, Chunk, Goodbye, Heartbeat, Hello, Ready, Refused, Result, Welcome
+
+SLOW = "farm_ops:slow:ms=100"
+SOON = 5000 * MS  # until a worker that is not let in has ended, and said why
+STRANGE_PUBLIC, STRANGE_SECRET = zmq.curve_keypair()
+
+
+@pytest.fixture
+def folder(scene):
+    """A coordinator's keys."""
+    folder = str(scene.folder / "keys")
+    keys.init(folder)
+    return folder
+
+
+@pytest.fixture
+def studio(folder):
+    """The folder of an admitted worker's keys."""
+    return keys.add_worker(folder, "studio")
+
+
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def assert_turned_away(worker, sentence):
+    """A worker ends soon, with the exit code of the refused and one line."""
+    worker.finish(within=SOON, code=77)
+    lines = worker.err.splitlines()
+    assert len(lines) == 1, worker.said
+    assert lines[0].startswith("zaudio: tcp://")
+    assert sentence in lines[0]
+
+
+def complete(scene, job, *more):
+    """A good worker completes the job, and all promises hold."""
+    worker = scene.worker(job, "--once", *more)
+    job.finish(within=30_000 * MS, code=0)
+    worker.finish(within=10_000 * MS, code=0)
+    assert_promises(job)
+
+
+# 31: keys that do not fit
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_worker_whose_key_is_unknown_is_told_so_and_others_do_the_job(scene, folder, studio, processes):
+    stranger = f"{studio}.stranger"
+    shutil.copytree(studio, stranger)
+    write(f"{stranger}/worker.secret", f"{STRANGE_SECRET.decode()}\n")
+    job = scene.coordinator("--keys", folder)
+    worker = scene.worker(job, "--keys", stranger, "-n", processes)
+    assert_turned_away(worker, "the coordinator does not admit this worker's key: it is unknown there, or was revoked")
+    assert f"its public key {STRANGE_PUBLIC.decode()} is not admitted" in job.err
+    assert job.events("Joined") == []
+    complete(scene, job, "--keys", studio)
+
+
+def test_worker_that_expects_another_coordinator_is_told_so_and_others_do_the_job(scene, folder, studio):
+    mistaken = f"{studio}.mistaken"
+    shutil.copytree(studio, mistaken)
+    write(f"{mistaken}/coordinator.public", f"{STRANGE_PUBLIC.decode()}\n")
+    job = scene.coordinator("--keys", folder)
+    assert_turned_away(
+        scene.worker(job, "--keys", mistaken), "coordinator.public is not the key of this coordinator (compare it with"
+    )
+    assert job.events("Joined") == []
+    complete(scene, job, "--keys", studio)
+
+
+def test_worker_without_keys_is_told_that_it_needs_them(scene, folder, studio):
+    job = scene.coordinator("--keys", folder)
+    assert_turned_away(scene.worker(job), "the coordinator admits nobody without a key; `zaudio keys worker NAME`")
+    assert job.events("Joined") == []
+    complete(scene, job, "--keys", studio)
+
+
+def test_worker_with_keys_is_told_that_the_coordinator_has_none(scene, studio):
+    job = scene.coordinator()
+    worker = scene.worker(job, "--keys", studio)
+    # It says so itself, unless it was always faster at closing the connection.
+    assert_turned_away(worker, "runs without keys")
+    assert job.events("Joined") == []
+    complete(scene, job)
+
+
+def test_local_workers_and_others_share_a_job_with_keys(scene, folder, studio):
+    job = scene.coordinator("--keys", folder, op=SLOW, workers=2)
+    worker = scene.worker(job, "--keys", studio, "--name", "far")
+    job.finish(within=30_000 * MS, code=0)
+    assert_promises(job)
+    assert {"far", "local-1", "local-2"} >= set(job.report["shares"]) > {"far"}
+    worker.signal(15)
+    worker.finish(code=0)
+
+
+# Revoked
+
+
+def test_revoked_worker_is_gone_within_a_second_and_its_chunks_are_done_by_others(scene, folder, studio):
+    good = keys.add_worker(folder, "good")
+    job = scene.coordinator("--keys", folder, op="farm_ops:slow:ms=250")
+    bad = scene.worker(job, "--keys", studio, "--name", "bad")
+    joined = job.wait_for("Joined")[0]
+    job.wait_for("Accepted")
+    done = scene.zaudio("keys", "revoke", "studio", "--keys", folder)
+    done.finish(code=0)
+    revoked = time.monotonic()
+    lost = job.wait_for("Lost")[0]
+    assert (lost["session"], lost["reason"]) == (joined["session"], "its key is not admitted any more")
+    assert lost["at"] - revoked < 1000 * MS
+    bad.finish(within=SOON, code=77)
+    assert "its key is not admitted any more" in bad.err
+    again = scene.worker(job, "--keys", studio, "--name", "bad")
+    assert_turned_away(again, "does not admit this worker's key")
+    assert len(job.events("Joined")) == 1
+    complete(scene, job, "--keys", good, "--name", "good")
+    assert job.report["requeued"] >= 1
+    assert set(job.report["shares"]) == {"bad", "good"}
+
+
+# Sessions belong to keys: two admitted workers, spoken for by hand
+
+
+class Hand:
+    """A worker made of two sockets, which says what the test wants."""
+
+    def __init__(self, context, endpoint, client):
+        self.ventilator = sockets.dealer(context, endpoint, keys=client)
+        host, port = endpoint.rsplit(":", 1)
+        self.sink = sockets.dealer(context, f"{host}:{int(port) + 1}", keys=client)
+
+    def say(self, message, payload=None, *, on=Channel.VENTILATOR):
+        socket = self.sink if on is Channel.SINK else self.ventilator
+        assert sockets.send(socket, encode(message, payload))
+
+    def hear(self, kind, *, on=Channel.VENTILATOR):
+        """The next message of that kind, and its payload."""
+        socket = self.sink if on is Channel.SINK else self.ventilator
+        deadline = time.monotonic() + 5000 * MS
+        while socket.poll(max(0, int(1000 * (deadline - time.monotonic())))):
+            parts = sockets.receive(socket, copy=True)
+            message = decode(parts, TO_WORKER[on])
+            if isinstance(message, kind):
+                return message, parts[1:]
+        raise AssertionError(f"no {kind.__name__} came")
+
+    def close(self):
+        self.ventilator.close(linger=0)
+        self.sink.close(linger=0)
+
+
+def hello(session):
+    return Hello(VERSION, session, session[:4].decode(), 1, "host", "software", ("invert",), (), b"")
+
+
+@contextmanager
+def hands(endpoint, *clients):
+    with zmq.Context() as context:
+        made = [Hand(context, endpoint, client) for client in clients]
+        try:
+            yield made
+        finally:
+            for hand in made:
+                hand.close()
+
+
+def test_worker_cannot_speak_for_the_session_of_another_key(scene, folder, studio):
+    thief_keys = keys.worker_keys(keys.add_worker(folder, "thief"))
+    job = scene.coordinator("--keys", folder)
+    victims = b"vict" + bytes(12)
+    with hands(job.endpoint, keys.worker_keys(studio), thief_keys) as (victim, thief):
+        victim.say(hello(victims))
+        welcome, _ = victim.hear(Welcome)
+        lease = (welcome.job, welcome.incarnation, victims)
+        victim.say(Ready(*lease, 0, (), False), on=Channel.SINK)
+        chunk, _ = victim.hear(Chunk)
+
+        forged = bytes(chunk.length)
+        result = Result(*lease, chunk.index, chunk.attempt, chunk.length, 0, 0.1, -1)
+        for message, payload, channel in (
+            (hello(victims), None, Channel.VENTILATOR),
+            (Heartbeat(*lease), None, Channel.VENTILATOR),
+            (Goodbye(*lease, "bye"), None, Channel.VENTILATOR),
+            (Ready(*lease, 99, (), False), None, Channel.SINK),
+            (result, forged, Channel.SINK),
+        ):
+            thief.say(message, payload, on=channel)
+            refused, _ = thief.hear(Refused, on=channel)
+            assert refused.reason == "that session belongs to another key"
+        victim.say(Heartbeat(*lease))
+        assert job.events("Lost", "Accepted", "Rejected", "Requeued") == []
+        victim.say(Goodbye(*lease, "enough"))
+        assert job.wait_for("Lost")[0]["reason"] == "enough"
+    complete(scene, job, "--keys", studio)
+
+
+# 32: an authenticator that does not answer as it should
+
+
+BROKEN = {
+    "dead": "authenticator.ENDPOINT = 'inproc://nowhere'",
+    "raising": "authenticator.Authenticator._judge = lambda *_: 1 // 0",
+    "late": "authenticator.Authenticator.serve = lambda *_: None",
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_while_the_authenticator_is_broken_nobody_is_admitted(scene, folder, studio, how):
+    site = scene.folder / "site"
+    site.mkdir()
+    write(site / "sitecustomize.py", f"from zaudio.net import authenticator\n{BROKEN[how]}\n")
+    path = os.pathsep.join([str(site), os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + "/integration"])
+    job = scene.coordinator("--keys", folder, durations={"worker_timeout": 7.0}, PYTHONPATH=path)
+    worker = scene.worker(job, "--keys", studio)
+    if how == "dead":
+        assert_turned_away(worker, "or its authenticator is dead")
+    elif how == "raising":
+        assert_turned_away(worker, "could not check this worker's key; what it printed says why")
+    job.finish(within=15_000 * MS, code=69)
+    assert job.events("Joined") == []
+    if how == "raising":
+        assert "the authenticator failed, so nobody is admitted" in job.err
+    else:
+        assert_promises(job)
+
+
+# 33 and 34: strangers by the hundred, and by the gigabyte
+
+
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00"
+JUNK = (b"", b"GET / HTTP/1.1\r\nHost: farm\r\n\r\n", np.random.default_rng(1).bytes(200), GREETING[:5], GREETING)
+
+
+def greeting(mechanism):
+    """All 64 bytes of a ZMTP 3.0 greeting."""
+    return GREETING + mechanism.ljust(20, b"\0") + b"\0" + bytes(31)
+
+
+def connect(job, port):
+    """A TCP connection to one of the coordinator's ports: 0 for the ventilator's, 1 for the sink's."""
+    host, _, first = job.endpoint.removeprefix("tcp://").partition(":")
+    return socket.create_connection((host, int(first) + port), timeout=5)
+
+
+@pytest.fixture(params=["with keys", "without keys"])
+def guarded(request, scene, folder, studio):
+    """A coordinator that was given few descriptors, what a good worker of it is started with, and its keys."""
+    if request.param == "without keys":
+        return scene.coordinator(preexec=few_descriptors), (), None
+    return scene.coordinator("--keys", folder, preexec=few_descriptors), ("--keys", studio), keys.worker_keys(studio)
+
+
+def few_descriptors():
+    """A soft limit that 300 connections are beyond; the hard limit is left."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
+def test_good_worker_registers_within_a_second_among_300_junk_connections(scene, guarded):
+    job, more, client = guarded
+    endpoint = job.endpoint
+    junk = []
+    try:
+        for number in range(300):
+            junk.append(connect(job, number % 2))
+            junk[-1].sendall(JUNK[number // 2 % len(JUNK)])
+        began = time.monotonic()
+        with hands(endpoint, client) as (hand,):
+            session = b"good" + bytes(12)
+            hand.say(hello(session))
+            welcome, _ = hand.hear(Welcome)
+            hand.say(Ready(welcome.job, welcome.incarnation, session, 0, (), False), on=Channel.SINK)
+            hand.hear(Chunk)
+            assert time.monotonic() - began < 1000 * MS
+            hand.say(Goodbye(welcome.job, welcome.incarnation, session, "enough"))
+        complete(scene, job, *more)
+    finally:
+        for connection in junk:
+            connection.close()
+
+
+@pytest.mark.parametrize("port", [0, 1])
+@pytest.mark.parametrize("flags", [2, 6], ids=["message", "command"])
+def test_unauthenticated_part_of_a_gigabyte_costs_no_memory(scene, guarded, port, flags):
+    job, more, _ = guarded
+    with connect(job, port) as peer:
+        peer.sendall(greeting(b"CURVE" if more else b"NULL"))
+        assert peer.recv(64, socket.MSG_WAITALL)[10] == 3  # the major version of ZMTP
+        if not more:  # a whole handshake, which proves nothing
+            ready = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+            peer.sendall(bytes([4, len(ready)]) + ready)
+        before = peak_memory(job.pid)
+        sent = 0
+        try:
+            peer.sendall(bytes([flags]) + struct.pack(">Q", 1 << 30))
+            for _ in range(64):
+                peer.sendall(bytes(1 << 20))
+                sent += 1
+        except OSError:  # it was disconnected, as it has to be
+            pass
+    assert peak_memory(job.pid) - before <= 8 << 20
+    assert sent < 64, "it was not disconnected"
+    complete(scene, job, *more)
+
+
+# 36: nobody beyond this machine without keys
+
+
+@pytest.mark.parametrize("bind", ["tcp://0.0.0.0:5555", "tcp://*:5555", "tcp://192.0.2.1:5555"])
+@pytest.mark.parametrize("command", ["coordinator", "farm"])
+def test_bind_beyond_this_machine_without_keys_is_refused_before_anything_is_done(scene, command, bind):
+    job = scene.job(command, f"--bind={bind}", "--overwrite")
+    job.finish(within=SOON, code=2)
+    [line] = job.err.splitlines()
+    assert line.startswith(f"zaudio: {bind}: whoever reaches this address could take part and read the recording; ")
+    assert "--keys DIR" in line
+    assert "--insecure" in line
+    assert not job.output.exists()
+
+
+# 37: no byte of a key but in its file
+
+
+def forms(key):
+    """How 32 bytes of a key may be written: as they are, in Z85, in hexadecimal, as Python shows them."""
+    raw = zmq.utils.z85.decode(key) if len(key) == 40 else key
+    assert len(raw) == 32
+    return [raw, zmq.utils.z85.encode(raw), raw.hex().encode(), raw.hex().upper().encode(), repr(raw)[2:-1].encode()]
+
+
+def secret(path):
+    with open(path, "rb") as file:
+        return file.read().strip()
+
+
+def shown(pid):
+    """What any user of the machine, or any process of this user, can read about a process."""
+    text = b""
+    for name in ("cmdline", "environ"):
+        try:
+            with open(f"/proc/{pid}/{name}", "rb") as file:
+                text += file.read()
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return text
+
+
+@pytest.mark.parametrize("op", [SLOW, "farm_ops:shorter"], ids=["a job that is done", "a job that fails"])
+def test_no_key_is_in_logs_arguments_environment_or_tracebacks(scene, folder, studio, op):
+    def running():
+        return b"".join(map(shown, processes_with(f"TMPDIR={scene.temporary}")))
+
+    # A job that fails does so at once, so it is looked at before there is a worker.
+    job = scene.coordinator("--keys", folder, "-v", op=op, workers=2 if op == SLOW else 0)
+    assert job.endpoint
+    found = running()
+    worker = scene.worker(job, "--keys", studio, "-v")
+    job.wait_for("Joined", 3 if op == SLOW else 1)
+    found += running()
+    assert found.count(b"TMPDIR=") >= 3  # so that it was looked at
+    encryption = [secret(path) for path in scene.output.glob("encryption_key.bin*")]
+    job.finish(within=30_000 * MS)
+    assert job.code == (0 if op == SLOW else 1)
+    assert ("Traceback" in job.err) is (op != SLOW)  # -v shows one, and it is searched too
+    encryption = encryption or [secret(path) for path in scene.output.glob("encryption_key.bin*")]
+    worker.signal(15)
+    worker.finish()
+    said = found + b"".join(stream.read_bytes() for process in scene.processes for stream in process.streams)
+    assert b"DEBUG" in said
+    for key in (secret(f"{folder}/coordinator.secret"), secret(f"{studio}/worker.secret"), *encryption[:1]):
+        assert [form for form in forms(key) if form in said] == []
+    assert len(encryption) >= 1
+
+
+def test_key_of_local_workers_is_handed_on_by_a_pipe_and_seen_nowhere(scene, folder, monkeypatch, caplog, capfd):
+    made = []
+
+    def loaded(where):
+        made.append(keys.coordinator_keys(where))
+        return made[-1]
+
+    monkeypatch.setattr(coordinators, "coordinator_keys", loaded)
+    monkeypatch.setenv("TMPDIR", str(scene.temporary))
+    caplog.set_level("DEBUG")
+    write_raw(scene.folder / "x.raw", np.zeros((20 * CHUNK, 1), "<f4"))
+    with Coordinator(scene.folder / "x.raw", scene.folder / "here", workers=2, keys=folder, chunk=CHUNK * 4) as job:
+        wait_until(lambda: job.progress.workers == 2 or job.progress.done == job.progress.chunks, "workers have come")
+        found = b"".join(map(shown, processes_with(f"TMPDIR={scene.temporary}")))
+        job.wait(timeout=20)
+    out, err = capfd.readouterr()
+    said = found + caplog.text.encode() + out.encode() + err.encode()
+    assert b"zaudio" in found
+    for key in (made[0].local.secret, made[0].server.secret):
+        assert [form for form in forms(key) if form in said] == []
+    on_disk = [path for path in scene.folder.rglob("*") if path.is_file() and path.name != "coordinator.secret"]
+    assert [path for path in on_disk if made[0].local.secret in path.read_bytes()] == []

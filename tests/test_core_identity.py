@@ -1,0 +1,176 @@
+"""Identities: a session belongs to the key that said hello with it, and a revoked key is gone at once."""
+
+from dataclasses import replace
+
+import pytest
+from core_support import JOB_ID, TIMING, Desk, granted, only, requeued, result, route, session, sink
+
+from zaudio.core.actions import Fail, Lost, Send
+from zaudio.core.dispatch import DEPARTED_KEPT
+from zaudio.wire.messages import VERSION, Again, Failed, Goodbye, Heartbeat, Hello, Ready, Refused, Welcome
+
+KEYS = {"a": "key of a", "b": "key of b"}
+REVOKED = "its key is not admitted any more"
+ANOTHERS = "that session belongs to another key"
+
+
+@pytest.fixture
+def desk():
+    desk = Desk(6)
+    desk.dispatcher.admit(frozenset(KEYS.values()), now=desk.now)
+    yield desk
+    desk.check()
+
+
+def hello(name):
+    return Hello(VERSION, session(name), name, 1, "host", "software", ("invert",), (), b"")
+
+
+def say(desk, key, message, *, on=route):
+    """The message, from a connection of that key."""
+    return desk.dispatcher.receive(replace(on(f"by {key}"), identity=key), message, now=desk.now)
+
+
+def join(desk, name):
+    say(desk, KEYS[name], hello(name))
+    return say(desk, KEYS[name], Ready(JOB_ID, 1, session(name), 0, (), False), on=sink)
+
+
+def answers(actions):
+    return [action.message for action in actions if isinstance(action, Send)]
+
+
+def held(desk, name):
+    return [lease.index for lease in desk.leases.held(session(name))]
+
+
+def may(desk, key, name):
+    return desk.dispatcher.speaks_for(replace(sink("x"), identity=key), session(name))
+
+
+# Whose session that is
+
+
+ABOUT_A = [
+    hello("a"),
+    Heartbeat(JOB_ID, 1, session("a")),
+    Ready(JOB_ID, 1, session("a"), 2, (), False),
+    Failed(JOB_ID, 1, session("a"), 0, 1, 0, 8, "ValueError: no"),
+    Goodbye(JOB_ID, 1, session("a"), "bye"),
+]
+
+
+@pytest.mark.parametrize("message", ABOUT_A, ids=lambda message: type(message).__name__)
+def test_nobody_speaks_for_a_session_of_another_key(desk, message):
+    join(desk, "a")
+    desk.wait(TIMING.dead_after * 0.8)
+    assert say(desk, KEYS["b"], message) == [Send(replace(route("by key of b"), identity=KEYS["b"]), Refused(ANOTHERS))]
+    assert held(desk, "a") == [0, 1]
+    # Nor does it prove life.
+    assert [lost.name for lost in only(desk.wait(TIMING.dead_after * 0.4), Lost)] == ["a"]
+
+
+@pytest.mark.parametrize("message", ABOUT_A, ids=lambda message: type(message).__name__)
+def test_the_key_of_a_session_speaks_for_it_from_any_connection(desk, message):
+    join(desk, "a")
+    actions = desk.dispatcher.receive(replace(sink("elsewhere"), identity=KEYS["a"]), message, now=desk.now)
+    assert Refused(ANOTHERS) not in answers(actions)
+
+
+def test_result_is_taken_from_the_key_of_its_session_alone(desk):
+    join(desk, "a")
+    assert (may(desk, KEYS["a"], "a"), may(desk, KEYS["b"], "a"), may(desk, "", "a")) == (True, False, False)
+    peer = replace(sink("x"), identity=KEYS["b"])
+    assert desk.dispatcher.heard(session("a"), peer, now=desk.now) == [Send(peer, Refused(ANOTHERS))]
+
+
+def test_result_of_a_lost_session_is_still_taken_from_its_key_alone(desk):
+    join(desk, "a")
+    desk.dispatcher.gone(session("a"), "it died", now=desk.now)
+    assert (may(desk, KEYS["a"], "a"), may(desk, KEYS["b"], "a")) == (True, False)
+    assert Refused(ANOTHERS) in answers(say(desk, KEYS["b"], hello("a")))
+
+
+def test_result_of_a_session_that_nobody_knows_is_not_taken_and_its_sender_says_hello_again(desk):
+    assert not may(desk, KEYS["a"], "a")
+    peer = replace(sink("x"), identity=KEYS["a"])
+    assert answers(desk.dispatcher.heard(session("a"), peer, now=desk.now)) == [Again()]
+
+
+def test_what_is_remembered_of_lost_sessions_is_bounded(desk):
+    for number in range(DEPARTED_KEPT + 10):
+        name = f"w{number}"
+        say(desk, KEYS["a"], hello(name))
+        desk.dispatcher.gone(session(name), "it died", now=desk.now)
+    desk.dispatcher.check()
+    assert not may(desk, KEYS["a"], "w9")
+    assert may(desk, KEYS["a"], "w10")
+
+
+# Revoked
+
+
+def test_revoked_worker_is_lost_at_once_and_told_and_its_chunks_go_to_others_without_blame(desk):
+    join(desk, "a")
+    join(desk, "b")
+    assert held(desk, "a") == [0, 1]
+    actions = desk.dispatcher.admit(frozenset({KEYS["b"]}), now=desk.now)
+    assert [(lost.name, lost.reason) for lost in only(actions, Lost)] == [("a", REVOKED)]
+    assert answers(actions) == [Refused(REVOKED)]
+    assert sorted(requeued(actions)) == [0, 1]
+    assert [desk.leases.failures(index) for index in (0, 1)] == [0, 0]
+    assert held(desk, "a") == []
+
+
+def test_chunks_of_revoked_workers_are_not_granted_to_others_that_are_revoked_too(desk):
+    join(desk, "a")
+    join(desk, "b")
+    actions = desk.dispatcher.admit(frozenset(), now=desk.now)
+    assert {lost.name for lost in only(actions, Lost)} == {"a", "b"}
+    assert granted(actions) == []
+
+
+@pytest.mark.parametrize("message", [*ABOUT_A, hello("new")], ids=lambda message: type(message).__name__)
+def test_revoked_key_is_refused_whatever_it_says(desk, message):
+    join(desk, "a")
+    desk.dispatcher.admit(frozenset({KEYS["b"]}), now=desk.now)
+    assert answers(say(desk, KEYS["a"], message)) == [Refused(REVOKED)]
+    assert not may(desk, KEYS["a"], "a")
+    assert desk.dispatcher.workers == 0
+
+
+def test_revoked_key_that_is_admitted_again_may_come_back(desk):
+    join(desk, "a")
+    desk.dispatcher.admit(frozenset({KEYS["b"]}), now=desk.now)
+    desk.dispatcher.admit(frozenset(KEYS.values()), now=desk.now)
+    assert isinstance(answers(say(desk, KEYS["a"], hello("a")))[0], Welcome)
+
+
+def test_who_is_still_on_the_list_notices_nothing(desk):
+    join(desk, "a")
+    assert desk.dispatcher.admit(frozenset({KEYS["a"]}), now=desk.now) == []
+    assert held(desk, "a") == [0, 1]
+
+
+def test_job_that_ends_for_want_of_workers_says_that_the_last_one_was_revoked(desk):
+    join(desk, "a")
+    desk.dispatcher.admit(frozenset(), now=desk.now)
+    failures = []
+    while not failures:
+        desk.later(TIMING.heartbeat)
+        failures = only(desk.tick(), Fail)
+    assert f"worker a was sent away: {REVOKED}" in str(failures[0].error)
+
+
+# Without keys
+
+
+def test_without_keys_nobody_is_asked():
+    desk = Desk(6)
+    desk.join("a")
+    assert desk.dispatcher.speaks_for(sink("any"), session("a"))
+    assert desk.dispatcher.speaks_for(sink("any"), session("never seen"))
+    assert desk.take(result("a", 0))
+    desk.gone("a")
+    assert desk.dispatcher.speaks_for(sink("any"), session("a"))
+    desk.check()

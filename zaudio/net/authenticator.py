@@ -1,0 +1,122 @@
+"""Authenticator: says for each connection whether its key is admitted, before a byte of it reaches our code.
+
+It answers ZAP (ZeroMQ RFC 27) on a socket that the farm's own loop polls, so it cannot die by itself: a farm that does
+not answer does not admit. Rules: it is bound before any socket that asks it. What it does not understand, and whatever
+goes wrong in it, is a refusal. The list of keys is read again for each connection, and besides four times a second, so
+that whoever is revoked is gone within a second.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import zmq
+from zmq.utils import z85
+
+from zaudio.net.keys import LOCAL, CoordinatorKeys
+from zaudio.net.sockets import ZAP_DOMAIN
+from zaudio.wire.codec import Buffer
+
+ENDPOINT = "inproc://zeromq.zap.01"  # where libzmq asks
+ANSWERS_A_TURN = 64  # then the farm's sockets are looked at again
+REREAD = 0.25  # s between two looks at the list
+STRANGERS_NAMED = 16  # unknown keys that are warned of; a flood of them may not fill a disk with logs
+ADMITTED, REFUSED, FAILED = b"200", b"400", b"500"
+
+log = logging.getLogger("zaudio.coordinator")
+
+
+class Authenticator:
+    """The one that a farm's sockets ask.
+
+    Args:
+        context: That of the sockets.
+        keys: The coordinator's.
+        now: The time.
+
+    Attributes:
+        socket: What becomes readable when somebody wants to connect.
+        due: When to call `refresh` next.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: CoordinatorKeys, *, now: float) -> None:
+        self._allowed = keys.allowed
+        self._local = keys.local.public.decode()
+        self._strangers: set[str] = set()
+        self._faults: tuple[str, ...] = ()
+        self._trouble = ""
+        self._names: dict[str, str] = {self._local: LOCAL}
+        self._told: frozenset[str] | None = None
+        self.due = now
+        self.socket = context.socket(zmq.REP)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.bind(ENDPOINT)
+
+    @property
+    def admitted(self) -> frozenset[str]:
+        """The public keys that are admitted, as of the last look."""
+        return frozenset(self._names)
+
+    def serve(self) -> None:
+        """Answer those who wait to connect."""
+        for _ in range(ANSWERS_A_TURN):
+            if not int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+                return
+            request = self.socket.recv_multipart()
+            try:
+                status, text, key = self._judge(request)
+            except Exception:
+                log.exception("the authenticator failed, so nobody is admitted")
+                status, text, key = FAILED, "the key could not be checked", ""
+            number = request[1] if len(request) > 1 else b""
+            self.socket.send_multipart([b"1.0", number, status, text.encode(), key.encode(), b""])
+
+    def refresh(self, now: float) -> bool:
+        """Look at the list again if that is due. Whether who is admitted has changed since this was last asked."""
+        if now >= self.due:
+            self.due = now + REREAD
+            self._reread()
+        changed = self.admitted != self._told
+        self._told = self.admitted
+        return changed
+
+    def _judge(self, request: Sequence[Buffer]) -> tuple[bytes, str, str]:
+        version, _, domain, address, _, mechanism, *credentials = map(bytes, request)
+        if (version, domain, mechanism) != (b"1.0", ZAP_DOMAIN, b"CURVE") or len(credentials) != 1:
+            log.warning("a peer at %s was refused: it does not use CURVE", address.decode("ascii", "replace"))
+            return REFUSED, "only CURVE is admitted", ""
+        key = z85.encode(credentials[0]).decode()
+        if key == self._local:  # it is on no list, so no list that cannot be read may keep it out
+            return ADMITTED, "", key
+        if not self._reread():
+            return FAILED, "the list of keys cannot be read", ""
+        if key in self._names:
+            log.info("%s connects from %s", self._names[key], address.decode("ascii", "replace"))
+            return ADMITTED, "", key
+        self._warn_of(key, address.decode("ascii", "replace"))
+        return REFUSED, "this key is not admitted", ""
+
+    def _reread(self) -> bool:
+        """Look at the list. False when that is impossible now: who is here stays, and nobody else is admitted."""
+        try:
+            names = self._allowed.read()
+        except OSError as error:
+            if str(error) != self._trouble:
+                log.error("the list of keys cannot be read, so nobody is admitted: %s", error)
+            self._trouble = str(error)
+            return False
+        self._trouble = ""
+        if self._allowed.faults != self._faults:
+            self._faults = self._allowed.faults
+            for fault in self._faults:
+                log.warning("%s; nobody is admitted by it", fault)
+        self._names = {**names, self._local: LOCAL}
+        return True
+
+    def _warn_of(self, key: str, address: str) -> None:
+        if key not in self._strangers and len(self._strangers) < STRANGERS_NAMED:
+            self._strangers.add(key)
+            log.warning("a peer at %s was refused: its public key %s is not admitted", address, key)
+        else:
+            log.debug("a peer at %s was refused: its public key %s is not admitted", address, key)

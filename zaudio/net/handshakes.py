@@ -1,0 +1,58 @@
+"""The monitor of a worker's socket: tells how its handshakes end, which libzmq otherwise keeps to itself.
+
+Rules: a monitor is opened before its socket connects and closed with it.
+"""
+
+from __future__ import annotations
+
+import errno
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from zaudio.core.handshake import Handshake
+
+_EVENTS = (
+    zmq.Event.HANDSHAKE_SUCCEEDED
+    | zmq.Event.HANDSHAKE_FAILED_AUTH
+    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+    | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+)
+
+
+class Monitor:
+    """The monitor of one socket.
+
+    Attributes:
+        socket: What becomes readable when a handshake ended.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self._of = socket
+        self.socket: zmq.Socket[bytes] = socket.get_monitor_socket(_EVENTS)
+
+    def read(self) -> list[Handshake]:
+        """How the handshakes ended that ended since the last call."""
+        ended = []
+        while int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            event = recv_monitor_message(self.socket)
+            ended.append(_meaning(int(event["event"]), int(event["value"])))
+        return ended
+
+    def close(self) -> None:
+        """Close it, before its socket."""
+        self._of.disable_monitor()
+        self.socket.close(linger=0)
+
+
+def _meaning(event: int, value: int) -> Handshake:
+    match event:
+        case zmq.Event.HANDSHAKE_SUCCEEDED:
+            return Handshake.DONE
+        case zmq.Event.HANDSHAKE_FAILED_AUTH:  # the value is the status that the authenticator gave
+            return Handshake.NOT_ADMITTED if value == 400 else Handshake.NOT_CHECKED
+        case zmq.Event.HANDSHAKE_FAILED_PROTOCOL if value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
+            return Handshake.OTHER_MECHANISM
+        case zmq.Event.HANDSHAKE_FAILED_NO_DETAIL if value == errno.EAGAIN:  # HANDSHAKE_IVL is over
+            return Handshake.LATE
+    return Handshake.CUT

@@ -1,0 +1,319 @@
+"""Keys: CURVE keys as files, and the list of the workers that are admitted.
+
+    DIR/                          the coordinator's folder, 0700
+        coordinator.secret        its secret key
+        workers/NAME.public       the public key of a worker that is admitted
+        revoked/NAME.public       that of one that was admitted, and is no more
+        handover/NAME/            all that worker NAME needs, to be moved to its machine
+            worker.secret         its secret key
+            coordinator.public    how it knows the coordinator
+
+Rules: a key file is the 40 characters of a key in Z85 and a newline. It is made with mode 0600 where nothing was, and
+never written again. A secret is only read from a file that nobody else can read. No secret is in a `repr`, a sentence
+or a log; Python cannot promise to wipe one from memory, so nothing is promised about that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import zmq
+from zmq.utils import z85
+
+from zaudio.errors import KeyFileError
+
+SECRET, WORKER_SECRET, PUBLIC = "coordinator.secret", "worker.secret", "coordinator.public"
+WORKERS, REVOKED, HANDOVER = "workers", "revoked", "handover"
+SUFFIX = ".public"
+LOCAL = "local"  # what the workers that a coordinator starts itself are called in a list of keys
+KEY_LENGTH = 40  # characters of Z85 for 32 bytes
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in a key's place must not hang
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ServerKeys:
+    """What a listening socket needs."""
+
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ClientKeys:
+    """What a connecting socket needs: its own pair, and the public key of whom it means to reach."""
+
+    public: bytes
+    secret: bytes
+    server: bytes
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CoordinatorKeys:
+    """What a coordinator needs; `local` is a pair of this job's own, which its local workers share."""
+
+    server: ServerKeys
+    local: ClientKeys
+    allowed: AllowList
+
+
+class AllowList:
+    """The workers that are admitted: the public keys in a folder's `workers`.
+
+    Args:
+        folder: The coordinator's folder of keys.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = os.path.join(folder, WORKERS)
+        self._seen: object = None
+        self._names: dict[str, str] = {}
+        self.faults: tuple[str, ...] = ()  # files that are no keys, a sentence each: nobody is admitted by them
+
+    def read(self) -> dict[str, str]:
+        """Each public key with the name of its worker. A folder that is not there is an empty list.
+
+        Raises:
+            OSError: It cannot be read now.
+        """
+        seen = _listing(self._folder)
+        if seen != self._seen:
+            names, faults = {}, []
+            for entry, *_ in seen:
+                try:
+                    names[_read_key(os.path.join(self._folder, entry), secret=False).decode()] = _name(entry)
+                except KeyFileError as error:
+                    faults.append(str(error))
+            self._seen, self._names, self.faults = seen, names, tuple(faults)
+        return self._names
+
+
+# The commands
+
+
+def default_folder() -> str:
+    """Where the coordinator's keys are when nobody says: in the user's configuration, not beside recordings."""
+    configuration = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    return os.path.join(configuration, "zaudio", "keys")
+
+
+def init(folder: str) -> None:
+    """Make a coordinator's folder of keys.
+
+    Raises:
+        KeyFileError: There are keys already, or it cannot be written to.
+    """
+    with _system_errors(folder):
+        os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
+        _make_folder(folder)
+        for name in (WORKERS, REVOKED, HANDOVER):
+            _make_folder(os.path.join(folder, name))
+        _, secret = zmq.curve_keypair()
+        _write_key(os.path.join(folder, SECRET), secret)
+
+
+def add_worker(folder: str, name: str) -> str:
+    """Make keys for a worker, and admit it from now on.
+
+    Returns:
+        The folder that it needs on its machine.
+
+    Raises:
+        KeyFileError: `name` is none, is or was taken, or there are no coordinator's keys in `folder`.
+    """
+    server = public_key(folder)
+    known, revoked = (os.path.join(folder, place, _checked(name) + SUFFIX) for place in (WORKERS, REVOKED))
+    ours = os.path.join(folder, HANDOVER, name)
+    for path in (known, revoked, ours):
+        if os.path.lexists(path):
+            raise KeyFileError(path, "there is, or was, a worker of that name; choose another")
+    public, secret = zmq.curve_keypair()
+    with _system_errors(ours):
+        os.makedirs(os.path.dirname(ours), mode=0o700, exist_ok=True)
+        os.mkdir(ours, 0o700)
+        _write_key(os.path.join(ours, PUBLIC), server)
+        _write_key(os.path.join(ours, WORKER_SECRET), secret)
+        _make_folder(os.path.dirname(known))
+        _write_key(known, public)  # last: only now is it admitted
+    return ours
+
+
+def revoke(folder: str, name: str) -> None:
+    """Admit that worker no more; a running coordinator sends it away within a second.
+
+    Raises:
+        KeyFileError: No such worker is admitted.
+    """
+    known, revoked = (os.path.join(folder, place, _checked(name) + SUFFIX) for place in (WORKERS, REVOKED))
+    with _system_errors(known):
+        if not os.path.lexists(known):
+            raise KeyFileError(known, "no worker of that name is admitted; `zaudio keys list` names those that are")
+        _make_folder(os.path.dirname(revoked))
+        os.rename(known, revoked)
+        _sync(os.path.dirname(known))
+        _sync(os.path.dirname(revoked))
+
+
+def public_key(folder: str) -> bytes:
+    """The coordinator's public key, for who knows its secret.
+
+    Raises:
+        KeyFileError: There is none.
+    """
+    return bytes(zmq.curve_public(_coordinator_secret(folder)))
+
+
+def listed(folder: str) -> list[tuple[str, str, str]]:
+    """Every worker as its name, ``admitted`` or ``revoked``, and its public key; sorted.
+
+    Raises:
+        KeyFileError: A file is no key.
+    """
+    rows = []
+    for place, state in ((WORKERS, "admitted"), (REVOKED, "revoked")):
+        where = os.path.join(folder, place)
+        with _system_errors(where):
+            for entry, *_ in _listing(where):
+                key = _read_key(os.path.join(where, entry), secret=False).decode()
+                rows.append((_name(entry), state, key))
+    return sorted(rows)
+
+
+# What a farm and a worker load
+
+
+def coordinator_keys(folder: str) -> CoordinatorKeys:
+    """The keys of a coordinator, and a new pair for its local workers.
+
+    Raises:
+        KeyFileError: There are none, or they cannot be used.
+    """
+    secret = _coordinator_secret(folder)
+    for each in (folder, os.path.join(folder, WORKERS)):
+        _check_folder(each)
+    allowed = AllowList(folder)
+    with _system_errors(os.path.join(folder, WORKERS)):
+        allowed.read()
+    if allowed.faults:
+        raise KeyFileError(os.path.join(folder, WORKERS), f"not every file is a key: {allowed.faults[0]}")
+    public, own = zmq.curve_keypair()
+    local = ClientKeys(public, own, bytes(zmq.curve_public(secret)))
+    return CoordinatorKeys(ServerKeys(secret), local, allowed)
+
+
+def worker_keys(folder: str) -> ClientKeys:
+    """The keys of a worker.
+
+    Raises:
+        KeyFileError: There are none, or they cannot be used.
+    """
+    path = os.path.join(folder, WORKER_SECRET)
+    if not os.path.lexists(path) and os.path.lexists(os.path.join(folder, SECRET)):
+        raise KeyFileError(folder, f"these are a coordinator's keys; a worker takes the folder {HANDOVER}/NAME of them")
+    secret = _read_key(path, secret=True)
+    return ClientKeys(bytes(zmq.curve_public(secret)), secret, _read_key(os.path.join(folder, PUBLIC), secret=False))
+
+
+def _coordinator_secret(folder: str) -> bytes:
+    path = os.path.join(folder, SECRET)
+    if not os.path.lexists(path):
+        if os.path.lexists(os.path.join(folder, WORKER_SECRET)):
+            raise KeyFileError(folder, "these are a worker's keys; expected a folder that `zaudio keys init` made")
+        raise KeyFileError(path, f"there is no such file; `zaudio keys init {folder}` makes it")
+    return _read_key(path, secret=True)
+
+
+# Files
+
+
+def _check_folder(folder: str) -> None:
+    """Make sure that nobody else decides who is admitted."""
+    with _system_errors(folder), contextlib.suppress(FileNotFoundError):
+        if os.stat(folder).st_mode & 0o022:
+            raise KeyFileError(folder, f"others can write here, and so admit whom they like: chmod 700 {folder}")
+
+
+def _listing(folder: str) -> list[tuple[str, int, int, int]]:
+    """The key files of a folder, and what changes with them."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries if _is_key_name(entry.name)]
+    except FileNotFoundError:
+        return []
+    return sorted((name, status.st_ino, status.st_ctime_ns, status.st_size) for name, status in found)
+
+
+def _is_key_name(entry: str) -> bool:
+    return entry.endswith(SUFFIX) and _NAME.fullmatch(_name(entry)) is not None
+
+
+def _name(entry: str) -> str:
+    return entry.removesuffix(SUFFIX)
+
+
+def _checked(name: str) -> str:
+    if _NAME.fullmatch(name) is None:
+        raise KeyFileError(name, "no name for a worker; expected up to 64 letters, digits, dots, hyphens, underscores")
+    return name
+
+
+def _read_key(path: str, *, secret: bool) -> bytes:
+    with _system_errors(path):
+        descriptor = os.open(path, _READ)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise KeyFileError(path, "is no regular file")
+            if secret and status.st_mode & 0o077:
+                raise KeyFileError(path, f"others can read or change this secret: chmod 600 {path}")
+            text = os.read(descriptor, KEY_LENGTH + 2)
+        finally:
+            os.close(descriptor)
+    key = text.removesuffix(b"\n")
+    # Never what was read: it may be most of a secret.
+    try:
+        if len(key) != KEY_LENGTH or len(z85.decode(key)) != 32:
+            raise ValueError
+    except Exception:  # noqa: BLE001  # z85 raises whatever its arithmetic stumbles over
+        raise KeyFileError(path, f"holds no key; expected {KEY_LENGTH} characters of Z85 and a newline") from None
+    return key
+
+
+def _write_key(path: str, key: bytes) -> None:
+    """Write a key where nothing is, for its owner alone, and to the disk."""
+    descriptor = os.open(path, _NEW, 0o600)
+    try:
+        os.write(descriptor, key + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    _sync(os.path.dirname(path) or ".")
+
+
+def _make_folder(folder: str) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+
+
+def _sync(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _system_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError as error:
+        raise KeyFileError(str(error.filename or path), "exists already; keys are never written over") from None
+    except OSError as error:
+        raise KeyFileError(str(error.filename or path), str(error.strerror)) from None
