@@ -426,7 +426,7 @@ class Shell:
             outbox = self._outbox.slot(slot, array.nbytes) if self._outbox is not None and slot >= 0 else None
             # Reversed here, where it is spread over all workers and in their caches: the cipher's thread is the one
             # that the whole farm waits for.
-            result = outbox if outbox is not None else memoryview(np.empty(array.nbytes, np.uint8))
+            result = outbox if outbox is not None else np.empty(array.nbytes, np.uint8).data
             reverse_into(_octets(array), result, array.strides[0])
             checksum = xxhash.xxh3_64_intdigest(result)
         except BaseException as error:  # a user's op may raise anything, SystemExit too: the chunk failed
