@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import zaudio
 from zaudio.cli import farm as farm_module
 from zaudio.cli.app import app
-from zaudio.errors import ChunkError, InputError, NoWorkerError
+from zaudio.errors import ChunkError, InputError, NoWorkerError, StoppedError
 from zaudio.machine import usable_cores
 from zaudio.net import starter as starters
 
@@ -73,8 +73,11 @@ class FakeCoordinator:
     def __exit__(self, kind, error, traceback):
         self.left.append(kind)
 
+    def stop(self):
+        self._steps, self.failure = [], StoppedError("the job was stopped before its end")
+
     def wait(self, timeout):
-        assert 0 < timeout <= 0.2  # the display must move
+        assert 0 <= timeout <= 0.2  # the display must move
         if self._steps:
             self.progress = self._steps.pop(0)
             raise TimeoutError
@@ -285,6 +288,8 @@ def test_a_failed_job_is_one_line_and_its_exit_code(coordinator, failure, code):
 def test_a_signal_stops_the_job(coordinator, monkeypatch, number, code):
     def wait(self, timeout):
         assert self.left == []
+        if self.failure is not None:  # it was stopped
+            raise self.failure
         signal.raise_signal(number)
         raise TimeoutError
 
@@ -305,6 +310,19 @@ def test_a_signal_during_the_start_stops_what_was_started(coordinator, monkeypat
     done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "none"])
     assert (done.exit_code, done.stdout, done.stderr) == (130, "", "zaudio: interrupted\n")
     assert coordinator.left == [KeyboardInterrupt]
+
+
+def test_a_signal_during_the_publication_comes_too_late(coordinator, monkeypatch):
+    def wait(self, timeout):
+        if timeout == 0:  # it was asked to stop, and could not
+            return REPORT
+        signal.raise_signal(signal.SIGINT)
+        raise TimeoutError
+
+    monkeypatch.setattr(coordinator, "wait", wait)
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "none"])
+    assert done.exit_code == 0
+    assert done.stdout.startswith("published")
 
 
 def test_a_signal_after_the_publication_does_not_unmake_it(coordinator, monkeypatch):
@@ -346,6 +364,7 @@ class Coordinator:
         print("started", flush=True)
         return self
     def __exit__(self, *_): print("stopped", flush=True)
+    def stop(self): pass
     def wait(self, timeout):
         self.polls += 1
         self.progress = SimpleNamespace(**{**vars(self.progress), "state": f"state {self.polls}"})

@@ -10,7 +10,7 @@ import click
 from zaudio.cli import voice
 from zaudio.cli.exit import Signals
 from zaudio.cli.options import bind_options, job_options, make_folder_importable
-from zaudio.errors import InputChangedError
+from zaudio.errors import InputChangedError, ZaudioError
 from zaudio.machine import usable_cores
 
 if TYPE_CHECKING:
@@ -120,9 +120,8 @@ def watch(job: Coordinator, shown: Display, signals: Signals) -> Report:
     warned = 0
     shown.start(job.progress, now=time.monotonic())
     while True:
-        signals.raise_received()
         try:
-            report = job.wait(timeout=POLL)
+            report = job.wait(timeout=POLL) if signals.received is None else stopped(job, signals)
         except TimeoutError:
             report = None
         for sentence in job.warnings[warned:]:
@@ -132,3 +131,21 @@ def watch(job: Coordinator, shown: Display, signals: Signals) -> Report:
             shown.finish(job.progress, now=time.monotonic())
             return report
         shown.show(job.progress, now=time.monotonic())
+
+
+def stopped(job: Coordinator, signals: Signals) -> Report:
+    """Stop a job because of a signal.
+
+    Returns:
+        Its report: it was being published, which cannot be called off.
+
+    Raises:
+        KeyboardInterrupt: SIGINT came, and nothing was published.
+        Terminated: SIGTERM came, and nothing was published.
+    """
+    job.stop()
+    try:
+        return job.wait(timeout=0)
+    except (ZaudioError, TimeoutError):
+        signals.raise_received()
+        raise
