@@ -95,6 +95,8 @@ def test_every_short_help_fits_its_line(name):
         ["farm", "a.raw", "--channels", "-1"],
         ["farm", "a.raw", "--format", "u8"],
         ["farm", "a.raw", "--worker-timeout", "0"],
+        ["farm", "a.raw", "--chunk-timeout", "0"],
+        ["coordinator", "a.raw", "--bind", "tcp://127.0.0.1:0", "--chunk-timeout", "soon"],
         ["farm", "a.raw", "--progress", "loud"],
         ["farm", "a.raw", "--bind", "5555"],
         ["farm", "a.raw", "-v", "-q"],
@@ -142,7 +144,14 @@ def test_module_says_in_one_line_that_the_input_is_no_recording(tmp_path, name, 
 
 @pytest.mark.parametrize(
     "option",
-    [["--chunk", "much"], ["--memory", "-1"], ["--op", "gian"], ["--op", "gain"], ["--worker-timeout", "inf"]],
+    [
+        ["--chunk", "much"],
+        ["--memory", "-1"],
+        ["--op", "gian"],
+        ["--op", "gain"],
+        ["--worker-timeout", "inf"],
+        ["--chunk-timeout", "0.5"],
+    ],
     ids="=".join,
 )
 def test_module_says_in_one_line_what_the_library_cannot_use(tmp_path, option):

@@ -71,8 +71,10 @@ class Coordinator:
         overwrite: Replace a result that is there already, at the instant of publication.
         fresh: Begin anew. Otherwise a job that was interrupted in that folder is resumed, if it is this very one.
         worker_timeout: Seconds without anybody who could be given a chunk after which the job ends.
+        chunk_timeout: Seconds that a chunk may take, transfer included, before it is given to another worker; longer
+            when ten times the median of what chunks take is longer. By default 60 at first, then at least 30.
         starter: The process that starts local workers, launched ahead of time by who knows that it will be needed.
-        timing: All durations, instead of `worker_timeout`.
+        timing: All durations, instead of `worker_timeout` and `chunk_timeout`.
         on_event: Called with every event (`Joined`, `Lost`, `Requeued`, `Accepted`, `Duplicate`, `Rejected`, `Stuck`)
             in the coordinator's own thread. What it raises is logged, and the job goes on.
 
@@ -99,6 +101,7 @@ class Coordinator:
         overwrite: bool = False,
         fresh: bool = False,
         worker_timeout: float = 30.0,
+        chunk_timeout: float | None = None,
         timing: Timing | None = None,
         starter: Starter | None = None,
         on_event: Callable[[Event], None] | None = None,
@@ -116,7 +119,8 @@ class Coordinator:
         self._sockets_only = sockets_only
         self._overwrite = overwrite
         self._fresh = fresh
-        self._timing = timing if timing is not None else Timing(worker_timeout=worker_timeout)
+        own = Timing(worker_timeout=worker_timeout).allowing(chunk_timeout)
+        self._timing = timing if timing is not None else own
         self._starter = starter
         self._on_event = on_event
         self._warnings: tuple[str, ...] = ()
