@@ -349,7 +349,12 @@ class Farm:
         )
         self.dispatcher = Dispatcher(job, offers=lambda ops, name: name in ops, now=self.now)
         self.assembler = Assembler(
-            self.plan, job=JOB_ID, incarnation=1, frame_bytes=FRAME_BYTES, grants=self.dispatcher.leases
+            self.plan,
+            job=JOB_ID,
+            incarnation=1,
+            frame_bytes=FRAME_BYTES,
+            grants=self.dispatcher.leases,
+            name=self.dispatcher.name,
         )
         self.workers: dict[str, SimWorker] = {}
         self.sessions: list[Session] = []

@@ -46,6 +46,7 @@ from zaudio.wire.messages import (
 
 WINDOW_LEAST = 16  # chunks; measured with 1 MiB chunks: a window of 8 leaves the cipher waiting now and then
 TIMES_KEPT = 64  # chunk durations that the median is taken of; enough to be steady, few enough to follow a change
+NAMES_KEPT = 1024  # of workers that are gone; a late result is still theirs, in reports and in errors
 STRIKES = 3  # wrong results of one worker; once or twice may be the network's fault
 TIMES_NEEDED = 8  # before that many, nothing is known and `chunk_timeout` stands
 
@@ -75,6 +76,7 @@ class Dispatcher:
         self._beat = now  # when heartbeats are due next
         self._able = now  # when somebody could last be given a chunk
         self._revoked: dict[bytes, str] = {}  # sessions that were sent away, and why; a process each, so they are few
+        self._names: dict[bytes, str] = {}  # session -> name, of the last workers that went
         self._complaint = ""  # why the last worker could not take part
 
     # Messages
@@ -205,9 +207,9 @@ class Dispatcher:
         return max(1, min(wanted, self.job.window_most))
 
     def name(self, session: bytes) -> str:
-        """What that worker calls itself, or its session in short when it is not known any more."""
+        """What that worker calls itself, or its session in short when it was never known, or long ago."""
         worker = self._roster.get(session)
-        return worker.name if worker is not None else session.hex()[:8]
+        return worker.name if worker is not None else self._names.get(session, session.hex()[:8])
 
     def outbox(self, session: bytes) -> bytes:
         """The outbox of that worker; empty when it has none, or is not known."""
@@ -337,6 +339,7 @@ class Dispatcher:
         head = worker.head
         leases = self.leases.drop(worker.session)
         self._roster.remove(worker)
+        self._remember(worker)
         actions: Actions = [Lost(worker.session, worker.name, reason)]
         for lease in leases:
             if blame and lease is head:
@@ -344,6 +347,12 @@ class Dispatcher:
             else:
                 actions += self._requeue(lease, worker.name, reason)
         return actions
+
+    def _remember(self, worker: Worker) -> None:
+        self._names.pop(worker.session, None)  # the last to go is the last to be forgotten
+        if len(self._names) >= NAMES_KEPT:
+            del self._names[next(iter(self._names))]
+        self._names[worker.session] = worker.name
 
     # Leases end
 
