@@ -104,6 +104,8 @@ def test_every_short_help_fits_its_line(name):
         ["worker"],
         ["worker", "127.0.0.1:5555"],
         ["worker", "tcp://127.0.0.1:5555", "-n", "0"],
+        ["worker", "tcp://127.0.0.1:5555", "--lifetime", "0"],
+        ["worker", "tcp://127.0.0.1:5555", "--idle-timeout", "-1"],
         ["decrypt"],
         ["verify"],
         ["generate", "--seconds", "-1"],

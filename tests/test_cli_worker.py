@@ -19,9 +19,9 @@ ENDPOINT = "tcp://127.0.0.1:5555"
 class FakeWorker:
     made: list
 
-    def __init__(self, endpoint, *, allow=(), read=(), name=None, once=False):
+    def __init__(self, endpoint, **settings):
         self.stopped = False
-        self.made.append((endpoint, allow, read, name, once))
+        self.made.append((endpoint, settings))
 
     def run(self):
         self.during()
@@ -48,8 +48,8 @@ def supervise(monkeypatch):
     module.calls = []
     module.during = lambda: None
 
-    def supervise(endpoint, processes, *, allow, read, name, once):
-        module.calls.append((endpoint, processes, allow, read, name, once))
+    def supervise(endpoint, processes, **settings):
+        module.calls.append((endpoint, processes, settings))
         module.during()
 
     module.supervise = supervise
@@ -57,23 +57,37 @@ def supervise(monkeypatch):
     return module
 
 
+DEFAULTS = {"allow": (), "read": (), "name": None, "once": False, "lifetime": None, "idle_timeout": None}
+
+
 def test_one_worker_runs_in_this_process(worker, supervise):
     done = CliRunner().invoke(app, ["worker", ENDPOINT])
     assert (done.exit_code, done.output) == (0, "")
-    assert worker.made == [(ENDPOINT, (), (), None, False)]
+    assert worker.made == [(ENDPOINT, DEFAULTS)]
     assert supervise.calls == []
 
 
 def test_options_are_passed_on(worker, tmp_path):
     arguments = ["worker", ENDPOINT, "--allow", "my_ops", "--allow", "more:louder", "--name", "attic", "--once"]
-    assert CliRunner().invoke(app, [*arguments, "--read", str(tmp_path), "--read", "/"]).exit_code == 0
-    assert worker.made == [(ENDPOINT, ("my_ops", "more:louder"), (str(tmp_path), "/"), "attic", True)]
+    arguments += ["--read", str(tmp_path), "--read", "/", "--lifetime", "3600", "--idle-timeout", "0.5"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    ((endpoint, settings),) = worker.made
+    assert endpoint == ENDPOINT
+    assert settings == {
+        "allow": ("my_ops", "more:louder"),
+        "read": (str(tmp_path), "/"),
+        "name": "attic",
+        "once": True,
+        "lifetime": 3600.0,
+        "idle_timeout": 0.5,
+    }
 
 
 def test_several_workers_are_supervised(worker, supervise, tmp_path):
-    arguments = ["worker", ENDPOINT, "-n", "3", "--allow", "a", "--read", str(tmp_path)]
+    arguments = ["worker", ENDPOINT, "-n", "3", "--allow", "a", "--read", str(tmp_path), "--lifetime", "9"]
     assert CliRunner().invoke(app, arguments).exit_code == 0
-    assert supervise.calls == [(ENDPOINT, 3, ("a",), (str(tmp_path),), None, False)]
+    settings = DEFAULTS | {"allow": ("a",), "read": (str(tmp_path),), "lifetime": 9.0}
+    assert supervise.calls == [(ENDPOINT, 3, settings)]
     assert worker.made == []
 
 

@@ -71,6 +71,8 @@ class Supervisor:
         lifeline: A descriptor that becomes readable when everything is to end.
         make_outbox: Makes the outbox of the worker with that number, in its own process.
         read: Folders below which they read recordings themselves.
+        lifetime: Seconds after which each of them leaves; None for no end.
+        idle_timeout: Seconds without a chunk after which each of them leaves; None for no end.
         commands: Where commands come from, a line of JSON each; None for nowhere.
     """
 
@@ -85,6 +87,8 @@ class Supervisor:
         lifeline: int,
         make_outbox: Callable[[int], Outbox | None] = lambda _: None,
         read: Sequence[str] = (),
+        lifetime: float | None = None,
+        idle_timeout: float | None = None,
         commands: int | None = None,
     ) -> None:
         self._endpoint = endpoint
@@ -95,6 +99,8 @@ class Supervisor:
         self._lifeline = lifeline
         self._make_outbox = make_outbox
         self._read = tuple(read)
+        self._lifetime = lifetime
+        self._idle_timeout = idle_timeout
         self._commands = commands
         self._selector = selectors.DefaultSelector()
         self._children: dict[int, _Child] = {}  # pid -> child
@@ -132,11 +138,11 @@ class Supervisor:
         pid = os.fork()
         if pid == 0:
             self._become_worker(number, name, session, life_write, stderr_write)
-        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+        child = self._children[pid] = _Child(number, name, session, pid, life, stderr)
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)  # now: a signal that raises must not forget this child
         os.close(life_write)
         os.close(stderr_write)
         os.set_blocking(stderr, False)
-        child = self._children[pid] = _Child(number, name, session, pid, life, stderr)
         self._selector.register(life, selectors.EVENT_READ, lambda: self._hear_life(child))
         self._selector.register(stderr, selectors.EVENT_READ, lambda: self._hear_stderr(child))
 
@@ -148,7 +154,15 @@ class Supervisor:
                 os.dup2(descriptor, standard)
             outbox = self._make_outbox(number)
             _close_all_but(3, {life, self._lifeline})
-            worker = Worker(self._endpoint, allow=self._allowed, read=self._read, name=name, once=self._once)
+            worker = Worker(
+                self._endpoint,
+                allow=self._allowed,
+                read=self._read,
+                name=name,
+                once=self._once,
+                lifetime=self._lifetime,
+                idle_timeout=self._idle_timeout,
+            )
             code = _work(worker, session, outbox, self._lifeline, life)
         except BaseException:  # noqa: BLE001  # nothing may return from a forked child
             traceback.print_exc()
@@ -254,6 +268,8 @@ def supervise(
     read: Sequence[str] = (),
     name: str | None = None,
     once: bool = False,
+    lifetime: float | None = None,
+    idle_timeout: float | None = None,
 ) -> None:
     """Run that many workers until they end: what `zaudio worker -n` does.
 
@@ -269,7 +285,17 @@ def supervise(
     lifeline, ours = os.pipe()  # the workers close their copy of `ours`: it is open as long as this process lives
     try:
         names = [f"{base}-{number + 1}" for number in range(processes)]
-        Supervisor(endpoint, names, allowed=allowed, once=once, report=ends.append, lifeline=lifeline, read=read).run()
+        Supervisor(
+            endpoint,
+            names,
+            allowed=allowed,
+            once=once,
+            report=ends.append,
+            lifeline=lifeline,
+            read=read,
+            lifetime=lifetime,
+            idle_timeout=idle_timeout,
+        ).run()
     finally:
         os.close(ours)
         os.close(lifeline)
