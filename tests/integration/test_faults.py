@@ -15,6 +15,7 @@ from zaudio.errors import ChunkError, ConflictError, WorkersDiedError
 CHUNK = 40_000  # frames of 4 bytes: long enough to travel alone, so that a worker computes one at a time
 BAD = 10 * CHUNK  # first frame of the chunk that ops stumble over
 CHUNKS = 16
+MEMORY = r"with at most \d+ MiB of memory"
 IMPATIENT = Timing(heartbeat=0.2, liveness=4, chunk_timeout=1.2, chunk_timeout_floor=1.2, worker_timeout=10)
 
 
@@ -148,9 +149,9 @@ def test_coordinator_stopped_for_a_while_goes_on_with_the_same_workers(tmp_path)
     ("op", "cause"),
     [
         (f"farm_ops:raises_at:value={BAD}", r"worker local-\d: ValueError: there is a 400000 on track one"),
-        (f"farm_ops:dies_at:value={BAD},number=11", r"worker local-\d: it died of signal 11 \(SIGSEGV\)"),
-        (f"farm_ops:exits_at:value={BAD},code=0", r"worker local-\d: it exited with code 0"),
-        (f"farm_ops:exits_at:value={BAD},code=3", r"worker local-\d: it exited with code 3"),
+        (f"farm_ops:dies_at:value={BAD},number=11", r"worker local-\d: it died of signal 11 \(SIGSEGV\), " + MEMORY),
+        (f"farm_ops:exits_at:value={BAD},code=0", r"worker local-\d: it exited with code 0, " + MEMORY),
+        (f"farm_ops:exits_at:value={BAD},code=3", r"worker local-\d: it exited with code 3, " + MEMORY),
     ],
 )
 def test_chunk_that_fails_three_times_ends_the_job_and_is_named(tmp_path, recording, op, cause, **settings):
@@ -165,8 +166,18 @@ def test_chunk_that_fails_three_times_ends_the_job_and_is_named(tmp_path, record
 
 
 def test_chunk_that_kills_three_workers_ends_the_job_and_is_named(tmp_path, recording, lane):
-    op, cause = f"farm_ops:dies_at:value={BAD}", r"worker local-\d: it died of signal 9 \(SIGKILL\)"
+    op, cause = f"farm_ops:dies_at:value={BAD}", r"worker local-\d: it died of signal 9 \(SIGKILL\), " + MEMORY
     test_chunk_that_fails_three_times_ends_the_job_and_is_named(tmp_path, recording, op, cause, **lane)
+
+
+def test_what_a_worker_last_wrote_before_it_died_is_in_the_error_on_one_line(tmp_path, recording):
+    op = f"farm_ops:complains_at:value={BAD},code=7"
+    with pytest.raises(ChunkError) as failure:
+        farm(recording, tmp_path, op).run()
+    cause = r'worker local-\d: it exited with code 7, with at most \d+ MiB of memory; it last wrote "out of \[luck\]"'
+    assert all(re.fullmatch(cause, one) for one in failure.value.causes), failure.value.causes
+    assert str(failure.value).endswith('; it last wrote "out of [luck]"')
+    assert "\n" not in str(failure.value)
 
 
 @pytest.mark.parametrize(

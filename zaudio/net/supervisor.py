@@ -32,12 +32,13 @@ from typing import NoReturn
 from zaudio.errors import RefusedError, UsageError, WorkersDiedError, ZaudioError
 from zaudio.net.addresses import check_endpoint
 from zaudio.net.outbox import Outbox
-from zaudio.net.pool import Died, GaveUp, PoolEvent, Unable, cause_of_death
+from zaudio.net.pool import Died, GaveUp, PoolEvent, Unable, cause_of_death, obituary
 from zaudio.net.worker import Shell, Worker
 from zaudio.ops.functions import Allowed, import_allowed
 
 FAILED_STARTS = 3  # in a row; one may be bad luck, three are not
 TAIL = 2048  # bytes of standard error that explain a death
+MAXRSS_MIB = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss, which counts bytes there and KiB elsewhere
 LIFELINE_PATIENCE = 1.0  # s that workers have to leave when the lifeline broke
 LEAVE_PATIENCE = 4.0  # s, when they were asked to leave in order: everything ends within 5
 
@@ -194,7 +195,7 @@ class Supervisor:
         return True
 
     def _bury(self, child: _Child) -> None:
-        _, status = os.waitpid(child.pid, 0)
+        _, status, used = os.wait4(child.pid, 0)
         while child.stderr in self._selector.get_map() and self._hear_stderr(child):
             pass
         del self._children[child.pid]
@@ -203,9 +204,9 @@ class Supervisor:
                 self._selector.unregister(descriptor)
             os.close(descriptor)
         if not self._over:
-            self._judge(child, os.waitstatus_to_exitcode(status))
+            self._judge(child, os.waitstatus_to_exitcode(status), used.ru_maxrss / MAXRSS_MIB)
 
-    def _judge(self, child: _Child, code: int) -> None:
+    def _judge(self, child: _Child, code: int, mib: float) -> None:
         if code == 0 and child.said.endswith(b"done\n"):
             return
         tail = child.tail.decode(errors="replace")
@@ -214,12 +215,12 @@ class Supervisor:
             self._report(Unable(child.said.decode(errors="replace").rpartition("ready\n")[2]))
             return
         cause = child.killed or cause_of_death(code)
-        self._report(Died(child.session, child.name, cause, tail))
+        self._report(Died(child.session, child.name, obituary(cause, mib, tail), tail))
         if not child.ready:
             self._failed_starts += 1
         if self._failed_starts >= FAILED_STARTS:
             self._over = True
-            self._report(GaveUp(cause, tail))
+            self._report(GaveUp(obituary(cause, mib, ""), tail))  # the error itself says what it last wrote
         else:
             self._start(child.number, child.name)
 
