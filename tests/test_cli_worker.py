@@ -174,6 +174,37 @@ def test_sigterm_that_is_swallowed_while_modules_are_imported_ends_it_all_the_sa
     assert seen == ([True] if processes == "1" else [])
 
 
+@pytest.mark.parametrize(("command", "code"), [("worker", 0), ("coordinator", 143)])
+def test_sigterm_while_the_arguments_are_read_ends_a_command_as_later(worker, monkeypatch, command, code):
+    monkeypatch.setattr(app.commands[command], "parse_args", lambda *_: signal.raise_signal(signal.SIGTERM))
+    done = CliRunner().invoke(app, [command, ENDPOINT])
+    assert (done.exit_code, done.output) == (code, "" if code == 0 else "zaudio: terminated\n")
+    assert worker.made == []
+
+
+EARLY = """
+import builtins, sys, time, zaudio.cli
+real = builtins.__import__
+def slow(name, *rest, **more):
+    if name == "zaudio.cli.app":
+        print("importing", flush=True)
+        time.sleep(60)
+    return real(name, *rest, **more)
+builtins.__import__ = slow
+zaudio.cli.main()
+"""
+
+
+@pytest.mark.parametrize(("command", "code"), [("worker", 0), ("farm", 143)])
+def test_sigterm_before_a_command_has_come_to_handle_it_ends_it_as_later(command, code):
+    line = [sys.executable, "-c", EARLY, command, ENDPOINT]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (code, "")
+
+
 @pytest.mark.parametrize(
     ("error", "code"), [(RefusedError("refused: protocol version 2"), 77), (NoCoordinatorError(ENDPOINT, 5.0), 69)]
 )
