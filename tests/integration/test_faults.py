@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 
 import pytest
 from farm_support import PROMPT, decrypted, finish, inverted, launch, launch_script, listing, noise, numbered, write_raw
@@ -115,6 +116,20 @@ def test_starter_killed_is_replaced_with_all_its_workers(tmp_path, recording, la
         wait_until(lambda: not any(map(alive, first)), "its workers end by themselves")
         wait_until(lambda: len(_waiting(tmp_path)) == 4, "two others are at it")
         gate.touch()
+        job.wait(timeout=30)
+    assert_reference(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_starter_killed_takes_a_worker_along_that_lets_no_thread_run(tmp_path, recording):
+    op = f"farm_ops:hogs_at:value={BAD},tally={tmp_path}/tally"
+    with farm(recording, tmp_path, op) as job:
+        wait_until((tmp_path / "tally").exists, "one is inside the call")
+        first = local_workers()
+        (starter,) = children(os.getpid())
+        kill(starter)
+        wait_until(lambda: not any(map(alive, first)), "they have ended")
         job.wait(timeout=30)
     assert_reference(tmp_path)
 

@@ -17,6 +17,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import selectors
@@ -37,6 +38,7 @@ from zaudio.net.worker import Shell, Worker
 from zaudio.ops.functions import Allowed, import_allowed
 
 FAILED_STARTS = 3  # in a row; one may be bad luck, three are not
+PR_SET_PDEATHSIG = 1  # of Linux's prctl(2)
 TAIL = 2048  # bytes of standard error that explain a death
 MAXRSS_MIB = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss, which counts bytes there and KiB elsewhere
 LIFELINE_PATIENCE = 1.0  # s that workers have to leave when the lifeline broke
@@ -150,6 +152,7 @@ class Supervisor:
     def _become_worker(self, number: int, name: str, session: bytes, life: int, stderr: int) -> NoReturn:
         code = 1
         try:
+            _die_with_parent()
             null = os.open(os.devnull, os.O_RDONLY)
             for descriptor, standard in ((null, 0), (stderr, 1), (stderr, 2)):
                 os.dup2(descriptor, standard)
@@ -378,6 +381,11 @@ def _work(worker: Worker, session: bytes, outbox: Outbox | None, lifeline: int, 
         return error.exit_code
     os.write(life, b"done\n")
     return 0
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _close_all_but(first: int, kept: set[int]) -> None:
