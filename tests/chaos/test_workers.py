@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pytest
 import zmq
@@ -50,6 +51,16 @@ def bad_sample(scene):
     return repr(float(scene.samples[BAD * CHUNK, 0]))
 
 
+def measured(text):
+    """Say what a bound came to; pytest shows it with -rP."""
+    sys.stdout.write(f"{text}\n")
+
+
+def cause(job):
+    """The last line, up to what it says of how to go on."""
+    return job.err.rstrip().splitlines()[-1].partition("; what is done is kept")[0]
+
+
 def pass_time(seconds):
     end = time.monotonic() + seconds
     wait_until(lambda: time.monotonic() >= end, "time passes", within=seconds + 5)
@@ -67,7 +78,7 @@ def test_killed_worker_is_missed_within_the_liveness(scene):
     kill(victim)
     killed = time.monotonic()
     (lost,) = job.wait_for("Lost")
-    print(f"missed after {lost['at'] - killed:.2f} s: {lost['reason']}")
+    measured(f"missed after {lost['at'] - killed:.2f} s: {lost['reason']}")
     assert lost["at"] - killed <= DEAD + HEARTBEAT + SLACK
     job.finish(code=0)
     assert_promises(job)
@@ -79,7 +90,7 @@ def test_killed_local_worker_is_missed_at_once_with_its_signal_and_memory(scene)
     killed = time.monotonic()
     send_signal(local_workers(job)[0])
     (lost,) = job.wait_for("Lost")
-    print(f"missed after {lost['at'] - killed:.3f} s: {lost['reason']}")
+    measured(f"missed after {lost['at'] - killed:.3f} s: {lost['reason']}")
     assert lost["at"] - killed <= SLACK / 2, "long before its silence is one"
     assert re.fullmatch(r"it died of signal 9 \(SIGKILL\), with at most [1-9]\d* MiB of memory", lost["reason"])
     job.wait_for("Joined", 4)
@@ -90,22 +101,21 @@ def test_killed_local_worker_is_missed_at_once_with_its_signal_and_memory(scene)
 
 @pytest.mark.chaos
 def test_twenty_random_kills_with_restarts_change_nothing(scene):
-    scene.record(200 * SHORT)
-    job = scene.farm(op="farm_ops:slow:ms=60", workers=4, chunk=SHORT)
+    scene.record(127 * SHORT)  # so few that each of them travels alone
+    job = scene.farm(op="farm_ops:slow:ms=200", workers=4, chunk=SHORT)
     job.wait_for("Accepted", 4)
     chance = random.Random(7)
     for number in range(20):
-        send_signal(chance.choice(wait_until(lambda: local_workers(job), "somebody is there")))
+        job.wait_for("Joined", 4 + number)
+        send_signal(chance.choice(local_workers(job)))
         job.wait_for("Lost", number + 1)
-        # One chunk may be hit twice and not three times, which would rightly be its own fault.
-        again = {event["index"] for event in job.events("Requeued")}
-        wait_until(
-            lambda again=again: job.code is not None or again <= {event["index"] for event in job.events("Accepted")},
-            "what it held is redone",
-        )
+        # A chunk may be hit twice and not three times, which would rightly be its own fault.
+        hits = Counter(event["index"] for event in job.events("Requeued"))
+        twice = {index for index, count in hits.items() if count > 1}
+        wait_until(lambda twice=twice: twice <= {event["index"] for event in job.events("Accepted")}, "it is done")
     job.finish(code=0)
     assert_promises(job)
-    assert len(job.events("Lost")) >= 20
+    assert len(job.events("Lost")) == 20
 
 
 @pytest.mark.chaos
@@ -125,7 +135,7 @@ def test_nobody_comes_and_the_job_ends_within_the_worker_timeout(scene):
     assert job.endpoint
     bound = time.monotonic()
     job.finish(code=69)
-    print(f"ended after {time.monotonic() - bound:.2f} s")
+    measured(f"ended after {time.monotonic() - bound:.2f} s")
     assert time.monotonic() - bound <= 2.0 + 1.0 + SLACK
     assert "no worker could be given a chunk for 2 s" in job.err
     assert_promises(job)
@@ -150,7 +160,7 @@ def test_worker_stopped_until_its_chunk_was_redone_is_a_duplicate_and_of_use_aga
     job.finish(code=0)
     assert_promises(job)
     late = [event for event in job.events("Duplicate") if event["session"] in session_of(job, "stopped")]
-    print(f"{len(late)} duplicates")
+    measured(f"{len(late)} duplicates")
     assert 1 <= len(late) <= 2, "of the chunks that it held"
     assert len(session_of(job, "stopped")) == 1, "it is the same life of the same worker"
     assert stopped.code is None
@@ -169,7 +179,7 @@ def test_worker_stopped_for_ever_holds_up_neither_the_job_nor_its_end(scene):
     ended = time.monotonic()
     assert_promises(job)
     last = job.events("Accepted")[-1]["at"]
-    print(f"ended {ended - last:.2f} s after the last result, {(job.peak - before) / 2**20:.1f} MiB more")
+    measured(f"ended {ended - last:.2f} s after the last result, {(job.peak - before) / 2**20:.1f} MiB more")
     assert ended - last <= 2.0 + SLACK
     assert job.peak - before <= 2 * 65_536 * 4 + 8 * 2**20, "what it held, and what allocators round up"
 
@@ -201,7 +211,7 @@ def test_worker_that_disagrees_long_after_it_was_given_up_fails_the_job_and_both
 
 def test_worker_that_reconnects_a_thousand_times_leaves_nothing_behind(scene):
     job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
-    scene.worker(job, "--once")
+    good = scene.worker(job, "--once")
     wait_until(lambda: at_the_gate(scene), "one is at it")
     hello = Hello(VERSION, b"r" * 16, "restless", 1, "host", "a test", ("farm_ops",), (), b"")
     ventilator = job.endpoint
@@ -225,10 +235,13 @@ def test_worker_that_reconnects_a_thousand_times_leaves_nothing_behind(scene):
         for _ in range(1000):
             reconnect()
     wait_until(lambda: descriptors_of(job) <= before[0] + 4, "descriptors are closed")
-    print(f"{descriptors_of(job) - before[0]:+d} descriptors, {(resident(job) - before[1]) / 2**20:+.1f} MiB")
+    measured(f"{descriptors_of(job) - before[0]:+d} descriptors, {(resident(job) - before[1]) / 2**20:+.1f} MiB")
     assert resident(job) - before[1] <= 8 * 2**20
     (scene.folder / "gate").touch()
-    scene.assert_good_worker_completes(job)
+    job.finish(code=0)
+    good.finish(code=0)
+    assert_promises(job)
+    assert session_of(job, "restless") == {hello.session.hex()}, "it is one worker"
 
 
 def descriptors_of(process):
@@ -253,7 +266,7 @@ def test_worker_that_is_terminated_hands_back_what_it_holds_and_exits_zero(scene
     leaving.finish(code=0, within=5000 * MS)
     exited = time.monotonic()
     lost = job.wait_for("Lost", processes)
-    print(f"known after {lost[-1]['at'] - asked:.2f} s, exited after {exited - asked:.2f} s")
+    measured(f"known after {lost[-1]['at'] - asked:.2f} s, exited after {exited - asked:.2f} s")
     assert all(event["reason"] == "it was told to stop" for event in lost)
     assert lost[-1]["at"] - asked < DEAD, "nobody waited for its silence"
     assert leaving.err == ""
@@ -266,7 +279,7 @@ def test_workers_inside_a_call_that_lets_no_thread_run_are_ended_within_five_sec
     leaving.signal(signal.SIGTERM)
     asked = time.monotonic()
     leaving.finish(code=0, within=5000 * MS + SLACK)
-    print(f"exited after {time.monotonic() - asked:.2f} s")
+    measured(f"exited after {time.monotonic() - asked:.2f} s")
     assert not any(map(alive, first))
     scene.assert_good_worker_completes(job)
 
@@ -280,7 +293,7 @@ def test_second_sigterm_ends_a_supervisor_and_its_workers_at_once(scene):
     asked = time.monotonic()
     leaving.finish(code=143, within=1000 * MS)
     wait_until(lambda: not any(map(alive, first)), "its workers are gone", within=1000 * MS)
-    print(f"all gone after {time.monotonic() - asked:.2f} s")
+    measured(f"all gone after {time.monotonic() - asked:.2f} s")
     scene.assert_good_worker_completes(job)
 
 
@@ -318,7 +331,7 @@ def test_chunk_that_kills_its_worker_ends_the_job_after_three_attempts_and_is_na
     job = scene.farm(op=f"farm_ops:dies_at:value={bad_sample(scene)},number=11")
     job.finish(code=1)
     assert_promises(job)
-    line = job.err.rstrip().splitlines()[-1]
+    line = cause(job)
     where = f"chunk {CHUNKS - 1 - BAD} \\(frames {BAD * CHUNK} to {(BAD + 1) * CHUNK}\\) failed 3 times"
     how = r"worker local-\d: it died of signal 11 \(SIGSEGV\), with at most [1-9]\d* MiB of memory"
     assert re.fullmatch(f"zaudio: {where}; the last time: {how}", line), line
@@ -329,7 +342,7 @@ def test_chunk_that_kills_its_worker_ends_the_job_after_three_attempts_and_is_na
 def test_what_a_worker_wrote_before_it_died_is_in_the_last_line(scene):
     job = scene.farm(op=f"farm_ops:complains_at:value={bad_sample(scene)},code=7")
     job.finish(code=1)
-    line = job.err.rstrip().splitlines()[-1]
+    line = cause(job)
     assert re.search(r'it exited with code 7, with at most \d+ MiB of memory; it last wrote "out of \[luck\]"$', line)
 
 
@@ -338,36 +351,49 @@ def test_op_that_raises_ends_the_job_after_three_attempts_with_the_workers_words
     workers = [scene.worker(job, "--name", f"w{number}") for number in range(2)]
     job.finish(code=1)
     assert_promises(job)
-    line = job.err.rstrip().splitlines()[-1]
+    line = cause(job)
     assert re.search(r"failed 3 times; the last time: worker w\d: ValueError: there is a \S+ on track one$", line)
     assert all(worker.code is None for worker in workers), "they look for the next job"
     assert job.events("Lost") == []
 
 
-def test_stuck_local_worker_is_killed_and_replaced_at_the_deadline_of_its_chunk(scene):
+def test_stuck_local_workers_are_killed_and_replaced_at_the_deadline_of_their_chunk(scene):
+    """Two of them: the chunk that everything waits for is given to a second one, long before its deadline."""
     tally = scene.folder / "tally"
-    job = scene.farm(op=f"farm_ops:sticks_at:value={bad_sample(scene)},tally={tally}", durations=IMPATIENT)
-    wait_until(tally.exists, "one is stuck")
+    op = f"farm_ops:sticks_at:value={bad_sample(scene)},tally={tally},times=2"
+    job = scene.farm(op=op, durations=IMPATIENT)
+    wait_until(lambda: tally.exists() and tally.stat().st_size == 2, "both are stuck")
     begun = time.monotonic()
-    (stuck,) = job.wait_for("Stuck")
-    (lost,) = job.wait_for("Lost")
-    print(f"stuck after {stuck['at'] - begun:.2f} s, killed after {lost['at'] - begun:.2f} s: {lost['reason']}")
-    assert stuck["at"] - begun <= 1.5 + HEARTBEAT + SLACK
-    assert lost["reason"].startswith("it was killed, past the deadline of a chunk, with at most ")
+    stuck, lost = job.wait_for("Stuck", 2), job.wait_for("Lost", 2)
+    measured(f"stuck after {stuck[1]['at'] - begun:.2f} s, dead after {lost[1]['at'] - begun:.2f} s")
+    assert stuck[1]["at"] - begun <= 1.5 + HEARTBEAT + SLACK
+    assert all(
+        event["reason"].startswith("it was killed, past the deadline of a chunk, with at most") for event in lost
+    )
     job.finish(code=0)
     assert_promises(job)
-    assert len(job.events("Joined")) >= 2 + 1, "another took its place"
+    assert len(job.events("Joined")) > 2, "another took the place"
 
 
-def test_chunk_of_a_stuck_worker_elsewhere_is_granted_to_another_though_it_says_that_it_lives(scene):
+def test_chunk_of_stuck_workers_elsewhere_is_granted_to_another_though_they_say_that_they_live(scene):
     tally = scene.folder / "tally"
-    job = scene.coordinator(op=f"farm_ops:sticks_at:value={bad_sample(scene)},tally={tally}", durations=IMPATIENT)
-    workers = [scene.worker(job) for _ in range(2)]
+    op = f"farm_ops:sticks_at:value={bad_sample(scene)},tally={tally},times=2"
+    job = scene.coordinator(op=op, durations=IMPATIENT)
+    workers = [scene.worker(job) for _ in range(3)]
     job.finish(code=0)
     assert_promises(job)
-    assert len(job.events("Stuck")) == 1
-    assert job.events("Lost") == [], "it was heard of all the time"
+    assert len(job.events("Stuck")) == 2
+    assert job.events("Lost") == [], "they were heard of all the time"
     assert all(worker.code is None for worker in workers)
+
+
+def test_chunk_that_nobody_finishes_ends_the_job_with_its_name(scene):
+    op = f"farm_ops:sticks_at:value={bad_sample(scene)},tally={scene.folder}/tally,times=9"
+    job = scene.farm(op=op, durations=IMPATIENT)
+    job.finish(code=1)
+    assert_promises(job)
+    line = cause(job)
+    assert re.search(rf"frames {BAD * CHUNK} to .* failed 3 times; the last time: .*no result after \d\.\d s$", line)
 
 
 # 18: clocks
