@@ -99,6 +99,20 @@ def test_killed_local_worker_is_missed_at_once_with_its_signal_and_memory(scene)
     assert job.report["requeued"] >= 1
 
 
+def test_worker_command_says_which_of_its_processes_died_and_replaces_it(scene):
+    job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
+    workers = scene.worker(job, "-n", 2, "--name", "attic", "--once")
+    wait_until(lambda: len(at_the_gate(scene)) == 2, "both are at it")
+    send_signal(children(workers.pid)[0], signal.SIGSEGV)
+    job.wait_for("Joined", 3)
+    (scene.folder / "gate").touch()
+    job.finish(code=0)
+    assert_promises(job)
+    workers.finish(code=0)
+    said = r"zaudio: warning: worker attic-\d: it died of signal 11 \(SIGSEGV\), with at most [1-9]\d* MiB of memory\n"
+    assert re.fullmatch(said, workers.err), workers.err
+
+
 @pytest.mark.chaos
 def test_twenty_random_kills_with_restarts_change_nothing(scene):
     scene.record(127 * SHORT)  # so few that each of them travels alone

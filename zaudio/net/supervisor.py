@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import logging
 import os
 import selectors
 import shutil
@@ -43,6 +44,8 @@ TAIL = 2048  # bytes of standard error that explain a death
 MAXRSS_MIB = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss, which counts bytes there and KiB elsewhere
 LIFELINE_PATIENCE = 1.0  # s that workers have to leave when the lifeline broke
 LEAVE_PATIENCE = 4.0  # s, when they were asked to leave in order: everything ends within 5
+
+log = logging.getLogger("zaudio.worker")
 
 
 @dataclass(slots=True, eq=False)
@@ -286,6 +289,13 @@ def supervise(
     allowed = import_allowed(allow)
     base = name or f"{os.uname().nodename}-{os.getpid()}"
     ends: list[PoolEvent] = []
+
+    def report(event: PoolEvent) -> None:
+        if isinstance(event, Died):
+            log.warning("worker %s: %s", event.name, event.cause)
+        else:
+            ends.append(event)
+
     lifeline, ours = os.pipe()  # the workers close their copy of `ours`: it is open as long as this process lives
     try:
         names = [f"{base}-{number + 1}" for number in range(processes)]
@@ -294,7 +304,7 @@ def supervise(
             names,
             allowed=allowed,
             once=once,
-            report=ends.append,
+            report=report,
             lifeline=lifeline,
             read=read,
             lifetime=lifetime,
