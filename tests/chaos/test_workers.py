@@ -476,7 +476,8 @@ def test_wall_clock_that_is_moved_by_an_hour_changes_nothing(scene, seconds):
     assert abs(float(subprocess.check_output(say, env=os.environ | wall)) - before - seconds) < 60
     moved.unlink()
 
-    job = scene.coordinator(op="farm_ops:slow:ms=150", workers=1, **wall)
+    scene.record(50 * SHORT)
+    job = scene.coordinator(op="farm_ops:slow:ms=150", chunk=SHORT, workers=1, **wall)
     worker = scene.worker(job, **wall)
     job.wait_for("Joined", 2)
     job.wait_for("Accepted", 3)
@@ -484,6 +485,7 @@ def test_wall_clock_that_is_moved_by_an_hour_changes_nothing(scene, seconds):
     job.finish(code=0)
     assert_promises(job)
     assert job.events("Lost", "Stuck", "Requeued", "Rejected") == []
+    assert len(job.events("Joined")) == 2, "nobody missed a heartbeat and said hello again"
     assert worker.code is None
 
 
