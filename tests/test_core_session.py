@@ -49,6 +49,7 @@ class Life:
         while not self.session.finished and (due := self.session.next_deadline()) <= now:
             self.now = max(self.now, due)
             actions = self.tick()
+            assert self.session.finished or self.session.next_deadline() > self.now, "a tick that was due did nothing"
         self.now = now
         return actions
 

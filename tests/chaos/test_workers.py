@@ -476,16 +476,22 @@ def test_wall_clock_that_is_moved_by_an_hour_changes_nothing(scene, seconds):
     assert abs(float(subprocess.check_output(say, env=os.environ | wall)) - before - seconds) < 60
     moved.unlink()
 
-    scene.record(50 * SHORT)
+    scene.record(60 * SHORT)
     job = scene.coordinator(op="farm_ops:slow:ms=150", chunk=SHORT, workers=1, **wall)
-    worker = scene.worker(job, **wall)
-    job.wait_for("Joined", 2)
+    worker, victim = scene.worker(job, **wall), scene.worker(job, "--name", "victim", **wall)
+    job.wait_for("Joined", 3)
     job.wait_for("Accepted", 3)
     moved.touch()
+    kill(victim)  # what is to be noticed is noticed as ever, and nothing else
+    killed = time.monotonic()
+    (lost,) = job.wait_for("Lost")
+    assert lost["name"] == "victim"
+    assert lost["at"] - killed <= DEAD + HEARTBEAT + SLACK
     job.finish(code=0)
     assert_promises(job)
-    assert job.events("Lost", "Stuck", "Requeued", "Rejected") == []
-    assert len(job.events("Joined")) == 2, "nobody missed a heartbeat and said hello again"
+    assert len(job.events("Lost")) == 1
+    assert job.events("Stuck", "Rejected") == []
+    assert len(job.events("Joined")) == 3, "nobody missed a heartbeat and said hello again"
     assert worker.code is None
 
 
