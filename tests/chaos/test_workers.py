@@ -180,6 +180,7 @@ def test_worker_stopped_until_its_chunk_was_redone_is_a_duplicate_and_of_use_aga
     assert stopped.code is None
 
 
+@pytest.mark.chaos
 def test_worker_stopped_for_ever_holds_up_neither_the_job_nor_its_end(scene):
     scene.record(60 * 65_536)
     job = scene.coordinator(op="farm_ops:slow:ms=40", chunk=65_536)
@@ -288,6 +289,7 @@ def test_worker_that_is_terminated_hands_back_what_it_holds_and_exits_zero(scene
     scene.assert_good_worker_completes(job)
 
 
+@pytest.mark.chaos
 def test_workers_inside_a_call_that_lets_no_thread_run_are_ended_within_five_seconds(scene):
     job, leaving, first = hogs(scene)
     leaving.signal(signal.SIGTERM)
@@ -353,6 +355,7 @@ def test_chunk_that_kills_its_worker_ends_the_job_after_three_attempts_and_is_na
     assert len([event for event in job.events("Requeued") if event["index"] == CHUNKS - 1 - BAD]) == 2
 
 
+@pytest.mark.chaos
 def test_what_a_worker_wrote_before_it_died_is_in_the_last_line(scene):
     job = scene.farm(op=f"farm_ops:complains_at:value={bad_sample(scene)},code=7")
     job.finish(code=1)
@@ -389,6 +392,7 @@ def test_stuck_local_workers_are_killed_and_replaced_at_the_deadline_of_their_ch
     assert len(job.events("Joined")) > 2, "another took the place"
 
 
+@pytest.mark.chaos
 def test_chunk_of_stuck_workers_elsewhere_is_granted_to_another_though_they_say_that_they_live(scene):
     tally = scene.folder / "tally"
     op = f"farm_ops:sticks_at:value={bad_sample(scene)},tally={tally},times=2"
@@ -401,6 +405,7 @@ def test_chunk_of_stuck_workers_elsewhere_is_granted_to_another_though_they_say_
     assert all(worker.code is None for worker in workers)
 
 
+@pytest.mark.chaos
 def test_chunk_that_nobody_finishes_ends_the_job_with_its_name(scene):
     op = f"farm_ops:sticks_at:value={bad_sample(scene)},tally={scene.folder}/tally,times=9"
     job = scene.farm(op=op, durations=IMPATIENT)
@@ -462,7 +467,7 @@ time_t time(time_t *out) {
 """
 
 
-@pytest.mark.parametrize("seconds", [3600, -3600])
+@pytest.mark.parametrize("seconds", [pytest.param(3600, marks=pytest.mark.chaos), -3600])
 def test_wall_clock_that_is_moved_by_an_hour_changes_nothing(scene, seconds):
     need("cc")
     (scene.folder / "wall.c").write_text(WALL)
@@ -511,6 +516,7 @@ def test_worker_of_another_protocol_version_is_refused_with_a_reason(scene):
     scene.assert_good_worker_completes(job)
 
 
+@pytest.mark.chaos
 def test_worker_that_lacks_the_op_is_refused_with_what_to_do(scene):
     job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
     stranger = scene.zaudio("worker", job.endpoint)
