@@ -316,7 +316,9 @@ def test_second_sigterm_ends_a_supervisor_and_its_workers_at_once(scene):
 def hogs(scene):
     """A job with two workers of one command, one of which is inside a call that lets no thread of its process run."""
     tally = scene.folder / "tally"
-    job = scene.coordinator(op=f"farm_ops:hogs_at:value={bad_sample(scene)},tally={tally}", durations={"liveness": 50})
+    slowly = ("--op", "farm_ops:slow:ms=150", "--op", "invert")  # so that the other one does not do all of it meanwhile
+    op = f"farm_ops:hogs_at:value={bad_sample(scene)},tally={tally}"
+    job = scene.coordinator(*slowly, op=op, durations={"liveness": 50})
     leaving = scene.worker(job, "-n", 2)
     wait_until(tally.exists, "one is inside")
     first = children(leaving.pid)
@@ -333,7 +335,7 @@ def test_worker_leaves_when_its_lifetime_is_over_or_it_is_idle(scene):
     (scene.folder / "gate").touch()
     lived.finish(code=0, within=5000 * MS)
     assert {event["reason"] for event in job.wait_for("Lost", 2)} == {"its lifetime is over"}
-    idle = scene.worker(job, "--idle-timeout", 1)
+    idle = scene.worker(job, "--idle-timeout", 3)
     job.finish(code=0)
     assert_promises(job)
     idle.finish(code=0, within=10_000 * MS)
