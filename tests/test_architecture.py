@@ -223,3 +223,45 @@ INNOCENT = [
 @pytest.mark.parametrize(("module", "source"), INNOCENT)
 def test_what_is_allowed_is_no_breach(module, source):
     assert list(breaches(source, module)) == []
+
+
+# Clocks
+
+WALL = {"time", "time_ns", "localtime", "gmtime", "ctime", "asctime", "strftime"}  # of the module time
+
+# Modules that may look at the wall clock, and what for. Nothing is decided by it: it may be moved at any instant.
+TELLS_THE_TIME: dict[str, str] = {}
+
+
+def reads_wall_clock(source):
+    """Whether a source asks for the time of the day."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr in WALL and getattr(node.value, "id", "") == "time":
+            return True
+        if isinstance(node, ast.ImportFrom) and node.module == "time" and WALL & {alias.name for alias in node.names}:
+            return True
+        if isinstance(node, ast.Import | ast.ImportFrom) and "datetime" in (
+            getattr(node, "module", ""),
+            *(alias.name for alias in node.names),
+        ):
+            return True
+    return False
+
+
+def test_nothing_is_decided_by_the_wall_clock():
+    assert {module for module, source in SOURCES.items() if reads_wall_clock(source)} == set(TELLS_THE_TIME)
+
+
+@pytest.mark.parametrize(
+    ("source", "wall"),
+    [
+        ("import time\ntime.time()", True),
+        ("from time import time as now", True),
+        ("import datetime", True),
+        ("from datetime import datetime", True),
+        ("import time\ntime.monotonic()", False),
+        ("self.time()", False),
+    ],
+)
+def test_a_look_at_the_wall_clock_is_found(source, wall):
+    assert reads_wall_clock(source) == wall

@@ -100,6 +100,8 @@ def test_every_short_help_fits_its_line(name):
         ["farm", "a.raw", "--channels", "-1"],
         ["farm", "a.raw", "--format", "u8"],
         ["farm", "a.raw", "--worker-timeout", "0"],
+        ["farm", "a.raw", "--chunk-timeout", "0"],
+        ["coordinator", "a.raw", "--bind", "tcp://127.0.0.1:0", "--chunk-timeout", "soon"],
         ["farm", "a.raw", "--progress", "loud"],
         ["farm", "a.raw", "--bind", "5555"],
         ["farm", "a.raw", "-v", "-q"],
@@ -107,6 +109,8 @@ def test_every_short_help_fits_its_line(name):
         ["worker"],
         ["worker", "127.0.0.1:5555"],
         ["worker", "tcp://127.0.0.1:5555", "-n", "0"],
+        ["worker", "tcp://127.0.0.1:5555", "--lifetime", "0"],
+        ["worker", "tcp://127.0.0.1:5555", "--idle-timeout", "-1"],
         ["decrypt"],
         ["verify"],
         ["generate", "--seconds", "-1"],
@@ -147,7 +151,14 @@ def test_module_says_in_one_line_that_the_input_is_no_recording(tmp_path, name, 
 
 @pytest.mark.parametrize(
     "option",
-    [["--chunk", "much"], ["--memory", "-1"], ["--op", "gian"], ["--op", "gain"], ["--worker-timeout", "inf"]],
+    [
+        ["--chunk", "much"],
+        ["--memory", "-1"],
+        ["--op", "gian"],
+        ["--op", "gain"],
+        ["--worker-timeout", "inf"],
+        ["--chunk-timeout", "0.5"],
+    ],
     ids="=".join,
 )
 def test_module_says_in_one_line_what_the_library_cannot_use(tmp_path, option):

@@ -136,6 +136,7 @@ DEFAULTS = {
     "overwrite": False,
     "fresh": False,
     "worker_timeout": 30.0,
+    "chunk_timeout": None,
 }
 
 
@@ -152,7 +153,7 @@ def test_farm_passes_every_option_on(coordinator):
     line = (
         "farm take.raw -o out -n 3 --op gain:db=-3 --op invert --chunk 1MiB --memory 64MiB --samplerate 8000 "
         "--channels 2 --format s16le --overwrite --fresh --bind tcp://127.0.0.1:0 --sink-bind tcp://127.0.0.1:0 "
-        "--advertise farm.example --keys k --insecure --worker-timeout 2.5 --sockets-only"
+        "--advertise farm.example --keys k --insecure --worker-timeout 2.5 --chunk-timeout 7.5 --sockets-only"
     )
     assert CliRunner().invoke(app, line.split()).exit_code == 0
     assert coordinator.made == [
@@ -177,6 +178,7 @@ def test_farm_passes_every_option_on(coordinator):
                 "overwrite": True,
                 "fresh": True,
                 "worker_timeout": 2.5,
+                "chunk_timeout": 7.5,
             },
         )
     ]

@@ -19,9 +19,9 @@ ENDPOINT = "tcp://127.0.0.1:5555"
 class FakeWorker:
     made: list
 
-    def __init__(self, endpoint, *, allow=(), read=(), name=None, once=False, keys=None):
+    def __init__(self, endpoint, **settings):
         self.stopped = False
-        self.made.append((endpoint, allow, read, name, once, keys))
+        self.made.append((endpoint, settings))
 
     def run(self):
         self.during()
@@ -48,8 +48,8 @@ def supervise(monkeypatch):
     module.calls = []
     module.during = lambda: None
 
-    def supervise(endpoint, processes, *, allow, read, name, once, keys):
-        module.calls.append((endpoint, processes, allow, read, name, once, keys))
+    def supervise(endpoint, processes, **settings):
+        module.calls.append((endpoint, processes, settings))
         module.during()
 
     module.supervise = supervise
@@ -57,23 +57,38 @@ def supervise(monkeypatch):
     return module
 
 
+DEFAULTS = {"allow": (), "read": (), "name": None, "once": False, "lifetime": None, "idle_timeout": None, "keys": None}
+
+
 def test_one_worker_runs_in_this_process(worker, supervise):
     done = CliRunner().invoke(app, ["worker", ENDPOINT])
     assert (done.exit_code, done.output) == (0, "")
-    assert worker.made == [(ENDPOINT, (), (), None, False, None)]
+    assert worker.made == [(ENDPOINT, DEFAULTS)]
     assert supervise.calls == []
 
 
 def test_options_are_passed_on(worker, tmp_path):
     arguments = ["worker", ENDPOINT, "--allow", "my_ops", "--allow", "more:louder", "--name", "attic", "--once"]
-    assert CliRunner().invoke(app, [*arguments, "--read", str(tmp_path), "--read", "/", "--keys", "k"]).exit_code == 0
-    assert worker.made == [(ENDPOINT, ("my_ops", "more:louder"), (str(tmp_path), "/"), "attic", True, "k")]
+    arguments += ["--read", str(tmp_path), "--read", "/", "--lifetime", "3600", "--idle-timeout", "0.5", "--keys", "k"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    ((endpoint, settings),) = worker.made
+    assert endpoint == ENDPOINT
+    assert settings == {
+        "allow": ("my_ops", "more:louder"),
+        "read": (str(tmp_path), "/"),
+        "name": "attic",
+        "once": True,
+        "lifetime": 3600.0,
+        "idle_timeout": 0.5,
+        "keys": "k",
+    }
 
 
 def test_several_workers_are_supervised(worker, supervise, tmp_path):
-    arguments = ["worker", ENDPOINT, "-n", "3", "--allow", "a", "--read", str(tmp_path), "--keys", "k"]
-    assert CliRunner().invoke(app, arguments).exit_code == 0
-    assert supervise.calls == [(ENDPOINT, 3, ("a",), (str(tmp_path),), None, False, "k")]
+    arguments = ["worker", ENDPOINT, "-n", "3", "--allow", "a", "--read", str(tmp_path), "--lifetime", "9"]
+    assert CliRunner().invoke(app, [*arguments, "--keys", "k"]).exit_code == 0
+    settings = DEFAULTS | {"allow": ("a",), "read": (str(tmp_path),), "lifetime": 9.0, "keys": "k"}
+    assert supervise.calls == [(ENDPOINT, 3, settings)]
     assert worker.made == []
 
 
@@ -158,6 +173,37 @@ def test_sigterm_that_is_swallowed_while_modules_are_imported_ends_it_all_the_sa
     done = CliRunner().invoke(app, ["worker", ENDPOINT, "-n", processes])
     assert (done.exit_code, done.output) == (0, "")
     assert seen == ([True] if processes == "1" else [])
+
+
+@pytest.mark.parametrize(("command", "code"), [("worker", 0), ("coordinator", 143)])
+def test_sigterm_while_the_arguments_are_read_ends_a_command_as_later(worker, monkeypatch, command, code):
+    monkeypatch.setattr(app.commands[command], "parse_args", lambda *_: signal.raise_signal(signal.SIGTERM))
+    done = CliRunner().invoke(app, [command, ENDPOINT])
+    assert (done.exit_code, done.output) == (code, "" if code == 0 else "zaudio: terminated\n")
+    assert worker.made == []
+
+
+EARLY = """
+import builtins, sys, time, zaudio.cli
+real = builtins.__import__
+def slow(name, *rest, **more):
+    if name == "zaudio.cli.app":
+        print("importing", flush=True)
+        time.sleep(60)
+    return real(name, *rest, **more)
+builtins.__import__ = slow
+zaudio.cli.main()
+"""
+
+
+@pytest.mark.parametrize(("command", "code"), [("worker", 0), ("farm", 143)])
+def test_sigterm_before_a_command_has_come_to_handle_it_ends_it_as_later(command, code):
+    line = [sys.executable, "-c", EARLY, command, ENDPOINT]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (code, "")
 
 
 @pytest.mark.parametrize(

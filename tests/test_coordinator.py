@@ -39,6 +39,7 @@ def recording(tmp_path):
         ({"memory": "much"}, "memory"),
         ({"memory": 0}, "memory"),
         ({"worker_timeout": 0}, "worker_timeout"),
+        ({"chunk_timeout": 0.5}, "longer than a heartbeat"),
         ({"bind": "localhost"}, "expected tcp://HOST:PORT"),
         ({"bind": "tcp://127.0.0.1:0", "sink_bind": "5556"}, "expected tcp://HOST:PORT"),
         ({"bind": "tcp://127.0.0.1:0", "advertise": ":1"}, "advertise"),
@@ -147,6 +148,11 @@ def test_timing_takes_the_place_of_the_worker_timeout(tmp_path, recording):
     job = Coordinator(recording, tmp_path / "out", workers=1, timing=Timing(worker_timeout=7))
     assert job._timing.worker_timeout == 7
     assert Coordinator(recording, tmp_path / "out", workers=1, worker_timeout=9)._timing.worker_timeout == 9
+
+
+def test_chunk_timeout_is_the_first_and_the_least(tmp_path, recording):
+    timing = Coordinator(recording, tmp_path / "out", workers=1, chunk_timeout=5)._timing
+    assert (timing.chunk_timeout, timing.chunk_timeout_floor, timing.worker_timeout) == (5, 5, 30.0)
 
 
 @pytest.mark.parametrize(

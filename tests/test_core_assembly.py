@@ -175,16 +175,73 @@ def test_a_doubled_result_does_not_hide_a_conflict_that_comes_after_it(bench):
     assert isinstance(bench.take("b", 0, 2, checksum=1)[-1], Fail)
 
 
-def test_the_checksum_is_forgotten_when_the_other_worker_agreed(bench):
+# What may have become of bob's lease by the time that alice answers for the same chunk
+ENDS = {
+    "it is live": lambda leases: None,
+    "it ran out": lambda leases: leases.spend(session("bob")),
+    "he was given up": lambda leases: leases.drop(session("bob")),
+    "he was given up and came back": lambda leases: (
+        leases.drop(session("bob")),
+        leases.adopt(session("bob"), [(0, 1)]),
+    ),
+    "it was found missing": lambda leases: leases.free(session("bob"), 0, 1),
+}
+
+
+@pytest.mark.parametrize("before", ENDS)
+@pytest.mark.parametrize("after", ENDS)
+def test_a_conflict_is_found_whatever_became_of_the_other_lease(before, after):
+    bench = Bench(1)
+    bench.grant("bob", 0)
+    ENDS[before](bench.leases)
+    bench.grant("alice", 0)
+    assert bench.take("alice", 0, 2) == [accepted("alice", 0, 2), Released(0)]
+    ENDS[after](bench.leases)
+    duplicate, fail = bench.take("bob", 0, 1, checksum=1)
+    assert duplicate == Duplicate(session("bob"), 0, 1)
+    assert isinstance(fail.error, ConflictError)
+    assert session("alice").hex().startswith(fail.error.first)
+    assert session("bob").hex().startswith(fail.error.second)
+    bench.leases.check()
+
+
+def test_a_worker_may_contradict_itself(bench):
+    bench.grant("a", 0)
+    bench.leases.drop(session("a"))
+    bench.grant("a", 0)
+    bench.take("a", 0, 2)
+    assert isinstance(bench.take("a", 0, 1, checksum=1)[-1], Fail)
+
+
+def test_of_three_attempts_the_last_may_still_disagree(bench):
+    for name in "abc":
+        bench.grant(name, 0)
+        bench.leases.drop(session(name))
+    bench.take("b", 0, 2)
+    assert bench.take("c", 0, 3) == [Duplicate(session("c"), 0, 3)]
+    assert isinstance(bench.take("a", 0, 1, checksum=1)[-1], Fail)
+
+
+@pytest.mark.parametrize(("name", "attempt"), [("c", 1), ("b", 3), ("b", 1)])
+def test_what_was_never_granted_contradicts_nobody(bench, name, attempt):
     bench.grant("a", 0)
     bench.grant("b", 0)
     bench.take("a", 0)
+    assert bench.take(name, 0, attempt, checksum=1) == [Duplicate(session(name), 0, attempt)]
+
+
+def test_the_checksum_is_forgotten_when_every_other_worker_agreed(bench):
+    for name in "abc":
+        bench.grant(name, 0)
+    bench.take("a", 0)
     assert len(bench.assembler._checksums) == 1
     bench.take("b", 0, 2)
+    assert len(bench.assembler._checksums) == 1
+    bench.take("c", 0, 3)
     assert len(bench.assembler._checksums) == 0
 
 
-def test_no_checksum_is_kept_when_nobody_else_is_at_the_chunk(bench):
+def test_no_checksum_is_kept_of_a_chunk_that_was_granted_once(bench):
     bench.grant("a", 0, 1)
     bench.take("a", 0)
     bench.leases.drop(session("a"))

@@ -24,7 +24,7 @@ from core_support import (
 from core_support import result as result_of
 
 from zaudio.core.actions import Fail, Grant, Joined, Lost, Requeued, Send, Stuck
-from zaudio.core.dispatch import STRIKES, TIMES_NEEDED, WINDOW_LEAST
+from zaudio.core.dispatch import DEPARTED_KEPT, STRIKES, TIMES_NEEDED, WINDOW_LEAST
 from zaudio.errors import ChunkError, ConflictError, NoWorkerError, ProtocolError
 from zaudio.timing import Timing
 from zaudio.wire.messages import Again, Failed, Goodbye, Heartbeat, Ready, Refused, Sent, Welcome
@@ -118,11 +118,12 @@ def test_a_known_session_that_speaks_of_another_job_is_asked_to_say_hello_again(
         assert messages(desk.dispatcher.receive(route("a"), message, now=desk.now)) == [Again()]
 
 
-def test_a_worker_has_a_name_while_it_lives_and_its_session_in_short_afterwards(desk):
+def test_a_worker_has_a_name_and_who_never_said_it_has_its_session_in_short(desk):
     desk.join("a")
     assert desk.dispatcher.name(session("a")) == "a"
     desk.goodbye("a")
-    assert desk.dispatcher.name(session("a")) == session("a").hex()[:8]
+    assert desk.dispatcher.name(session("a")) == "a", "a late result is still its own"
+    assert desk.dispatcher.name(session("b")) == session("b").hex()[:8]
 
 
 # Granting
@@ -690,6 +691,14 @@ def test_the_late_result_of_a_lost_worker_is_accepted(desk):
     assert messages(actions) == [Again()], "it is asked to say hello again"
     assert desk.assembler.accepted(0)
     assert desk.leases.suspect() is None, "and nobody has to compute it again"
+
+
+def test_the_names_of_lost_workers_are_bounded(desk):
+    for number in range(DEPARTED_KEPT + 10):
+        desk.join(f"w{number}")
+        desk.goodbye(f"w{number}")
+    assert desk.dispatcher.name(session("w9")) == session("w9").hex()[:8]
+    assert desk.dispatcher.name(session("w10")) == "w10"
 
 
 def test_a_worker_whose_process_died_is_lost_at_once(desk):

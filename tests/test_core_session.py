@@ -1,10 +1,13 @@
 """Session: the worker's brain, by the clock."""
 
+import itertools
+from dataclasses import replace
+
 import pytest
 from core_support import INVERT, JOB_ID, recording
 
 from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard, Prepare, Say
-from zaudio.core.session import PATIENCE, RETRY_FIRST, RETRY_MOST, Introduction, Session, State
+from zaudio.core.session import LAST_CHUNK, PATIENCE, RETRY_FIRST, RETRY_MOST, Introduction, Session, State
 from zaudio.errors import NoCoordinatorError, RefusedError
 from zaudio.wire.messages import (
     Again,
@@ -32,13 +35,23 @@ SINKS = ("tcp://:2",)
 class Life:
     """One life of a worker, its clock, and short words for what the coordinator says."""
 
-    def __init__(self, *, once: bool = False) -> None:
+    def __init__(self, **settings: float) -> None:
         self.now = 0.0
-        self.session = Session(INTRODUCTION, "tcp://host:1", once=once)
+        self.session = Session(INTRODUCTION, "tcp://host:1", **settings)
 
     def at(self, now: float) -> "Life":
         self.now = now
         return self
+
+    def until(self, now: float) -> list:
+        """Let time pass, tick by tick as a shell does it. What the last tick did."""
+        actions: list = []
+        while not self.session.finished and (due := self.session.next_deadline()) <= now:
+            self.now = max(self.now, due)
+            actions = self.tick()
+            assert self.session.finished or self.session.next_deadline() > self.now, "a tick that was due did nothing"
+        self.now = now
+        return actions
 
     def start(self) -> list:
         return self.session.start(now=self.now)
@@ -211,13 +224,14 @@ def test_with_once_patience_ends_with_no_coordinator(once):
 
 def test_with_once_a_coordinator_that_fell_silent_is_looked_for_as_long(once):
     once.start()
-    once.at(1.0).welcome()
+    once.until(1.0)
+    once.welcome()
     once.prepared()
-    once.at(1.0 + DEAD).tick()
+    once.until(1.0 + DEAD)
     assert once.session.state is State.SEEKING
-    once.at(1.0 + DEAD + PATIENCE - 0.01).tick()
+    once.until(1.0 + DEAD + PATIENCE - 0.01)
     assert not once.session.finished
-    once.at(1.0 + DEAD + PATIENCE).tick()
+    once.until(1.0 + DEAD + PATIENCE)
     assert once.session.finished
 
 
@@ -235,12 +249,12 @@ def test_a_ready_worker_says_each_heartbeat_that_it_lives_and_what_it_holds(read
 
 @pytest.mark.parametrize("what", ["heartbeat", "sent", "chunk", "welcome"])
 def test_any_message_proves_that_the_coordinator_lives(ready, what):
-    ready.at(0.9)
+    ready.until(0.9)
     {"heartbeat": ready.heartbeat, "sent": lambda: ready.sent(0), "chunk": lambda: ready.chunk(1, 0)}.get(
         what, ready.welcome
     )()
-    assert Connect() not in ready.at(0.9 + DEAD - 0.01).tick()
-    assert Connect() in ready.at(0.9 + DEAD).tick()
+    assert Connect() not in ready.until(0.9 + DEAD - 0.01)
+    assert Connect() in ready.until(0.9 + DEAD)
 
 
 def test_a_tick_that_is_due_does_something(ready):
@@ -252,7 +266,7 @@ def test_a_tick_that_is_due_does_something(ready):
 
 def test_silence_means_fresh_connections_and_hello_again(ready):
     ready.chunk(1, 0)
-    assert ready.at(0.1 + DEAD).tick() == [Connect(), HELLO]
+    assert ready.until(0.1 + DEAD) == [Connect(), HELLO]
     assert ready.session.state is State.SEEKING
     assert ready.session.held == ((0, 1),), "what is held is kept"
 
@@ -261,7 +275,7 @@ def test_what_is_computed_while_nobody_listens_is_delivered_before_the_next_read
     ready.chunk(1, 0)
     ready.chunk(2, 1)
     ready.chunk(3, 2)
-    ready.at(0.1 + DEAD).tick()
+    ready.until(0.1 + DEAD)
     assert ready.completed(0) == []
     assert ready.failed(1, error="no") == []
     assert ready.session.held == ((0, 1), (1, 1), (2, 1))
@@ -277,7 +291,7 @@ def test_what_is_computed_while_nobody_listens_is_delivered_before_the_next_read
 def test_silence_while_preparing_means_fresh_connections_too(life):
     life.start()
     life.welcome()
-    assert life.at(DEAD).tick() == [Connect(), HELLO]
+    assert life.until(DEAD) == [Connect(), HELLO]
 
 
 def test_again_means_hello_on_the_same_connection(ready):
@@ -289,6 +303,150 @@ def test_again_means_hello_on_the_same_connection(ready):
 def test_a_hello_after_again_that_nobody_answers_is_said_again(ready):
     ready.hear(Again())
     assert ready.at(ready.session.next_deadline()).tick() == [Connect(), HELLO]
+
+
+@pytest.mark.parametrize("seconds", [DEAD, 3 * DEAD, 1000.0])
+def test_a_worker_that_slept_does_not_take_its_own_sleep_for_silence(ready, seconds):
+    ready.until(0.9)
+    ready.heartbeat()
+    assert ready.at(0.9 + seconds).tick() == alive(0), "nothing has come yet, and that is no wonder"
+    assert Connect() not in ready.until(0.9 + seconds + 0.5 * DEAD)
+    assert ready.session.state is State.READY
+    ready.until(0.9 + seconds + DEAD + HEARTBEAT)
+    assert ready.session.state is State.SEEKING, "and then judges as before"
+
+
+def test_a_worker_that_is_always_late_still_notices_silence(ready):
+    for k in range(1, 8):
+        ready.at(0.1 + k * 3 * HEARTBEAT).tick()
+    assert ready.session.state is State.SEEKING
+
+
+def test_a_worker_that_slept_has_as_much_patience_as_before(once):
+    once.start()
+    once.until(1.0)
+    once.at(100.0).tick()
+    assert not once.session.finished
+    once.until(101.0)
+    assert not once.session.finished
+    once.until(100.0 + PATIENCE)
+    assert once.session.finished
+
+
+def test_hello_to_a_coordinator_whose_job_is_known_is_said_at_least_each_time_that_silence_is_found(ready):
+    ready.until(0.1 + DEAD)
+    assert ready.session.state is State.SEEKING
+    hellos = [ready.now]
+    while ready.now < 30:
+        assert ready.until(ready.session.next_deadline()) == [Connect(), HELLO]
+        hellos.append(ready.now)
+    pauses = [after - before for before, after in itertools.pairwise(hellos)]
+    assert max(pauses) <= 1.25 * DEAD
+    assert max(pauses) >= 0.75 * DEAD, "and not all the time"
+
+
+def test_hello_to_a_coordinator_that_said_goodbye_is_said_ever_more_seldom(ready):
+    ready.goodbye()
+    for _ in range(8):
+        ready.until(ready.session.next_deadline())
+    assert ready.session.next_deadline() - ready.now >= 0.75 * RETRY_MOST
+
+
+# Leaving by the clock
+
+
+def living(*, spread: int = 0, **limits: float) -> Life:
+    """A ready worker with a lifetime or an idle timeout; `spread`, of 255, is how far it goes from what was said."""
+    life = Life(**limits)
+    life.session = Session(replace(INTRODUCTION, session=bytes([0, spread]) + ME[2:]), "tcp://host:1", **limits)
+    life.start()
+    life.welcome(session=bytes([0, spread]) + ME[2:])
+    life.prepared()
+    return life
+
+
+def heard(life: Life, now: float) -> None:
+    """Let time pass, while the coordinator is heard of."""
+    while life.now < now and not life.session.finished:
+        life.session.receive(Heartbeat(JOB_ID, 1, ME), now=life.now)
+        life.until(min(now, life.now + HEARTBEAT))
+
+
+@pytest.mark.parametrize(("spread", "seconds"), [(0, 10.0), (255, 9.0), (51, 9.8)])
+def test_a_worker_leaves_when_its_lifetime_is_over_and_workers_of_one_start_not_all_at_once(spread, seconds):
+    life = living(spread=spread, lifetime=10.0)
+    heard(life, seconds - 0.01)
+    assert not life.session.finished
+    assert life.session.next_deadline() <= seconds + 1e-9
+    (say,) = life.until(seconds + 1e-6)
+    assert isinstance(say.message, Goodbye)
+    assert say.message.reason == "its lifetime is over"
+    assert life.session.state is State.LEFT
+    assert life.session.error is None
+
+
+def test_a_worker_whose_lifetime_is_over_finishes_its_chunk_and_hands_the_next_one_back():
+    life = living(lifetime=10.0)
+    heard(life, 9.5)
+    for sequence, index in ((1, 4), (2, 5)):
+        life.hear(replace(chunk(sequence, index), session=life.session._introduction.session))
+    heard(life, 12.0)
+    assert not life.session.finished, "it is at chunk 4"
+    (deliver,) = life.completed(4)
+    assert deliver.result.index == 4
+    (say,) = life.tick()
+    assert isinstance(say.message, Goodbye)
+    assert life.session.held == ((5, 1),), "which goes back with the goodbye"
+
+
+def test_a_chunk_that_never_ends_does_not_outlive_a_lifetime_for_long():
+    life = living(lifetime=10.0)
+    heard(life, 9.5)
+    life.hear(replace(chunk(1, 4), session=life.session._introduction.session))
+    heard(life, 10.0 + LAST_CHUNK - 0.01)
+    assert not life.session.finished
+    heard(life, 10.0 + LAST_CHUNK + 0.01)
+    assert life.session.state is State.LEFT
+
+
+def test_a_lifetime_ends_also_while_a_coordinator_is_looked_for():
+    life = Life(lifetime=7.0)
+    life.start()
+    life.until(7.0)
+    assert life.session.state is State.LEFT
+    assert life.session.error is None
+
+
+@pytest.mark.parametrize(("spread", "seconds"), [(0, 3.0), (255, 3.3)])
+def test_a_worker_leaves_when_it_had_no_chunk_for_its_idle_timeout(spread, seconds):
+    life = living(spread=spread, idle_timeout=3.0)
+    heard(life, 2.0)
+    life.hear(replace(chunk(1, 4), session=life.session._introduction.session))
+    heard(life, 20.0)
+    assert not life.session.finished, "it is busy"
+    life.completed(4)
+    heard(life, 20.0 + seconds - 0.01)
+    assert not life.session.finished
+    heard(life, 20.0 + seconds + 0.01)
+    assert life.session.state is State.LEFT
+    assert life.session.error is None
+
+
+def test_an_idle_timeout_runs_also_while_a_coordinator_is_looked_for():
+    life = Life(idle_timeout=3.0)
+    life.start()
+    life.until(2.9)
+    assert not life.session.finished
+    life.until(3.4)
+    assert life.session.state is State.LEFT
+    assert life.session.error is None, "it was asked to"
+
+
+def test_a_worker_that_slept_was_not_idle():
+    life = living(idle_timeout=3.0)
+    heard(life, 1.0)
+    life.at(500.0).tick()
+    assert not life.session.finished
 
 
 # Chunks
@@ -403,7 +561,7 @@ def test_a_result_names_the_slot_that_it_lies_in(ready):
 
 def test_a_result_that_is_kept_keeps_its_slot(ready):
     ready.chunk(1, 0, slot=1)
-    ready.at(0.1 + DEAD).tick()
+    ready.until(0.1 + DEAD)
     ready.completed(0, slot=1)
     assert ready.at(1.5).welcome()[1] == delivered(0, slot=1)
 

@@ -1,6 +1,7 @@
 """Local workers: started, watched, replaced, given up; and what the supervisor on the other side does for that."""
 
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -10,7 +11,7 @@ import zmq
 from net_support import MS, alive, children, descriptors, kill, wait_until
 
 from zaudio.net.outbox import Outboxes
-from zaudio.net.pool import Died, GaveUp, Pool, Unable, cause_of_death
+from zaudio.net.pool import WORDS_MAX, Died, GaveUp, Pool, Unable, cause_of_death, last_words, obituary
 from zaudio.net.starter import Starter
 from zaudio.wire.codec import TO_COORDINATOR, decode, encode
 from zaudio.wire.messages import Channel, Hello, Ready, Refused, Welcome
@@ -121,7 +122,9 @@ def test_dead_worker_is_reported_and_replaced_under_its_name(door, start):
     session, pid = next(iter(workers.items()))
     name = door.hellos[session].name
     kill(pid)
-    assert next_event(pool, door) == Died(session, name, "it died of signal 9 (SIGKILL)", "")
+    event = next_event(pool, door)
+    assert event == Died(session, name, event.cause, "")
+    assert re.fullmatch(r"it died of signal 9 \(SIGKILL\), with at most [1-9]\d* MiB of memory", event.cause)
     new = set(all_ready(door, 3)) - set(workers)
     assert door.hellos[new.pop()].name == name
 
@@ -133,7 +136,8 @@ def test_worker_that_is_to_be_killed_is_killed_even_when_it_is_stopped(door, sta
     kill(pid, signal.SIGSTOP)
     pool.kill(session, "it was killed, because")
     event = next_event(pool, door)
-    assert (event.session, event.cause) == (session, "it was killed, because")
+    assert event.session == session
+    assert event.cause.startswith("it was killed, because, with at most ")
     assert not alive(pid)
     all_ready(door, 3)
 
@@ -144,7 +148,8 @@ def test_killing_a_stranger_does_nothing(door, start):
     pool.kill(b"x" * 16, "a stranger")
     pool.kill(session, "of ours")
     event = next_event(pool, door)
-    assert (event.session, event.cause) == (session, "of ours")
+    assert event.session == session
+    assert event.cause.startswith("of ours, with at most ")
 
 
 def test_workers_ignore_ctrl_c(door, start):
@@ -152,7 +157,7 @@ def test_workers_ignore_ctrl_c(door, start):
     ((_, pid),) = all_ready(door, 1).items()
     kill(pid, signal.SIGINT)
     kill(pid, signal.SIGUSR1)  # which kills; were the other one taken first, that would be the cause
-    assert next_event(pool, door).cause == f"it died of signal {signal.SIGUSR1.value} (SIGUSR1)"
+    assert next_event(pool, door).cause.startswith(f"it died of signal {signal.SIGUSR1.value} (SIGUSR1), ")
 
 
 def test_worker_that_leaves_in_order_is_no_death(door, start):
@@ -174,7 +179,10 @@ def test_three_that_die_before_they_are_ready_end_it_with_their_stderr(door, sta
     pool, events = start(1, allow=["pool_test_unlucky"]), []
     wait_until(lambda: events.extend(pool.events()) or len(events) == 4, "it is given up")
     assert [type(event) for event in events] == [Died, Died, Died, GaveUp]
-    assert events[-1] == GaveUp("it exited with code 3", "no luck today\n")
+    memory = r"it exited with code 3, with at most \d+ MiB of memory"
+    assert all(re.fullmatch(memory + '; it last wrote "no luck today"', event.cause) for event in events[:-1])
+    assert re.fullmatch(memory, events[-1].cause)
+    assert events[-1].stderr == "no luck today\n"
 
 
 def test_refusal_is_reported_with_its_reason(door, start):
@@ -291,6 +299,32 @@ def test_folder_is_removed_when_the_lifeline_breaks_and_kept_while_it_holds(door
     assert folder.exists()
     pool.close()
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("stderr", "words"),
+    [
+        ("", ""),
+        ("\n \n\n", ""),
+        ("one\ntwo\n", "two"),
+        ("one\n  two  words \n\n", "two words"),
+        ("red: \x1b[31mno\x07\x00", "red: [31mno"),
+        ("x" * WORDS_MAX, "x" * WORDS_MAX),
+        ("x" * (WORDS_MAX + 1), "x" * (WORDS_MAX - 3) + "..."),
+        ("a\u2028b", "b"),
+    ],
+)
+def test_last_words_are_one_line_that_can_be_printed(stderr, words):
+    assert last_words(stderr) == words
+
+
+def test_all_that_is_known_of_a_death_is_one_sentence():
+    assert obituary("it died of signal 9 (SIGKILL)", 411.6, "") == (
+        "it died of signal 9 (SIGKILL), with at most 412 MiB of memory"
+    )
+    assert obituary("it exited with code 1", 8.0, "Traceback\nOverflow: no\n") == (
+        'it exited with code 1, with at most 8 MiB of memory; it last wrote "Overflow: no"'
+    )
 
 
 @pytest.mark.parametrize(

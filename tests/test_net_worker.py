@@ -434,6 +434,22 @@ def test_malformed_endpoint_is_refused_at_once(endpoint):
         Worker(endpoint)
 
 
+@pytest.mark.parametrize("name", ["lifetime", "idle_timeout"])
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan"), float("inf"), "5"])
+def test_duration_that_is_none_is_refused_at_once(name, seconds):
+    with pytest.raises(UsageError, match=f"{name} is a number of seconds above 0"):
+        Worker("tcp://127.0.0.1:9", **{name: seconds})
+
+
+@pytest.mark.parametrize("limit", ["lifetime", "idle_timeout"])
+def test_worker_leaves_by_the_clock_and_says_why(script, life, limit):
+    begun = life(**{limit: 300 * MS})
+    script.admit()
+    assert script.hear(Goodbye).reason.startswith("its lifetime" if limit == "lifetime" else "it had no chunk for 0.3")
+    assert begun.ended()
+    assert begun.error is None
+
+
 def test_module_that_cannot_be_imported_is_refused_at_once():
     with pytest.raises(UsageError, match="no_such_module"):
         Worker("tcp://127.0.0.1:9", allow=["no_such_module"])

@@ -68,12 +68,29 @@ def test_one_failure_may_end_a_job():
     assert Timing(failures=1).failures == 1
 
 
-def test_a_chunk_may_take_longer_than_silence_may_last():
-    with pytest.raises(UsageError, match=r"chunk_timeout \(5 s\).*5 s"):
-        Timing(chunk_timeout=5.0)
+def test_a_chunk_may_take_longer_than_a_heartbeat():
+    with pytest.raises(UsageError, match=r"chunk_timeout \(1 s\).*a heartbeat \(1 s\)"):
+        Timing(chunk_timeout=1.0)
+    assert Timing(chunk_timeout=1.001).chunk_timeout == 1.001, "a chunk may be late before its worker is dead"
+
+
+@pytest.mark.parametrize("seconds", [1.5, 5, 30.0, 45.0, 60.0, 600.0])
+def test_what_a_user_says_of_a_chunk_is_the_first_timeout_and_the_least(seconds):
+    timing = Timing(worker_timeout=7.0).allowing(seconds)
+    assert (timing.chunk_timeout, timing.chunk_timeout_floor) == (seconds, seconds)
+    assert (timing.chunk_timeout_factor, timing.worker_timeout) == (10.0, 7.0)
+
+
+def test_without_a_word_of_the_user_nothing_changes():
+    timing = Timing()
+    assert timing.allowing(None) is timing
+    assert (timing.chunk_timeout, timing.chunk_timeout_floor) == (60.0, 30.0)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1.0, math.nan, math.inf, "5"])
+def test_what_a_user_says_of_a_chunk_is_checked(seconds):
     with pytest.raises(UsageError, match="chunk_timeout"):
-        Timing(chunk_timeout=4.0)
-    assert Timing(chunk_timeout=5.001).chunk_timeout == 5.001
+        Timing().allowing(seconds)
 
 
 def test_timing_does_not_change():

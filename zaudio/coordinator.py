@@ -76,8 +76,10 @@ class Coordinator:
         insecure: Bind to an address that other machines can reach, and have no keys: whoever reaches it can take part,
             read the recording, and give wrong results.
         worker_timeout: Seconds without anybody who could be given a chunk after which the job ends.
+        chunk_timeout: Seconds that a chunk may take, transfer included, before it is given to another worker; longer
+            when ten times the median of what chunks take is longer. By default 60 at first, then at least 30.
         starter: The process that starts local workers, launched ahead of time by who knows that it will be needed.
-        timing: All durations, instead of `worker_timeout`.
+        timing: All durations, instead of `worker_timeout` and `chunk_timeout`.
         on_event: Called with every event (`Joined`, `Lost`, `Requeued`, `Accepted`, `Duplicate`, `Rejected`, `Stuck`)
             in the coordinator's own thread. What it raises is logged, and the job goes on.
 
@@ -106,6 +108,7 @@ class Coordinator:
         keys: str | os.PathLike[str] | None = None,
         insecure: bool = False,
         worker_timeout: float = 30.0,
+        chunk_timeout: float | None = None,
         timing: Timing | None = None,
         starter: Starter | None = None,
         on_event: Callable[[Event], None] | None = None,
@@ -125,7 +128,8 @@ class Coordinator:
         self._fresh = fresh
         self._keys_folder = os.fspath(keys) if keys is not None else None
         self._insecure = insecure
-        self._timing = timing if timing is not None else Timing(worker_timeout=worker_timeout)
+        own = Timing(worker_timeout=worker_timeout).allowing(chunk_timeout)
+        self._timing = timing if timing is not None else own
         self._starter = starter
         self._on_event = on_event
         self._check_exposure()

@@ -234,7 +234,7 @@ class WorkersDiedError(JobError):
     """Local workers died before they were ready, three times in a row.
 
     Attributes:
-        cause: The last one's signal or exit code.
+        cause: The last one's signal or exit code, and the memory that it had.
         stderr: The tail of what it wrote to standard error.
     """
 

@@ -6,7 +6,7 @@ Rules: seconds, as floats. Pure: nothing here reads a clock.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zaudio.errors import UsageError
 
@@ -18,7 +18,7 @@ class Timing:
     Attributes:
         heartbeat: Seconds between heartbeats, both ways.
         liveness: Heartbeats of silence after which a peer is lost.
-        chunk_timeout: Seconds a worker may spend on one chunk before anything was measured.
+        chunk_timeout: Seconds a worker may spend on one chunk, transfer included, before anything was measured.
         chunk_timeout_floor: The least that the measured timeout may shrink to.
         chunk_timeout_factor: The measured timeout, in medians of the time a chunk took.
         worker_timeout: Seconds without anybody who could be given a chunk after which the job ends.
@@ -48,11 +48,26 @@ class Timing:
             raise UsageError(f"liveness is 2 to 1000 heartbeats, not {self.liveness!r}")
         if not (type(self.failures) is int and self.failures >= 1):
             raise UsageError(f"failures is at least 1, not {self.failures!r}")
-        if self.chunk_timeout <= self.dead_after:
+        # Shorter than silence it may be: who knows how long a chunk takes need not wait until a worker counts as dead.
+        if self.chunk_timeout <= self.heartbeat:
             raise UsageError(
-                f"chunk_timeout ({self.chunk_timeout:g} s) must be longer than the silence that means loss "
-                f"(heartbeat x liveness = {self.dead_after:g} s)"
+                f"chunk_timeout ({self.chunk_timeout:g} s) must be longer than a heartbeat ({self.heartbeat:g} s), "
+                "which is how often anything is heard of a chunk"
             )
+
+    def allowing(self, chunk_timeout: float | None) -> Timing:
+        """These durations, with a user's own word on how long a chunk may take; None for no word.
+
+        Who says 5 s knows the op: no chunk is given up before 5 s, neither at first nor later, and the only thing that
+        makes it longer is what was measured, since ten medians of a slow op are no accident. So one number is both the
+        first timeout and the floor.
+
+        Raises:
+            UsageError: It is out of range.
+        """
+        if chunk_timeout is None:
+            return self
+        return replace(self, chunk_timeout=chunk_timeout, chunk_timeout_floor=chunk_timeout)
 
     @property
     def dead_after(self) -> float:

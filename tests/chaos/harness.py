@@ -268,6 +268,10 @@ class Scene:
         endpoint = endpoint.endpoint if isinstance(endpoint, Job) else endpoint
         return self.zaudio("worker", endpoint, "--allow", "farm_ops", *arguments, **more)
 
+    def script(self, text, *arguments, **more):
+        """Start a Python program given as text."""
+        return Process(self, [sys.executable, "-c", text, *arguments], **more)
+
     def zaudio(self, *arguments, **more):
         """Start any command."""
         return Process(self, [sys.executable, "-m", "zaudio", *arguments], **more)

@@ -352,7 +352,13 @@ class Farm:
         self.first = first
         self.dispatcher = Dispatcher(job, offers=lambda ops, name: name in ops, now=self.now)
         self.assembler = Assembler(
-            self.plan, job=JOB_ID, incarnation=1, frame_bytes=FRAME_BYTES, grants=self.dispatcher.leases, first=first
+            self.plan,
+            job=JOB_ID,
+            incarnation=1,
+            frame_bytes=FRAME_BYTES,
+            grants=self.dispatcher.leases,
+            name=self.dispatcher.name,
+            first=first,
         )
         self.workers: dict[str, SimWorker] = {}
         self.sessions: list[Session] = []

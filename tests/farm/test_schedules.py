@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 import pytest
-from network import DEAD, HEARTBEAT, LATENCY, TIMING, Farm, Fault, Faults
+from network import DEAD, FRAME_BYTES, HEARTBEAT, JOB_ID, LATENCY, TIMING, Farm, Fault, Faults
 
 from zaudio.core.session import State
 from zaudio.errors import ChunkError, ConflictError, NoWorkerError
 from zaudio.wire.messages import (
     Again,
+    Channel,
     Chunk,
     Failed,
     Goodbye,
@@ -232,6 +233,41 @@ def test_two_workers_that_disagree_fail_the_job_and_are_both_named():
     assert farm.report.error.first != farm.report.error.second
 
 
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("window", [2, 1000])
+def test_a_worker_that_was_stopped_and_disagrees_afterwards_is_found_and_named(lost, window):
+    """Its lease is live and the other was given the chunk too, or it was given up and its chunk was done long ago."""
+    seconds = 3.0 if lost else 0.8
+    farm = Farm(200, workers=2, credit=1, window=window, timing=PATIENT)
+    farm.workers["w0"].op = lambda worker, index, attempt: "wrong" if farm.now < 101.5 + seconds else "ok"
+    farm.workers["w0"].seconds = 0.7
+    farm.after(0.55, farm.workers["w0"].stop)
+    farm.after(0.55 + seconds, farm.workers["w0"].go_on)
+    report = farm.run()
+    assert len(report.lost) == int(lost)
+    if lost or window == 2:  # else nobody else was at it
+        assert isinstance(report.error, ConflictError)
+        assert {report.error.first, report.error.second} == {"w0", "w1"}
+
+
+def test_results_of_attempts_that_were_never_granted_are_refused_and_counted():
+    farm = Farm(40, workers=2)
+    forger = farm.workers["w0"]
+
+    def forge(index, attempt):
+        lease = (JOB_ID, 1, forger.id, index, attempt)
+        forger.send(Channel.SINK, Result(*lease, farm.plan.chunk(index).frames * FRAME_BYTES, 666, 0.1, -1))
+
+    for number in range(20):  # of a chunk far ahead, and of attempts that there are not
+        farm.after(0.5 + 0.05 * number, forge, 39, 1)
+        farm.after(0.5 + 0.05 * number, forge, 30, 2**31)
+    report = farm.run()
+    assert report.error is None
+    assert report.rejected == 40
+    assert report.requeued == 0
+    assert report.duplicates == stragglers(report)
+
+
 def test_a_result_that_was_overwritten_in_its_slot_is_computed_again():
     def scribble():
         farm.memory.update(dict.fromkeys(farm.memory, 0))
@@ -354,8 +390,21 @@ def test_a_partition_is_healed_and_the_worker_is_of_use_again(ways):
     farm.after(1.0 + 7 * DEAD, lambda: shares.append(farm.report.shares["w0"]))
     report = farm.run()
     assert report.error is None
-    # Hello is said at intervals of up to 5 s, so it may take so long; it is of use before the job ends.
-    assert report.shares["w0"] > shares[0]
+    assert shares[1] > shares[0], "of use again within 2 x DEAD"
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seconds", [1.5, 4.0, 30.0])
+def test_however_long_a_partition_lasts_a_worker_is_of_use_within_two_dead_of_its_end(seed, seconds):
+    farm = Farm(600, workers=2, seed=seed, seconds=0.15)
+    worker = farm.workers["w0"]
+    farm.after(1.0, worker.cut)
+    farm.after(1.0 + seconds, worker.heal)
+    farm.run_for(1.0 + seconds)
+    before = farm.report.shares["w0"]
+    farm.run_for(2 * DEAD)
+    assert farm.report.shares["w0"] > before
+    assert farm.report.error is None
 
 
 def test_a_partition_of_everyone_costs_no_more_than_its_time():
@@ -555,6 +604,24 @@ def test_a_coordinator_that_was_stopped_declares_no_worker_dead(seconds):
     assert report.lost == []
     assert report.stuck == []
     assert report.seconds <= 100 * 0.1 / 4 + seconds + 5 + DEAD
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 3.0, 30.0])
+def test_workers_that_were_stopped_together_do_not_take_it_for_the_coordinators_silence(seconds):
+    """As when a laptop sleeps: everybody stands still, and what is under way arrives at once."""
+    farm = Farm(100, workers=4, timing=PATIENT)
+    for worker in everyone(farm):
+        farm.after(1.0, worker.stop)
+        farm.after(1.0 + seconds, worker.go_on)
+    farm.after(1.0, farm.pause)
+    farm.after(1.0 + seconds + 0.01, farm.resume)
+    sessions = len(farm.sessions)
+    report = farm.run()
+    assert report.error is None
+    assert (report.lost, report.stuck, report.requeued) == ([], [], 0)
+    assert report.joined == 4, "nobody said hello again"
+    assert len(farm.sessions) == sessions + 4
+    assert report.seconds <= 100 * 0.1 / 4 + seconds + 1
 
 
 def test_a_coordinator_that_sleeps_again_and_again_comes_to_an_end():

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 
 import pytest
 from farm_support import (
@@ -27,6 +28,7 @@ from zaudio.errors import ChunkError, ConflictError, WorkersDiedError
 CHUNK = 40_000  # frames of 4 bytes: long enough to travel alone, so that a worker computes one at a time
 BAD = 10 * CHUNK  # first frame of the chunk that ops stumble over
 CHUNKS = 16
+MEMORY = r"with at most \d+ MiB of memory"
 IMPATIENT = Timing(heartbeat=0.2, liveness=4, chunk_timeout=1.2, chunk_timeout_floor=1.2, worker_timeout=10)
 
 
@@ -131,6 +133,20 @@ def test_starter_killed_is_replaced_with_all_its_workers(tmp_path, recording, la
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_starter_killed_takes_a_worker_along_that_lets_no_thread_run(tmp_path, recording):
+    op = f"farm_ops:hogs_at:value={BAD},tally={tmp_path}/tally"
+    with farm(recording, tmp_path, op) as job:
+        wait_until((tmp_path / "tally").exists, "one is inside the call")
+        first = local_workers()
+        (starter,) = children(os.getpid())
+        kill(starter)
+        wait_until(lambda: not any(map(alive, first)), "they have ended")
+        job.wait(timeout=30)
+    assert_reference(tmp_path)
+
+
+@pytest.mark.slow
 def test_coordinator_stopped_for_a_while_goes_on_with_the_same_workers(tmp_path):
     gate = tmp_path / "gate"
     write_raw(tmp_path / "x.raw", numbered(CHUNKS * CHUNK))
@@ -160,9 +176,9 @@ def test_coordinator_stopped_for_a_while_goes_on_with_the_same_workers(tmp_path)
     ("op", "cause"),
     [
         (f"farm_ops:raises_at:value={BAD}", r"worker local-\d: ValueError: there is a 400000 on track one"),
-        (f"farm_ops:dies_at:value={BAD},number=11", r"worker local-\d: it died of signal 11 \(SIGSEGV\)"),
-        (f"farm_ops:exits_at:value={BAD},code=0", r"worker local-\d: it exited with code 0"),
-        (f"farm_ops:exits_at:value={BAD},code=3", r"worker local-\d: it exited with code 3"),
+        (f"farm_ops:dies_at:value={BAD},number=11", r"worker local-\d: it died of signal 11 \(SIGSEGV\), " + MEMORY),
+        (f"farm_ops:exits_at:value={BAD},code=0", r"worker local-\d: it exited with code 0, " + MEMORY),
+        (f"farm_ops:exits_at:value={BAD},code=3", r"worker local-\d: it exited with code 3, " + MEMORY),
     ],
 )
 def test_chunk_that_fails_three_times_ends_the_job_and_is_named(tmp_path, recording, op, cause, **settings):
@@ -177,8 +193,18 @@ def test_chunk_that_fails_three_times_ends_the_job_and_is_named(tmp_path, record
 
 
 def test_chunk_that_kills_three_workers_ends_the_job_and_is_named(tmp_path, recording, lane):
-    op, cause = f"farm_ops:dies_at:value={BAD}", r"worker local-\d: it died of signal 9 \(SIGKILL\)"
+    op, cause = f"farm_ops:dies_at:value={BAD}", r"worker local-\d: it died of signal 9 \(SIGKILL\), " + MEMORY
     test_chunk_that_fails_three_times_ends_the_job_and_is_named(tmp_path, recording, op, cause, **lane)
+
+
+def test_what_a_worker_last_wrote_before_it_died_is_in_the_error_on_one_line(tmp_path, recording):
+    op = f"farm_ops:complains_at:value={BAD},code=7"
+    with pytest.raises(ChunkError) as failure:
+        farm(recording, tmp_path, op).run()
+    cause = r'worker local-\d: it exited with code 7, with at most \d+ MiB of memory; it last wrote "out of \[luck\]"'
+    assert all(re.fullmatch(cause, one) for one in failure.value.causes), failure.value.causes
+    assert str(failure.value).endswith('; it last wrote "out of [luck]"')
+    assert "\n" not in str(failure.value)
 
 
 @pytest.mark.parametrize(

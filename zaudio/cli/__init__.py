@@ -7,11 +7,19 @@ inside the command that needs it, so that ``zaudio --help`` costs little more th
 from __future__ import annotations
 
 import os
+import signal
 import sys
+
+TERMINATED = 128 + signal.SIGTERM
+LEAVE_IN_ORDER = frozenset({"worker"})  # commands that SIGTERM asks to leave, and that then exit with 0
 
 
 def main() -> None:
     """Run the command that the arguments name, and exit with its code."""
+    # Until the command has handlers of its own: nothing has begun that would have to be cleaned up. What an exception
+    # of a handler interrupts here is an import, which may swallow it.
+    code = 0 if LEAVE_IN_ORDER.intersection(sys.argv[1:2]) else TERMINATED
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(code))
     try:
         from zaudio.cli.app import app
 

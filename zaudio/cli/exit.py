@@ -18,12 +18,11 @@ from typing import Any, NoReturn
 
 import click
 
-from zaudio.cli import voice
+from zaudio.cli import LEAVE_IN_ORDER, TERMINATED, voice
 from zaudio.errors import ZaudioError
 
 FAILED = 1
 INTERRUPTED = 128 + signal.SIGINT
-TERMINATED = 128 + signal.SIGTERM
 
 SHOW_CURSOR = b"\x1b[?25h\r\n"  # a progress bar hides it
 
@@ -111,6 +110,8 @@ class Commands(click.Group):
             except (click.ClickException, click.Abort, click.exceptions.Exit):
                 raise  # click prints its own usage errors, and exits 2
             except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  the last frame there is
+                if isinstance(error, Terminated) and ctx.invoked_subcommand in LEAVE_IN_ORDER:
+                    ctx.exit(0)  # asked to leave before it had come
                 ctx.exit(ended(error))
 
 

@@ -218,6 +218,14 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
         help="Seconds without anybody who could be given a chunk, after which the job ends with exit code 69.",
     ),
     click.option(
+        "--chunk-timeout",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, min_open=True),
+        show_default="60 at first, then at least 30",
+        help="Seconds that a chunk may take, transfer included, before another worker gets it; "
+        "ten times the median of what chunks take, when that is longer.",
+    ),
+    click.option(
         "--report",
         metavar="FILE",
         type=click.Path(),

@@ -1,9 +1,12 @@
 """`zaudio worker`: one or more processes that compute for a coordinator elsewhere.
 
-Rules: SIGTERM asks a worker to leave in order, so it ends with exit code 0; SIGINT asks the same and ends with 130.
+Rules: SIGTERM asks a worker to leave in order, so it ends with exit code 0; SIGINT asks the same and ends with 130. A
+second signal, of either kind, ends it at once.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import click
 
@@ -43,36 +46,40 @@ from zaudio.cli.options import connect_address, make_folder_importable, voice_op
     show_default="none",
     help="This worker's folder of keys, as `zaudio keys worker` made it on the coordinator's machine.",
 )
+@click.option(
+    "--lifetime",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    show_default="no end",
+    help="Seconds after which a worker finishes its chunk and leaves; each process up to a tenth sooner.",
+)
+@click.option(
+    "--idle-timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    show_default="no end",
+    help="Seconds without a chunk after which a worker leaves; each process up to a tenth later.",
+)
 @voice_options
-def worker(
-    endpoint: str,
-    processes: int,
-    name: str | None,
-    once: bool,
-    allow: tuple[str, ...],
-    read: tuple[str, ...],
-    keys: str | None,
-) -> None:
+def worker(endpoint: str, processes: int, **settings: Any) -> None:  # noqa: ANN401  those of `Worker`, as click names them
     """Compute chunks for a coordinator.
 
     ENDPOINT is its address: tcp://HOST:PORT or ipc://PATH.
     """
-    make_folder_importable()
     try:
+        make_folder_importable()
         if processes > 1:
             from zaudio.net.supervisor import supervise
 
             with Signals():
-                supervise(endpoint, processes, allow=allow, read=read, name=name, once=once, keys=keys)
+                supervise(endpoint, processes, **settings)
         else:
-            run_here(endpoint, allow=allow, read=read, name=name, once=once, keys=keys)
+            run_here(endpoint, **settings)
     except Terminated:  # left in order, as asked: here, in the supervisor, or before either had begun
         pass
 
 
-def run_here(
-    endpoint: str, *, allow: tuple[str, ...], read: tuple[str, ...], name: str | None, once: bool, keys: str | None
-) -> None:
+def run_here(endpoint: str, **settings: Any) -> None:  # noqa: ANN401  those of `Worker`
     """Run one worker in this process until its job, or a signal, ends it.
 
     Raises:
@@ -81,7 +88,7 @@ def run_here(
     """
     from zaudio import Worker
 
-    here = Worker(endpoint, allow=allow, read=read, name=name, once=once, keys=keys)
+    here = Worker(endpoint, **settings)
     with Signals(leave=here.stop) as signals:
         here.run()
     signals.raise_received()

@@ -6,13 +6,16 @@ Rules:
   right and its index has no result yet. That its lease has run out does not matter: an op is a pure function of
   samples and parameters, so any valid result will do.
 - A chunk is released once every chunk before it was; accepted chunks that wait for an earlier one are all that is
-  remembered, besides the checksums of chunks that another worker is still at.
-- Two results for one chunk must be the same bytes. When they are not, the job fails and names both workers.
+  remembered, besides the checksums of chunks that were granted more than once.
+- Two results for one chunk must be the same bytes. When they are not, the job fails and names both workers. The end of
+  a lease is no end of that: a worker that was given up may come back with its result. So a checksum is kept until every
+  other attempt has answered, and the oldest go when there are too many of those that never will.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from zaudio.core.actions import Accepted, AssemblerAction, Duplicate, Fail, Rejected, Released
@@ -20,7 +23,7 @@ from zaudio.errors import ConflictError
 from zaudio.plan import Plan
 from zaudio.wire.messages import Result
 
-CHECKSUMS_KEPT = 4096  # of chunks that another attempt is out for; more would be a worker that never answers
+CHECKSUMS_KEPT = 4096  # of chunks that another attempt is out for; what is out longer is of workers that are gone
 
 
 class Grants(Protocol):
@@ -29,8 +32,17 @@ class Grants(Protocol):
     def granted(self, session: bytes, index: int, attempt: int) -> bool:
         """Whether this attempt was ever granted to this session."""
 
-    def live(self, index: int) -> tuple[bytes, ...]:
-        """The sessions that a result of this chunk is still awaited from."""
+    def attempts(self, index: int) -> Mapping[int, bytes]:
+        """Every grant ever made of a chunk that has no result yet: attempt and session."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """What is kept of an accepted result that others may contradict."""
+
+    checksum: int
+    name: str  # of the worker, which may be forgotten when the other one answers
+    out: dict[int, bytes]  # attempts that have not answered
 
 
 class Assembler:
@@ -64,7 +76,7 @@ class Assembler:
         self._name = name
         self._released = first  # chunks before this one were released
         self._waiting: set[int] = set()  # accepted, and not released
-        self._checksums: dict[int, tuple[int, bytes]] = {}  # index -> checksum and session of what was accepted
+        self._checksums: dict[int, _Kept] = {}  # index -> what was accepted, oldest first
         self.duplicates = 0
         self.rejected = 0
 
@@ -122,10 +134,11 @@ class Assembler:
         return ""
 
     def _accept(self, result: Result) -> list[AssemblerAction]:
-        if any(session != result.session for session in self._grants.live(result.index)):
+        out = {number: who for number, who in self._grants.attempts(result.index).items() if number != result.attempt}
+        if out:
             if len(self._checksums) >= CHECKSUMS_KEPT:
                 del self._checksums[next(iter(self._checksums))]
-            self._checksums[result.index] = (result.checksum, result.session)
+            self._checksums[result.index] = _Kept(result.checksum, self._name(result.session), out)
         self._waiting.add(result.index)
         released: list[AssemblerAction] = []
         while self._released in self._waiting:
@@ -135,11 +148,12 @@ class Assembler:
         return released
 
     def _conflict(self, result: Result) -> list[AssemblerAction]:
-        known = self._checksums.get(result.index)
-        if known is None:
-            return []
-        if known[0] != result.checksum:
-            return [Fail(ConflictError(result.index, self._name(known[1]), self._name(result.session)))]
-        if known[1] != result.session:  # the accepted result itself may come twice, and the other one after it
+        kept = self._checksums.get(result.index)
+        if kept is None or kept.out.get(result.attempt) != result.session:
+            return []  # the accepted result itself may come twice, and what was never granted proves nothing
+        if kept.checksum != result.checksum:
+            return [Fail(ConflictError(result.index, kept.name, self._name(result.session)))]
+        del kept.out[result.attempt]
+        if not kept.out:
             del self._checksums[result.index]
         return []

@@ -50,7 +50,7 @@ WINDOW_LEAST = 16  # chunks; measured with 1 MiB chunks: a window of 8 leaves th
 TIMES_KEPT = 64  # chunk durations that the median is taken of; enough to be steady, few enough to follow a change
 REVOKED = "its key is not admitted any more"
 STRIKES = 3  # wrong results of one worker; once or twice may be the network's fault
-DEPARTED_KEPT = 4096  # lost sessions whose identity is remembered, since results of theirs may still come
+DEPARTED_KEPT = 4096  # lost sessions whose name and identity are remembered, since results of theirs may still come
 TIMES_NEEDED = 8  # before that many, nothing is known and `chunk_timeout` stands
 
 Actions = list[DispatcherAction]
@@ -80,7 +80,7 @@ class Dispatcher:
         self._able = now  # when somebody could last be given a chunk
         self._revoked: dict[bytes, str] = {}  # sessions that were sent away, and why; a process each, so they are few
         self._admitted: frozenset[str] | None = None  # identities that may take part; None where nobody has one
-        self._departed: dict[bytes, str] = {}  # lost session -> its identity, the latest DEPARTED_KEPT of them
+        self._departed: dict[bytes, tuple[str, str]] = {}  # lost session -> name and identity, of the last ones
         self._complaint = ""  # why the last worker could not take part
 
     # Messages
@@ -227,9 +227,9 @@ class Dispatcher:
         return max(1, min(wanted, self.job.window_most))
 
     def name(self, session: bytes) -> str:
-        """What that worker calls itself, or its session in short when it is not known any more."""
+        """What that worker calls itself, or its session in short when it was never known, or long ago."""
         worker = self._roster.get(session)
-        return worker.name if worker is not None else session.hex()[:8]
+        return worker.name if worker is not None else self._departed.get(session, (session.hex()[:8], ""))[0]
 
     def outbox(self, session: bytes) -> bytes:
         """The outbox of that worker; empty when it has none, or is not known."""
@@ -266,7 +266,7 @@ class Dispatcher:
     def _identity(self, session: bytes) -> str | None:
         """Whose session that is, or was; None when nobody knows."""
         worker = self._roster.get(session)
-        return worker.identity if worker is not None else self._departed.get(session)
+        return worker.identity if worker is not None else self._departed.get(session, (None, None))[1]
 
     def _bar(self, peer: Peer, session: bytes) -> str:
         """Why nothing of that session may come from that peer; empty when it may."""
@@ -380,8 +380,7 @@ class Dispatcher:
         head = worker.head
         leases = self.leases.drop(worker.session)
         self._roster.remove(worker)
-        if worker.identity:
-            self._remember(worker)
+        self._remember(worker)
         actions: Actions = [Lost(worker.session, worker.name, reason)]
         for lease in leases:
             if blame and lease is head:
@@ -391,8 +390,8 @@ class Dispatcher:
         return actions
 
     def _remember(self, worker: Worker) -> None:
-        self._departed.pop(worker.session, None)
-        self._departed[worker.session] = worker.identity
+        self._departed.pop(worker.session, None)  # the last to go is the last to be forgotten
+        self._departed[worker.session] = (worker.name, worker.identity)
         if len(self._departed) > DEPARTED_KEPT:
             del self._departed[next(iter(self._departed))]
 

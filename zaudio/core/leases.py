@@ -15,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -171,6 +171,11 @@ class Leases:
         """Whether this attempt was ever granted to this session. Says False of a chunk that is over and done with."""
         entry = self._entries.get(index)
         return entry is not None and entry.granted.get(attempt) == session
+
+    def attempts(self, index: int) -> Mapping[int, bytes]:
+        """Every grant ever made of a chunk that is not over and done with: attempt and session."""
+        entry = self._entries.get(index)
+        return entry.granted if entry is not None else {}
 
     def live(self, index: int) -> tuple[bytes, ...]:
         """The sessions that a result of this chunk is still awaited from."""

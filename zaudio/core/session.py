@@ -10,10 +10,16 @@ Rules:
   below it is a duplicate, or was given up already, and is ignored.
 - A chunk is held from its coming until its result is handed to the sink's socket. What is held, every Ready says.
 - Another job in the welcome ends everything held for the one before.
+- Time is judged in `tick` alone, which the shell calls after both sockets are drained. A tick that comes late excuses
+  the coordinator for as long: it was this side that slept.
+- A worker whose lifetime is over finishes the chunk that it is at, hands back the rest and leaves. One that had nothing
+  to do for its idle timeout leaves too. Workers of one start must not all leave in one instant: each lives up to a
+  tenth shorter, and idles up to a tenth longer.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -40,6 +46,8 @@ from zaudio.wire.messages import (
 RETRY_FIRST = 0.5  # s; longer than a connection takes on any sane network
 RETRY_MOST = 5.0  # s; a coordinator that comes is found within this
 PATIENCE = 5.0  # s that a worker with `once` looks for a coordinator
+LAST_CHUNK = 60.0  # s that a worker stays to finish its last chunk; what takes longer may never end
+SPREAD = 0.1  # of a lifetime or an idle timeout, over which workers of one start leave
 
 Actions = list[SessionAction]
 
@@ -81,9 +89,19 @@ class Session:
         introduction: The worker.
         endpoint: Where the ventilator is; for sentences only.
         once: End with the first job, or when no coordinator answers, instead of looking for the next.
+        lifetime: Seconds after which the worker leaves; None for no end.
+        idle_timeout: Seconds without a chunk after which it leaves; None for no end.
     """
 
-    def __init__(self, introduction: Introduction, endpoint: str, *, once: bool = False) -> None:
+    def __init__(
+        self,
+        introduction: Introduction,
+        endpoint: str,
+        *,
+        once: bool = False,
+        lifetime: float | None = None,
+        idle_timeout: float | None = None,
+    ) -> None:
         self.state = State.SEEKING
         self.error: ZaudioError | None = None
         self._introduction = introduction
@@ -91,6 +109,9 @@ class Session:
         self._once = once
         # Workers of one host must not knock all at once; the session is random enough to spread them.
         self._jitter = 0.75 + introduction.session[0] / 512
+        share = SPREAD * introduction.session[1] / 255
+        self._lifetime = lifetime * (1 - share) if lifetime is not None else math.inf
+        self._idle_timeout = idle_timeout * (1 + share) if idle_timeout is not None else math.inf
         self._job: tuple[bytes, int] = (b"", 0)  # job and incarnation of the last welcome
         self._reads = False  # the recording is open here
         self._prepared: Prepare | None = None  # what is ready
@@ -107,12 +128,20 @@ class Session:
         self._retry = RETRY_FIRST
         self._retry_at = 0.0
         self._seeking_since = 0.0
+        self._due = math.inf  # when `tick` was to be called next
+        self._retire = math.inf  # when the lifetime is over
+        self._idle_since = 0.0
+        self._outcomes = 0
+        self._last: int | None = None  # outcomes when the lifetime was over
 
     # What happens
 
     def start(self, *, now: float) -> Actions:
         """Begin to look for the coordinator."""
-        return self._seek(now, afresh=True)
+        self._retire, self._idle_since = now + self._lifetime, now
+        actions = self._seek(now, afresh=True)
+        self._due = self.next_deadline()
+        return actions
 
     def receive(self, message: Message, *, now: float, intact: bool = True) -> Actions:
         """Take a message that `wire.decode` let pass.
@@ -175,20 +204,24 @@ class Session:
         """Send heartbeats, notice silence. Call it only when both sockets are drained."""
         if self.finished:
             return []
-        if self.state is State.SEEKING:
-            if self._once and now >= self._seeking_since + PATIENCE:
-                return self._end(State.LEFT, NoCoordinatorError(self._endpoint, PATIENCE))
-            return self._seek(now, afresh=False) if now >= self._retry_at else []
-        if now >= self._heard + self._dead_after:
-            return self._seek(now, afresh=True)
-        return self._say_alive(now) if now >= self._beat else []
+        late = now - self._due - self._heartbeat
+        if late > 0:
+            self._excuse(late, now)
+        if self._held:
+            self._idle_since = now
+        actions = self._leave_in_time(now) or self._tick(now)
+        self._due = self.next_deadline()
+        return actions
 
     def next_deadline(self) -> float:
         """When to call `tick` next."""
+        leaving = self._retire if self._last is None else self._retire + LAST_CHUNK
+        if not self._held:
+            leaving = min(leaving, self._idle_since + self._idle_timeout)
         if self.state is State.SEEKING:
             patience = self._seeking_since + PATIENCE if self._once else self._retry_at
-            return min(self._retry_at, patience)
-        return min(self._beat, self._heard + self._dead_after)
+            return min(self._retry_at, patience, leaving)
+        return min(self._beat, self._heard + self._dead_after, leaving)
 
     @property
     def finished(self) -> bool:
@@ -208,6 +241,35 @@ class Session:
         assert self.state is not State.READY or self._sink_open, "a ready worker has a sink"
         assert self.state is not State.READY or not self._kept, "a ready worker has told everything"
 
+    # Time, in detail
+
+    def _tick(self, now: float) -> Actions:
+        if self.finished:
+            return []
+        if self.state is State.SEEKING:
+            if self._once and now >= self._seeking_since + PATIENCE:
+                return self._end(State.LEFT, NoCoordinatorError(self._endpoint, PATIENCE))
+            return self._seek(now, afresh=False) if now >= self._retry_at else []
+        if now >= self._heard + self._dead_after:
+            return self._seek(now, afresh=True)
+        return self._say_alive(now) if now >= self._beat else []
+
+    def _excuse(self, late: float, now: float) -> None:
+        self._heard = min(now, self._heard + late)
+        self._seeking_since = min(now, self._seeking_since + late)
+        self._idle_since = min(now, self._idle_since + late)
+
+    def _leave_in_time(self, now: float) -> Actions:
+        """Leave, if the lifetime or the patience of an idle worker is over."""
+        if now >= self._retire:
+            if self._last is None:
+                self._last = self._outcomes
+            if not self._held or self._outcomes > self._last or now >= self._retire + LAST_CHUNK:
+                return self.leave("its lifetime is over")
+        if now >= self._idle_since + self._idle_timeout:
+            return self.leave(f"it had no chunk for {self._idle_timeout:g} s")
+        return []
+
     # Coming and going
 
     def _seek(self, now: float, *, afresh: bool) -> Actions:
@@ -217,7 +279,7 @@ class Session:
         self.state = State.SEEKING
         self._sink_open = False
         self._retry_at = now + self._retry * self._jitter
-        self._retry = min(RETRY_MOST, 2 * self._retry)
+        self._retry = min(self._retry_most, 2 * self._retry)
         return [Connect(), Say(Channel.VENTILATOR, self._introduction.hello())]
 
     def _hello_again(self, now: float) -> Actions:
@@ -290,6 +352,7 @@ class Session:
     def _outcome(self, outcome: Result | Failed) -> Actions:
         if (outcome.index, outcome.attempt) not in self._held or self.finished:
             return []
+        self._outcomes += 1
         self._kept.append(outcome)
         return self._deliver_kept() if self.state is State.READY else []
 
@@ -302,6 +365,12 @@ class Session:
         return actions
 
     # Small things
+
+    @property
+    def _retry_most(self) -> float:
+        # A coordinator whose job is known may be behind a link that heals: it should not wait long for this worker.
+        known = self._dead_after if self._job[0] else RETRY_MOST
+        return min(RETRY_MOST, max(RETRY_FIRST, known))
 
     @property
     def _lease(self) -> tuple[bytes, int, bytes]:

@@ -15,6 +15,7 @@ from zaudio.net.keys import ClientKeys
 from zaudio.net.outbox import Outboxes
 from zaudio.net.starter import Starter
 
+WORDS_MAX = 200  # characters of a worker's last words; an error's own line is shorter
 STARTERS = 3  # that may die in a row; nothing but a signal from outside kills one
 
 log = logging.getLogger("zaudio.coordinator")
@@ -25,7 +26,7 @@ log = logging.getLogger("zaudio.coordinator")
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """A local worker died; another takes its place."""
+    """A local worker died; another takes its place. `cause` has all that is known, on one line."""
 
     session: bytes
     name: str
@@ -146,6 +147,25 @@ def _event(fields: dict[str, str]) -> PoolEvent:
             return GaveUp(**fields)
         case _:
             return Unable(**fields)
+
+
+def last_words(stderr: str) -> str:
+    """The last line that says something, without control characters, shortened to what fits into a sentence."""
+    lines = [" ".join("".join(c if c.isprintable() else " " for c in line).split()) for line in stderr.splitlines()]
+    line = next((line for line in reversed(lines) if line), "")
+    return line if len(line) <= WORDS_MAX else line[: WORDS_MAX - 3] + "..."
+
+
+def obituary(cause: str, mib: float, stderr: str) -> str:
+    """All that is known of a death, on one line.
+
+    Args:
+        cause: Its signal or exit code in words, or why it was killed.
+        mib: The most memory that it ever had, in MiB.
+        stderr: The tail of what it wrote to standard error.
+    """
+    words = last_words(stderr)
+    return f"{cause}, with at most {mib:.0f} MiB of memory" + (f'; it last wrote "{words}"' if words else "")
 
 
 def cause_of_death(code: int) -> str:

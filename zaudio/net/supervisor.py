@@ -17,7 +17,9 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
+import logging
 import os
 import selectors
 import shutil
@@ -33,14 +35,18 @@ from zaudio.errors import RefusedError, UsageError, WorkersDiedError, ZaudioErro
 from zaudio.net.addresses import check_endpoint
 from zaudio.net.keys import ClientKeys, worker_keys
 from zaudio.net.outbox import Outbox
-from zaudio.net.pool import Died, GaveUp, PoolEvent, Unable, cause_of_death
+from zaudio.net.pool import Died, GaveUp, PoolEvent, Unable, cause_of_death, obituary
 from zaudio.net.worker import Shell, Worker
 from zaudio.ops.functions import Allowed, import_allowed
 
 FAILED_STARTS = 3  # in a row; one may be bad luck, three are not
+PR_SET_PDEATHSIG = 1  # of Linux's prctl(2)
 TAIL = 2048  # bytes of standard error that explain a death
+MAXRSS_MIB = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss, which counts bytes there and KiB elsewhere
 LIFELINE_PATIENCE = 1.0  # s that workers have to leave when the lifeline broke
 LEAVE_PATIENCE = 4.0  # s, when they were asked to leave in order: everything ends within 5
+
+log = logging.getLogger("zaudio.worker")
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +78,8 @@ class Supervisor:
         lifeline: A descriptor that becomes readable when everything is to end.
         make_outbox: Makes the outbox of the worker with that number, in its own process.
         read: Folders below which they read recordings themselves.
+        lifetime: Seconds after which each of them leaves; None for no end.
+        idle_timeout: Seconds without a chunk after which each of them leaves; None for no end.
         commands: Where commands come from, a line of JSON each; None for nowhere.
         keys: What they are admitted by, if the coordinator has keys.
     """
@@ -87,6 +95,8 @@ class Supervisor:
         lifeline: int,
         make_outbox: Callable[[int], Outbox | None] = lambda _: None,
         read: Sequence[str] = (),
+        lifetime: float | None = None,
+        idle_timeout: float | None = None,
         commands: int | None = None,
         keys: ClientKeys | None = None,
     ) -> None:
@@ -98,6 +108,8 @@ class Supervisor:
         self._lifeline = lifeline
         self._make_outbox = make_outbox
         self._read = tuple(read)
+        self._lifetime = lifetime
+        self._idle_timeout = idle_timeout
         self._commands = commands
         self._keys = keys
         self._selector = selectors.DefaultSelector()
@@ -136,24 +148,32 @@ class Supervisor:
         pid = os.fork()
         if pid == 0:
             self._become_worker(number, name, session, life_write, stderr_write)
-        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+        child = self._children[pid] = _Child(number, name, session, pid, life, stderr)
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)  # now: a signal that raises must not forget this child
         os.close(life_write)
         os.close(stderr_write)
         os.set_blocking(stderr, False)
-        child = self._children[pid] = _Child(number, name, session, pid, life, stderr)
         self._selector.register(life, selectors.EVENT_READ, lambda: self._hear_life(child))
         self._selector.register(stderr, selectors.EVENT_READ, lambda: self._hear_stderr(child))
 
     def _become_worker(self, number: int, name: str, session: bytes, life: int, stderr: int) -> NoReturn:
         code = 1
         try:
+            _die_with_parent()
             null = os.open(os.devnull, os.O_RDONLY)
             for descriptor, standard in ((null, 0), (stderr, 1), (stderr, 2)):
                 os.dup2(descriptor, standard)
             outbox = self._make_outbox(number)
             _close_all_but(3, {life, self._lifeline})
             worker = Worker(
-                self._endpoint, allow=self._allowed, read=self._read, name=name, once=self._once, keys=self._keys
+                self._endpoint,
+                allow=self._allowed,
+                read=self._read,
+                name=name,
+                once=self._once,
+                lifetime=self._lifetime,
+                idle_timeout=self._idle_timeout,
+                keys=self._keys,
             )
             code = _work(worker, session, outbox, self._lifeline, life)
         except BaseException:  # noqa: BLE001  # nothing may return from a forked child
@@ -186,7 +206,7 @@ class Supervisor:
         return True
 
     def _bury(self, child: _Child) -> None:
-        _, status = os.waitpid(child.pid, 0)
+        _, status, used = os.wait4(child.pid, 0)
         while child.stderr in self._selector.get_map() and self._hear_stderr(child):
             pass
         del self._children[child.pid]
@@ -195,9 +215,9 @@ class Supervisor:
                 self._selector.unregister(descriptor)
             os.close(descriptor)
         if not self._over:
-            self._judge(child, os.waitstatus_to_exitcode(status))
+            self._judge(child, os.waitstatus_to_exitcode(status), used.ru_maxrss / MAXRSS_MIB)
 
-    def _judge(self, child: _Child, code: int) -> None:
+    def _judge(self, child: _Child, code: int, mib: float) -> None:
         if code == 0 and child.said.endswith(b"done\n"):
             return
         tail = child.tail.decode(errors="replace")
@@ -206,12 +226,12 @@ class Supervisor:
             self._report(Unable(child.said.decode(errors="replace").rpartition("ready\n")[2]))
             return
         cause = child.killed or cause_of_death(code)
-        self._report(Died(child.session, child.name, cause, tail))
+        self._report(Died(child.session, child.name, obituary(cause, mib, tail), tail))
         if not child.ready:
             self._failed_starts += 1
         if self._failed_starts >= FAILED_STARTS:
             self._over = True
-            self._report(GaveUp(cause, tail))
+            self._report(GaveUp(obituary(cause, mib, ""), tail))  # the error itself says what it last wrote
         else:
             self._start(child.number, child.name)
 
@@ -261,6 +281,8 @@ def supervise(
     name: str | None = None,
     once: bool = False,
     keys: str | os.PathLike[str] | None = None,
+    lifetime: float | None = None,
+    idle_timeout: float | None = None,
 ) -> None:
     """Run that many workers until they end: what `zaudio worker -n` does.
 
@@ -274,20 +296,28 @@ def supervise(
     allowed = import_allowed(allow)
     base = name or f"{os.uname().nodename}-{os.getpid()}"
     ends: list[PoolEvent] = []
+
+    def report(event: PoolEvent) -> None:
+        if isinstance(event, Died):
+            log.warning("worker %s: %s", event.name, event.cause)
+        else:
+            ends.append(event)
+
     lifeline, ours = os.pipe()  # the workers close their copy of `ours`: it is open as long as this process lives
     try:
         names = [f"{base}-{number + 1}" for number in range(processes)]
-        supervisor = Supervisor(
+        Supervisor(
             endpoint,
             names,
             allowed=allowed,
             once=once,
-            report=ends.append,
+            report=report,
             lifeline=lifeline,
             read=read,
+            lifetime=lifetime,
+            idle_timeout=idle_timeout,
             keys=client,
-        )
-        supervisor.run()
+        ).run()
     finally:
         os.close(ours)
         os.close(lifeline)
@@ -372,6 +402,11 @@ def _work(worker: Worker, session: bytes, outbox: Outbox | None, lifeline: int, 
         return error.exit_code
     os.write(life, b"done\n")
     return 0
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _close_all_but(first: int, kept: set[int]) -> None:

@@ -85,12 +85,15 @@ class Worker:
         read: Folders below which it reads recordings itself, as on a file system that it shares with the coordinator.
         name: What the worker is called in reports; host and process id by default.
         once: End after one job, or when no coordinator answers, instead of looking for the next.
+        lifetime: Seconds after which it finishes its chunk and leaves; up to a tenth less, so that workers that were
+            started together do not all leave at once. None for no end.
+        idle_timeout: Seconds without a chunk after which it leaves; up to a tenth more. None for no end.
         keys: The folder of this worker's keys, as `zaudio keys worker` made it; for a coordinator that has keys.
 
     Raises:
         EndpointError: The endpoint is malformed.
         KeyFileError: There are no keys of a worker in that folder.
-        UsageError: A module of `allow` cannot be imported, or a folder of `read` cannot be told.
+        UsageError: A module of `allow` cannot be imported, a folder of `read` cannot be told, or a duration is none.
     """
 
     def __init__(
@@ -101,6 +104,8 @@ class Worker:
         read: Sequence[str] = (),
         name: str | None = None,
         once: bool = False,
+        lifetime: float | None = None,
+        idle_timeout: float | None = None,
         keys: str | os.PathLike[str] | ClientKeys | None = None,
     ) -> None:
         host = host_socket.gethostname()
@@ -110,6 +115,8 @@ class Worker:
         self._read = _folders(read)
         self._once = once
         self._keys = keys if isinstance(keys, ClientKeys | None) else worker_keys(os.fspath(keys))
+        self._lifetime = _duration("lifetime", lifetime)
+        self._idle_timeout = _duration("idle_timeout", idle_timeout)
         self._host = cut(host, NAME_MAX)
         self._stopping = ""
         self._waker: Waker | None = None
@@ -162,7 +169,13 @@ class Shell:
         on_ready: Callable[[], None] | None = None,
     ) -> None:
         self._worker = worker
-        self._session = Session(worker._introduction(session, outbox), worker.endpoint, once=worker._once)
+        self._session = Session(
+            worker._introduction(session, outbox),
+            worker.endpoint,
+            once=worker._once,
+            lifetime=worker._lifetime,
+            idle_timeout=worker._idle_timeout,
+        )
         self._outbox = outbox
         self._lifeline = lifeline
         self._on_ready = on_ready
@@ -454,6 +467,12 @@ class Shell:
         frame_bytes = chunk.length // (chunk.before + chunk.frames + chunk.after)
         recording.read_into(self._offset + (chunk.start - chunk.before) * frame_bytes, payload)
         return payload.toreadonly()
+
+
+def _duration(name: str, seconds: float | None) -> float | None:
+    if seconds is not None and not (isinstance(seconds, int | float) and math.isfinite(seconds) and seconds > 0):
+        raise UsageError(f"{name} is a number of seconds above 0, not {seconds!r}")
+    return seconds
 
 
 def _folders(read: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,549 @@
+"""Workers that die, hang, leave and come back, ops that do the same to them, and clocks: real processes, numbered as in
+docs/reliability.md. Some of these are tried in virtual time too, in tests/farm/, in many more orders of events."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+import zmq
+from faults import go_on, kill, need, stop
+from harness import CHUNK, CHUNKS, DEAD, HEARTBEAT, assert_promises, peak_memory
+from net_support import MS, alive, children, wait_until
+from net_support import kill as send_signal
+
+from zaudio.wire.codec import TO_WORKER, decode, encode
+from zaudio.wire.messages import VERSION, Again, Channel, Heartbeat, Hello, Ready, Welcome
+
+SLACK = 1000 * MS  # for a busy machine, on top of a bound
+STARTING = 3000 * MS  # Python and its imports, likewise
+SHORT = 8_000  # frames of a chunk where there are many
+BAD = 5  # the chunk of the recording that ops stumble over; its index counts from the other end
+IMPATIENT = {"chunk_timeout": 1.5, "chunk_timeout_floor": 1.5}
+
+
+def local_workers(job):
+    """Process ids of a job's local workers: the children of the starter, which is its child."""
+    return [pid for starter in children(job.pid) for pid in children(starter)]
+
+
+def session_of(job, name):
+    return {event["session"] for event in job.events("Joined") if event["name"] == name}
+
+
+def accepted_of(job, name):
+    """When results of the worker of that name were accepted."""
+    sessions = session_of(job, name)
+    return [event["at"] for event in job.events("Accepted") if event["session"] in sessions]
+
+
+def at_the_gate(scene):
+    return sorted(int(path.suffix[1:]) for path in scene.folder.glob("gate.*"))
+
+
+def bad_sample(scene):
+    """The sample that the bad chunk begins with, as an op's parameter."""
+    return repr(float(scene.samples[BAD * CHUNK, 0]))
+
+
+def measured(text):
+    """Say what a bound came to; pytest shows it with -rP."""
+    sys.stdout.write(f"{text}\n")
+
+
+def cause(job):
+    """The last line, up to what it says of how to go on."""
+    return job.err.rstrip().splitlines()[-1].partition("; what is done is kept")[0]
+
+
+def pass_time(seconds):
+    end = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() >= end, "time passes", within=seconds + 5)
+
+
+# 1 to 4: workers die, and nobody comes
+
+
+def test_killed_worker_is_missed_within_the_liveness(scene):
+    scene.record(40 * SHORT)
+    job = scene.coordinator(op="farm_ops:slow:ms=200", chunk=SHORT)
+    victim, *_ = [scene.worker(job) for _ in range(3)]
+    job.wait_for("Joined", 3)
+    job.wait_for("Accepted", 3)
+    kill(victim)
+    killed = time.monotonic()
+    (lost,) = job.wait_for("Lost")
+    measured(f"missed after {lost['at'] - killed:.2f} s: {lost['reason']}")
+    assert lost["at"] - killed <= DEAD + HEARTBEAT + SLACK
+    job.finish(code=0)
+    assert_promises(job)
+
+
+def test_killed_local_worker_is_missed_at_once_with_its_signal_and_memory(scene):
+    job = scene.farm(op="farm_ops:slow:ms=200", workers=3)
+    job.wait_for("Accepted", 3)
+    killed = time.monotonic()
+    send_signal(local_workers(job)[0])
+    (lost,) = job.wait_for("Lost")
+    measured(f"missed after {lost['at'] - killed:.3f} s: {lost['reason']}")
+    assert lost["at"] - killed <= SLACK / 2, "long before its silence is one"
+    assert re.fullmatch(r"it died of signal 9 \(SIGKILL\), with at most [1-9]\d* MiB of memory", lost["reason"])
+    job.wait_for("Joined", 4)
+    job.finish(code=0)
+    assert_promises(job)
+    assert job.report["requeued"] >= 1
+
+
+def test_worker_command_says_which_of_its_processes_died_and_replaces_it(scene):
+    job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
+    workers = scene.worker(job, "-n", 2, "--name", "attic", "--once")
+    wait_until(lambda: len(at_the_gate(scene)) == 2, "both are at it")
+    send_signal(children(workers.pid)[0], signal.SIGSEGV)
+    job.wait_for("Joined", 3)
+    (scene.folder / "gate").touch()
+    job.finish(code=0)
+    assert_promises(job)
+    workers.finish(code=0)
+    said = r"zaudio: warning: worker attic-\d: it died of signal 11 \(SIGSEGV\), with at most [1-9]\d* MiB of memory\n"
+    assert re.fullmatch(said, workers.err), workers.err
+
+
+@pytest.mark.chaos
+def test_twenty_random_kills_with_restarts_change_nothing(scene):
+    scene.record(127 * SHORT)  # so few that each of them travels alone
+    job = scene.farm(op="farm_ops:slow:ms=200", workers=4, chunk=SHORT)
+    job.wait_for("Accepted", 4)
+    chance = random.Random(7)
+    for number in range(20):
+        job.wait_for("Joined", 4 + number)
+        send_signal(chance.choice(local_workers(job)))
+        job.wait_for("Lost", number + 1)
+        # A chunk may be hit twice and not three times, which would rightly be its own fault.
+        hits = Counter(event["index"] for event in job.events("Requeued"))
+        twice = {index for index, count in hits.items() if count > 1}
+        wait_until(lambda twice=twice: twice <= {event["index"] for event in job.events("Accepted")}, "it is done")
+    job.finish(code=0)
+    assert_promises(job)
+    assert len(job.events("Lost")) == 20
+
+
+@pytest.mark.chaos
+def test_all_workers_die_and_others_come_ten_times_the_liveness_later(scene):
+    job = scene.coordinator(op="farm_ops:slow:ms=100", durations={"worker_timeout": 30.0})
+    workers = [scene.worker(job) for _ in range(2)]
+    job.wait_for("Accepted", 3)
+    for worker in workers:
+        kill(worker)
+    job.wait_for("Lost", 2)
+    pass_time(10 * DEAD)
+    scene.assert_good_worker_completes(job)
+
+
+def test_nobody_comes_and_the_job_ends_within_the_worker_timeout(scene):
+    job = scene.coordinator(durations={"worker_timeout": 2.0})
+    assert job.endpoint
+    bound = time.monotonic()
+    job.finish(code=69)
+    measured(f"ended after {time.monotonic() - bound:.2f} s")
+    assert time.monotonic() - bound <= 2.0 + 1.0 + SLACK
+    assert "no worker could be given a chunk for 2 s" in job.err
+    assert_promises(job)
+
+
+# 5 and 6: stopped
+
+
+def test_worker_stopped_until_its_chunk_was_redone_is_a_duplicate_and_of_use_again(scene):
+    scene.record(60 * SHORT)
+    job = scene.coordinator(op="farm_ops:slow:ms=150", chunk=SHORT)
+    scene.worker(job, "--name", "other")
+    stopped = scene.worker(job, "--name", "stopped")
+    wait_until(lambda: accepted_of(job, "stopped") and accepted_of(job, "other"), "both are of use")
+    stop(stopped)
+    job.wait_for("Lost")
+    held = {event["index"] for event in job.events("Requeued")}
+    wait_until(lambda: held <= {event["index"] for event in job.events("Accepted")}, "what it held is redone")
+    go_on(stopped)
+    back = time.monotonic()
+    wait_until(lambda: [at for at in accepted_of(job, "stopped") if at > back], "it is of use again")
+    job.finish(code=0)
+    assert_promises(job)
+    late = [event for event in job.events("Duplicate") if event["session"] in session_of(job, "stopped")]
+    measured(f"{len(late)} duplicates")
+    assert 1 <= len(late) <= 2, "of the chunks that it held"
+    assert len(session_of(job, "stopped")) == 1, "it is the same life of the same worker"
+    assert stopped.code is None
+
+
+@pytest.mark.chaos
+def test_worker_stopped_for_ever_holds_up_neither_the_job_nor_its_end(scene):
+    scene.record(60 * 65_536)
+    job = scene.coordinator(op="farm_ops:slow:ms=40", chunk=65_536)
+    scene.worker(job)
+    stopped = scene.worker(job)
+    job.wait_for("Joined", 2)
+    job.wait_for("Accepted", 20)
+    before = peak_memory(job.pid)
+    stop(stopped)
+    job.finish(code=0)
+    ended = time.monotonic()
+    assert_promises(job)
+    last = job.events("Accepted")[-1]["at"]
+    measured(f"ended {ended - last:.2f} s after the last result, {(job.peak - before) / 2**20:.1f} MiB more")
+    assert ended - last <= 2.0 + SLACK
+    assert job.peak - before <= 2 * 65_536 * 4 + 8 * 2**20, "what it held, and what allocators round up"
+
+
+# 8: two workers disagree
+
+
+def test_worker_that_disagrees_long_after_it_was_given_up_fails_the_job_and_both_are_named(scene):
+    ops = ("--op", "farm_ops:moody", "--op", "farm_ops:slow:ms=200")  # results depend on the process
+    job = scene.coordinator(*ops, op=f"farm_ops:gated:gate={scene.folder}/gate")
+    scene.worker(job, "--name", "beta")
+    wait_until(lambda: len(at_the_gate(scene)) == 1, "one is at it")
+    alpha = scene.worker(job, "--name", "alpha")
+    wait_until(lambda: len(at_the_gate(scene)) == 2, "both are at it")
+    stop(alpha)
+    job.wait_for("Lost")
+    held = {event["index"] for event in job.events("Requeued")}
+    assert held
+    (scene.folder / "gate").touch()
+    wait_until(lambda: held & {event["index"] for event in job.events("Accepted")}, "it is redone")
+    go_on(alpha)
+    job.finish(code=1)
+    assert re.search(r"chunk \d+: workers beta and alpha returned different results", job.err)
+    assert_promises(job)
+
+
+# 12: coming back
+
+
+def test_worker_that_reconnects_a_thousand_times_leaves_nothing_behind(scene):
+    job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
+    good = scene.worker(job, "--once")
+    wait_until(lambda: at_the_gate(scene), "one is at it")
+    hello = Hello(VERSION, b"r" * 16, "restless", 1, "host", "a test", ("farm_ops",), (), b"")
+    ventilator = job.endpoint
+    sink = f"{ventilator.rpartition(':')[0]}:5556"
+
+    def reconnect():
+        with context.socket(zmq.DEALER) as down, context.socket(zmq.DEALER) as up:
+            for socket, endpoint in ((down, ventilator), (up, sink)):
+                socket.setsockopt(zmq.LINGER, 0)
+                socket.connect(endpoint)
+            down.send_multipart(encode(hello))
+            assert down.poll(10_000 * MS * 1000)
+            welcome = decode(down.recv_multipart()[:2], TO_WORKER[Channel.VENTILATOR])
+            assert isinstance(welcome, Welcome)
+            up.send_multipart(encode(Ready(welcome.job, welcome.incarnation, welcome.session, 0, (), reads=False)))
+
+    with zmq.Context() as context:
+        for _ in range(50):
+            reconnect()
+        before = descriptors_of(job), resident(job)
+        for _ in range(1000):
+            reconnect()
+    wait_until(lambda: descriptors_of(job) <= before[0] + 4, "descriptors are closed")
+    measured(f"{descriptors_of(job) - before[0]:+d} descriptors, {(resident(job) - before[1]) / 2**20:+.1f} MiB")
+    assert resident(job) - before[1] <= 8 * 2**20
+    (scene.folder / "gate").touch()
+    job.finish(code=0)
+    good.finish(code=0)
+    assert_promises(job)
+    assert session_of(job, "restless") == {hello.session.hex()}, "it is one worker"
+
+
+def descriptors_of(process):
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+def resident(process):
+    with open(f"/proc/{process.pid}/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+# 13: leaving in order
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_worker_that_is_terminated_hands_back_what_it_holds_and_exits_zero(scene, processes):
+    job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
+    leaving = scene.worker(job, "-n", processes)
+    wait_until(lambda: len(at_the_gate(scene)) == processes, "all are at it")
+    leaving.signal(signal.SIGTERM)
+    asked = time.monotonic()
+    leaving.finish(code=0, within=5000 * MS)
+    exited = time.monotonic()
+    lost = job.wait_for("Lost", processes)
+    measured(f"known after {lost[-1]['at'] - asked:.2f} s, exited after {exited - asked:.2f} s")
+    assert all(event["reason"] == "it was told to stop" for event in lost)
+    assert lost[-1]["at"] - asked < DEAD, "nobody waited for its silence"
+    assert leaving.err == ""
+    (scene.folder / "gate").touch()
+    scene.assert_good_worker_completes(job)
+
+
+@pytest.mark.chaos
+def test_workers_inside_a_call_that_lets_no_thread_run_are_ended_within_five_seconds(scene):
+    job, leaving, first = hogs(scene)
+    leaving.signal(signal.SIGTERM)
+    asked = time.monotonic()
+    leaving.finish(code=0, within=5000 * MS + SLACK)
+    measured(f"exited after {time.monotonic() - asked:.2f} s")
+    assert not any(map(alive, first))
+    scene.assert_good_worker_completes(job)
+
+
+def test_second_sigterm_ends_a_supervisor_and_its_workers_at_once(scene):
+    job, leaving, first = hogs(scene)
+    leaving.signal(signal.SIGTERM)
+    wait_until(lambda: job.events("Lost"), "one of them has left, and the supervisor waits for the other")
+    assert leaving.code is None
+    leaving.signal(signal.SIGTERM)
+    asked = time.monotonic()
+    leaving.finish(code=143, within=1000 * MS)
+    wait_until(lambda: not any(map(alive, first)), "its workers are gone", within=1000 * MS)
+    measured(f"all gone after {time.monotonic() - asked:.2f} s")
+    scene.assert_good_worker_completes(job)
+
+
+def hogs(scene):
+    """A job with two workers of one command, one of which is inside a call that lets no thread of its process run."""
+    tally = scene.folder / "tally"
+    slowly = ("--op", "farm_ops:slow:ms=150", "--op", "invert")  # so that the other one does not do all of it meanwhile
+    op = f"farm_ops:hogs_at:value={bad_sample(scene)},tally={tally}"
+    job = scene.coordinator(*slowly, op=op, durations={"liveness": 50})
+    leaving = scene.worker(job, "-n", 2)
+    wait_until(tally.exists, "one is inside")
+    first = children(leaving.pid)
+    assert len(first) == 2
+    return job, leaving, first
+
+
+def test_worker_leaves_when_its_lifetime_is_over_or_it_is_idle(scene):
+    job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
+    lived = scene.worker(job, "-n", 2, "--lifetime", 2)
+    wait_until(lambda: len(at_the_gate(scene)) == 2, "both are at it")
+    pass_time(2.5)
+    assert lived.code is None, "they finish the chunk that they are at"
+    (scene.folder / "gate").touch()
+    lived.finish(code=0, within=5000 * MS)
+    assert {event["reason"] for event in job.wait_for("Lost", 2)} == {"its lifetime is over"}
+    idle = scene.worker(job, "--idle-timeout", 3)
+    job.finish(code=0)
+    assert_promises(job)
+    idle.finish(code=0, within=10_000 * MS)
+    assert idle.err == ""
+
+
+# 15 to 17: the chunk is at fault
+
+
+def test_chunk_that_kills_its_worker_ends_the_job_after_three_attempts_and_is_named(scene):
+    job = scene.farm(op=f"farm_ops:dies_at:value={bad_sample(scene)},number=11")
+    job.finish(code=1)
+    assert_promises(job)
+    line = cause(job)
+    where = f"chunk {CHUNKS - 1 - BAD} \\(frames {BAD * CHUNK} to {(BAD + 1) * CHUNK}\\) failed 3 times"
+    how = r"worker local-\d: it died of signal 11 \(SIGSEGV\), with at most [1-9]\d* MiB of memory"
+    assert re.fullmatch(f"zaudio: {where}; the last time: {how}", line), line
+    assert len(job.events("Lost")) == 3
+    assert len([event for event in job.events("Requeued") if event["index"] == CHUNKS - 1 - BAD]) == 2
+
+
+@pytest.mark.chaos
+def test_what_a_worker_wrote_before_it_died_is_in_the_last_line(scene):
+    job = scene.farm(op=f"farm_ops:complains_at:value={bad_sample(scene)},code=7")
+    job.finish(code=1)
+    line = cause(job)
+    assert re.search(r'it exited with code 7, with at most \d+ MiB of memory; it last wrote "out of \[luck\]"$', line)
+
+
+def test_op_that_raises_ends_the_job_after_three_attempts_with_the_workers_words(scene):
+    job = scene.coordinator(op=f"farm_ops:raises_at:value={bad_sample(scene)}")
+    workers = [scene.worker(job, "--name", f"w{number}") for number in range(2)]
+    job.finish(code=1)
+    assert_promises(job)
+    line = cause(job)
+    assert re.search(r"failed 3 times; the last time: worker w\d: ValueError: there is a \S+ on track one$", line)
+    assert all(worker.code is None for worker in workers), "they look for the next job"
+    assert job.events("Lost") == []
+
+
+def test_stuck_local_workers_are_killed_and_replaced_at_the_deadline_of_their_chunk(scene):
+    """Two of them: the chunk that everything waits for is given to a second one, long before its deadline."""
+    tally = scene.folder / "tally"
+    op = f"farm_ops:sticks_at:value={bad_sample(scene)},tally={tally},times=2"
+    job = scene.farm(op=op, durations=IMPATIENT)
+    wait_until(lambda: tally.exists() and tally.stat().st_size == 2, "both are stuck")
+    begun = time.monotonic()
+    stuck, lost = job.wait_for("Stuck", 2), job.wait_for("Lost", 2)
+    measured(f"stuck after {stuck[1]['at'] - begun:.2f} s, dead after {lost[1]['at'] - begun:.2f} s")
+    assert stuck[1]["at"] - begun <= 1.5 + HEARTBEAT + SLACK
+    assert all(
+        event["reason"].startswith("it was killed, past the deadline of a chunk, with at most") for event in lost
+    )
+    job.finish(code=0)
+    assert_promises(job)
+    assert len(job.events("Joined")) > 2, "another took the place"
+
+
+@pytest.mark.chaos
+def test_chunk_of_stuck_workers_elsewhere_is_granted_to_another_though_they_say_that_they_live(scene):
+    tally = scene.folder / "tally"
+    op = f"farm_ops:sticks_at:value={bad_sample(scene)},tally={tally},times=2"
+    job = scene.coordinator(op=op, durations=IMPATIENT)
+    workers = [scene.worker(job) for _ in range(3)]
+    job.finish(code=0)
+    assert_promises(job)
+    assert len(job.events("Stuck")) == 2
+    assert job.events("Lost") == [], "they were heard of all the time"
+    assert all(worker.code is None for worker in workers)
+
+
+@pytest.mark.chaos
+def test_chunk_that_nobody_finishes_ends_the_job_with_its_name(scene):
+    op = f"farm_ops:sticks_at:value={bad_sample(scene)},tally={scene.folder}/tally,times=9"
+    job = scene.farm(op=op, durations=IMPATIENT)
+    job.finish(code=1)
+    assert_promises(job)
+    line = cause(job)
+    assert re.search(rf"frames {BAD * CHUNK} to .* failed 3 times; the last time: .*no result after \d\.\d s$", line)
+
+
+# 18: clocks
+
+
+def test_coordinator_that_was_stopped_declares_nobody_dead(scene):
+    job = scene.coordinator(op="farm_ops:slow:ms=150")
+    workers = [scene.worker(job) for _ in range(2)]
+    job.wait_for("Accepted", 3)
+    stop(job)
+    pass_time(3 * DEAD)
+    go_on(job)
+    job.finish(code=0)
+    assert_promises(job)
+    assert job.events("Lost", "Stuck") == []
+    assert all(worker.code is None for worker in workers)
+
+
+WALL = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The wall clock stands an hour off, or back, from when a file is there. Other clocks go on. */
+static long moved(void) {
+    const char *path = getenv("WALL_MOVED");
+    return path && access(path, F_OK) == 0 ? atol(getenv("WALL_SECONDS")) : 0;
+}
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int failed = real(clock, now);
+    if (!failed && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += moved();
+    return failed;
+}
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    static int (*real)(struct timeval *, void *);
+    if (!real) real = dlsym(RTLD_NEXT, "gettimeofday");
+    int failed = real(now, zone);
+    if (!failed) now->tv_sec += moved();
+    return failed;
+}
+time_t time(time_t *out) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (out) *out = now.tv_sec;
+    return now.tv_sec;
+}
+"""
+
+
+@pytest.mark.parametrize("seconds", [pytest.param(3600, marks=pytest.mark.chaos), -3600])
+def test_wall_clock_that_is_moved_by_an_hour_changes_nothing(scene, seconds):
+    need("cc")
+    (scene.folder / "wall.c").write_text(WALL)
+    library, moved = scene.folder / "wall.so", scene.folder / "moved"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, scene.folder / "wall.c", "-ldl"], check=True)
+    wall = {"LD_PRELOAD": str(library), "WALL_MOVED": str(moved), "WALL_SECONDS": str(seconds)}
+    # The wall clock of such a process is really another one.
+    say = [sys.executable, "-c", "import time; print(time.time())"]
+    before = float(subprocess.check_output(say, env=os.environ | wall))
+    moved.touch()
+    assert abs(float(subprocess.check_output(say, env=os.environ | wall)) - before - seconds) < 60
+    moved.unlink()
+
+    scene.record(60 * SHORT)
+    job = scene.coordinator(op="farm_ops:slow:ms=150", chunk=SHORT, workers=1, **wall)
+    worker, victim = scene.worker(job, **wall), scene.worker(job, "--name", "victim", **wall)
+    job.wait_for("Joined", 3)
+    job.wait_for("Accepted", 3)
+    moved.touch()
+    kill(victim)  # what is to be noticed is noticed as ever, and nothing else
+    killed = time.monotonic()
+    (lost,) = job.wait_for("Lost")
+    assert lost["name"] == "victim"
+    assert lost["at"] - killed <= DEAD + HEARTBEAT + SLACK
+    job.finish(code=0)
+    assert_promises(job)
+    assert len(job.events("Lost")) == 1
+    assert job.events("Stuck", "Rejected") == []
+    assert len(job.events("Joined")) == 3, "nobody missed a heartbeat and said hello again"
+    assert worker.code is None
+
+
+# 19: those who cannot take part
+
+OTHER_VERSION = "import zaudio.core.session as session; session.VERSION = 2; from zaudio.cli import main; main()"
+
+
+def test_worker_of_another_protocol_version_is_refused_with_a_reason(scene):
+    job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
+    stranger = scene.script(OTHER_VERSION, "worker", job.endpoint)
+    stranger.finish(code=77, within=5000 * MS + STARTING)
+    assert stranger.err == (
+        f"zaudio: {job.endpoint} refused this worker: it speaks protocol version 2, this coordinator speaks {VERSION}\n"
+    )
+    (scene.folder / "gate").touch()
+    scene.assert_good_worker_completes(job)
+
+
+@pytest.mark.chaos
+def test_worker_that_lacks_the_op_is_refused_with_what_to_do(scene):
+    job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
+    stranger = scene.zaudio("worker", job.endpoint)
+    stranger.finish(code=77, within=5000 * MS + STARTING)
+    assert "refused this worker: it lacks farm_ops:gated; start it with --allow farm_ops" in stranger.err
+    (scene.folder / "gate").touch()
+    scene.assert_good_worker_completes(job)
+
+
+def test_who_speaks_of_another_job_or_incarnation_is_asked_to_say_hello_again(scene):
+    job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(job.endpoint)
+        hello = Hello(VERSION, b"o" * 16, "other", 1, "host", "a test", ("farm_ops",), (), b"")
+        socket.send_multipart(encode(hello))
+        welcome = hear(socket)
+        for lease in ((b"x" * 16, 1), (welcome.job, welcome.incarnation + 1)):
+            socket.send_multipart(encode(Heartbeat(*lease, b"o" * 16)))
+            while not isinstance(said := hear(socket), Again):
+                assert not isinstance(said, Welcome)
+    (scene.folder / "gate").touch()
+    scene.assert_good_worker_completes(job)
+
+
+def hear(socket):
+    assert socket.poll(5000 * MS * 1000), "an answer comes"
+    return decode(socket.recv_multipart()[:2], TO_WORKER[Channel.VENTILATOR])
