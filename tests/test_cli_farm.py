@@ -32,6 +32,8 @@ FIELDS = {
     "paths": PATHS,
     "shares": {"a": 2},
     "resumed_chunks": 0,
+    "audited": 0,
+    "dropped": {},
 }
 REPORT = SimpleNamespace(**FIELDS, to_json=lambda: json.dumps(FIELDS))
 
@@ -131,6 +133,7 @@ DEFAULTS = {
     "fresh": False,
     "worker_timeout": 30.0,
     "chunk_timeout": None,
+    "audit": 0.0,
 }
 
 
@@ -147,7 +150,7 @@ def test_farm_passes_every_option_on(coordinator):
     line = (
         "farm take.raw -o out -n 3 --op gain:db=-3 --op invert --chunk 1MiB --memory 64MiB --samplerate 8000 "
         "--channels 2 --format s16le --overwrite --fresh --bind tcp://127.0.0.1:0 --sink-bind tcp://127.0.0.1:0 "
-        "--advertise farm.example --worker-timeout 2.5 --chunk-timeout 7.5 --sockets-only"
+        "--advertise farm.example --worker-timeout 2.5 --chunk-timeout 7.5 --sockets-only --audit 2.5"
     )
     assert CliRunner().invoke(app, line.split()).exit_code == 0
     assert coordinator.made == [
@@ -162,6 +165,7 @@ def test_farm_passes_every_option_on(coordinator):
                 "bind": "tcp://127.0.0.1:0",
                 "sink_bind": "tcp://127.0.0.1:0",
                 "advertise": "farm.example",
+                "audit": 2.5,
                 "chunk": "1MiB",
                 "memory": "64MiB",
                 "samplerate": 8000,

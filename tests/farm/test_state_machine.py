@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from network import LATENCY, TIMING, Farm, Fault, Faults
 
-from zaudio.core.actions import Accepted, Fail, Grant, Released
+from zaudio.core.actions import Accepted, Fail, Grant, Liar, Released, Withdrawn
+from zaudio.core.audit import Audit
 from zaudio.core.leases import Leases
 from zaudio.errors import ChunkError, ConflictError, NoWorkerError, ProtocolError
 from zaudio.plan import Plan
@@ -109,9 +110,14 @@ class LeasesMachine(RuleBasedStateMachine):
 class BrainsMachine(RuleBasedStateMachine):
     """Dispatcher and Assembler with whatever may come, in any order, from anybody."""
 
+    audit: Audit | None = None
+    most_live = 2  # attempts of one chunk
+    witnesses = ("good",)
+
     def __init__(self) -> None:
         super().__init__()
-        self.desk = Desk(10, credit=2, window=6, ciphering=False, source=recording(), outboxes=OUTBOXES)
+        bounds = {"credit": 2, "window": 6, "audit": self.audit}
+        self.desk = Desk(10, ciphering=False, source=recording(), outboxes=OUTBOXES, **bounds)
         self.granted: list[Grant] = []
         self.released: list[int] = []
         self.results: set[int] = set()
@@ -122,7 +128,7 @@ class BrainsMachine(RuleBasedStateMachine):
             match action:
                 case Grant():
                     assert action.index not in self.results, "a chunk that has its result is not granted"
-                    assert len(self.desk.leases.live(action.index)) <= 2
+                    assert len(self.desk.leases.live(action.index)) <= self.most_live
                     assert action.slot in (-1, 0, 1)
                     self.granted.append(action)
                 case Released():
@@ -133,7 +139,14 @@ class BrainsMachine(RuleBasedStateMachine):
                         (g.session, g.index, g.attempt) == (action.session, action.index, action.attempt)
                         for g in self.granted
                     ), "what was never granted is not accepted"
+                    assert action.session not in self.desk.assembler.dropped, "a liar is not believed"
                     self.results.add(action.index)
+                case Withdrawn():
+                    assert action.index not in self.released, "what is encrypted cannot be taken back"
+                    self.results.remove(action.index)
+                case Liar():
+                    assert self.audit is not None
+                    assert not self.desk.dispatcher.knows(action.session), "a liar is out"
                 case Fail():
                     self.failure = action.error
                     assert isinstance(action.error, (ChunkError, NoWorkerError, ConflictError))
@@ -229,7 +242,7 @@ class BrainsMachine(RuleBasedStateMachine):
         self.desk.check()
         assert self.released == list(range(len(self.released))), "released in order, each once"
         for index in range(10):
-            assert len(self.desk.leases.live(index)) <= 2, "at most two attempts are live"
+            assert len(self.desk.leases.live(index)) <= self.most_live, "attempts are bounded"
         assert self.desk.dispatcher.next_deadline() is not None
         for worker in self.desk.dispatcher._roster:
             unspent = [lease for lease in self.desk.leases.held(worker.session) if lease.live]
@@ -241,7 +254,7 @@ class BrainsMachine(RuleBasedStateMachine):
         assert len(owners) == len(set(owners)), "an outbox is one worker's"
 
     def teardown(self):
-        """Whatever has happened: one good worker that comes now completes the job."""
+        """Whatever has happened: one good worker that comes now completes the job; with an audit, three."""
         desk = self.desk
         for name in "abcdx":
             self.do(desk.goodbye(name))
@@ -249,19 +262,42 @@ class BrainsMachine(RuleBasedStateMachine):
         if isinstance(self.failure, (ChunkError, ConflictError)):
             return
         self.do(desk.progress())
-        self.do(desk.join("good"))
+        for name in self.witnesses:
+            self.do(desk.join(name))
         for _ in range(40):
-            for lease in desk.leases.held(session("good")):
-                self.do(desk.result("good", lease.index, lease.attempt))
+            for name in self.witnesses:
+                for lease in desk.leases.held(session(name)):
+                    self.do(desk.result(name, lease.index, lease.attempt))
+        if isinstance(self.failure, ConflictError):
+            return
         assert desk.assembler.finished, "a chunk was never granted again"
         assert desk.leases.in_flight == 0, "a chunk is remembered though all is done"
         self.holds()
+
+
+class AuditedBrainsMachine(BrainsMachine):
+    """The same, where about half of the chunks are audited and any worker may lie."""
+
+    audit = Audit(50, bytes(32))
+    most_live = 4  # two who differ, the third, and a straggler's double
+    witnesses = ("one", "two", "three")
+
+    @rule(index=INDEXES, names=st.permutations("abcd"), wrong=st.integers(0, 2))
+    def results_that_differ(self, index, names, wrong):
+        """Whoever holds that chunk gives a result, and the first so many lie."""
+        for number, name in enumerate(names):
+            for lease in self.desk.leases.held(session(name)):
+                if lease.index == index:
+                    lie = checksum(index) + (number < wrong) * (1 + number)
+                    self.do(self.desk.result(name, index, lease.attempt, checksum=lie))
 
 
 TestLeases = LeasesMachine.TestCase
 TestLeases.settings = settings(max_examples=150, stateful_step_count=40)
 TestBrains = BrainsMachine.TestCase
 TestBrains.settings = settings(max_examples=150, stateful_step_count=40)
+TestAuditedBrains = AuditedBrainsMachine.TestCase
+TestAuditedBrains.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 class ManyLeases(LeasesMachine.TestCase):

@@ -212,6 +212,15 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
         "ten times the median of what chunks take, when that is longer.",
     ),
     click.option(
+        "--audit",
+        metavar="PERCENT",
+        type=click.FloatRange(0, 100),
+        default=0.0,
+        show_default="none",
+        help="Percentage of chunks, chosen at random, that two workers compute and that count only when they agree. "
+        "A worker that two others contradict is dropped and named.",
+    ),
+    click.option(
         "--report",
         metavar="FILE",
         type=click.Path(),
