@@ -76,6 +76,11 @@ def padded_bytes(length: int) -> int:
     return length + BLOCK_BYTES - length % BLOCK_BYTES
 
 
+def hmac_sha256(key: bytes | bytearray) -> hmac.HMAC:
+    """HMAC-SHA256 (RFC 2104) of what is yet to come: `update` it, then ask for its `digest`."""
+    return hmac.new(key, digestmod="sha256")
+
+
 def derive_tag_key(key: Bytes) -> bytes:
     """The key of the tag: HKDF-SHA256 (RFC 5869) of the encryption key."""
     return _derive(key, INFO)
@@ -98,7 +103,7 @@ class Tag:
     """
 
     def __init__(self, key: Bytes, iv: Bytes, description: bytes) -> None:
-        self._hmac = hmac.new(derive_tag_key(key), digestmod="sha256")
+        self._hmac = hmac_sha256(derive_tag_key(key))
         self._hmac.update(DOMAIN + struct.pack(">Q", len(description)) + description + iv)
         self._length = 0
 
