@@ -34,6 +34,7 @@ FIELDS = {
     "resumed_chunks": 0,
     "audited": 0,
     "dropped": {},
+    "recipient": "",
 }
 REPORT = SimpleNamespace(**FIELDS, to_json=lambda: json.dumps(FIELDS))
 
@@ -134,6 +135,8 @@ DEFAULTS = {
     "worker_timeout": 30.0,
     "chunk_timeout": None,
     "audit": 0.0,
+    "recipient": None,
+    "identity": None,
 }
 
 
@@ -150,7 +153,8 @@ def test_farm_passes_every_option_on(coordinator):
     line = (
         "farm take.raw -o out -n 3 --op gain:db=-3 --op invert --chunk 1MiB --memory 64MiB --samplerate 8000 "
         "--channels 2 --format s16le --overwrite --fresh --bind tcp://127.0.0.1:0 --sink-bind tcp://127.0.0.1:0 "
-        "--advertise farm.example --worker-timeout 2.5 --chunk-timeout 7.5 --sockets-only --audit 2.5"
+        "--advertise farm.example --worker-timeout 2.5 --chunk-timeout 7.5 --sockets-only --audit 2.5 "
+        "--recipient pub.txt --identity me.identity"
     )
     assert CliRunner().invoke(app, line.split()).exit_code == 0
     assert coordinator.made == [
@@ -166,6 +170,8 @@ def test_farm_passes_every_option_on(coordinator):
                 "sink_bind": "tcp://127.0.0.1:0",
                 "advertise": "farm.example",
                 "audit": 2.5,
+                "recipient": "pub.txt",
+                "identity": "me.identity",
                 "chunk": "1MiB",
                 "memory": "64MiB",
                 "samplerate": 8000,

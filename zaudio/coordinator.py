@@ -36,7 +36,18 @@ from zaudio.ops.chain import prepare_chain
 from zaudio.ops.spec import Requested, parse_chain
 from zaudio.plan import Plan
 from zaudio.report import Progress, Report
-from zaudio.result import Description, JobRecord, Recording, ResultFolder, ResultWriter
+from zaudio.result import (
+    Description,
+    JobRecord,
+    KeyStore,
+    RawKey,
+    Recording,
+    ResultFolder,
+    ResultWriter,
+    WrappedKey,
+    parse_recipient,
+    read_identity,
+)
 from zaudio.sizes import parse_bytes, parse_frames
 from zaudio.timing import Timing
 
@@ -75,6 +86,9 @@ class Coordinator:
         chunk_timeout: Seconds that a chunk may take, transfer included, before it is given to another worker; longer
             when ten times the median of what chunks take is longer. By default 60 at first, then at least 30.
         starter: The process that starts local workers, launched ahead of time by who knows that it will be needed.
+        recipient: Whom to wrap the encryption key for: a public key that `zaudio identity` printed, or a file that
+            holds it. By default it is written raw.
+        identity: The file with the private key of that recipient; needed only to resume a job.
         audit: Percentage of chunks, chosen at random, that two workers compute and that count only when both give the
             same; a worker that two others contradict is dropped. 0 for none.
         timing: All durations, instead of `worker_timeout` and `chunk_timeout`.
@@ -106,6 +120,8 @@ class Coordinator:
         fresh: bool = False,
         worker_timeout: float = 30.0,
         chunk_timeout: float | None = None,
+        recipient: str | os.PathLike[str] | None = None,
+        identity: str | os.PathLike[str] | None = None,
         audit: float = 0,
         timing: Timing | None = None,
         starter: Starter | None = None,
@@ -124,6 +140,8 @@ class Coordinator:
         self._sockets_only = sockets_only
         self._overwrite = overwrite
         self._fresh = fresh
+        self._recipient = parse_recipient(os.fspath(recipient)) if recipient is not None else None
+        self._identity = read_identity(identity) if identity is not None else None
         self._audit = _check_audit(audit)
         own = Timing(worker_timeout=worker_timeout).allowing(chunk_timeout)
         self._timing = timing if timing is not None else own
@@ -362,6 +380,10 @@ class Coordinator:
             audit=Audit(self._audit, os.urandom(SECRET_BYTES)) if self._audit else None,
         )
 
+    def _key_store(self) -> KeyStore:
+        """How the encryption key is stored."""
+        return RawKey() if self._recipient is None else WrappedKey(self._recipient, self._identity)
+
     def _describe(self, source: Source) -> Description:
         return Description(
             frames=source.frames,
@@ -376,7 +398,8 @@ class Coordinator:
         seen = source.fingerprint()
         recording = Recording(seen.path, seen.size, seen.mtime_ns, seen.sample)
         job = JobRecord(recording, self._describe(source))
-        folder = ResultFolder(self._output, overwrite=self._overwrite, job=job, fresh=self._fresh)
+        store = self._key_store()
+        folder = ResultFolder(self._output, overwrite=self._overwrite, job=job, key_store=store, fresh=self._fresh)
         for path in folder.paths.values():
             if os.path.realpath(path) == os.path.realpath(self._input):
                 folder.close()
@@ -510,6 +533,7 @@ class Coordinator:
             paths=dict(paths),
             shares={name: chunks for name, chunks in sorted(shares.items()) if chunks},
             resumed_chunks=self._plan.at_output(self._resumed // source.frame_bytes)[0],
+            recipient=str(self._recipient or ""),
             audited=tally.audited,
             dropped=dict(sorted(self._farm.dropped.items())) if self._farm is not None else {},
         )

@@ -51,6 +51,7 @@ class Report:
         requeued: Grants that came to nothing and were made again.
         duplicates: Results for chunks that had one.
         rejected: Results that could not be accepted.
+        recipient: The public key that the encryption key is wrapped for; empty when it is raw.
         audited: Chunks that were accepted because two workers agreed; 0 without an audit.
         dropped: Workers that were found to give wrong results, by name, and of how many chunks the result was used
             before that, unchecked.
@@ -74,6 +75,7 @@ class Report:
     paths: Mapping[str, str]
     shares: Mapping[str, int]
     resumed_chunks: int = 0
+    recipient: str = ""
     audited: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
 

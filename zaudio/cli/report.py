@@ -34,8 +34,7 @@ def text(report: Report, folder: str) -> str:
         *_shares(report),
         *_audit(report),
         *(f"  {name}: {printable(path)}" for name, path in report.paths.items() if name != "result"),
-        f"decrypt it with: zaudio decrypt {printable(shlex.quote(folder))}",
-        f"or with stock tools: {printable(openssl_line(report.paths, folder))}",
+        *_how_to_decrypt(report, folder),
     ]
     return "\n".join(lines)
 
@@ -132,6 +131,13 @@ def _shares(report: Report) -> list[str]:
     if len(shares) > NAMED_WORKERS:
         lines.append(f"    and {_count(len(shares) - NAMED_WORKERS, 'worker')} more")
     return lines
+
+
+def _how_to_decrypt(report: Report, folder: str) -> list[str]:
+    decrypt = f"decrypt it with: zaudio decrypt {printable(shlex.quote(folder))}"
+    if report.recipient:
+        return [f"  the key is wrapped for {report.recipient}", f"{decrypt} --identity FILE"]
+    return [decrypt, f"or with stock tools: {printable(openssl_line(report.paths, folder))}"]
 
 
 def _audit(report: Report) -> list[str]:

@@ -12,7 +12,9 @@ import os
 import struct
 from collections.abc import Callable
 
-from cryptography.hazmat.primitives import hashes
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes, hpke
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -20,12 +22,17 @@ KEY_BYTES = 32
 IV_BYTES = 16
 BLOCK_BYTES = 16
 TAG_BYTES = 32
+X25519_BYTES = 32  # of a private key, and of a public one
+HPKE_OVERHEAD = 32 + 16  # the encapsulated key in front, the AEAD's tag behind
 
 SALT = b"zaudio result 1"  # fixed: the key is 32 uniform bytes already; a salt only separates us from other HKDF users
 INFO = b"tag HMAC-SHA256"
 JOURNAL_INFO = b"journal HMAC-SHA256"
 DOMAIN = b"zaudio result 1: description, IV, ciphertext\n"
 JOURNAL_DOMAIN = b"zaudio result 1: journal, IV\n"
+
+# RFC 9180: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305; base mode
+_HPKE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
 
 Bytes = bytes | bytearray | memoryview
 
@@ -63,6 +70,32 @@ def cbc_decrypt_into(key: Bytes, iv: Bytes, ciphertext: Bytes, buffer: bytearray
         The number of bytes written: the length of the ciphertext. The buffer has room for 15 more.
     """
     return Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor().update_into(ciphertext, buffer)
+
+
+def x25519_public(private: Bytes) -> bytes:
+    """The public key that belongs to 32 bytes of a private one."""
+    return X25519PrivateKey.from_private_bytes(bytes(private)).public_key().public_bytes_raw()
+
+
+def hpke_seal(public: bytes, plaintext: Bytes, *, info: bytes) -> bytes:
+    """Encrypt for the owner of a public key: the encapsulated key, then the ciphertext.
+
+    Raises:
+        ValueError: Nothing can be encrypted for that key.
+    """
+    return _HPKE.encrypt(bytes(plaintext), X25519PublicKey.from_public_bytes(public), info=info)
+
+
+def hpke_open(private: Bytes, sealed: Bytes, *, info: bytes) -> bytearray:
+    """Decrypt what `hpke_seal` made of it; its owner wipes it.
+
+    Raises:
+        ValueError: It was made for another key or another `info`, or has changed.
+    """
+    try:
+        return bytearray(_HPKE.decrypt(bytes(sealed), X25519PrivateKey.from_private_bytes(bytes(private)), info=info))
+    except InvalidTag:
+        raise ValueError("it does not open") from None
 
 
 def padding(length: int) -> bytes:
