@@ -62,7 +62,7 @@ test: $(DEV) ## run the tests: ARGS="-m 'not slow'"
 	@$(VENV)/bin/python -m pytest -rs $(ARGS)
 
 chaos: $(DEV) ## run the faults that `make test` has no time for, ARGS="-k disk"
-	@$(VENV)/bin/python -m pytest -rs -m chaos tests/chaos $(ARGS)
+	@$(VENV)/bin/python -m pytest -rs -m chaos $(ARGS)
 
 # Faults need the development environment, the picture that of the benchmarks.
 soak: $(DEV) $(BENCH) ## MINUTES=10 of random faults: memory and descriptors must stay flat, a picture shows them
