@@ -336,6 +336,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.now = 50.0
         self.session = Session(Introduction(session("a"), "a", 1, "host", "software", ("invert",)), "tcp://c:1")
         self.computing: list[Chunk] = []
+        self.came: set[tuple[int, int]] = set()  # of the job that is on
         self.preparing = False
         self.connections = {Channel.SINK: False, Channel.VENTILATOR: False}
         self.do(self.session.start(now=self.now))
@@ -351,14 +352,16 @@ class SessionMachine(RuleBasedStateMachine):
                     assert self.connections[action.channel], "there is a socket to say it on"
                 case Deliver():
                     assert self.connections[Channel.SINK], "there is a socket to deliver it on"
-                    held = [(chunk.index, chunk.attempt) for chunk in self.computing]
-                    assert (action.result.index, action.result.attempt) in held, "only what came is delivered"
+                    lease = (action.result.index, action.result.attempt)
+                    assert lease in self.came, "only what came is delivered"
                 case Compute():
                     self.computing.append(action.chunk)
+                    self.came.add((action.chunk.index, action.chunk.attempt))
                 case Prepare():
                     self.preparing = True
                 case Discard():
                     self.computing.clear()
+                    self.came.clear()
 
     def hear(self, message, *, intact=True):
         self.do(self.session.receive(message, now=self.now, intact=intact))
@@ -384,6 +387,7 @@ class SessionMachine(RuleBasedStateMachine):
     def computed(self, data, raises):
         chunk = data.draw(st.sampled_from(self.computing))
         lease = (chunk.index, chunk.attempt)
+        self.computing.remove(chunk)
         if raises:
             self.do(self.session.failed(*lease, "ValueError: no", start=chunk.start, stop=chunk.start + 8))
         else:
@@ -420,8 +424,7 @@ class SessionMachine(RuleBasedStateMachine):
     @invariant()
     def holds(self):
         self.session.check()
-        held = set(self.session.held)
-        assert held <= {(chunk.index, chunk.attempt) for chunk in self.computing}, "what is held came"
+        assert set(self.session.held) <= self.came, "what is held came"
         self.do(self.session.tick(now=self.now))
         assert self.session.finished or self.session.next_deadline() > self.now, "a tick does what is due"
 
