@@ -229,6 +229,22 @@ def test_results_of_a_liar_that_are_not_released_yet_are_withdrawn_and_computed_
     desk.check()
 
 
+def test_an_attempt_of_a_chunk_that_is_computed_again_never_has_the_number_of_an_earlier_one():
+    desk = Desk(6, audit=Some(0), credit=4)
+    desk.join("liar")
+    desk.result("liar", 1, 1)
+    assert not desk.leases.asked(1), "it is accepted, and forgotten"
+    desk.result("liar", 0, 1, checksum=7)
+    desk.join("b", "c")
+    for name in ("b", "c"):
+        desk.result(name, 0, next(x.attempt for x in desk.leases.held(session(name)) if x.index == 0))
+    (lease,) = [lease for name in "bc" for lease in desk.leases.held(session(name)) if lease.index == 1]
+    assert lease.attempt > 1
+    name = "b" if lease.session == session("b") else "c"
+    desk.result(name, 1, lease.attempt)
+    assert desk.assembler.accepted(1)
+
+
 def test_what_was_released_on_the_word_of_a_liar_is_counted():
     desk = Desk(4, audit=Some(2))
     desk.join("liar")

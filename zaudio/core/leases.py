@@ -20,6 +20,8 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+ATTEMPTS_MOST = 1000  # of one chunk; three failures end a job, and a worker that is lost takes a second
+
 
 @dataclass(slots=True, eq=False)
 class Lease:
@@ -41,6 +43,7 @@ class _Entry:
     live: dict[int, bytes] = field(default_factory=dict)  # attempt -> session, those still waited for
     causes: list[str] = field(default_factory=list)
     wanted: bool = True  # False once a result was accepted
+    before: int = 0  # attempts that were made, or may have been, before this was remembered
     audited: bool = False
     said: frozenset[bytes] = frozenset()  # audited: the sessions whose results are known, and did not decide
 
@@ -78,6 +81,7 @@ class Leases:
         self._held: dict[bytes, dict[tuple[int, int], Lease]] = {}  # session -> leases in the order they were sent
         self._waiting: list[int] = []  # heap of chunks to grant again; may name chunks that no longer wait
         self._suspects: list[int] = []  # likewise, those with failures
+        self._reopened = 0  # chunks that were forgotten and are to be computed again
         self._opinions: set[int] = set()  # audited chunks that somebody was asked about, and too few
 
     # What is to be granted
@@ -110,7 +114,7 @@ class Leases:
             while queue and queue[0] == index:
                 heapq.heappop(queue)  # or a chunk granted in vain again and again would be in there as often
         entry = self._entries.get(index) or self._new(index)
-        attempt = len(entry.granted) + 1
+        attempt = entry.before + len(entry.granted) + 1
         entry.granted[attempt] = entry.live[attempt] = session
         lease = Lease(session, index, attempt, sequence)
         self._held.setdefault(session, {})[index, attempt] = lease
@@ -184,7 +188,12 @@ class Leases:
 
     def reopen(self, index: int) -> None:
         """The result of this chunk was no good after all: it waits to be computed again."""
-        entry = self._entries.get(index) or self._new(index)
+        entry = self._entries.get(index)
+        if entry is None:
+            # How often it was granted is forgotten, and an attempt's number may never come twice.
+            self._reopened += 1
+            entry = self._new(index)
+            entry.before = self._reopened * ATTEMPTS_MOST
         entry.wanted = True
         self._settle(index, entry)
 
