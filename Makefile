@@ -81,7 +81,8 @@ fuzz: $(FUZZ) ## look for bytes that break the codec, the brains or what reads f
 		echo "fuzzing: $$target, $(SECONDS) s"; \
 		$(FUZZ_VENV)/bin/python tests/fuzz/targets.py --seeds $(FUZZ_VENV)/corpus/$$target && \
 		$(FUZZ_VENV)/bin/python tests/fuzz/targets.py $$target -max_total_time=$(SECONDS) -print_final_stats=1 \
-			-verbosity=0 -artifact_prefix=$(FUZZ_VENV)/findings/$$target- $(ARGS) $(FUZZ_VENV)/corpus/$$target || exit 1; \
+			-verbosity=0 -artifact_prefix=$(CURDIR)/$(FUZZ_VENV)/findings/$$target- $(ARGS) \
+			$(CURDIR)/$(FUZZ_VENV)/corpus/$$target || exit 1; \
 	done
 
 style: $(DEV) ## check format, lint and types
