@@ -22,13 +22,14 @@ def test_twenty_thousand_mutated_messages_and_then_a_good_worker_completes_the_j
     ventilator, port = job.endpoint, int(job.endpoint.rpartition(":")[2])
     sink = f"{ventilator.rpartition(':')[0]}:{port + 1}"
     with zmq.Context() as context:
+        context.setsockopt(zmq.LINGER, 0)
+        context.setsockopt(zmq.SNDTIMEO, 30_000)  # a coordinator that died takes nothing
         with context.socket(zmq.DEALER) as socket:
             socket.connect(ventilator)
             welcome = knock(socket, bytes(16))
         known = as_one_that_said_hello(welcome)
         for seed, (endpoint, channel) in enumerate([(ventilator, Channel.VENTILATOR), (sink, Channel.SINK)]):
             with context.socket(zmq.DEALER) as socket:
-                socket.setsockopt(zmq.LINGER, 0)
                 socket.connect(endpoint)
                 sent = sum(send(socket, parts) for parts in mutants(MADE, seed=seed + 40, known=known))
                 assert sent >= COUNT
