@@ -29,7 +29,7 @@ ALLOWED = $(foreach module,$(ALLOW),--allow '$(module)')
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup farm generate coordinator worker workers decrypt test chaos soak style check bench clean
+.PHONY: help setup farm generate coordinator worker workers decrypt test chaos soak fuzz style check bench clean
 .NOTPARALLEL: # two pips in one environment do each other harm
 
 help: ## list the targets
@@ -62,13 +62,28 @@ test: $(DEV) ## run the tests: ARGS="-m 'not slow'"
 	@$(VENV)/bin/python -m pytest -rs $(ARGS)
 
 chaos: $(DEV) ## run the faults that `make test` has no time for, ARGS="-k disk"
-	@$(VENV)/bin/python -m pytest -rs -m chaos tests/chaos $(ARGS)
+	@$(VENV)/bin/python -m pytest -rs -m chaos $(ARGS)
 
 # Faults need the development environment, the picture that of the benchmarks.
 soak: $(DEV) $(BENCH) ## MINUTES=10 of random faults: memory and descriptors must stay flat, a picture shows them
 	@rm -f $(SOAK).json
 	@status=0; $(VENV)/bin/python tests/chaos/soak.py --minutes '$(MINUTES)' --output $(SOAK).json $(ARGS) || status=$$?; \
 	test ! -f $(SOAK).json || $(BENCH_VENV)/bin/python tests/chaos/soak_picture.py $(SOAK).json $(SOAK).png; exit $$status
+
+# A fuzzer has an environment of its own too, and keeps there what it has learnt and what it has found.
+FUZZ_VENV = .venv-fuzz
+FUZZ = $(FUZZ_VENV)/fuzz.stamp
+SECONDS = 60
+
+fuzz: $(FUZZ) ## look for bytes that break the codec, the brains or what reads files: SECONDS=60 each
+	@mkdir -p $(FUZZ_VENV)/findings
+	@for target in codec coordinator worker files; do \
+		echo "fuzzing: $$target, $(SECONDS) s"; \
+		$(FUZZ_VENV)/bin/python tests/fuzz/targets.py --seeds $(FUZZ_VENV)/corpus/$$target && \
+		$(FUZZ_VENV)/bin/python tests/fuzz/targets.py $$target -max_total_time=$(SECONDS) -print_final_stats=1 \
+			-verbosity=0 -artifact_prefix=$(CURDIR)/$(FUZZ_VENV)/findings/$$target- $(ARGS) \
+			$(CURDIR)/$(FUZZ_VENV)/corpus/$$target || exit 1; \
+	done
 
 style: $(DEV) ## check format, lint and types
 	@$(VENV)/bin/python -m ruff format --check .
@@ -130,6 +145,13 @@ $(BENCH): pyproject.toml constraints.txt benchmarks/constraints.txt
 	@echo '*' > $(BENCH_VENV)/.gitignore
 	@echo "installing zaudio and what its benchmarks need into $(BENCH_VENV)"
 	@$(BENCH_VENV)/bin/python -m pip install -qq -c constraints.txt -c benchmarks/constraints.txt -e '.[bench]'
+	@touch $@
+
+$(FUZZ): VENV = $(FUZZ_VENV)
+$(FUZZ): pyproject.toml constraints.txt
+	@$(call environment)
+	@echo "installing zaudio and a fuzzer into $(FUZZ_VENV)"
+	@$(FUZZ_VENV)/bin/python -m pip install -qq -c constraints.txt -e '.[fuzz]'
 	@touch $@
 
 $(PEERS): $(BENCH)

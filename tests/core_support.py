@@ -2,8 +2,21 @@
 
 from collections.abc import Iterable
 
-from zaudio.core.actions import Accepted, Grant, Lost, Peer, Rejected, Released, Requeued, Send
+from zaudio.core.actions import (
+    Accepted,
+    Grant,
+    Liar,
+    Lost,
+    Noted,
+    Peer,
+    Rejected,
+    Released,
+    Requeued,
+    Send,
+    Withdrawn,
+)
 from zaudio.core.assembly import Assembler
+from zaudio.core.audit import Audit
 from zaudio.core.dispatch import Dispatcher
 from zaudio.core.job import Job
 from zaudio.plan import Plan
@@ -60,6 +73,7 @@ def job(
     run: int = 1,
     source: Reference | None = None,
     outboxes: Iterable[bytes] = (),
+    audit: Audit | None = None,
 ) -> Job:
     """A job of that many grants; `run`: so many of the user's chunks travel in each."""
     plan = Plan(chunks * FRAMES, FRAMES)
@@ -77,6 +91,7 @@ def job(
         timing=timing,
         source=source,
         outboxes=frozenset(outboxes),
+        audit=audit,
     )
 
 
@@ -92,7 +107,15 @@ class Desk:
         self.job = job(chunks, **of_job)
         self.dispatcher = Dispatcher(self.job, offers=lambda ops, name: name in ops, now=now)
         self.leases = self.dispatcher.leases
-        self.assembler = Assembler(self.job.plan, job=JOB_ID, incarnation=1, frame_bytes=1, grants=self.leases)
+        self.assembler = Assembler(
+            self.job.plan,
+            job=JOB_ID,
+            incarnation=1,
+            frame_bytes=1,
+            grants=self.leases,
+            name=self.dispatcher.name,
+            audits=self.job.audits if self.job.audit is not None else None,
+        )
         self.ciphering = ciphering  # whether the cipher is done with a chunk as soon as it has it
         self.ciphered = 0
 
@@ -175,12 +198,19 @@ class Desk:
     def take(self, message: Result) -> list:
         dispatcher = self.dispatcher
         actions: list = dispatcher.heard(message.session, Peer(Channel.SINK, b"?"), now=self.now)
-        verdicts = self.assembler.receive(message, checksum=message.checksum)
+        digest = message.checksum.to_bytes(8, "big")
+        verdicts = self.assembler.receive(message, checksum=message.checksum, digest=digest)
+        for verdict in verdicts:
+            if isinstance(verdict, Liar):
+                actions += dispatcher.convict(verdict.session, verdict.index)
+            if isinstance(verdict, Withdrawn):
+                dispatcher.withdraw(verdict.index)
         accepted = any(isinstance(verdict, Accepted) for verdict in verdicts)
         actions += verdicts
         lease = (message.session, message.index, message.attempt)
         wrong = any(isinstance(verdict, Rejected) for verdict in verdicts)
-        actions += dispatcher.settled(*lease, accepted=accepted, wrong=wrong, now=self.now)
+        noted = any(isinstance(verdict, Noted) for verdict in verdicts)
+        actions += dispatcher.settled(*lease, accepted=accepted, noted=noted, wrong=wrong, now=self.now)
         if any(isinstance(verdict, Released) for verdict in verdicts):
             actions += self.progress()
         return actions

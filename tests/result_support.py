@@ -64,9 +64,9 @@ def sealed_writer(folder, recording, description):
     return writer
 
 
-def write_result(path, recording, description, *, overwrite=False):
+def write_result(path, recording, description, *, overwrite=False, key_store=None):
     """A published result; returns its paths."""
-    with ResultFolder(str(path), overwrite=overwrite) as folder:
+    with ResultFolder(str(path), overwrite=overwrite, key_store=key_store) as folder:
         writer = sealed_writer(folder, recording, description)
         try:
             return writer.publish()

@@ -33,6 +33,9 @@ FIELDS = {
     "paths": PATHS,
     "shares": {"a": 2},
     "resumed_chunks": 0,
+    "audited": 0,
+    "dropped": {},
+    "recipient": "",
 }
 REPORT = SimpleNamespace(**FIELDS, to_json=lambda: json.dumps(FIELDS))
 
@@ -137,6 +140,9 @@ DEFAULTS = {
     "fresh": False,
     "worker_timeout": 30.0,
     "chunk_timeout": None,
+    "audit": 0.0,
+    "recipient": None,
+    "identity": None,
 }
 
 
@@ -153,7 +159,8 @@ def test_farm_passes_every_option_on(coordinator):
     line = (
         "farm take.raw -o out -n 3 --op gain:db=-3 --op invert --chunk 1MiB --memory 64MiB --samplerate 8000 "
         "--channels 2 --format s16le --overwrite --fresh --bind tcp://127.0.0.1:0 --sink-bind tcp://127.0.0.1:0 "
-        "--advertise farm.example --keys k --insecure --worker-timeout 2.5 --chunk-timeout 7.5 --sockets-only"
+        "--advertise farm.example --keys k --insecure --worker-timeout 2.5 --chunk-timeout 7.5 --sockets-only --audit 2.5 "
+        "--recipient pub.txt --identity me.identity"
     )
     assert CliRunner().invoke(app, line.split()).exit_code == 0
     assert coordinator.made == [
@@ -170,6 +177,9 @@ def test_farm_passes_every_option_on(coordinator):
                 "advertise": "farm.example",
                 "keys": "k",
                 "insecure": True,
+                "audit": 2.5,
+                "recipient": "pub.txt",
+                "identity": "me.identity",
                 "chunk": "1MiB",
                 "memory": "64MiB",
                 "samplerate": 8000,

@@ -37,6 +37,9 @@ def report(folder="out", **changes):
         "rejected": 3,
         "paths": paths_in(folder),
         "shares": {"a": 1, "b": 3},
+        "audited": 0,
+        "dropped": {},
+        "recipient": "",
     }
     fields.update(changes)
     return SimpleNamespace(**fields, to_json=lambda: json.dumps(fields))
@@ -56,6 +59,22 @@ def test_the_text_names_everything_a_person_asks_for():
         "decrypt it with: zaudio decrypt out",
         f"or with stock tools: {openssl_line(paths_in('out'), 'out')}",
     ]
+
+
+def test_the_text_of_an_audited_job_says_how_much_was_and_names_who_was_dropped():
+    lines = text(report(audited=3, dropped={"late": 0, "liar": 2}), "out").splitlines()
+    assert "  3 chunks audited" in lines
+    assert "  dropped late: its result was not that of two others" in lines
+    assert "  dropped liar: its result was not that of two others; 2 chunks of it had been encrypted unchecked" in lines
+
+
+def test_the_text_of_a_job_with_a_recipient_says_whose_and_that_an_identity_is_needed():
+    lines = text(report(recipient="zaudio-x25519-12"), "out").splitlines()
+    assert lines[-2:] == [
+        "  the key is wrapped for zaudio-x25519-12",
+        "decrypt it with: zaudio decrypt out --identity FILE",
+    ]
+    assert "openssl" not in "\n".join(lines), "it would take the wrapped key for the key"
 
 
 def test_an_empty_recording_has_a_text_too():

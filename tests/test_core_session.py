@@ -473,6 +473,17 @@ def test_a_chunk_that_comes_twice_is_computed_once(ready):
     assert ready.session.held == ()
 
 
+def test_an_attempt_that_is_sent_twice_under_two_sequences_is_computed_once_even_when_nobody_listens(ready):
+    """A coordinator that is none of ours may say anything; this once ended the worker with a KeyError."""
+    assert ready.chunk(1, 0) == [Compute(chunk(1, 0))]
+    assert ready.chunk(2, 0) == []
+    ready.hear(Again())
+    assert ready.completed(0) == []
+    assert ready.completed(0) == [], "kept once"
+    assert delivered(0) in ready.welcome()
+    ready.session.check()
+
+
 def test_a_chunk_that_was_overtaken_is_given_up(ready):
     ready.chunk(2, 8)
     assert ready.chunk(1, 9) == []

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Self
 
 from zaudio.audio import Source, open_source
+from zaudio.core.audit import SECRET_BYTES, Audit
 from zaudio.core.job import Job
 from zaudio.errors import EndpointError, ExposedError, JobError, StoppedError, UsageError
 from zaudio.machine import usable_cores
@@ -36,7 +37,18 @@ from zaudio.ops.chain import prepare_chain
 from zaudio.ops.spec import Requested, parse_chain
 from zaudio.plan import Plan
 from zaudio.report import Progress, Report
-from zaudio.result import Description, JobRecord, Recording, ResultFolder, ResultWriter
+from zaudio.result import (
+    Description,
+    JobRecord,
+    KeyStore,
+    RawKey,
+    Recording,
+    ResultFolder,
+    ResultWriter,
+    WrappedKey,
+    parse_recipient,
+    read_identity,
+)
 from zaudio.sizes import parse_bytes, parse_frames
 from zaudio.timing import Timing
 
@@ -79,9 +91,15 @@ class Coordinator:
         chunk_timeout: Seconds that a chunk may take, transfer included, before it is given to another worker; longer
             when ten times the median of what chunks take is longer. By default 60 at first, then at least 30.
         starter: The process that starts local workers, launched ahead of time by who knows that it will be needed.
+        recipient: Whom to wrap the encryption key for: a public key that `zaudio identity` printed, or a file that
+            holds it. By default it is written raw.
+        identity: The file with the private key of that recipient; needed only to resume a job.
+        audit: Percentage of chunks, chosen at random, that two workers compute and that count only when both give the
+            same; a worker that two others contradict is dropped. 0 for none.
         timing: All durations, instead of `worker_timeout` and `chunk_timeout`.
-        on_event: Called with every event (`Joined`, `Lost`, `Requeued`, `Accepted`, `Duplicate`, `Rejected`, `Stuck`)
-            in the coordinator's own thread. What it raises is logged, and the job goes on.
+        on_event: Called with every event (`Joined`, `Lost`, `Requeued`, `Accepted`, `Duplicate`, `Rejected`, `Stuck`,
+            and with an audit `Noted`, `Liar`, `Withdrawn`) in the coordinator's own thread. What it raises is logged,
+            and the job goes on.
 
     Example:
         >>> report = Coordinator("take.raw", "out", ops="invert", workers=4).run()  # doctest: +SKIP
@@ -109,6 +127,9 @@ class Coordinator:
         insecure: bool = False,
         worker_timeout: float = 30.0,
         chunk_timeout: float | None = None,
+        recipient: str | os.PathLike[str] | None = None,
+        identity: str | os.PathLike[str] | None = None,
+        audit: float = 0,
         timing: Timing | None = None,
         starter: Starter | None = None,
         on_event: Callable[[Event], None] | None = None,
@@ -128,6 +149,9 @@ class Coordinator:
         self._fresh = fresh
         self._keys_folder = os.fspath(keys) if keys is not None else None
         self._insecure = insecure
+        self._recipient = parse_recipient(os.fspath(recipient)) if recipient is not None else None
+        self._identity = read_identity(identity) if identity is not None else None
+        self._audit = _check_audit(audit)
         own = Timing(worker_timeout=worker_timeout).allowing(chunk_timeout)
         self._timing = timing if timing is not None else own
         self._starter = starter
@@ -379,12 +403,18 @@ class Coordinator:
             sinks=addresses.sink_names(sinks, advertised),
             credit=CREDIT,
             # A run is in flight one way, then the other; while two workers are at it, both ways at once.
-            window_most=self._memory // (2 * run_bytes),
+            # An audited one is at two workers from the start.
+            window_most=self._memory // ((4 if self._audit else 2) * run_bytes),
             timing=self._timing,
             source=source.reference,
             outboxes=frozenset(outboxes.tokens) if outboxes is not None else frozenset(),
             first=self._first,
+            audit=Audit(self._audit, os.urandom(SECRET_BYTES)) if self._audit else None,
         )
+
+    def _key_store(self) -> KeyStore:
+        """How the encryption key is stored."""
+        return RawKey() if self._recipient is None else WrappedKey(self._recipient, self._identity)
 
     def _describe(self, source: Source) -> Description:
         return Description(
@@ -400,7 +430,8 @@ class Coordinator:
         seen = source.fingerprint()
         recording = Recording(seen.path, seen.size, seen.mtime_ns, seen.sample)
         job = JobRecord(recording, self._describe(source))
-        folder = ResultFolder(self._output, overwrite=self._overwrite, job=job, fresh=self._fresh)
+        store = self._key_store()
+        folder = ResultFolder(self._output, overwrite=self._overwrite, job=job, key_store=store, fresh=self._fresh)
         for path in folder.paths.values():
             if os.path.realpath(path) == os.path.realpath(self._input):
                 folder.close()
@@ -435,8 +466,8 @@ class Coordinator:
 
     @property
     def _local_workers(self) -> int:
-        """How many there are to be: no more than runs that are still to be done."""
-        return min(self._workers, len(self._runs) - self._first)
+        """How many there are to be: no more than runs still to be done, or three for each that a third may judge."""
+        return min(self._workers, (len(self._runs) - self._first) * (3 if self._audit else 1))
 
     def _open_outboxes(self, source: Source, starter: Starter | None, stack: ExitStack) -> Outboxes | None:
         """Shared memory for the results of local workers; without it, they use sockets as all others do."""
@@ -547,13 +578,16 @@ class Coordinator:
             format=source.format.name,
             bytes=source.frames * source.frame_bytes,
             seconds=seconds,
-            workers=len(shares),
+            workers=sum(chunks > 0 for chunks in shares.values()),
             requeued=tally.requeued,
             duplicates=tally.duplicates,
             rejected=tally.rejected,
             paths=dict(paths),
-            shares=dict(sorted(shares.items())),
+            shares={name: chunks for name, chunks in sorted(shares.items()) if chunks},
             resumed_chunks=self._plan.at_output(self._resumed // source.frame_bytes)[0],
+            recipient=str(self._recipient or ""),
+            audited=tally.audited,
+            dropped=dict(sorted(self._farm.dropped.items())) if self._farm is not None else {},
         )
 
 
@@ -565,6 +599,12 @@ def _count_workers(workers: int | None, bind: str | None) -> int:
     if workers == 0 and bind is None:
         raise UsageError("no local workers and nowhere for others to connect: give workers, or bind")
     return workers
+
+
+def _check_audit(percent: float) -> float:
+    if not (isinstance(percent, int | float) and 0 <= percent <= 100):
+        raise UsageError(f"audit: expected a percentage, 0 to 100, got {percent!r}")
+    return percent
 
 
 def _short_folder() -> str | None:

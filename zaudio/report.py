@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,10 @@ class Report:
         requeued: Grants that came to nothing and were made again.
         duplicates: Results for chunks that had one.
         rejected: Results that could not be accepted.
+        recipient: The public key that the encryption key is wrapped for; empty when it is raw.
+        audited: Chunks that were accepted because two workers agreed; 0 without an audit.
+        dropped: Workers that were found to give wrong results, by name, and of how many chunks the result was used
+            before that, unchecked.
         paths: ``result``, ``key``, ``iv`` and ``description``.
         shares: Accepted chunks by worker name.
         resumed_chunks: Chunks that an earlier, interrupted start had done.
@@ -71,6 +75,9 @@ class Report:
     paths: Mapping[str, str]
     shares: Mapping[str, int]
     resumed_chunks: int = 0
+    recipient: str = ""
+    audited: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The report as a JSON object."""

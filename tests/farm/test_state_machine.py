@@ -9,17 +9,46 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from network import LATENCY, TIMING, Farm, Fault, Faults
 
-from zaudio.core.actions import Accepted, Fail, Grant, Released
+from zaudio.core.actions import (
+    Accepted,
+    Compute,
+    Connect,
+    ConnectSink,
+    Deliver,
+    Discard,
+    Fail,
+    Grant,
+    Liar,
+    Prepare,
+    Released,
+    Say,
+    Withdrawn,
+)
+from zaudio.core.audit import Audit
 from zaudio.core.leases import Leases
+from zaudio.core.session import Introduction, Session
 from zaudio.errors import ChunkError, ConflictError, NoWorkerError, ProtocolError
 from zaudio.plan import Plan
-from zaudio.wire.messages import Failed, Goodbye, Heartbeat, Ready
+from zaudio.wire.messages import (
+    Again,
+    Channel,
+    Chunk,
+    Failed,
+    Goodbye,
+    Heartbeat,
+    Ready,
+    Refused,
+    Sent,
+    Welcome,
+)
 
 NAMES = st.sampled_from("abcd")
 GHOSTS = st.sampled_from("abcdx")  # x never says hello
 INDEXES = st.integers(0, 12)  # of ten chunks
 ATTEMPTS = st.integers(1, 4)
 OUTBOXES = (b"o" * 16, b"p" * 16)
+JOBS = st.sampled_from([b"j" * 16, b"j" * 16, b"k" * 16])
+NAMES_SAID = st.sampled_from("aaab")  # whom a message to a worker names
 PAIRS = st.lists(st.tuples(INDEXES, ATTEMPTS), max_size=4)
 
 
@@ -109,9 +138,14 @@ class LeasesMachine(RuleBasedStateMachine):
 class BrainsMachine(RuleBasedStateMachine):
     """Dispatcher and Assembler with whatever may come, in any order, from anybody."""
 
+    audit: Audit | None = None
+    most_live = 2  # attempts of one chunk
+    witnesses = ("good",)
+
     def __init__(self) -> None:
         super().__init__()
-        self.desk = Desk(10, credit=2, window=6, ciphering=False, source=recording(), outboxes=OUTBOXES)
+        bounds = {"credit": 2, "window": 6, "audit": self.audit}
+        self.desk = Desk(10, ciphering=False, source=recording(), outboxes=OUTBOXES, **bounds)
         self.granted: list[Grant] = []
         self.released: list[int] = []
         self.results: set[int] = set()
@@ -122,7 +156,7 @@ class BrainsMachine(RuleBasedStateMachine):
             match action:
                 case Grant():
                     assert action.index not in self.results, "a chunk that has its result is not granted"
-                    assert len(self.desk.leases.live(action.index)) <= 2
+                    assert len(self.desk.leases.live(action.index)) <= self.most_live
                     assert action.slot in (-1, 0, 1)
                     self.granted.append(action)
                 case Released():
@@ -133,7 +167,14 @@ class BrainsMachine(RuleBasedStateMachine):
                         (g.session, g.index, g.attempt) == (action.session, action.index, action.attempt)
                         for g in self.granted
                     ), "what was never granted is not accepted"
+                    assert action.session not in self.desk.assembler.dropped, "a liar is not believed"
                     self.results.add(action.index)
+                case Withdrawn():
+                    assert action.index not in self.released, "what is encrypted cannot be taken back"
+                    self.results.remove(action.index)
+                case Liar():
+                    assert self.audit is not None
+                    assert not self.desk.dispatcher.knows(action.session), "a liar is out"
                 case Fail():
                     self.failure = action.error
                     assert isinstance(action.error, (ChunkError, NoWorkerError, ConflictError))
@@ -229,7 +270,7 @@ class BrainsMachine(RuleBasedStateMachine):
         self.desk.check()
         assert self.released == list(range(len(self.released))), "released in order, each once"
         for index in range(10):
-            assert len(self.desk.leases.live(index)) <= 2, "at most two attempts are live"
+            assert len(self.desk.leases.live(index)) <= self.most_live, "attempts are bounded"
         assert self.desk.dispatcher.next_deadline() is not None
         for worker in self.desk.dispatcher._roster:
             unspent = [lease for lease in self.desk.leases.held(worker.session) if lease.live]
@@ -241,7 +282,7 @@ class BrainsMachine(RuleBasedStateMachine):
         assert len(owners) == len(set(owners)), "an outbox is one worker's"
 
     def teardown(self):
-        """Whatever has happened: one good worker that comes now completes the job."""
+        """Whatever has happened: one good worker that comes now completes the job; with an audit, three."""
         desk = self.desk
         for name in "abcdx":
             self.do(desk.goodbye(name))
@@ -249,19 +290,158 @@ class BrainsMachine(RuleBasedStateMachine):
         if isinstance(self.failure, (ChunkError, ConflictError)):
             return
         self.do(desk.progress())
-        self.do(desk.join("good"))
+        for name in self.witnesses:
+            self.do(desk.join(name))
         for _ in range(40):
-            for lease in desk.leases.held(session("good")):
-                self.do(desk.result("good", lease.index, lease.attempt))
+            for name in self.witnesses:
+                for lease in desk.leases.held(session(name)):
+                    self.do(desk.result(name, lease.index, lease.attempt))
+        if isinstance(self.failure, ConflictError):
+            return
         assert desk.assembler.finished, "a chunk was never granted again"
         assert desk.leases.in_flight == 0, "a chunk is remembered though all is done"
         self.holds()
+
+
+class AuditedBrainsMachine(BrainsMachine):
+    """The same, where about half of the chunks are audited and any worker may lie."""
+
+    audit = Audit(50, bytes(32))
+    most_live = 4  # two who differ, the third, and a straggler's double
+    witnesses = ("one", "two", "three")
+
+    @rule(index=INDEXES, names=st.permutations("abcd"), wrong=st.integers(0, 2))
+    def results_that_differ(self, index, names, wrong):
+        """Whoever holds that chunk gives a result, and the first so many lie."""
+        for number, name in enumerate(names):
+            for lease in self.desk.leases.held(session(name)):
+                if lease.index == index:
+                    lie = checksum(index) + (number < wrong) * (1 + number)
+                    self.do(self.desk.result(name, index, lease.attempt, checksum=lie))
 
 
 TestLeases = LeasesMachine.TestCase
 TestLeases.settings = settings(max_examples=150, stateful_step_count=40)
 TestBrains = BrainsMachine.TestCase
 TestBrains.settings = settings(max_examples=150, stateful_step_count=40)
+TestAuditedBrains = AuditedBrainsMachine.TestCase
+TestAuditedBrains.settings = settings(max_examples=150, stateful_step_count=40)
+
+
+class SessionMachine(RuleBasedStateMachine):
+    """The worker's brain with whatever a coordinator, or somebody in its place, may say at any time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 50.0
+        self.session = Session(Introduction(session("a"), "a", 1, "host", "software", ("invert",)), "tcp://c:1")
+        self.computing: list[Chunk] = []
+        self.came: set[tuple[int, int]] = set()  # of the job that is on
+        self.preparing = False
+        self.connections = {Channel.SINK: False, Channel.VENTILATOR: False}
+        self.do(self.session.start(now=self.now))
+
+    def do(self, actions):
+        for action in actions:
+            match action:
+                case Connect():
+                    self.connections = {Channel.SINK: False, Channel.VENTILATOR: True}
+                case ConnectSink():
+                    self.connections[Channel.SINK] = True
+                case Say():
+                    assert self.connections[action.channel], "there is a socket to say it on"
+                case Deliver():
+                    assert self.connections[Channel.SINK], "there is a socket to deliver it on"
+                    lease = (action.result.index, action.result.attempt)
+                    assert lease in self.came, "only what came is delivered"
+                case Compute():
+                    self.computing.append(action.chunk)
+                    self.came.add((action.chunk.index, action.chunk.attempt))
+                case Prepare():
+                    self.preparing = True
+                case Discard():
+                    self.computing.clear()
+                    self.came.clear()
+
+    def hear(self, message, *, intact=True):
+        self.do(self.session.receive(message, now=self.now, intact=intact))
+
+    @rule(job=JOBS, who=NAMES_SAID, sinks=st.sampled_from(["tcp://:2", "tcp://:3"]), frames=st.sampled_from([8, 9]))
+    def welcome(self, job, who, sinks, frames):
+        steps = (("invert", ()),)
+        self.hear(Welcome(job, 1, session(who), (sinks,), 0.2, 5, 2, "f32le", 1, frames, steps, None))
+
+    @precondition(lambda self: self.preparing)
+    @rule(able=st.sampled_from([True, True, True, False]), reads=st.booleans())
+    def prepared(self, able, reads):
+        self.preparing = False
+        self.do(self.session.prepared(now=self.now, reads=reads) if able else self.session.unable("it cannot"))
+
+    @rule(job=JOBS, who=NAMES_SAID, sequence=st.integers(1, 9), index=INDEXES, attempt=ATTEMPTS, intact=st.booleans())
+    def chunk(self, job, who, sequence, index, attempt, intact):
+        frames = (8 * index, 8, 0, 0, 32)
+        self.hear(Chunk(job, 1, session(who), sequence, index, attempt, *frames, 7, -1), intact=intact)
+
+    @precondition(lambda self: self.computing)
+    @rule(data=st.data(), raises=st.booleans())
+    def computed(self, data, raises):
+        chunk = data.draw(st.sampled_from(self.computing))
+        lease = (chunk.index, chunk.attempt)
+        self.computing.remove(chunk)
+        if raises:
+            self.do(self.session.failed(*lease, "ValueError: no", start=chunk.start, stop=chunk.start + 8))
+        else:
+            self.do(self.session.completed(*lease, length=32, checksum=1, seconds=0.1))
+
+    @rule(index=INDEXES, attempt=ATTEMPTS)
+    def computed_what_never_came(self, index, attempt):
+        if (index, attempt) not in [(chunk.index, chunk.attempt) for chunk in self.computing]:
+            assert self.session.completed(index, attempt, length=32, checksum=1, seconds=0.1) == []
+
+    @rule(job=JOBS, who=NAMES_SAID, sequence=st.integers(0, 12))
+    def sent(self, job, who, sequence):
+        self.hear(Sent(job, 1, session(who), sequence))
+
+    @rule(job=JOBS, who=NAMES_SAID, over=st.sampled_from([False, False, True]))
+    def alive_or_over(self, job, who, over):
+        lease = (job, 1, session(who))
+        self.hear(Goodbye(*lease, "over") if over else Heartbeat(*lease))
+
+    @rule(refused=st.sampled_from([False, False, False, True]))
+    def again_or_refused(self, refused):
+        self.hear(Refused("no") if refused else Again())
+
+    @rule(seconds=st.sampled_from([0.01, 0.2, 0.6, 1.1, 6.0]))
+    def time_passes(self, seconds):
+        self.now += seconds
+        self.do(self.session.tick(now=self.now))
+
+    @rule(leaves=st.sampled_from([False, False, False, False, True]))
+    def leave(self, leaves):
+        if leaves:
+            self.do(self.session.leave("it was told to stop"))
+
+    @invariant()
+    def holds(self):
+        self.session.check()
+        assert set(self.session.held) <= self.came, "what is held came"
+        self.do(self.session.tick(now=self.now))
+        assert self.session.finished or self.session.next_deadline() > self.now, "a tick does what is due"
+
+    def teardown(self):
+        """Whatever has happened: a coordinator that welcomes it now is told that it is ready, unless it has left."""
+        if self.session.finished:
+            return
+        said = []
+        welcome = Welcome(b"z" * 16, 1, session("a"), ("tcp://:9",), 0.2, 5, 2, "f32le", 1, 8, (("invert", ()),), None)
+        for actions in (self.session.receive(welcome, now=self.now), self.session.prepared(now=self.now)):
+            said += [action.message for action in actions if isinstance(action, Say)]
+        assert any(isinstance(message, Ready) and message.job == b"z" * 16 for message in said), said
+        assert self.session.held == (), "nothing of another job is held"
+
+
+TestSessions = SessionMachine.TestCase
+TestSessions.settings = settings(max_examples=150, stateful_step_count=40)
 
 
 class ManyLeases(LeasesMachine.TestCase):
@@ -272,6 +452,20 @@ class ManyBrains(BrainsMachine.TestCase):
     settings = settings(max_examples=400, stateful_step_count=50)
 
 
+def often(machine):
+    """The whole search, which `make test` has no time for: 2,000 examples of 50 steps."""
+
+    class Often(machine.TestCase):
+        settings = settings(max_examples=2000, stateful_step_count=50)
+
+    Often.__name__ = Often.__qualname__ = f"TestOften{machine.__name__}"
+    return pytest.mark.timeout(1800)(pytest.mark.chaos(pytest.mark.slow(Often)))
+
+
+TestOftenLeases = often(LeasesMachine)
+TestOftenBrains = often(BrainsMachine)
+TestOftenAuditedBrains = often(AuditedBrainsMachine)
+TestOftenSessions = often(SessionMachine)
 TestManyLeases = pytest.mark.slow(ManyLeases)
 TestManyBrains = pytest.mark.slow(ManyBrains)
 del ManyLeases, ManyBrains

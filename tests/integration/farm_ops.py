@@ -23,6 +23,23 @@ def slow(array, ms=5):
     return np.negative(array)
 
 
+def lies(array, mark=""):
+    """Negate; but the one process that makes the file `mark` gets every first sample of a chunk wrong."""
+    array = np.negative(array)
+    if _is_marked(mark):
+        array[0] += 1
+    return array
+
+
+def _is_marked(mark):
+    try:
+        with open(mark, "x") as file:
+            file.write(str(os.getpid()))
+    except FileExistsError:
+        pass
+    return Path(mark).read_text() == str(os.getpid())
+
+
 def gated(array, gate=""):
     """Negate, once that file is there. Leaves ``<gate>.<process id>`` to say that it waits."""
     Path(f"{gate}.{os.getpid()}").touch()

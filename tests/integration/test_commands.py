@@ -292,3 +292,21 @@ def test_stopped_worker_does_not_hold_up_the_end(tmp_path):
     process.send_signal(signal.SIGINT)
     assert finish(process)[0] == 130
     assert time.monotonic() - asked < 5
+
+
+@pytest.mark.slow
+def test_a_result_for_a_recipient_is_read_with_the_identity_alone(tmp_path):
+    samples = noise(100_003)
+    recording = write_raw(tmp_path / "x.raw", samples)
+    code, public, _ = finish(launch("identity", tmp_path / "me"))
+    assert code == 0
+    (tmp_path / "pub").write_text(public)
+    code, out, err = finish(launch("farm", recording, "-o", tmp_path / "out", "-n", 2, "--recipient", tmp_path / "pub"))
+    assert code == 0, err
+    assert f"the key is wrapped for {public.strip()}" in out
+    assert listing(tmp_path / "out") == NAMES
+    assert finish(launch("verify", tmp_path / "out"))[0] == 2
+    audio = tmp_path / "audio"
+    code, _, err = finish(launch("decrypt", tmp_path / "out", "-o", audio, "--identity", tmp_path / "me"))
+    assert code == 0, err
+    assert audio.read_bytes() == inverted(samples).tobytes()

@@ -7,6 +7,7 @@ import click
 from zaudio.cli.exit import Commands
 from zaudio.cli.farm import coordinator, farm
 from zaudio.cli.generate import generate
+from zaudio.cli.identity import identity
 from zaudio.cli.keys import keys
 from zaudio.cli.operations import ops
 from zaudio.cli.results import decrypt, verify
@@ -42,5 +43,5 @@ def app() -> None:
     """Cut one recording into chunks, have workers process them, and encrypt the result, reversed in time."""
 
 
-for command in (generate, farm, coordinator, worker, keys, decrypt, verify, ops):
+for command in (generate, farm, coordinator, worker, keys, decrypt, verify, identity, ops):
     app.add_command(command)

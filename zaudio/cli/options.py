@@ -226,6 +226,29 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
         "ten times the median of what chunks take, when that is longer.",
     ),
     click.option(
+        "--recipient",
+        metavar="PUBLICKEY",
+        show_default="the key is written raw",
+        help="Wrap the encryption key for the owner of this public key, which `zaudio identity` printed; or a file "
+        "that holds it.",
+    ),
+    click.option(
+        "--identity",
+        metavar="FILE",
+        type=click.Path(),
+        show_default="none",
+        help="The recipient's identity, needed to resume a job with --recipient.",
+    ),
+    click.option(
+        "--audit",
+        metavar="PERCENT",
+        type=click.FloatRange(0, 100),
+        default=0.0,
+        show_default="none",
+        help="Percentage of chunks, chosen at random, that two workers compute and that count only when they agree. "
+        "A worker that two others contradict is dropped and named.",
+    ),
+    click.option(
         "--report",
         metavar="FILE",
         type=click.Path(),

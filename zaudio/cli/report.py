@@ -32,9 +32,9 @@ def text(report: Report, folder: str) -> str:
         f"  {_count(report.workers, 'worker')}; chunks requeued {report.requeued}, duplicates {report.duplicates}, "
         f"rejected {report.rejected}",
         *_shares(report),
+        *_audit(report),
         *(f"  {name}: {printable(path)}" for name, path in report.paths.items() if name != "result"),
-        f"decrypt it with: zaudio decrypt {printable(shlex.quote(folder))}",
-        f"or with stock tools: {printable(openssl_line(report.paths, folder))}",
+        *_how_to_decrypt(report, folder),
     ]
     return "\n".join(lines)
 
@@ -130,6 +130,21 @@ def _shares(report: Report) -> list[str]:
     ]
     if len(shares) > NAMED_WORKERS:
         lines.append(f"    and {_count(len(shares) - NAMED_WORKERS, 'worker')} more")
+    return lines
+
+
+def _how_to_decrypt(report: Report, folder: str) -> list[str]:
+    decrypt = f"decrypt it with: zaudio decrypt {printable(shlex.quote(folder))}"
+    if report.recipient:
+        return [f"  the key is wrapped for {report.recipient}", f"{decrypt} --identity FILE"]
+    return [decrypt, f"or with stock tools: {printable(openssl_line(report.paths, folder))}"]
+
+
+def _audit(report: Report) -> list[str]:
+    lines = [f"  {_count(report.audited, 'chunk')} audited"] if report.audited else []
+    for name, chunks in report.dropped.items():
+        kept = f"; {_count(chunks, 'chunk')} of it had been encrypted unchecked" if chunks else ""
+        lines.append(f"  dropped {printable(name)}: its result was not that of two others{kept}")
     return lines
 
 

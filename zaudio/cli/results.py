@@ -13,6 +13,14 @@ from zaudio.cli.options import voice_options
 if TYPE_CHECKING:
     from zaudio.result import Description
 
+identity_option = click.option(
+    "--identity",
+    metavar="FILE",
+    type=click.Path(),
+    show_default="none",
+    help="The identity that the key is wrapped for, as `zaudio identity` wrote it.",
+)
+
 
 @click.command(epilog="\b\nExample:\n  zaudio decrypt generated_data --forward -o processed.raw")
 @click.argument("folder", type=click.Path(), metavar="DIR")
@@ -26,8 +34,9 @@ if TYPE_CHECKING:
 )
 @click.option("--forward", is_flag=True, help="Undo the reversal: the first frame of the recording comes first.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
+@identity_option
 @voice_options
-def decrypt(folder: str, output: str | None, forward: bool, overwrite: bool) -> None:
+def decrypt(folder: str, output: str | None, forward: bool, overwrite: bool, identity: str | None) -> None:
     """Verify a result, then write its audio.
 
     DIR is the folder of the result. The audio is written as raw samples, reversed in time like the result itself.
@@ -36,7 +45,7 @@ def decrypt(folder: str, output: str | None, forward: bool, overwrite: bool) -> 
         raise click.UsageError("standard output is a terminal; pipe it somewhere, or name a file with -o")
     from zaudio import result
 
-    description, path = result.decrypt(folder, output, forward=forward, overwrite=overwrite)
+    description, path = result.decrypt(folder, output, forward=forward, overwrite=overwrite, identity=identity)
     if voice.is_quiet():
         return
     order = "forward" if forward else "reversed in time"
@@ -48,15 +57,16 @@ def decrypt(folder: str, output: str | None, forward: bool, overwrite: bool) -> 
 
 @click.command(epilog="\b\nExample:\n  zaudio verify generated_data")
 @click.argument("folder", type=click.Path(), metavar="DIR")
+@identity_option
 @voice_options
-def verify(folder: str) -> None:
+def verify(folder: str, identity: str | None) -> None:
     """Check that a result is whole and unchanged.
 
     DIR is the folder of the result; the exit code is 5 if anything in it does not agree.
     """
     from zaudio import result
 
-    description = result.verify(folder)
+    description = result.verify(folder, identity=identity)
     if not voice.is_quiet():
         voice.out(f"{voice.printable(folder)}: complete and unchanged: {_audio(description)}")
 

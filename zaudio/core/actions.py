@@ -125,6 +125,32 @@ class Rejected:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A result of an audited chunk, to be compared with what another worker makes of it; forget its payload."""
+
+    session: bytes
+    index: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Liar:
+    """Two others agree on a chunk and this worker's result is another: it is out, for good."""
+
+    session: bytes
+    name: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A chunk was accepted on the word of a liar and not released yet: forget its payload, it is to be done again."""
+
+    index: int
+    name: str
+
+
 # Of the Session
 
 
@@ -179,5 +205,5 @@ class Discard:
 
 
 DispatcherAction = Send | Grant | Joined | Lost | Requeued | Stuck | Fail
-AssemblerAction = Accepted | Released | Duplicate | Rejected | Fail
+AssemblerAction = Accepted | Released | Duplicate | Rejected | Noted | Liar | Withdrawn | Fail
 SessionAction = Connect | ConnectSink | Say | Deliver | Prepare | Compute | Discard

@@ -15,6 +15,9 @@ Rules:
 - A deadline runs for the head of a worker's queue, from when it became the head: chunks behind it are not late.
 - Grants go to the least loaded worker. A suspect (a chunk with a failure) is granted alone, to a worker that holds
   nothing; the least loaded worker is kept free for it.
+- An audited chunk is granted at once to a second worker, and to a third when the results of these differ: each time to
+  one that was not asked about it. Who is found to lie is refused for good. When the cipher needs a chunk that nobody
+  here can be asked about, the job has as few workers as if there were none.
 - The straggler rule has no timer: nothing new can be granted, the cipher is waiting, somebody is idle.
 - Time is judged in `tick` alone, which the shell calls after both sockets are drained. A tick that comes late excuses
   everyone for as long as it was late: it was this side that slept.
@@ -68,7 +71,7 @@ class Dispatcher:
     def __init__(self, job: Job, *, offers: Callable[[Sequence[str], str], bool], now: float) -> None:
         self.job = job
         self.timing = job.timing
-        self.leases = Leases(len(job.plan), job.first)
+        self.leases = Leases(len(job.plan), job.first, audited=job.audits)
         self.requeued = 0
         self._offers = offers
         self._roster = Roster(job.credit)
@@ -127,17 +130,42 @@ class Dispatcher:
         return []
 
     def settled(
-        self, session: bytes, index: int, attempt: int, *, accepted: bool, wrong: bool = False, now: float
+        self,
+        session: bytes,
+        index: int,
+        attempt: int,
+        *,
+        accepted: bool,
+        noted: bool = False,
+        wrong: bool = False,
+        now: float,
     ) -> Actions:
         """The Assembler judged a result, whatever it said: its credit is free. `wrong`: it was no result at all."""
         if accepted:
             self.leases.accept(index)
-        lease = self._free(session, index, attempt, now, measured=accepted)
+        elif noted:
+            self.leases.note(index, session)
+        lease = self._free(session, index, attempt, now, measured=accepted or noted)
         actions: Actions = []
         if lease is not None and wrong:
             actions += self._requeue(lease, self.name(session), "its result was rejected")
             actions += self._strike(session)
         return actions + self._grant(now)
+
+    def convict(self, session: bytes, index: int) -> Actions:
+        """The Assembler found a liar: it is sent away for good, and nothing that it said counts. See `withdraw`."""
+        self.leases.disbelieve(session)
+        reason = f"its result of chunk {self.job.chunk_at(self.job.plan.chunk(index).start)} is not that of two others"
+        self._revoked[session] = reason
+        self._complaint = f"worker {self.name(session)} was sent away: {reason}"
+        worker = self._roster.get(session)
+        if worker is None:
+            return []
+        return [Send(worker.route, Refused(reason)), *self._lose(worker, reason, blame=False)]
+
+    def withdraw(self, index: int) -> None:
+        """What was accepted of a chunk came from a liar: it is to be computed again."""
+        self.leases.reopen(index)
 
     def progressed(self, *, released: int, ciphered: int, now: float) -> Actions:
         """The cipher was given chunks, or has finished with some: the window moves."""
@@ -475,24 +503,37 @@ class Dispatcher:
             yield Send(worker.route, Sent(job.job, job.incarnation, worker.session, worker.sequence))
 
     def _judge_hope(self, now: float) -> Actions:
-        if self.finished or any(worker.ready and not worker.stuck for worker in self._roster):
+        able = [worker for worker in self._roster if worker.ready and not worker.stuck]
+        asked = self.leases.asked(self._released) if self.leases.lacking(self._released) > 0 else frozenset()
+        if self.finished or any(worker.session not in asked for worker in able):
             self._able = now
         if now - self._able <= self.timing.worker_timeout:
             return []
         sentence = f"no worker could be given a chunk for {self.timing.worker_timeout:g} s"
+        if able:
+            sentence = self._lack_of_witnesses(self._released)
         return [Fail(NoWorkerError(f"{sentence}; {self._complaint}" if self._complaint else sentence))]
+
+    def _lack_of_witnesses(self, index: int) -> str:
+        chunk = self.job.chunk_at(self.job.plan.chunk(index).start)
+        where = f"chunk {chunk} is audited, and for {self.timing.worker_timeout:g} s there was no "
+        if self.leases.said(index) > 1:
+            return where + "third worker to decide between the different results of two"
+        return where + "second worker to compute it too; an audit takes two workers at least"
 
     # Grants
 
     def _grant(self, now: float) -> Actions:
         actions: Actions = []
         reserved = self._grant_suspects(actions, now)
+        self._grant_opinions(actions, now)
         limit = self._ciphered + self.window
         while (index := self.leases.waiting(limit)) is not None:
             worker = self._roster.least_loaded(but=reserved)
             if worker is None:
                 return actions
             actions.append(self._grant_to(worker, index, now))
+            self._grant_opinions(actions, now)
         if self._ciphered == self._released:
             self._grant_straggler(actions, now)
         return actions
@@ -508,14 +549,24 @@ class Dispatcher:
             self._roster.place(worker)
         return None
 
+    def _grant_opinions(self, actions: Actions, now: float) -> None:
+        """Ask another worker about audited chunks that too few were asked about."""
+        for index in self.leases.opinions():
+            worker = self._roster.least_loaded_of_others(self.leases.asked(index))
+            alone = self.leases.failures(index) > 0
+            if worker is not None and not (alone and worker.head is not None):
+                actions.append(self._grant_to(worker, index, now))
+                worker.alone = alone
+                self._roster.place(worker)
+
     def _grant_straggler(self, actions: Actions, now: float) -> None:
         index = self._released
-        holders = self.leases.live(index)
         # A chunk may have its result and not be known as released: `progressed` comes after `settled`.
-        if len(holders) != 1 or self.leases.failures(index) or not self.leases.wanted(index):
+        if self.leases.failures(index) or not self.leases.wanted(index) or self.leases.lacking(index):
             return
+        asked = self.leases.asked(index)
         for worker in self._roster.idle():
-            if worker.session not in holders:
+            if worker.session not in asked:
                 actions.append(self._grant_to(worker, index, now))
                 return
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zaudio.core.audit import Audit
 from zaudio.plan import Plan
 from zaudio.reference import Reference
 from zaudio.timing import Timing
@@ -28,10 +29,19 @@ class Job:
     source: Reference | None = None  # for workers that can read the recording themselves
     outboxes: frozenset[bytes] = frozenset()  # those of local workers
     first: int = 0  # the first chunk that is to be granted: those before it were done in an earlier life
+    audit: Audit | None = None
+
+    def audits(self, index: int) -> bool:
+        """Whether that chunk is believed only when two workers agree."""
+        return self.audit is not None and self.audit.covers(index)
 
     def chunk_at(self, start: int) -> int:
         """The index that the user's chunk has which begins at that frame: chunks are counted in output order."""
         return (self.plan.frames - 1) // self.chunk_frames - start // self.chunk_frames
+
+    def chunks_in(self, index: int) -> int:
+        """How many of the user's chunks travel in that grant."""
+        return -(-self.plan.chunk(index).frames // self.chunk_frames)
 
     @property
     def chunks_a_grant(self) -> int:

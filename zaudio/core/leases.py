@@ -10,13 +10,17 @@ Rules:
   worker says that it holds, though it was dropped since, is a spent lease again.
 - A chunk waits to be granted when it was granted before, has no live lease and is not accepted. One with failures is a
   suspect and waits apart, since it is granted alone.
+- An audited chunk needs the word of two sessions, and of a third when these differ. While it has, or awaits, the word
+  of too few, it waits in `opinions`: for anybody but those.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+
+ATTEMPTS_MOST = 1000  # of one chunk; three failures end a job, and a worker that is lost takes a second
 
 
 @dataclass(slots=True, eq=False)
@@ -39,18 +43,46 @@ class _Entry:
     live: dict[int, bytes] = field(default_factory=dict)  # attempt -> session, those still waited for
     causes: list[str] = field(default_factory=list)
     wanted: bool = True  # False once a result was accepted
+    before: int = 0  # attempts that were made, or may have been, before this was remembered
+    audited: bool = False
+    said: frozenset[bytes] = frozenset()  # audited: the sessions whose results are known, and did not decide
+
+    @property
+    def asked(self) -> frozenset[bytes]:
+        """Who has given a result, or is waited for."""
+        return self.said.union(self.live.values())
+
+    @property
+    def unasked(self) -> bool:
+        """Whether that is nobody."""
+        return not self.live and not self.said
+
+    @property
+    def lacking(self) -> int:
+        """How many more sessions have to be asked; may be negative."""
+        # Of two results that differ neither is believed: there is one more to ask than have said theirs.
+        return (max(2, len(self.said) + 1) if self.audited else 1) - len(self.asked)
 
 
 class Leases:
-    """The leases of one job of `total` chunks, of which those before `first` were done in an earlier life."""
+    """The leases of one job of `total` chunks, of which those before `first` were done in an earlier life.
 
-    def __init__(self, total: int, first: int = 0) -> None:
+    Args:
+        total: How many chunks there are.
+        first: The first one that is to be granted.
+        audited: Says which ones are audited.
+    """
+
+    def __init__(self, total: int, first: int = 0, *, audited: Callable[[int], bool] = lambda _: False) -> None:
         self.total = total
+        self._audited = audited
         self._next = first  # the first chunk never granted
         self._entries: dict[int, _Entry] = {}  # index -> entry, for chunks wanted or live
         self._held: dict[bytes, dict[tuple[int, int], Lease]] = {}  # session -> leases in the order they were sent
         self._waiting: list[int] = []  # heap of chunks to grant again; may name chunks that no longer wait
         self._suspects: list[int] = []  # likewise, those with failures
+        self._reopened = 0  # chunks that were forgotten and are to be computed again
+        self._opinions: set[int] = set()  # audited chunks that somebody was asked about, and too few
 
     # What is to be granted
 
@@ -68,6 +100,10 @@ class Leases:
             heapq.heappop(self._suspects)
         return self._suspects[0] if self._suspects else None
 
+    def opinions(self) -> list[int]:
+        """The audited chunks that somebody must be asked about who was not, first ones first."""
+        return sorted(self._opinions)
+
     # Grants and their ends
 
     def grant(self, session: bytes, index: int, sequence: int) -> Lease:
@@ -77,11 +113,12 @@ class Leases:
         for queue in (self._waiting, self._suspects):
             while queue and queue[0] == index:
                 heapq.heappop(queue)  # or a chunk granted in vain again and again would be in there as often
-        entry = self._entries.setdefault(index, _Entry())
-        attempt = len(entry.granted) + 1
+        entry = self._entries.get(index) or self._new(index)
+        attempt = entry.before + len(entry.granted) + 1
         entry.granted[attempt] = entry.live[attempt] = session
         lease = Lease(session, index, attempt, sequence)
         self._held.setdefault(session, {})[index, attempt] = lease
+        self._count_opinions(index, entry)
         return lease
 
     def free(self, session: bytes, index: int, attempt: int) -> Lease | None:
@@ -136,6 +173,30 @@ class Leases:
         self._held.pop(session, None)
         return dropped
 
+    def note(self, index: int, session: bytes) -> None:
+        """This session's result of an audited chunk is known. The chunk waits for who has not been asked."""
+        entry = self._entries[index]
+        entry.said |= {session}
+        self._count_opinions(index, entry)
+
+    def disbelieve(self, session: bytes) -> None:
+        """What this session said counts no more."""
+        for index, entry in self._entries.items():
+            if session in entry.said:
+                entry.said -= {session}
+                self._settle(index, entry)
+
+    def reopen(self, index: int) -> None:
+        """The result of this chunk was no good after all: it waits to be computed again."""
+        entry = self._entries.get(index)
+        if entry is None:
+            # How often it was granted is forgotten, and an attempt's number may never come twice.
+            self._reopened += 1
+            entry = self._new(index)
+            entry.before = self._reopened * ATTEMPTS_MOST
+        entry.wanted = True
+        self._settle(index, entry)
+
     def accept(self, index: int) -> None:
         """The chunk has its result: nobody needs to compute it any more."""
         entry = self._entries[index]
@@ -148,7 +209,7 @@ class Leases:
         if entry is None or not entry.wanted:
             return ()
         entry.causes.append(cause)
-        if not entry.live:
+        if entry.unasked:
             heapq.heappush(self._suspects, index)
         return tuple(entry.causes)
 
@@ -190,7 +251,22 @@ class Leases:
     def waits(self, index: int) -> bool:
         """Whether this chunk was granted in vain and is to be granted again."""
         entry = self._entries.get(index)
-        return entry is not None and entry.wanted and not entry.live
+        return entry is not None and entry.wanted and entry.lacking > 0
+
+    def asked(self, index: int) -> frozenset[bytes]:
+        """The sessions that hold this chunk, or have given a result of it that did not decide."""
+        entry = self._entries.get(index)
+        return entry.asked if entry is not None else frozenset()
+
+    def said(self, index: int) -> int:
+        """How many sessions have given a result of this chunk that did not decide."""
+        entry = self._entries.get(index)
+        return len(entry.said) if entry is not None else 0
+
+    def lacking(self, index: int) -> int:
+        """How many more sessions must be asked about this chunk; less than 0 when more were than had to be."""
+        entry = self._entries.get(index)
+        return entry.lacking if entry is not None and entry.wanted else 0
 
     def failures(self, index: int) -> int:
         """How often this chunk is to blame."""
@@ -220,10 +296,14 @@ class Leases:
             assert entry.wanted or entry.live, f"chunk {index} is accepted, held by nobody, and still remembered"
             assert set(entry.live) == live.pop(index, set()), f"chunk {index}: live attempts and held leases disagree"
             assert all(entry.granted[a] == s for a, s in entry.live.items()), "a live attempt was granted to its holder"
-            if entry.wanted and not entry.live:
+            assert entry.audited or not entry.said, f"chunk {index} is not audited, and its first result decides"
+            assert len(entry.said) <= 2, f"chunk {index}: of three results two agree, or the job fails"
+            if entry.wanted and entry.unasked:
                 queue = self._suspects if entry.causes else self._waiting
                 assert index in queue, f"chunk {index} is wanted, held by nobody, and waits nowhere"
         assert not live, f"chunks {sorted(live)} are held and have no entry"
+        lacking = {i for i, entry in self._entries.items() if entry.wanted and not entry.unasked and entry.lacking > 0}
+        assert lacking == self._opinions, "who lacks an opinion waits for one"
 
     # Private
 
@@ -235,7 +315,16 @@ class Leases:
 
     def _waits(self, index: int, *, suspect: bool) -> bool:
         entry = self._entries.get(index)
-        return entry is not None and entry.wanted and not entry.live and bool(entry.causes) == suspect
+        return entry is not None and entry.wanted and entry.unasked and bool(entry.causes) == suspect
+
+    def _new(self, index: int) -> _Entry:
+        entry = self._entries[index] = _Entry(audited=self._audited(index))
+        return entry
+
+    def _count_opinions(self, index: int, entry: _Entry) -> None:
+        if entry.audited:
+            lacks = entry.wanted and not entry.unasked and entry.lacking > 0
+            (self._opinions.add if lacks else self._opinions.discard)(index)
 
     def _end(self, lease: Lease) -> None:
         entry = self._entries[lease.index]
@@ -243,9 +332,12 @@ class Leases:
         self._settle(lease.index, entry)
 
     def _settle(self, index: int, entry: _Entry) -> None:
+        self._count_opinions(index, entry)
         if entry.live:
             return
         if entry.wanted:
+            if entry.said:
+                return  # it waits for another opinion
             heapq.heappush(self._suspects if entry.causes else self._waiting, index)
         else:
             del self._entries[index]

@@ -7,7 +7,7 @@ what availability depends on calls `place`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from zaudio.core.actions import Peer
@@ -87,6 +87,10 @@ class Roster:
                 if worker is not but:
                     return worker
         return None
+
+    def least_loaded_of_others(self, sessions: Collection[bytes]) -> Worker | None:
+        """The available worker that holds the least and is none of those."""
+        return next((w for bucket in self._free for w in bucket.values() if w.session not in sessions), None)
 
     def idle(self) -> Iterator[Worker]:
         """The available workers that hold nothing."""

@@ -346,11 +346,14 @@ class Session:
         self._received = chunk.sequence
         if not intact:
             return []  # it is not held, so the next Ready says that it is lost
+        if (chunk.index, chunk.attempt) in self._held:
+            return []  # an attempt is granted once; who says it twice gets one result
         self._held[chunk.index, chunk.attempt] = None
         return [Compute(chunk)]
 
     def _outcome(self, outcome: Result | Failed) -> Actions:
-        if (outcome.index, outcome.attempt) not in self._held or self.finished:
+        lease = (outcome.index, outcome.attempt)
+        if lease not in self._held or self.finished or any(lease == (x.index, x.attempt) for x in self._kept):
             return []
         self._outcomes += 1
         self._kept.append(outcome)

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Protocol
 
 import xxhash
@@ -26,13 +27,16 @@ from zaudio.core.actions import (
     Fail,
     Grant,
     Joined,
+    Liar,
     Lost,
+    Noted,
     Peer,
     Rejected,
     Released,
     Requeued,
     Send,
     Stuck,
+    Withdrawn,
 )
 from zaudio.core.assembly import Assembler
 from zaudio.core.dispatch import Dispatcher
@@ -53,7 +57,7 @@ from zaudio.wire.messages import Channel, Chunk, Failed, Message, Result, Sent, 
 MESSAGES_A_TURN = 256  # from one socket, before the others are looked at again
 FAREWELL_LINGER = 200  # ms for goodbyes to leave; a worker that does not read may not hold up the end
 
-Event = Joined | Lost | Requeued | Accepted | Duplicate | Rejected | Stuck
+Event = Joined | Lost | Requeued | Accepted | Duplicate | Rejected | Stuck | Noted | Liar | Withdrawn
 
 log = logging.getLogger("zaudio.coordinator")
 
@@ -90,6 +94,7 @@ class Tally:
     requeued: int = 0
     duplicates: int = 0
     rejected: int = 0
+    audited: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +141,7 @@ class Farm:
     ) -> None:
         self.tally = Tally()
         self.shares: Counter[str] = Counter()  # worker name -> accepted chunks
+        self.dropped: Counter[str] = Counter()  # liar's name -> chunks that were encrypted on its word alone
         self.bound: Endpoints | None = None
         self._make_job = make_job
         self._endpoints = endpoints
@@ -220,6 +226,7 @@ class Farm:
             grants=self._dispatcher.leases,
             name=self._dispatcher.name,
             first=job.first,
+            audits=job.audits if job.audit is not None else None,
         )
         self._job = job
         self._ciphered = self.tally.done = job.first
@@ -323,22 +330,26 @@ class Farm:
         if payload is None:
             payload = self._copy_from_outbox(result)
         checksum = xxhash.xxh3_64_intdigest(payload) if payload is not None else ~result.checksum
-        verdicts = self._assembler.receive(result, checksum=checksum)
+        audited = payload is not None and self._assembler.audits(result.index)
+        digest = sha256(payload).digest() if audited and payload is not None else b""
+        verdicts = self._assembler.receive(result, checksum=checksum, digest=digest)
         accepted = False
+        noted = any(isinstance(verdict, Noted) for verdict in verdicts)
         wrong = any(isinstance(verdict, Rejected) for verdict in verdicts)
         for verdict in verdicts:
             if isinstance(verdict, Accepted) and payload is not None:
                 accepted = True
                 self._payloads[verdict.index] = payload
-                frames = self._job.plan.chunk(verdict.index).frames
-                self.shares[self._dispatcher.name(verdict.session)] += -(-frames // self._job.chunk_frames)
+                chunks = self._job.chunks_in(verdict.index)
+                self.shares[self._dispatcher.name(verdict.session)] += chunks
+                self.tally.audited += chunks if audited else 0
             self._do_verdict(verdict)
         if not accepted and payload is not None:
             self._buffers.give_back(payload)
         ours = (result.job, result.incarnation) == (self._job.job, self._job.incarnation)
         if ours:
             lease = (result.session, result.index, result.attempt)
-            self._do(self._dispatcher.settled(*lease, accepted=accepted, wrong=wrong, now=now))
+            self._do(self._dispatcher.settled(*lease, accepted=accepted, noted=noted, wrong=wrong, now=now))
 
     def _copy_from_outbox(self, result: Result) -> memoryview | None:
         """What lies in the slot that a result names, in memory of our own; None when there is no such slot."""
@@ -400,8 +411,23 @@ class Farm:
                 self._skip = 0  # chunks are released in output order: it was the first one's
             case Fail():
                 self._failure = self._failure or verdict.error
-            case Accepted() | Duplicate() | Rejected():
+            case Accepted() | Duplicate() | Rejected() | Noted():
                 self._tell(verdict)
+            case Liar():
+                self._drop(verdict)
+            case Withdrawn():
+                self._buffers.give_back(self._payloads.pop(verdict.index))
+                self.shares[verdict.name] -= self._job.chunks_in(verdict.index)
+                self._dispatcher.withdraw(verdict.index)
+                self._tell(verdict)
+
+    def _drop(self, liar: Liar) -> None:
+        log.warning("worker %s was dropped: its result of chunk %d is not that of two others", liar.name, liar.index)
+        self.dropped[liar.name] += -(-self._assembler.dropped[liar.session] // self._job.chunk_frames)
+        self._do(self._dispatcher.convict(liar.session, liar.index))
+        if self._pool is not None:
+            self._pool.kill(liar.session, "it was killed: its result was not that of two others")
+        self._tell(liar)
 
     def _send(self, peer: Peer, message: Message) -> None:
         if isinstance(message, Welcome) and self.tally.welcomed is None:

@@ -10,16 +10,24 @@ from zaudio.result.decryption import decrypt
 from zaudio.result.description import Description
 from zaudio.result.folder import ResultFolder
 from zaudio.result.journal import JobRecord, Recording
+from zaudio.result.keystore import KeyStore, RawKey, WrappedKey
 from zaudio.result.reader import OpenResult, verify
+from zaudio.result.recipient import make_identity, parse_recipient, read_identity
 from zaudio.result.writer import ResultWriter
 
 __all__ = [
     "Description",
     "JobRecord",
+    "KeyStore",
     "OpenResult",
+    "RawKey",
     "Recording",
     "ResultFolder",
     "ResultWriter",
+    "WrappedKey",
     "decrypt",
+    "make_identity",
+    "parse_recipient",
+    "read_identity",
     "verify",
 ]

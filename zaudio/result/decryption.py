@@ -24,7 +24,12 @@ STDOUT = "-"
 
 
 def decrypt(
-    path: str, output: str | None, *, forward: bool = False, overwrite: bool = False
+    path: str,
+    output: str | None,
+    *,
+    forward: bool = False,
+    overwrite: bool = False,
+    identity: str | os.PathLike[str] | None = None,
 ) -> tuple[Description, str]:
     """Verify a result, then write its audio.
 
@@ -33,6 +38,7 @@ def decrypt(
         output: The file to write; None for `decrypted.raw` in that folder, ``-`` for standard output.
         forward: Write the frames in the order of the recording. Otherwise as stored: last frame first.
         overwrite: Whether an output that is there already may be replaced.
+        identity: The file with the private key that the encryption key is wrapped for, if it is.
 
     Returns:
         What the result holds, and where its audio went.
@@ -41,13 +47,13 @@ def decrypt(
         VerificationError: The result is missing, incomplete or damaged; no plaintext was released. Or it changed after
             it was verified; then no output appears, and standard output got nothing but audio that was verified.
         OutputExistsError: The output is there already.
-        UsageError: The output cannot be written there.
+        UsageError: The output cannot be written there; or the encryption key is wrapped, and there is no identity.
         StorageError: The output could not be written.
         FolderBusyError: Another job has been publishing into the result's folder for over two seconds.
     """
     path = os.fspath(path)
     target = os.path.join(path, DEFAULT_NAME) if output is None else os.fspath(output)
-    with OpenResult(path) as result:
+    with OpenResult(path, identity=identity) as result:
         if target != STDOUT:
             _check_output(path, target, overwrite=overwrite)
         result.authenticate()

@@ -12,7 +12,9 @@ import os
 import struct
 from collections.abc import Callable
 
-from cryptography.hazmat.primitives import hashes
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes, hpke
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -20,12 +22,17 @@ KEY_BYTES = 32
 IV_BYTES = 16
 BLOCK_BYTES = 16
 TAG_BYTES = 32
+X25519_BYTES = 32  # of a private key, and of a public one
+HPKE_OVERHEAD = 32 + 16  # the encapsulated key in front, the AEAD's tag behind
 
 SALT = b"zaudio result 1"  # fixed: the key is 32 uniform bytes already; a salt only separates us from other HKDF users
 INFO = b"tag HMAC-SHA256"
 JOURNAL_INFO = b"journal HMAC-SHA256"
 DOMAIN = b"zaudio result 1: description, IV, ciphertext\n"
 JOURNAL_DOMAIN = b"zaudio result 1: journal, IV\n"
+
+# RFC 9180: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305; base mode
+_HPKE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
 
 Bytes = bytes | bytearray | memoryview
 
@@ -65,6 +72,32 @@ def cbc_decrypt_into(key: Bytes, iv: Bytes, ciphertext: Bytes, buffer: bytearray
     return Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor().update_into(ciphertext, buffer)
 
 
+def x25519_public(private: Bytes) -> bytes:
+    """The public key that belongs to 32 bytes of a private one."""
+    return X25519PrivateKey.from_private_bytes(bytes(private)).public_key().public_bytes_raw()
+
+
+def hpke_seal(public: bytes, plaintext: Bytes, *, info: bytes) -> bytes:
+    """Encrypt for the owner of a public key: the encapsulated key, then the ciphertext.
+
+    Raises:
+        ValueError: Nothing can be encrypted for that key.
+    """
+    return _HPKE.encrypt(bytes(plaintext), X25519PublicKey.from_public_bytes(public), info=info)
+
+
+def hpke_open(private: Bytes, sealed: Bytes, *, info: bytes) -> bytearray:
+    """Decrypt what `hpke_seal` made of it; its owner wipes it.
+
+    Raises:
+        ValueError: It was made for another key or another `info`, or has changed.
+    """
+    try:
+        return bytearray(_HPKE.decrypt(bytes(sealed), X25519PrivateKey.from_private_bytes(bytes(private)), info=info))
+    except InvalidTag:
+        raise ValueError("it does not open") from None
+
+
 def padding(length: int) -> bytes:
     """PKCS#7 (RFC 5652, 6.3): what follows a plaintext of that length; 1 to 16 bytes, each of them their count."""
     count = BLOCK_BYTES - length % BLOCK_BYTES
@@ -74,6 +107,11 @@ def padding(length: int) -> bytes:
 def padded_bytes(length: int) -> int:
     """How long the ciphertext of a plaintext of that length is."""
     return length + BLOCK_BYTES - length % BLOCK_BYTES
+
+
+def hmac_sha256(key: bytes | bytearray) -> hmac.HMAC:
+    """HMAC-SHA256 (RFC 2104) of what is yet to come: `update` it, then ask for its `digest`."""
+    return hmac.new(key, digestmod="sha256")
 
 
 def derive_tag_key(key: Bytes) -> bytes:
@@ -98,7 +136,7 @@ class Tag:
     """
 
     def __init__(self, key: Bytes, iv: Bytes, description: bytes) -> None:
-        self._hmac = hmac.new(derive_tag_key(key), digestmod="sha256")
+        self._hmac = hmac_sha256(derive_tag_key(key))
         self._hmac.update(DOMAIN + struct.pack(">Q", len(description)) + description + iv)
         self._length = 0
 

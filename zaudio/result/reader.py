@@ -23,22 +23,28 @@ from zaudio.result.description import FILE_BYTES_MAX, Description, decode_descri
 from zaudio.result.fileset import open_set
 from zaudio.result.primitives import BLOCK_BYTES, IV_BYTES, KEY_BYTES
 from zaudio.result.publication import DESCRIPTION, IV, KEY, NAMES, RESULT
+from zaudio.result.recipient import WRAPPED_BYTES, Identity, identity_needed, is_wrapped, read_identity
 from zaudio.reverse import reverse_into
 
 READ_BYTES = 1 << 20  # read, checked and decrypted at a time; 48 bytes are remembered of each
 TRIES = 20  # publications that may come in between while four files are opened
 
 
-def verify(path: str) -> Description:
+def verify(path: str, *, identity: str | os.PathLike[str] | None = None) -> Description:
     """Check a result: that it is complete, and that no bit of its four files has changed.
 
     An interrupted publication in that folder is finished first.
 
+    Args:
+        path: The result's folder.
+        identity: The file with the private key that the encryption key is wrapped for, if it is.
+
     Raises:
+        UsageError: The encryption key is wrapped, and there is no identity; or that file holds none.
         VerificationError: It is missing, incomplete or damaged; the sentence says which file.
         FolderBusyError: Another job has been publishing into that folder for over two seconds.
     """
-    with OpenResult(path) as result:
+    with OpenResult(path, identity=identity) as result:
         result.authenticate()
         return result.description
 
@@ -46,15 +52,20 @@ def verify(path: str) -> Description:
 class OpenResult:
     """The four files of one result, opened as one set. A context manager.
 
+    Args:
+        path: The result's folder.
+        identity: The file with the private key that the encryption key is wrapped for, if it is.
+
     Attributes:
         description: What the result says it holds; vouched for once `authenticate` returned.
 
     Raises:
-        VerificationError, FolderBusyError: As `verify`.
+        UsageError, VerificationError, FolderBusyError: As `verify`.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, identity: str | os.PathLike[str] | None = None) -> None:
         self.path = os.fspath(path)
+        who = read_identity(identity) if identity is not None else None
         self._key = bytearray()
         self._digests = bytearray()  # SHA-256 of each block, once the tag agrees
         self._ivs = bytearray()  # the 16 bytes of the chain in front of each block
@@ -64,7 +75,7 @@ class OpenResult:
             for fd in fds.values():
                 stack.callback(os.close, fd)
             self._fd = fds[RESULT]
-            self._key = self._read_small(fds, KEY, KEY_BYTES, KEY_BYTES)
+            self._key = self._read_key(fds, who)
             self._iv = bytes(self._read_small(fds, IV, IV_BYTES, IV_BYTES))
             self._document = bytes(self._read_small(fds, DESCRIPTION, 0, FILE_BYTES_MAX))
             self._describe()
@@ -170,6 +181,20 @@ class OpenResult:
         primitives.cbc_decrypt_into(self._key, end[:BLOCK_BYTES], end[BLOCK_BYTES:], last)
         if not last[:BLOCK_BYTES].endswith(primitives.padding(self.description.plaintext_bytes)):
             raise VerificationError(self._name(RESULT), "the padding is not PKCS#7")
+
+    def _read_key(self, fds: dict[str, int], identity: Identity | None) -> bytearray:
+        """The key, unwrapped if it is wrapped."""
+        if os.fstat(fds[KEY]).st_size != WRAPPED_BYTES:
+            return self._read_small(fds, KEY, KEY_BYTES, KEY_BYTES)
+        content = self._read_small(fds, KEY, 0, WRAPPED_BYTES)
+        if not is_wrapped(content):
+            raise VerificationError(self._name(KEY), f"{KEY_BYTES} bytes expected, {len(content)} found")
+        if identity is None:
+            raise identity_needed(content, self._name(KEY))
+        try:
+            return identity.unwrap(content)
+        except ValueError as error:
+            raise VerificationError(self._name(KEY), str(error)) from None
 
     def _read_small(self, fds: dict[str, int], name: str, low: int, high: int) -> bytearray:
         """A whole small file of `low` to `high` bytes."""

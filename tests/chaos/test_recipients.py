@@ -1,0 +1,36 @@
+"""A job for a recipient that is killed: what lies on the disk is wrapped, and only the identity goes on with it."""
+
+from harness import assert_no_traceback, assert_promises
+from net_support import kill, wait_until
+
+from zaudio import decrypt
+
+
+def test_killed_job_for_a_recipient_is_resumed_with_the_identity_alone(scene):
+    identity = scene.folder / "me.identity"
+    made = scene.zaudio("identity", identity)
+    made.finish(code=0)
+    settings = {"op": "farm_ops:slow:ms=100"}
+    job = scene.farm("--recipient", made.out.strip(), **settings)
+    journal = scene.output / "result.journal"
+    wait_until(lambda: journal.exists() and job.events("Accepted"), "the job is on")
+    job.wait_for("Accepted", 4)
+    kill(job.pid)
+    job.finish()
+    assert_promises(job)
+    assert (scene.output / "encryption_key.bin.part").stat().st_size == 133, "no raw key, now or later"
+    before = {path.name: path.read_bytes() for path in scene.output.iterdir()}
+
+    refused = scene.farm("--recipient", made.out.strip(), **settings)
+    refused.finish(code=2)
+    assert "--identity FILE, or pass --fresh to begin anew" in refused.err
+    assert {path.name: path.read_bytes() for path in scene.output.iterdir()} == before, "nothing has changed"
+    raw = scene.farm(**settings)
+    raw.finish(code=2)
+    assert f"this job was begun with --recipient {made.out.strip()}" in raw.err
+
+    resumed = scene.farm("--recipient", made.out.strip(), "--identity", identity, **settings)
+    resumed.finish(code=0)
+    assert_no_traceback(resumed)
+    decrypt(scene.output, scene.folder / "audio", identity=identity)
+    assert (scene.folder / "audio").read_bytes() == scene.reference

@@ -1,0 +1,172 @@
+"""What `make fuzz` runs: one target a process, fed with bytes by atheris for as long as it was told to.
+
+    python tests/fuzz/targets.py TARGET [libFuzzer options] CORPUS
+    python tests/fuzz/targets.py --seeds CORPUS        # write the committed messages and files there, to begin from
+
+Rules: a target raises for a fault of the package, and for nothing else. A finding becomes a test before it is mended.
+"""
+
+import hashlib
+import os
+import struct
+import sys
+from pathlib import Path
+
+import atheris
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS))
+
+with atheris.instrument_imports(include=["zaudio"]):
+    from core_support import JOB_ID, Desk, session
+    from wire_support import EVERYTHING, refused_vectors, vector_parts, vectors
+
+    from zaudio.core.actions import Fail, Peer
+    from zaudio.core.session import Introduction, Session
+    from zaudio.errors import ProtocolError, UsageError
+    from zaudio.result.description import decode_description, split_file
+    from zaudio.result.journal import decode_journal
+    from zaudio.result.primitives import JournalSeal
+    from zaudio.result.recipient import Identity, is_wrapped, parse_recipient
+    from zaudio.wire.codec import TO_COORDINATOR, TO_WORKER, decode, encode
+    from zaudio.wire.messages import Channel, Hello, Ready, Result, Welcome
+
+EVERY_SECOND = type("EverySecond", (), {"covers": staticmethod(lambda index: index % 2)})()
+
+
+def split(content):
+    """Messages out of bytes: a byte of parts, then each part behind two bytes of length."""
+    messages, at = [], 0
+    while at < len(content) and len(messages) < 64:
+        count, parts = content[at] % 4, []
+        at += 1
+        for _ in range(count):
+            (length,) = struct.unpack(">H", content[at : at + 2].ljust(2, b"\0"))
+            parts.append(content[at + 2 : at + 2 + length])
+            at += 2 + length
+        messages.append(parts)
+    return messages
+
+
+def join(messages):
+    """Bytes that `split` makes these messages of."""
+    return b"".join(
+        bytes([len(parts)]) + b"".join(struct.pack(">H", len(part)) + part for part in parts) for parts in messages
+    )
+
+
+def codec(content):
+    """Whatever comes is a message that comes back as it was, or a ProtocolError."""
+    for parts in split(content):
+        try:
+            message = decode(parts, EVERYTHING)
+        except ProtocolError:
+            continue
+        assert decode(encode(message, parts[1] if len(parts) > 1 else None), EVERYTHING) == message
+
+
+def coordinator(content):
+    """The coordinator's brains hold what they promise, whatever is said to them in whatever order."""
+    desk = Desk(6, audit=EVERY_SECOND)
+    desk.join("a", "b")
+    for number, parts in enumerate(split(content)):
+        channel = (Channel.SINK, Channel.VENTILATOR)[number % 2]
+        try:
+            message = decode(parts, TO_COORDINATOR[channel])
+        except ProtocolError as error:
+            actions = desk.dispatcher.refuse(Peer(channel, b"?"), error)
+        else:
+            if isinstance(message, Result):
+                actions = desk.take(message)
+            else:
+                actions = desk.dispatcher.receive(Peer(channel, bytes([number])), message, now=desk.now)
+        desk.later(0.3)
+        actions += desk.tick()
+        desk.check()
+        if any(isinstance(action, Fail) for action in actions):
+            return
+
+
+def worker(content):
+    """The worker's brain likewise, and it never waits for an instant that is over."""
+    brain = Session(Introduction(session("a"), "a", 1, "host", "software", ("invert",)), "tcp://c:1")
+    now = 50.0
+    brain.start(now=now)
+    brain.receive(WELCOME, now=now)
+    brain.prepared(now=now)
+    for number, parts in enumerate(split(content)):
+        now += 0.1
+        try:
+            message = decode(parts, TO_WORKER[(Channel.SINK, Channel.VENTILATOR)[number % 2]])
+        except ProtocolError:
+            continue
+        brain.receive(message, now=now)
+        brain.tick(now=now)
+        brain.check()
+        if brain.finished:
+            return
+        assert brain.next_deadline() > now
+        for lease in brain.held[:1]:
+            brain.completed(*lease, length=32, checksum=1, seconds=0.1)
+
+
+def files(content):
+    """What lies on a disk: a description, a journal, a key. Damage is a ValueError."""
+    try:
+        description, _ = split_file(content)
+        decode_description(description)
+    except ValueError:
+        pass
+    try:
+        decode_journal(content, JournalSeal(bytes(32), bytes(16)))
+    except ValueError:
+        pass
+    if is_wrapped(content):
+        try:
+            IDENTITY.unwrap(content)
+        except ValueError:
+            pass
+    try:
+        parse_recipient(content.decode("latin-1"))
+    except UsageError:
+        pass
+
+
+TARGETS = {target.__name__: target for target in (codec, coordinator, worker, files)}
+IDENTITY = Identity(bytes(range(1, 33)))
+WELCOME = Welcome(JOB_ID, 1, session("a"), ("tcp://:2",), 0.2, 5, 2, "f32le", 1, 8, (("invert", ()),), None)
+
+
+def seeds(folder):
+    """A corpus: the committed messages one by one, some in a row, and committed files."""
+    good = [vector_parts(vector) for vector in vectors()]
+    every = good + [vector_parts(vector) for vector in refused_vectors()]
+    lease = (JOB_ID, 1, session("a"))
+    row = [
+        encode(Result(*lease, 0, 1, 8, 1000, 0.1, -1), b"12345678"),
+        encode(Hello(1, session("c"), "c", 1, "host", "software", ("invert",), ("/srv",), b"")),
+        encode(Ready(*lease, 2, ((0, 1), (1, 1)), False)),
+        encode(Result(JOB_ID, 1, session("b"), 1, 2, 8, 1001, 0.1, -1), b"12345678"),
+    ]
+    contents = [join([parts]) for parts in every] + [join(good), join(row)]
+    results = TESTS / "vectors" / "result"
+    contents += [path.read_bytes() for path in sorted(results.rglob("*.json")) + sorted(results.rglob("*.bin"))]
+    contents += [path.read_bytes() for path in sorted(results.rglob("*.txt"))]
+    folder.mkdir(parents=True, exist_ok=True)
+    for content in contents:
+        (folder / hashlib.sha256(content).hexdigest()[:16]).write_bytes(content[:65536])
+
+
+def main():
+    """Run one target, or write the corpus."""
+    if sys.argv[1:2] == ["--seeds"]:
+        seeds(Path(sys.argv[2]))
+        return
+    target = TARGETS[sys.argv.pop(1)]
+    os.chdir("/")  # where `files` looks for a file with a public key: nothing of ours
+    atheris.Setup(sys.argv, lambda content: target(bytes(content)))
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Recordings of every awkward length, decrypted by stock openssl and compared with what numpy makes of them."""
+
+import numpy as np
+import pytest
+from farm_support import decrypted, inverted, noise, openssl_decrypted, write_raw
+
+from zaudio import Coordinator
+
+CHUNK = 4096  # frames
+LENGTHS = [0, 1, 7, 8, 9, 15, 16, 17, CHUNK - 1, CHUNK, CHUNK + 1]  # 8 frames of 2 bytes are a block of the cipher
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frames", LENGTHS)
+@pytest.mark.parametrize(("format", "channels"), [("s16le", 1), ("s16be", 3)])
+def test_openssl_decrypts_a_recording_of_any_length_to_the_reference(tmp_path, frames, format, channels):
+    samples = noise(frames, channels=channels, format=format)
+    path = write_raw(tmp_path / "x.raw", samples)
+    out = tmp_path / "out"
+    Coordinator(path, out, workers=1, chunk=f"{CHUNK}f", channels=channels, format=format).run()
+    assert openssl_decrypted(out) == inverted(samples).tobytes()
+    length = (out / "result.raw").stat().st_size
+    assert length == samples.nbytes + 16 - samples.nbytes % 16
+
+
+@pytest.mark.slow
+def test_openssl_decrypts_a_hundred_megabytes_to_the_reference(tmp_path):
+    samples = noise(25_000_003)
+    path = write_raw(tmp_path / "x.raw", samples)
+    report = Coordinator(path, tmp_path / "out", workers=2).run()
+    assert report.bytes == 100_000_012
+    reference = inverted(samples)
+    assert np.array_equal(np.frombuffer(openssl_decrypted(tmp_path / "out"), "<u4"), reference.view("<u4").ravel())
+    assert decrypted(tmp_path / "out") == reference.tobytes()
