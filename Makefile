@@ -25,7 +25,7 @@ ALLOWED = $(foreach module,$(ALLOW),--allow '$(module)')
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup farm generate coordinator worker workers decrypt test style check bench clean
+.PHONY: help setup farm generate coordinator worker workers decrypt test chaos style check bench clean
 .NOTPARALLEL: # two pips in one environment do each other harm
 
 help: ## list the targets
@@ -56,6 +56,9 @@ decrypt: $(RUNTIME) ## verify the result and write its audio to decrypted.raw: O
 
 test: $(DEV) ## run the tests: ARGS="-m 'not slow'"
 	@$(VENV)/bin/python -m pytest -rs $(ARGS)
+
+chaos: $(DEV) ## run the faults that `make test` has no time for, ARGS="-k disk"
+	@$(VENV)/bin/python -m pytest -rs -m chaos tests/chaos $(ARGS)
 
 style: $(DEV) ## check format, lint and types
 	@$(VENV)/bin/python -m ruff format --check .

@@ -1,0 +1,49 @@
+"""The command line with other durations: `python impatient.py DURATIONS EVENTS COMMAND ...`.
+
+`zaudio coordinator` and `zaudio farm` have no options for heartbeats, so this runs the same commands, ends and
+sentences with a `Coordinator` that is given DURATIONS (fields of `Timing`, as JSON), and that writes every event as a
+line of JSON to the file EVENTS. Run as a process by `harness.Scene`.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+
+import zaudio
+from zaudio import Coordinator, Timing
+
+FIELDS = {field.name for field in dataclasses.fields(Timing)}
+
+
+def plain(value):
+    """What JSON has no word for, as text."""
+    return value.hex() if isinstance(value, bytes) else repr(value)
+
+
+def impatient(durations, events):
+    """A Coordinator with those durations, whose events go to that descriptor."""
+
+    def write(event):
+        line = json.dumps({"event": type(event).__name__, **dataclasses.asdict(event)}, default=plain)
+        os.write(events, line.encode() + b"\n")  # at once: the process may be killed
+
+    class Impatient(Coordinator):
+        def __init__(self, *arguments, **settings):
+            given = settings.pop("timing", None)
+            said = {name: settings.pop(name) for name in FIELDS & settings.keys()}
+            said = {name: value for name, value in said.items() if value is not None} | durations
+            timing = dataclasses.replace(given, **said) if given is not None else Timing(**said)
+            super().__init__(*arguments, **settings, timing=timing, on_event=write)
+
+    return Impatient
+
+
+if __name__ == "__main__":
+    _, durations, events, *command = sys.argv
+    fd = os.open(events, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    zaudio.Coordinator = impatient(json.loads(durations), fd)
+    from zaudio.cli import main
+
+    sys.argv = ["zaudio", *command]
+    sys.exit(main())
