@@ -2,13 +2,15 @@
 
 `zaudio coordinator` and `zaudio farm` have no options for heartbeats, so this runs the same commands, ends and
 sentences with a `Coordinator` that is given DURATIONS (fields of `Timing`, as JSON), and that writes every event as a
-line of JSON to the file EVENTS. Run as a process by `harness.Scene`.
+line of JSON to the file EVENTS, with the time of the
+system's monotonic clock as ``at``. Run as a process by `harness.Scene`.
 """
 
 import dataclasses
 import json
 import os
 import sys
+import time
 
 import zaudio
 from zaudio import Coordinator, Timing
@@ -25,7 +27,9 @@ def impatient(durations, events):
     """A Coordinator with those durations, whose events go to that descriptor."""
 
     def write(event):
-        line = json.dumps({"event": type(event).__name__, **dataclasses.asdict(event)}, default=plain)
+        line = json.dumps(
+            {"event": type(event).__name__, "at": time.monotonic(), **dataclasses.asdict(event)}, default=plain
+        )
         os.write(events, line.encode() + b"\n")  # at once: the process may be killed
 
     class Impatient(Coordinator):

@@ -1,0 +1,103 @@
+"""Networks that fail, in namespaces of their own: a cable cut and mended, packets lost, a slow line, a host gone."""
+
+import functools
+import subprocess
+import sys
+import time
+
+import pytest
+from faults import kill
+from harness import DEAD, HEARTBEAT, assert_promises
+from namespaces import ADDRESS, Network
+from net_support import MS, wait_until
+
+SLACK = 500 * MS  # for a busy machine, on top of a bound
+
+
+@pytest.fixture
+def network(scene):
+    return scene.cleaning.enter_context(Network())
+
+
+@functools.cache
+def insecure():
+    """What lets a coordinator bind beyond loopback without keys."""
+    said = subprocess.run([sys.executable, "-m", "zaudio", "coordinator", "--help"], capture_output=True, text=True)
+    return ("--insecure",) if "--insecure" in said.stdout else ()
+
+
+def coordinator(scene, network, **settings):
+    bind = f"--bind=tcp://{ADDRESS}:5555"
+    return scene.coordinator(bind, *insecure(), prefix=network.near, **settings)
+
+
+def of_use(job, name):
+    """When results of the worker of that name were accepted."""
+    sessions = {event["session"] for event in job.events("Joined") if event["name"] == name}
+    return [event["at"] for event in job.events("Accepted") if event["session"] in sessions]
+
+
+@pytest.mark.parametrize(
+    "directions",
+    [
+        pytest.param((), id="both ways"),
+        pytest.param(("up",), id="to the coordinator", marks=pytest.mark.chaos),
+        pytest.param(("down",), id="from the coordinator", marks=pytest.mark.chaos),
+    ],
+)
+def test_worker_behind_a_partition_is_of_use_again_soon_after_it_heals(scene, network, directions):
+    scene.record(110 * 8_000)
+    job = coordinator(scene, network, op="farm_ops:slow:ms=150", chunk=8_000)
+    near = scene.worker(job, "--name", "near", prefix=network.near)
+    far = scene.worker(job, "--name", "far", prefix=network.far)
+    wait_until(lambda: of_use(job, "near") and of_use(job, "far"), "both are of use")
+    network.partition(*directions)
+    cut = time.monotonic()
+    lost = wait_until(lambda: [event for event in job.events("Lost") if event["name"] == "far"], "it is missed")
+    wait_until(lambda: time.monotonic() > cut + 5 * DEAD, "the partition has lasted")
+    assert not [at for at in of_use(job, "far") if at > lost[0]["at"]]
+    network.heal()
+    healed = time.monotonic()
+    wait_until(lambda: [at for at in of_use(job, "far") if at > healed], "it is of use again", within=2 * DEAD + SLACK)
+    job.finish(within=40_000 * MS, code=0)
+    assert_promises(job)
+    assert near.code is None
+    assert far.code is None, "it is the same process"
+
+
+def test_a_fifth_of_the_packets_lost_changes_nothing(scene, network):
+    scene.record(12 * 8_000)
+    network.lose(20)
+    job = coordinator(scene, network, op="farm_ops:slow:ms=1", chunk=8_000)
+    scene.worker(job, prefix=network.far)
+    job.finish(within=100_000 * MS, code=0)
+    assert network.lost > 20
+    assert_promises(job)
+
+
+@pytest.mark.chaos
+def test_chunks_of_4_mib_over_10_mbit_are_no_death(scene, network):
+    scene.record(3 << 20)
+    network.throttle("10mbit")
+    job = coordinator(scene, network, chunk=1 << 20)
+    scene.worker(job, prefix=network.far)
+    job.finish(within=100_000 * MS, code=0)
+    assert_promises(job)
+    assert not job.events("Lost"), "a worker was missed that was there"
+    assert job.report["requeued"] == 0
+
+
+def test_host_that_vanishes_is_missed_within_the_liveness(scene, network):
+    job = coordinator(scene, network, op="farm_ops:slow:ms=100")
+    far = scene.worker(job, "--name", "far", prefix=network.far)
+    job.wait_for("Accepted", 2)
+    network.vanish()
+    gone = time.monotonic()
+    kill(far)
+    (lost,) = job.wait_for("Lost")
+    assert lost["at"] - gone < DEAD + HEARTBEAT + SLACK
+    good = scene.worker(job, "--once", prefix=network.near)
+    job.finish(code=0)
+    good.finish(code=0)
+    assert_promises(job)
+    assert job.report["requeued"] >= 1
