@@ -1,0 +1,35 @@
+"""A worker behind a proxy that changes bits, without CURVE: what it damages is refused, and the job is right."""
+
+import pytest
+from farm_support import noise
+from harness import CHUNK, assert_promises
+from proxy import Proxy
+
+
+@pytest.mark.parametrize(
+    "every",
+    [
+        pytest.param(300_000, id="in every other payload"),
+        pytest.param(20_000, id="in every payload", marks=pytest.mark.chaos),
+        pytest.param(500, id="in most headers", marks=pytest.mark.chaos),
+    ],
+)
+def test_flipped_bits_are_in_no_result(scene, every):
+    scene.record(60 * CHUNK)
+    proxy = scene.cleaning.enter_context(Proxy(scene.host))
+    job = scene.coordinator("--advertise", f"{scene.host}:6555,6556", op="farm_ops:slow:ms=100", workers=1)
+    scene.worker(job)
+    job.wait_for("Joined", 2)
+    proxy.flip_bytes(every)
+    job.finish(within=60, code=0)
+    assert proxy.flipped > 5
+    assert job.report["requeued"] + job.report["rejected"] > 0
+    assert_promises(job)
+
+
+def test_proxy_changes_what_it_says(scene):
+    proxy = scene.cleaning.enter_context(Proxy(scene.host, ports=(), upstream=()))
+    proxy.flip_bytes(1000)
+    sent = noise(25_000).tobytes()
+    changed = [number for number, pair in enumerate(zip(sent, proxy._flip(sent), strict=True)) if pair[0] != pair[1]]
+    assert 50 < len(changed) == proxy.flipped < 200
