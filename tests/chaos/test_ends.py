@@ -1,0 +1,43 @@
+"""How jobs end before their time: a second coordinator is turned away, signals are obeyed, and nothing is lost."""
+
+import pytest
+from harness import CHUNKS, assert_promises, running
+from net_support import MS, wait_until
+
+STARTING = 2000 * MS  # Python and its imports, on a busy machine: on top of a bound
+
+
+@pytest.fixture
+def gated(scene):
+    """A job whose workers are all inside an op, and stay there until the file of that name exists."""
+    gate = scene.folder / "gate"
+    job = scene.farm(op=f"farm_ops:gated:gate={gate}")
+    wait_until(lambda: len(list(scene.folder.glob("gate.*"))) == 2, "both workers are at it")
+    return job, gate
+
+
+def test_second_coordinator_in_the_same_folder_is_refused_and_the_first_unharmed(scene, gated):
+    first, gate = gated
+    second = scene.farm()
+    second.finish(code=2, within=1000 * MS + STARTING)
+    assert "another zaudio job is writing to this folder" in second.err
+    assert_promises(second)
+    assert running(first)
+    gate.touch()
+    first.finish(code=0)
+    assert_promises(first)
+
+
+def test_second_coordinator_on_the_same_port_is_refused_and_the_first_unharmed(scene):
+    first = scene.coordinator(op="farm_ops:slow:ms=50")
+    worker = scene.worker(first, "--once")
+    first.wait_for("Accepted")
+    second = scene.coordinator(output=scene.folder / "other")
+    second.finish(code=2, within=1000 * MS + STARTING)
+    assert f"tcp://{scene.host}:5555: the address is in use; another coordinator may be running there" in second.err
+    assert_promises(second)
+    assert running(first)
+    first.finish(code=0)
+    worker.finish(code=0)
+    assert_promises(first)
+    assert sum(first.report["shares"].values()) == CHUNKS
