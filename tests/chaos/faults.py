@@ -1,25 +1,28 @@
 """Faults by name. Each is done to a process that runs (`kill`, `stop`, `go_on`), or is a prefix of the command line of
-one that will (`crash_at_syscall`, `enospc`, `eio`), or is a disk (`small_disk`). For the network see proxy.py and
-namespaces.py: `partition`, `heal`, `throttle`, `lose`, `flip_bytes`.
+one that will (`crash_at_syscall`, `enospc`, `eio`, `delay`), or is a disk (`small_disk`). For the network see proxy.py
+and namespaces.py: `partition`, `heal`, `throttle`, `lose`, `flip_bytes`.
 
 Rules: what a machine lacks is a skip with its name. Prefixes use strace, which follows all threads and processes.
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
+from collections import Counter
 from contextlib import contextmanager
 
 import pytest
 from net_support import kill as send_signal
 
-# Every system call by which a job changes what is on the disk. `openat` also reads, so it is told apart by its flags
-# nowhere: a kill at a harmless one is a kill too.
+# Every system call by which a job changes what is on the disk, or takes or gives back the lock on it.
 MUTATING = (
     "write,writev,pwrite64,openat,mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,rmdir,"
     "fsync,fdatasync,ftruncate,fchmod,chmod,fallocate,link,linkat,flock"
 )
+WRITES = "write,writev,pwrite64"
+FSYNCS = "fsync,fdatasync"
 
 
 def kill(process):
@@ -37,38 +40,66 @@ def go_on(process):
     send_signal(process.pid, signal.SIGCONT)
 
 
-def crash_at_syscall(n, calls=MUTATING, *, path=None):
-    """Prefix: the process is killed at the n-th of those system calls (of those to `path`, if it is given)."""
-    return _strace(f"inject={calls}:signal=SIGKILL:when={n}", calls, path)
+def crash_at_syscall(n, calls=MUTATING, *, paths=()):
+    """Prefix: the process is killed before the n-th of those system calls.
+
+    Args:
+        n: From 1. strace counts each call in each thread by itself.
+        calls: Names of system calls.
+        paths: Count only those that name one of these paths, or that have it open. A name that is relative to an open
+            folder is a path of its own.
+    """
+    return _inject(f"signal=SIGKILL:when={n}", calls, paths)
 
 
-def enospc(n, calls="write,pwrite64,writev", *, path=None):
-    """Prefix: the disk is full at the n-th of those system calls (``3+`` from the third on)."""
-    return _strace(f"inject={calls}:error=ENOSPC:when={n}", calls, path)
+def enospc(n, calls=WRITES, *, paths=()):
+    """Prefix: the disk is full at the n-th of those system calls; ``3+`` is from the third on."""
+    return _inject(f"error=ENOSPC:when={n}", calls, paths)
 
 
-def eio(n, calls="fsync,fdatasync", *, path=None):
+def eio(n, calls=FSYNCS, *, paths=()):
     """Prefix: an I/O error at the n-th of those system calls."""
-    return _strace(f"inject={calls}:error=EIO:when={n}", calls, path)
+    return _inject(f"error=EIO:when={n}", calls, paths)
 
 
-def _strace(injection, calls, path):
+def delay(seconds, n=1, calls=FSYNCS, *, paths=()):
+    """Prefix: the n-th of those system calls takes so long."""
+    return _inject(f"delay_enter={seconds}s:when={n}", calls, paths)
+
+
+def count_syscalls(log, calls=MUTATING, *, paths=()):
+    """Prefix: the system calls are listed in that file, for `system_calls`."""
+    return [*_strace(log, calls, paths), "-y"]
+
+
+def system_calls(log):
+    """What `count_syscalls` has listed: (call, path, how often in one thread) in order; see `crash_at_syscall`."""
+    often, order = Counter(), {}
+    with open(log) as lines:
+        for thread, call, path in filter(None, map(_called, lines)):
+            often[thread, call, path] += 1
+            order[call, path] = max(order.get((call, path), 0), often[thread, call, path])
+    return [(call, path, count) for (call, path), count in order.items()]
+
+
+def _called(line):
+    """The thread, the name and the first path of a system call; None for other lines."""
+    found = _BY_NAME.match(line) or _BY_DESCRIPTOR.match(line)
+    return found.groups() if found else None
+
+
+_BY_NAME = re.compile(r'(\d+) +(\w+)\((?:AT_FDCWD[^,]*, |(?<=at\()\d+<[^>]*>, |(?<=at2\()\d+<[^>]*>, )?"([^"]*)"')
+_BY_DESCRIPTOR = re.compile(r"(\d+) +(\w+)\(\d+<([^>]*)>")
+
+
+def _inject(what, calls, paths):
+    return [*_strace(os.devnull, calls, paths), "-e", f"inject={calls}:{what}"]
+
+
+def _strace(log, calls, paths):
     need("strace")
-    only = [
-        argument
-        for each in ([path] if isinstance(path, str | os.PathLike) else path or ())
-        for argument in ("-P", str(each))
-    ]
-    # -I4: signals go to the traced command, which ends in its own way. Quiet: what strace says goes to a file.
-    return [
-        "strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", "signal=none", *only, "-e", injection
-    ]  # fmt: skip
-
-
-def count_syscalls(path):
-    """Prefix: the system calls go to that file, a line each, in the order that `crash_at_syscall` counts."""
-    need("strace")
-    return ["strace", "-f", "-qqq", "-o", str(path), "-e", f"trace={MUTATING}", "-e", "signal=none"]
+    only = [argument for path in paths for argument in ("-P", str(path))]
+    return ["strace", "-f", "-qqq", "-o", str(log), "-e", f"trace={calls}", "-e", "signal=none", *only]
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """The command line with other durations: `python impatient.py DURATIONS EVENTS COMMAND ...`.
 
 `zaudio coordinator` and `zaudio farm` have no options for heartbeats, so this runs the same commands, ends and
-sentences with a `Coordinator` that is given DURATIONS (fields of `Timing`, as JSON), and that writes every event as a
-line of JSON to the file EVENTS, with the time of the
-system's monotonic clock as ``at``. Run as a process by `harness.Scene`.
+sentences with a `Coordinator` that is given DURATIONS: as JSON, fields of `Timing`, and ``checkpoint``, the seconds
+from one to the next. It writes every event as a line of JSON to the file EVENTS, with the time of the monotonic
+clock as ``at``. Run as a process by `harness.Scene`.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ import time
 
 import zaudio
 from zaudio import Coordinator, Timing
+from zaudio.result import checkpoints
 
 FIELDS = {field.name for field in dataclasses.fields(Timing)}
 
@@ -25,6 +26,9 @@ def plain(value):
 
 def impatient(durations, events):
     """A Coordinator with those durations, whose events go to that descriptor."""
+
+    checkpoints.SECONDS = durations.pop("checkpoint", checkpoints.SECONDS)
+    checkpoints.SECONDS_MOST = min(checkpoints.SECONDS, checkpoints.SECONDS_MOST)  # whatever an fsync takes
 
     def write(event):
         line = json.dumps(
