@@ -1,0 +1,44 @@
+"""The instants of a job: every system call by which a coordinator changes its folder, and faults at each of them."""
+
+from farm_support import NAMES
+from faults import MUTATING, count_syscalls, system_calls
+
+FRAMES = 500_000  # 2 MB
+
+
+def instants(scene, calls=MUTATING, *, before=None):
+    """Every (system call, path, number) of a job in its folder, in order; what the folder itself gets has path ``.``.
+
+    Args:
+        scene: Where the job runs.
+        calls: The system calls that count.
+        before: Called with the folder first, such as for an earlier life of the job.
+    """
+    folder, log = scene.folder / "counted", scene.folder / "counted.log"
+    if before is not None:
+        before(folder)
+    job = scene.farm(workers=1, output=folder, prefix=count_syscalls(log, calls, paths=_paths(folder)))
+    job.finish(code=0)
+    found = [
+        (call, path.removeprefix(str(folder)).removeprefix("/") or ".", n + 1)
+        for call, path, most in system_calls(log)
+        for n in range(most)
+    ]
+    assert all(path in (".", *_names()) for _, path, _ in found), found
+    return found
+
+
+def at(folder, instant, fault):
+    """Prefix: that fault (of faults.py) at that instant of a job in that folder."""
+    call, path, number = instant
+    # One and the same file is a name beside an open folder to some calls, and an open file to others.
+    return fault(number, call, paths=[folder] if path == "." else [path, folder / path])
+
+
+def _names():
+    names = [*NAMES, "result.commit", "result.journal"]
+    return [*names, *(f"{name}.part" for name in names)]
+
+
+def _paths(folder):
+    return [folder, *_names(), *(folder / name for name in _names())]

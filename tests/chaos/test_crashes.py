@@ -1,0 +1,74 @@
+"""A coordinator killed at every system call that changes its folder, the publication included: a resume finishes."""
+
+import pytest
+from farm_support import NAMES
+from faults import crash_at_syscall
+from harness import assert_promises, listing, opened
+from instants import FRAMES, at, instants
+
+LEAST = 60  # system calls; a job that writes a checkpoint after each write makes more of them
+TENTHS = [pytest.param(part, marks=[pytest.mark.chaos] if part else [], id=f"{part}/10") for part in range(10)]
+HALFWAY = ("fsync", "result.raw.part", 6)
+
+
+@pytest.fixture
+def crashing(scene):
+    """A scene with a recording of 2 MB and a checkpoint after each write."""
+    scene.record(FRAMES)
+    scene.durations["checkpoint"] = 0.0
+    return scene
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("part", TENTHS)
+def test_coordinator_killed_at_a_system_call_is_resumed(crashing, part):
+    calls = instants(crashing)
+    assert len(calls) >= LEAST
+    killed = [killed_at(crashing, instant, crashing.folder / f"out{n}") for n, instant in tenth(calls, part)]
+    assert sum(killed) >= 0.8 * len(killed), "almost all of them were reached"
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("part", range(10))
+def test_coordinator_killed_again_in_its_second_life_is_resumed(crashing, part):
+    def first_life(folder):
+        job = crashing.farm(workers=1, output=folder, prefix=at(folder, HALFWAY, crash_at_syscall))
+        assert job.finish() != 0
+
+    killed = []
+    calls = instants(crashing, before=first_life)
+    for n, instant in tenth(calls, part):
+        folder = crashing.folder / f"out{n}"
+        first_life(folder)
+        killed.append(killed_at(crashing, instant, folder))
+    assert sum(killed) >= 0.8 * len(killed), "almost all of them were reached"
+
+
+def tenth(calls, part):
+    """Every tenth of them, with its number."""
+    return list(enumerate(calls))[part::10]
+
+
+def killed_at(scene, instant, folder):
+    """Do a job that is killed at that instant, and resume it; returns whether that instant came."""
+    job = scene.farm(workers=1, output=folder, prefix=at(folder, instant, crash_at_syscall))
+    killed = job.finish() != 0
+    try:
+        assert_promises(job)
+        if killed:  # else that instant did not come: several chunks were written at once
+            assert_promises(scene.resume(job, workers=1))
+        assert listing(folder) == NAMES
+        assert opened(folder) == scene.reference
+    except AssertionError as error:
+        raise AssertionError(f"killed before {instant}: {error}") from error
+    return killed
+
+
+def test_redone_is_only_what_no_checkpoint_vouches_for(crashing):
+    job = crashing.farm(workers=1, prefix=at(crashing.output, HALFWAY, crash_at_syscall))
+    job.finish()
+    again = crashing.resume(job)
+    assert_promises(again)
+    assert again.report["resumed_chunks"] >= 5, "five checkpoints were written, each after a chunk at least"
+    assert sum(again.report["shares"].values()) <= again.report["chunks"] - 5
