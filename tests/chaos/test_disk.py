@@ -1,0 +1,130 @@
+"""Disks that are full, broken or slow: the job ends, names the cause, publishes nothing, and a resume finishes it."""
+
+import signal
+import struct
+import subprocess
+
+import pytest
+from faults import FSYNCS, WRITES, delay, eio, enospc, small_disk
+from harness import assert_promises, snapshot
+from instants import FRAMES, at, instants
+from net_support import MS, alive, children, kill, wait_until
+
+FIFTHS = [pytest.param(part, marks=[pytest.mark.chaos] if part else [], id=f"{part}/5") for part in range(5)]
+
+
+@pytest.fixture
+def fragile(scene):
+    """A scene with a recording of 2 MB and a checkpoint after each write."""
+    scene.record(FRAMES)
+    scene.durations["checkpoint"] = 0.0
+    return scene
+
+
+def checkpoints(folder):
+    """The ciphertext lengths that the journal in that folder vouches for."""
+    content = (folder / "result.journal").read_bytes()
+    lengths, position = [], content.index(b"\n") + 1
+    while position + 4 <= len(content):
+        (size,) = struct.unpack_from(">I", content, position)
+        if size == 48:
+            lengths.append(struct.unpack_from(">Q", content, position + 12)[0])
+        position += 4 + size + 32
+    return lengths
+
+
+def fails_at(scene, instant, folder, fault, word):
+    """Do a job with that fault; it ends with that word and is resumed. Returns whether the fault came."""
+    job = scene.farm(workers=1, output=folder, prefix=at(folder, instant, fault))
+    failed = job.finish() != 0
+    try:
+        assert_promises(job)
+        if failed:
+            assert job.code == 1
+            assert word in job.err
+            assert str(folder) in job.err, "the file is named"
+            if instant[:2] == ("fsync", "result.raw.part"):
+                assert len(checkpoints(folder)) == instant[2] - 1, "nothing counts that was written since"
+            assert_promises(scene.resume(job, workers=1))
+    except AssertionError as error:
+        raise AssertionError(f"{word} at {instant}: {error}") from error
+    return failed
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("part", FIFTHS)
+@pytest.mark.parametrize(
+    ("calls", "fault", "word"),
+    [
+        pytest.param(WRITES, enospc, "No space left on device", id="full"),
+        pytest.param(FSYNCS, eio, "Input/output error", id="broken"),
+        pytest.param(
+            "renameat,renameat2,unlinkat,openat", eio, "Input/output error", id="names", marks=pytest.mark.chaos
+        ),
+    ],
+)
+def test_failed_system_call_ends_the_job_and_a_resume_finishes_it(fragile, calls, fault, word, part):
+    numbered = list(enumerate(instants(fragile, calls)))[part::5]
+    failed = [fails_at(fragile, instant, fragile.folder / f"out{n}", fault, word) for n, instant in numbered]
+    assert any(failed)
+
+
+def test_disk_that_is_full_ends_the_job_and_more_room_lets_it_finish(fragile):
+    fragile.cleaning.enter_context(small_disk(fragile.output, 1 << 20))
+    job = fragile.farm()
+    job.finish(code=1)
+    assert "No space left on device" in job.err
+    assert_promises(job)
+    subprocess.run(["mount", "-o", f"remount,size={16 << 20}", str(fragile.output)], check=True)
+    again = fragile.resume(job)
+    assert_promises(again)
+    assert again.report["resumed_chunks"] >= 1
+
+
+def test_disk_that_is_full_leaves_an_older_result_as_it_was(fragile):
+    fragile.cleaning.enter_context(small_disk(fragile.output, 3 << 20))
+    fragile.farm().finish(code=0)
+    before = snapshot(fragile.output)
+    job = fragile.farm("--overwrite")
+    job.finish(code=1)
+    assert_promises(job)
+    assert snapshot(fragile.output) == before
+
+
+@pytest.fixture
+def stuck(scene):
+    """A job that is interrupted while its disk does not answer an fsync, and the process id of its coordinator."""
+    scene.durations["checkpoint"] = 1000.0  # so that the first one is that of the interruption
+    prefix = delay(60, paths=[scene.output / "result.raw.part"])
+    job = scene.farm(op="farm_ops:slow:ms=100", prefix=prefix)
+    job.wait_for("Accepted", 4)
+    (coordinator,) = children(job.pid)
+    kill(coordinator, signal.SIGINT)
+    yield job, coordinator
+    job.end()  # strace keeps a thread that it delays, though its process is long gone
+
+
+def ended(pid):
+    """The exit code of a process that is over but not yet forgotten; None while it runs."""
+    if alive(pid):
+        return None
+    with open(f"/proc/{pid}/stat") as stat:
+        return int(stat.read().split()[-1]) >> 8
+
+
+def test_disk_that_does_not_answer_holds_up_an_interruption_for_less_than_5_s(stuck):
+    job, coordinator = stuck
+    assert wait_until(lambda: ended(coordinator), "it ends", within=5000 * MS) == 130
+    job.end()
+    assert "zaudio: interrupted" in job.err
+    assert_promises(job)
+
+
+def test_second_interruption_is_obeyed_at_once(stuck):
+    job, coordinator = stuck
+    with pytest.raises(AssertionError, match="it ends"):
+        wait_until(lambda: ended(coordinator), "it ends", within=500 * MS)
+    kill(coordinator, signal.SIGINT)
+    assert wait_until(lambda: ended(coordinator), "it ends", within=500 * MS) == 130
+    job.end()
+    assert_promises(job)
