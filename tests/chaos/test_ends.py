@@ -1,9 +1,12 @@
 """How jobs end before their time: a second coordinator is turned away, signals are obeyed, and nothing is lost."""
 
+import signal
+
 import pytest
 from harness import CHUNKS, assert_promises, running
-from net_support import MS, wait_until
+from net_support import MS, kill, wait_until
 
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 STARTING = 2000 * MS  # Python and its imports, on a busy machine: on top of a bound
 
 
@@ -41,3 +44,29 @@ def test_second_coordinator_on_the_same_port_is_refused_and_the_first_unharmed(s
     worker.finish(code=0)
     assert_promises(first)
     assert sum(first.report["shares"].values()) == CHUNKS
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS, ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["local workers", "workers from elsewhere"])
+def test_interrupted_job_ends_within_5_s_and_is_resumed(scene, number, code, elsewhere):
+    op = "farm_ops:slow:ms=50"
+    job = scene.coordinator(op=op) if elsewhere else scene.farm(op=op)
+    worker = scene.worker(job, "--once") if elsewhere else None
+    job.wait_for("Accepted", 5)
+    job.signal(number)
+    job.finish(within=5000 * MS, code=code)
+    assert_promises(job)
+    if worker is not None:
+        worker.finish(code=0)
+    again = scene.resume(job, op=op)
+    assert_promises(again)
+    assert again.report["resumed_chunks"] >= 3, "an interrupted job keeps what it has"
+
+
+def test_stopped_workers_do_not_hold_up_an_interruption(scene, gated):
+    job, _ = gated
+    for path in scene.folder.glob("gate.*"):
+        kill(int(path.suffix[1:]), signal.SIGSTOP)
+    job.signal(signal.SIGINT)
+    job.finish(within=5000 * MS, code=130)
+    assert_promises(job)
