@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 import zaudio
 from zaudio.cli import farm as farm_module
+from zaudio.cli import report as reports
 from zaudio.cli.app import app
 from zaudio.errors import ChunkError, InputChangedError, InputError, NoWorkerError, StoppedError
 from zaudio.machine import usable_cores
@@ -58,6 +59,7 @@ class FakeCoordinator:
     steps = (progress("waiting for workers", 0), progress("running", 1), progress("publishing", 2))
     failure = None
     resumable = False
+    entered = False
     endpoint = "tcp://127.0.0.1:40000"
     sink_endpoint = "tcp://127.0.0.1:40001"
     warnings = ()
@@ -68,16 +70,18 @@ class FakeCoordinator:
         self.progress = progress("starting", 0)
 
     def __enter__(self):
+        self.entered = True
         return self
-
-    def stop(self, *, wait):
-        assert not wait, "a signal handler must not wait"
 
     def __exit__(self, kind, error, traceback):
         self.left.append(kind)
 
+    def stop(self, *, wait=True):
+        assert wait == self.entered, "a signal handler must not wait, and who watches must"
+        self._steps, self.failure = [], StoppedError("the job was stopped before its end")
+
     def wait(self, timeout):
-        assert 0 < timeout <= 0.2  # the display must move
+        assert 0 <= timeout <= 0.2  # the display must move
         if self._steps:
             self.progress = self._steps.pop(0)
             raise TimeoutError
@@ -288,6 +292,8 @@ def test_a_failed_job_is_one_line_and_its_exit_code(coordinator, failure, code):
 def test_a_signal_stops_the_job(coordinator, monkeypatch, number, code):
     def wait(self, timeout):
         assert self.left == []
+        if self.failure is not None:  # it was stopped
+            raise self.failure
         signal.raise_signal(number)
         raise TimeoutError
 
@@ -302,6 +308,7 @@ def test_a_signal_stops_the_job(coordinator, monkeypatch, number, code):
 def test_a_signal_during_the_start_stops_what_was_started(coordinator, monkeypatch):
     def enter(self):
         signal.raise_signal(signal.SIGINT)
+        self.entered = True
         return self
 
     monkeypatch.setattr(coordinator, "__enter__", enter)
@@ -343,6 +350,19 @@ def test_a_job_whose_input_changed_does_not_say_that_it_can_be_resumed(coordinat
     assert done.stderr == f"zaudio: {coordinator.failure}\n"
 
 
+def test_a_signal_during_the_publication_comes_too_late(coordinator, monkeypatch):
+    def wait(self, timeout):
+        if timeout == 0:  # it was asked to stop, and could not
+            return REPORT
+        signal.raise_signal(signal.SIGINT)
+        raise TimeoutError
+
+    monkeypatch.setattr(coordinator, "wait", wait)
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "none"])
+    assert done.exit_code == 0
+    assert done.stdout.startswith("published")
+
+
 def test_a_signal_after_the_publication_does_not_unmake_it(coordinator, monkeypatch):
     def wait(self, timeout):
         signal.raise_signal(signal.SIGINT)
@@ -352,6 +372,15 @@ def test_a_signal_after_the_publication_does_not_unmake_it(coordinator, monkeypa
     done = CliRunner().invoke(app, ["farm", "take.raw"])
     assert done.exit_code == 0
     assert done.stdout.startswith("published")
+
+
+def test_a_signal_while_the_report_is_written_comes_too_late(coordinator, monkeypatch, tmp_path):
+    write = reports.write
+    monkeypatch.setattr(reports, "write", lambda *of: (signal.raise_signal(signal.SIGINT), write(*of)))
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--report", str(tmp_path / "report.json")])
+    assert done.exit_code == 0
+    assert done.stdout.startswith("published")
+    assert (tmp_path / "report.json").exists()
 
 
 def test_the_current_folder_is_importable_before_the_job_starts(coordinator, monkeypatch, tmp_path):
@@ -378,7 +407,7 @@ class Coordinator:
         bytes_resumed=0,
     )
     def __init__(self, *_, **__): pass
-    def stop(self, *, wait): pass
+    def stop(self, *, wait=True): pass
     def __enter__(self):
         print("started", flush=True)
         return self

@@ -10,7 +10,7 @@ import click
 from zaudio.cli import voice
 from zaudio.cli.exit import Signals
 from zaudio.cli.options import bind_options, job_options, make_folder_importable
-from zaudio.errors import InputChangedError, StoppedError
+from zaudio.errors import InputChangedError, StoppedError, ZaudioError
 from zaudio.machine import usable_cores
 
 if TYPE_CHECKING:
@@ -95,15 +95,17 @@ def run(*, input: str, output: str, report: str | None, progress: str, **setting
     # leave a started job that nobody stops.
     signals = Signals(leave=leave)
     try:
-        with (
-            signals,
-            job,
-            display("none" if voice.is_quiet() else progress) as shown,
-        ):
-            if settings["bind"] is not None and job.endpoint is not None and not voice.is_quiet():
-                voice.err(f"workers connect with: zaudio worker {job.endpoint}")
-            started = True
-            done = watch(job, shown, signals)
+        with signals:
+            with job, display("none" if voice.is_quiet() else progress) as shown:
+                if settings["bind"] is not None and job.endpoint is not None and not voice.is_quiet():
+                    voice.err(f"workers connect with: zaudio worker {job.endpoint}")
+                started = True
+                done = watch(job, shown, signals)
+            # The result is there. One signal does not change any more how this ends; two always do.
+            if report is not None:
+                reports.write(report, done)
+            if not voice.is_quiet():
+                voice.out(reports.text(done, output))
     except StoppedError:
         signals.raise_received()
         raise
@@ -111,10 +113,6 @@ def run(*, input: str, output: str, report: str | None, progress: str, **setting
         if job.resumable and not isinstance(error, InputChangedError):
             error.add_note(f"what is done is kept in {output}, and the same command goes on from there")
         raise
-    if report is not None:
-        reports.write(report, done)
-    if not voice.is_quiet():
-        voice.out(reports.text(done, output))
 
 
 def watch(job: Coordinator, shown: Display, signals: Signals) -> Report:
@@ -131,9 +129,8 @@ def watch(job: Coordinator, shown: Display, signals: Signals) -> Report:
     warned = 0
     shown.start(job.progress, now=time.monotonic())
     while True:
-        signals.raise_received()
         try:
-            report = job.wait(timeout=POLL)
+            report = job.wait(timeout=POLL) if signals.received is None else stopped(job, signals)
         except TimeoutError:
             report = None
         for sentence in job.warnings[warned:]:
@@ -143,3 +140,21 @@ def watch(job: Coordinator, shown: Display, signals: Signals) -> Report:
             shown.finish(job.progress, now=time.monotonic())
             return report
         shown.show(job.progress, now=time.monotonic())
+
+
+def stopped(job: Coordinator, signals: Signals) -> Report:
+    """Stop a job because of a signal.
+
+    Returns:
+        Its report: it was being published, which cannot be called off.
+
+    Raises:
+        KeyboardInterrupt: SIGINT came, and nothing was published.
+        Terminated: SIGTERM came, and nothing was published.
+    """
+    job.stop()
+    try:
+        return job.wait(timeout=0)
+    except (ZaudioError, TimeoutError):
+        signals.raise_received()
+        raise
