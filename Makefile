@@ -9,6 +9,7 @@ OUT = generated_data
 BIND = tcp://127.0.0.1:5555
 ENDPOINT = $(BIND)
 ALLOW =
+MINUTES = 10
 ARGS =
 
 VENV = .venv
@@ -16,7 +17,10 @@ ZAUDIO = $(VENV)/bin/python -m zaudio
 # Two stamps: `make farm` needs no development tools. Both are made again when what they depend on changes.
 RUNTIME = $(VENV)/runtime.stamp
 DEV = $(VENV)/development.stamp
+BENCH_VENV = .venv-bench
+BENCH = $(BENCH_VENV)/bench.stamp
 TEST_RAW = generated_data/test.raw
+SOAK = benchmarks/results/soak
 # The test recording is made only when nobody named another.
 RECORDING = $(if $(INPUT),,$(TEST_RAW))
 WHAT = '$(or $(INPUT),$(TEST_RAW))' -o '$(OUT)' --overwrite \
@@ -25,7 +29,7 @@ ALLOWED = $(foreach module,$(ALLOW),--allow '$(module)')
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup farm generate coordinator worker workers decrypt test chaos style check bench clean
+.PHONY: help setup farm generate coordinator worker workers decrypt test chaos soak style check bench clean
 .NOTPARALLEL: # two pips in one environment do each other harm
 
 help: ## list the targets
@@ -60,6 +64,12 @@ test: $(DEV) ## run the tests: ARGS="-m 'not slow'"
 chaos: $(DEV) ## run the faults that `make test` has no time for, ARGS="-k disk"
 	@$(VENV)/bin/python -m pytest -rs -m chaos tests/chaos $(ARGS)
 
+# Faults need the development environment, the picture that of the benchmarks.
+soak: $(DEV) $(BENCH) ## MINUTES=10 of random faults: memory and descriptors must stay flat, a picture shows them
+	@rm -f $(SOAK).json
+	@status=0; $(VENV)/bin/python tests/chaos/soak.py --minutes '$(MINUTES)' --output $(SOAK).json $(ARGS) || status=$$?; \
+	test ! -f $(SOAK).json || $(BENCH_VENV)/bin/python tests/chaos/soak_picture.py $(SOAK).json $(SOAK).png; exit $$status
+
 style: $(DEV) ## check format, lint and types
 	@$(VENV)/bin/python -m ruff format --check .
 	@$(VENV)/bin/python -m ruff check .
@@ -69,8 +79,6 @@ check: style test ## check format, lint and types, then run the tests
 
 # Benchmarks have an environment of their own, so that what they compare with does not get into the ordinary one. In
 # ARGS, all of them take --rounds, --touch, --markdown.
-BENCH_VENV = .venv-bench
-BENCH = $(BENCH_VENV)/bench.stamp
 PEERS = $(BENCH_VENV)/peers.stamp
 BENCH_RUN = $(BENCH_VENV)/bin/python benchmarks
 BENCH_INPUT = '$(or $(INPUT),$(TEST_RAW))' $(if $(N),-n '$(N)')

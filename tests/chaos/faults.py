@@ -13,7 +13,6 @@ import subprocess
 from collections import Counter
 from contextlib import contextmanager
 
-import pytest
 from net_support import kill as send_signal
 
 # Every system call by which a job changes what is on the disk, or takes or gives back the lock on it.
@@ -111,7 +110,7 @@ def small_disk(folder, size):
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "zaudio-chaos", str(folder)], capture_output=True, text=True
     )
     if mounted.returncode:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+        skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
     try:
         yield folder
     finally:
@@ -122,6 +121,13 @@ def need(*commands, root=False):
     """Skip the test where a command, or root, is missing."""
     for command in commands:
         if shutil.which(command) is None:
-            pytest.skip(f"there is no {command} command here")
+            skip(f"there is no {command} command here")
     if root and os.geteuid() != 0:
-        pytest.skip("this needs root")
+        skip("this needs root")
+
+
+def skip(reason):
+    """Skip the test."""
+    import pytest  # not needed by what soak.py runs
+
+    pytest.skip(reason)

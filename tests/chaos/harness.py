@@ -48,6 +48,7 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from farm_support import NAMES, environment, inverted, noise, write_raw
 from faults import go_on
+from footprint import peak_memory
 from net_support import MS, alive, kill, processes_with, wait_until
 
 HERE = Path(__file__).parent
@@ -122,6 +123,12 @@ class Process:
         self.peak = max(self.peak, peak_memory(self.pid))
         return self.code
 
+    def forget(self):
+        """Let go of it and of what it said; it is over. For who starts hundreds."""
+        self.scene.processes.remove(self)
+        for stream in self.streams:
+            stream.unlink()
+
     def end(self):
         """Kill it, and all of its session, if it still runs. For the end of a test."""
         if self.code is None:
@@ -140,6 +147,11 @@ class Job(Process):
         self.before = before
         self._events = events
         super().__init__(scene, command, **more)
+
+    def forget(self):
+        super().forget()
+        for path in (self._events, Path(f"{self._events}.report")):
+            path.unlink(missing_ok=True)
 
     @property
     def endpoint(self):
@@ -448,15 +460,6 @@ def listing(folder):
 def snapshot(folder):
     """What lies at the final paths: content by name."""
     return {name: Path(folder, name).read_bytes() for name in NAMES if Path(folder, name).is_file()}
-
-
-def peak_memory(pid):
-    """The most memory a process had, in bytes; 0 when it is gone."""
-    try:
-        with open(f"/proc/{pid}/status") as status:
-            return next((int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM")), 0)
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
 
 
 def running(process):

@@ -1,0 +1,44 @@
+"""The soak itself: it tells a line that rises from a flat one, and a short one leaves nothing behind."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from net_support import MS
+from soak import MIB, verdicts
+
+HERE = Path(__file__).parent
+SECONDS = range(600)
+
+
+def line(memory=lambda second: 0, descriptors=lambda second: 0):
+    """Samples of ten minutes that sway, around 50 MiB and 12 descriptors, and what is added."""
+    return [
+        (second, 50 * MIB + second % 7 * MIB + memory(second), 12 + second % 3 + descriptors(second))
+        for second in SECONDS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("samples", "flat"),
+    [
+        (line(), [True, True]),
+        (line(memory=lambda second: min(second, 100) * MIB), [True, True]),  # it warms up
+        (line(memory=lambda second: second * MIB // 60), [False, True]),  # 10 MiB in ten minutes
+        (line(descriptors=lambda second: second // 120), [True, False]),  # five in ten minutes
+        (line(memory=lambda second: -second * MIB // 60, descriptors=lambda second: -second // 120), [True, True]),
+    ],
+)
+def test_line_that_rises_is_told_from_a_flat_one(samples, flat):
+    assert [each[-1] for each in verdicts({"worker": samples})] == flat
+
+
+@pytest.mark.parametrize("minutes", [0.2, pytest.param(1.0, marks=pytest.mark.chaos)])
+def test_short_soak_checks_every_result_and_leaves_nothing_behind(tmp_path, minutes):
+    command = [sys.executable, HERE / "soak.py", "--minutes", str(minutes), "--output", tmp_path / "soak.json"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60 * minutes + 90_000 * MS)
+    assert ended.returncode in (0, 1), ended.stdout + ended.stderr  # so short, no line can be called flat or not
+    assert "Traceback" not in ended.stderr, ended.stderr
+    assert "left behind: nothing" in ended.stdout
+    assert (tmp_path / "soak.json").exists()
