@@ -59,7 +59,7 @@ CHUNKS = 16
 WORKING = ("encryption_key.bin.part", "encryption_iv.bin.part", "result.raw.part", "result.json.part",
            "result.journal", "result.journal.part", "result.commit", "result.commit.part")  # fmt: skip
 FAILURES = {1, 2, 3, 5, 69, 77, 130, 143}  # the documented exit codes, and those of signals
-MEMORY = 200 * 2**20  # bytes of a process at most, plus its --memory: Python, numpy and libzmq are some 60 MiB of it
+MEMORY = 100 * 2**20  # bytes of a process at most, plus its --memory: Python, numpy and libzmq are some 50 MiB of it
 _serial = itertools.count()
 
 
