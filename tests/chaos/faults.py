@@ -39,7 +39,7 @@ def go_on(process):
     send_signal(process.pid, signal.SIGCONT)
 
 
-def crash_at_syscall(n, calls=MUTATING, *, paths=()):
+def crash_at_syscall(n, calls=MUTATING, *, paths=(), log=os.devnull):
     """Prefix: the process is killed before the n-th of those system calls.
 
     Args:
@@ -47,23 +47,24 @@ def crash_at_syscall(n, calls=MUTATING, *, paths=()):
         calls: Names of system calls.
         paths: Count only those that name one of these paths, or that have it open. A name that is relative to an open
             folder is a path of its own.
+        log: Where those system calls are listed, for `came`.
     """
-    return _inject(f"signal=SIGKILL:when={n}", calls, paths)
+    return _inject(f"signal=SIGKILL:when={n}", calls, paths, log)
 
 
-def enospc(n, calls=WRITES, *, paths=()):
+def enospc(n, calls=WRITES, *, paths=(), log=os.devnull):
     """Prefix: the disk is full at the n-th of those system calls; ``3+`` is from the third on."""
-    return _inject(f"error=ENOSPC:when={n}", calls, paths)
+    return _inject(f"error=ENOSPC:when={n}", calls, paths, log)
 
 
-def eio(n, calls=FSYNCS, *, paths=()):
+def eio(n, calls=FSYNCS, *, paths=(), log=os.devnull):
     """Prefix: an I/O error at the n-th of those system calls."""
-    return _inject(f"error=EIO:when={n}", calls, paths)
+    return _inject(f"error=EIO:when={n}", calls, paths, log)
 
 
-def delay(seconds, n=1, calls=FSYNCS, *, paths=()):
+def delay(seconds, n=1, calls=FSYNCS, *, paths=(), log=os.devnull):
     """Prefix: the n-th of those system calls takes so long."""
-    return _inject(f"delay_enter={seconds}s:when={n}", calls, paths)
+    return _inject(f"delay_enter={seconds}s:when={n}", calls, paths, log)
 
 
 def count_syscalls(log, calls=MUTATING, *, paths=()):
@@ -91,8 +92,14 @@ _BY_NAME = re.compile(r'(\d+) +(\w+)\((?:AT_FDCWD[^,]*, |(?<=at\()\d+<[^>]*>, |(
 _BY_DESCRIPTOR = re.compile(r"(\d+) +(\w+)\(\d+<([^>]*)>")
 
 
-def _inject(what, calls, paths):
-    return [*_strace(os.devnull, calls, paths), "-e", f"inject={calls}:{what}"]
+def came(log):
+    """Whether the error that was to be injected came."""
+    with open(log) as lines:
+        return any("(INJECTED)" in line for line in lines)
+
+
+def _inject(what, calls, paths, log):
+    return [*_strace(log, calls, paths), "-e", f"inject={calls}:{what}"]
 
 
 def _strace(log, calls, paths):

@@ -28,11 +28,11 @@ def instants(scene, calls=MUTATING, *, before=None):
     return found
 
 
-def at(folder, instant, fault):
-    """Prefix: that fault (of faults.py) at that instant of a job in that folder."""
+def at(folder, instant, fault, **more):
+    """Prefix: that fault (of faults.py, with what more it takes) at that instant of a job in that folder."""
     call, path, number = instant
     # One and the same file is a name beside an open folder to some calls, and an open file to others.
-    return fault(number, call, paths=[folder] if path == "." else [path, folder / path])
+    return fault(number, call, paths=[folder] if path == "." else [path, folder / path], **more)
 
 
 def _names():

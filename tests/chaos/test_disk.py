@@ -5,7 +5,7 @@ import struct
 import subprocess
 
 import pytest
-from faults import FSYNCS, WRITES, delay, eio, enospc, small_disk
+from faults import FSYNCS, WRITES, came, delay, eio, enospc, small_disk
 from harness import assert_promises, snapshot
 from instants import FRAMES, at, instants
 from net_support import MS, alive, children, kill, wait_until
@@ -23,6 +23,8 @@ def fragile(scene):
 
 def checkpoints(folder):
     """The ciphertext lengths that the journal in that folder vouches for."""
+    if not (folder / "result.journal").exists():
+        return []  # none was written, so nothing is kept
     content = (folder / "result.journal").read_bytes()
     lengths, position = [], content.index(b"\n") + 1
     while position + 4 <= len(content):
@@ -35,12 +37,14 @@ def checkpoints(folder):
 
 def fails_at(scene, instant, folder, fault, word):
     """Do a job with that fault; it ends with that word and is resumed. Returns whether the fault came."""
-    job = scene.farm(workers=1, output=folder, prefix=at(folder, instant, fault))
-    failed = job.finish() != 0
+    log = folder.with_suffix(".log")
+    job = scene.farm(workers=1, output=folder, prefix=at(folder, instant, fault, log=log))
+    job.finish()
     try:
         assert_promises(job)
-        if failed:
-            assert job.code == 1
+        if came(log):
+            # A folder that cannot be opened is one that cannot be used.
+            assert job.code == (2 if instant[0] == "openat" and instant[1] == "." else 1), job.said
             assert word in job.err
             assert str(folder) in job.err, "the file is named"
             if instant[:2] == ("fsync", "result.raw.part"):
@@ -48,7 +52,7 @@ def fails_at(scene, instant, folder, fault, word):
             assert_promises(scene.resume(job, workers=1))
     except AssertionError as error:
         raise AssertionError(f"{word} at {instant}: {error}") from error
-    return failed
+    return came(log)
 
 
 @pytest.mark.timeout(600)
@@ -64,9 +68,11 @@ def fails_at(scene, instant, folder, fault, word):
     ],
 )
 def test_failed_system_call_ends_the_job_and_a_resume_finishes_it(fragile, calls, fault, word, part):
-    numbered = list(enumerate(instants(fragile, calls)))[part::5]
+    # A journal that cannot be removed when all is done harms nobody: the next start finds that all is done.
+    harmful = [instant for instant in instants(fragile, calls) if instant[:2] != ("unlinkat", "result.journal")]
+    numbered = list(enumerate(harmful))[part::5]
     failed = [fails_at(fragile, instant, fragile.folder / f"out{n}", fault, word) for n, instant in numbered]
-    assert any(failed)
+    assert sum(failed) >= 0.8 * len(failed), "almost all of them came"
 
 
 def test_disk_that_is_full_ends_the_job_and_more_room_lets_it_finish(fragile):
