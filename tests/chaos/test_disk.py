@@ -10,7 +10,7 @@ from harness import assert_promises, snapshot
 from instants import FRAMES, at, instants
 from net_support import MS, alive, children, kill, wait_until
 
-FIFTHS = [pytest.param(part, marks=[pytest.mark.chaos] if part else [], id=f"{part}/5") for part in range(5)]
+TENTHS = [pytest.param(part, marks=[pytest.mark.chaos] if part else [], id=f"{part}/10") for part in range(10)]
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def fails_at(scene, instant, folder, fault, word):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("part", FIFTHS)
+@pytest.mark.parametrize("part", TENTHS)
 @pytest.mark.parametrize(
     ("calls", "fault", "word"),
     [
@@ -70,7 +70,7 @@ def fails_at(scene, instant, folder, fault, word):
 def test_failed_system_call_ends_the_job_and_a_resume_finishes_it(fragile, calls, fault, word, part):
     # A journal that cannot be removed when all is done harms nobody: the next start finds that all is done.
     harmful = [instant for instant in instants(fragile, calls) if instant[:2] != ("unlinkat", "result.journal")]
-    numbered = list(enumerate(harmful))[part::5]
+    numbered = list(enumerate(harmful))[part::10]
     failed = [fails_at(fragile, instant, fragile.folder / f"out{n}", fault, word) for n, instant in numbered]
     assert sum(failed) >= 0.8 * len(failed), "almost all of them came"
 
