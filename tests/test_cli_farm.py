@@ -159,8 +159,8 @@ def test_farm_passes_every_option_on(coordinator):
     line = (
         "farm take.raw -o out -n 3 --op gain:db=-3 --op invert --chunk 1MiB --memory 64MiB --samplerate 8000 "
         "--channels 2 --format s16le --overwrite --fresh --bind tcp://127.0.0.1:0 --sink-bind tcp://127.0.0.1:0 "
-        "--advertise farm.example --keys k --insecure --worker-timeout 2.5 --chunk-timeout 7.5 --sockets-only --audit 2.5 "
-        "--recipient pub.txt --identity me.identity"
+        "--advertise farm.example --keys k --insecure --worker-timeout 2.5 --chunk-timeout 7.5 --sockets-only "
+        "--audit 2.5 --recipient pub.txt --identity me.identity"
     )
     assert CliRunner().invoke(app, line.split()).exit_code == 0
     assert coordinator.made == [

@@ -1,10 +1,12 @@
 """Jobs one after the other in one process, for as long as it is let: `python series.py SETTINGS`.
 
-SETTINGS are arguments of `Coordinator` as JSON, and ``durations`` for `Timing`. After each job, a line of JSON says
-what the process itself has when no job runs: bytes of memory, descriptors and threads. Ends in order at SIGTERM.
+SETTINGS are arguments of `Coordinator` as JSON, and ``durations`` for `Timing`; job n writes to the folder `output`
+with the number n modulo `FOLDERS` behind its name. After each job, a line of JSON says which folder that was, and what
+the process itself has when no job runs: bytes of memory, descriptors and threads. Ends in order at SIGTERM.
 """
 
 import gc
+import itertools
 import json
 import os
 import signal
@@ -15,6 +17,7 @@ from footprint import descriptors, memory
 
 from zaudio import Coordinator, Timing, ZaudioError
 
+FOLDERS = 8  # so that a result can be looked at while later jobs run
 asked_to_end = threading.Event()
 
 
@@ -23,10 +26,14 @@ def main(settings):
     signal.signal(signal.SIGTERM, lambda *_: asked_to_end.set())
     timing = Timing(**settings.pop("durations"))
     failed = 0
-    while not asked_to_end.is_set():
+    output = settings.pop("output")
+    for number in itertools.count():
+        if asked_to_end.is_set():
+            break
         said = {}
+        folder = f"{output}{number % FOLDERS}"
         try:
-            with Coordinator(**settings, timing=timing) as job:
+            with Coordinator(output=folder, **settings, timing=timing) as job:
                 while not asked_to_end.is_set():
                     try:
                         report = job.wait(timeout=0.2)
@@ -42,7 +49,7 @@ def main(settings):
         gc.collect()
         at_rest = {"memory": memory(os.getpid()), "descriptors": descriptors(os.getpid()),
                    "threads": threading.active_count()}  # fmt: skip
-        print(json.dumps({**said, **at_rest}), flush=True)
+        print(json.dumps({**said, **at_rest, "folder": folder}), flush=True)
     return failed
 
 
