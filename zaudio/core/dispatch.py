@@ -526,14 +526,17 @@ class Dispatcher:
     def _grant(self, now: float) -> Actions:
         actions: Actions = []
         reserved = self._grant_suspects(actions, now)
-        self._grant_opinions(actions, now)
+        audit = self.job.audit is not None
+        if audit:
+            self._grant_opinions(actions, now)
         limit = self._ciphered + self.window
         while (index := self.leases.waiting(limit)) is not None:
             worker = self._roster.least_loaded(but=reserved)
             if worker is None:
                 return actions
             actions.append(self._grant_to(worker, index, now))
-            self._grant_opinions(actions, now)
+            if audit:
+                self._grant_opinions(actions, now)
         if self._ciphered == self._released:
             self._grant_straggler(actions, now)
         return actions

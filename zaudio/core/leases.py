@@ -118,7 +118,8 @@ class Leases:
         entry.granted[attempt] = entry.live[attempt] = session
         lease = Lease(session, index, attempt, sequence)
         self._held.setdefault(session, {})[index, attempt] = lease
-        self._count_opinions(index, entry)
+        if entry.audited:
+            self._count_opinions(index, entry)
         return lease
 
     def free(self, session: bytes, index: int, attempt: int) -> Lease | None:
@@ -322,9 +323,8 @@ class Leases:
         return entry
 
     def _count_opinions(self, index: int, entry: _Entry) -> None:
-        if entry.audited:
-            lacks = entry.wanted and not entry.unasked and entry.lacking > 0
-            (self._opinions.add if lacks else self._opinions.discard)(index)
+        lacks = entry.wanted and not entry.unasked and entry.lacking > 0
+        (self._opinions.add if lacks else self._opinions.discard)(index)
 
     def _end(self, lease: Lease) -> None:
         entry = self._entries[lease.index]
@@ -332,7 +332,8 @@ class Leases:
         self._settle(lease.index, entry)
 
     def _settle(self, index: int, entry: _Entry) -> None:
-        self._count_opinions(index, entry)
+        if entry.audited:
+            self._count_opinions(index, entry)
         if entry.live:
             return
         if entry.wanted:
