@@ -61,7 +61,7 @@ decrypt: $(RUNTIME) ## verify the result and write its audio to decrypted.raw: O
 test: $(DEV) ## run the tests: ARGS="-m 'not slow'"
 	@$(VENV)/bin/python -m pytest -rs $(ARGS)
 
-chaos: $(DEV) ## run the faults that `make test` has no time for, ARGS="-k disk"
+chaos: $(DEV) ## run the faults that `make test` has no time for: ARGS="-k disk"
 	@$(VENV)/bin/python -m pytest -rs -m chaos tests/chaos $(ARGS)
 
 # Faults need the development environment, the picture that of the benchmarks.
