@@ -24,7 +24,7 @@ from core_support import (
 from core_support import result as result_of
 
 from zaudio.core.actions import Fail, Grant, Joined, Lost, Requeued, Send, Stuck
-from zaudio.core.dispatch import DEPARTED_KEPT, STRIKES, TIMES_NEEDED, WINDOW_LEAST
+from zaudio.core.dispatch import DEPARTED_KEPT, LOSSES, STRIKES, TIMES_NEEDED, WINDOW_LEAST
 from zaudio.errors import ChunkError, ConflictError, NoWorkerError, ProtocolError
 from zaudio.timing import Timing
 from zaudio.wire.messages import Again, Failed, Goodbye, Heartbeat, Ready, Refused, Sent, Welcome
@@ -830,6 +830,41 @@ def test_three_wrong_results_send_a_worker_away_and_no_chunk_is_to_blame(desk):
     assert desk.leases.failures(0) == 0
     assert isinstance(desk.hello("a")[0].message, Refused), "and it stays away"
     assert granted(desk.join("b")) == [("b", 0), ("b", 1)]
+
+
+def lose(desk, name, chunks):
+    """So many chunks in a row are granted to a worker and do not come to it; ends early when it is sent away."""
+    lost, said = 0, []
+    for _ in range(chunks):
+        if lost < chunks and desk.dispatcher.knows(session(name)):
+            sent = max(lease.sequence for lease in desk.leases.held(session(name)))
+            said = desk.ready(name, received=sent, held=())
+            lost += len(requeued(said))
+    return lost, said
+
+
+def test_worker_to_which_no_chunk_comes_whole_is_sent_away_and_the_job_ends_with_that_word(desk):
+    desk.join("a")
+    lost, said = lose(desk, "a", 2 * LOSSES)
+    assert LOSSES <= lost < LOSSES + desk.job.credit
+    assert [message for message in messages(said) if isinstance(message, Refused)]
+    assert desk.leases.suspect() is None, "no chunk is to blame"
+    desk.hello("a")
+    assert not desk.dispatcher.knows(session("a"))
+    fails = only(desk.wait(TIMING.worker_timeout + 1), Fail)
+    assert isinstance(fails[0].error, NoWorkerError)
+    assert "chunks in a row did not come to it whole" in str(fails[0].error)
+
+
+@pytest.mark.parametrize("sign", ["result", "failed"])
+def test_worker_that_gets_one_chunk_in_so_many_is_kept(desk, sign):
+    desk.join("a")
+    for _ in range(2):  # a third failure would end the job
+        lose(desk, "a", LOSSES - desk.job.credit)
+        held = desk.leases.held(session("a"))[0]
+        getattr(desk, sign)("a", held.index, held.attempt)
+    assert lose(desk, "a", LOSSES - desk.job.credit)[0] >= LOSSES - desk.job.credit
+    assert desk.dispatcher.knows(session("a"))
 
 
 def test_wrong_results_that_were_not_awaited_do_not_count(desk):

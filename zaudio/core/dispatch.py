@@ -53,6 +53,7 @@ WINDOW_LEAST = 16  # chunks; measured with 1 MiB chunks: a window of 8 leaves th
 TIMES_KEPT = 64  # chunk durations that the median is taken of; enough to be steady, few enough to follow a change
 REVOKED = "its key is not admitted any more"
 STRIKES = 3  # wrong results of one worker; once or twice may be the network's fault
+LOSSES = 64  # grants in a row that never come to a worker; a line that mends was down for less: half a minute of them
 DEPARTED_KEPT = 4096  # lost sessions whose name and identity are remembered, since results of theirs may still come
 TIMES_NEEDED = 8  # before that many, nothing is known and `chunk_timeout` stands
 
@@ -146,6 +147,7 @@ class Dispatcher:
         elif noted:
             self.leases.note(index, session)
         lease = self._free(session, index, attempt, now, measured=accepted or noted)
+        self._has_come(session)
         actions: Actions = []
         if lease is not None and wrong:
             actions += self._requeue(lease, self.name(session), "its result was rejected")
@@ -155,13 +157,8 @@ class Dispatcher:
     def convict(self, session: bytes, index: int) -> Actions:
         """The Assembler found a liar: it is sent away for good, and nothing that it said counts. See `withdraw`."""
         self.leases.disbelieve(session)
-        reason = f"its result of chunk {self.job.chunk_at(self.job.plan.chunk(index).start)} is not that of two others"
-        self._revoked[session] = reason
-        self._complaint = f"worker {self.name(session)} was sent away: {reason}"
-        worker = self._roster.get(session)
-        if worker is None:
-            return []
-        return [Send(worker.route, Refused(reason)), *self._lose(worker, reason, blame=False)]
+        chunk = self.job.chunk_at(self.job.plan.chunk(index).start)
+        return self._dismiss(session, f"its result of chunk {chunk} is not that of two others")
 
     def withdraw(self, index: int) -> None:
         """What was accepted of a chunk came from a liar: it is to be computed again."""
@@ -353,9 +350,15 @@ class Dispatcher:
         worker.strikes += 1
         if worker.strikes < STRIKES:
             return []
-        reason = f"{STRIKES} of its results had a wrong length or checksum"
+        return self._dismiss(session, f"{STRIKES} of its results had a wrong length or checksum")
+
+    def _dismiss(self, session: bytes, reason: str) -> Actions:
+        """Send a worker away for good; no chunk is to blame."""
         self._revoked[session] = reason
-        self._complaint = f"worker {worker.name} was sent away: {reason}"
+        self._complaint = f"worker {self.name(session)} was sent away: {reason}"
+        worker = self._roster.get(session)
+        if worker is None:
+            return []
         return [Send(worker.route, Refused(reason)), *self._lose(worker, reason, blame=False)]
 
     def _objection(self, hello: Hello) -> str:
@@ -374,15 +377,27 @@ class Dispatcher:
         worker.sink, worker.ready, worker.reads = peer, True, message.reads
         # A worker that was given up and came back has counted on; sequences must not run behind it.
         worker.sequence = max(worker.sequence, message.received)
-        for lease in self.leases.missing(worker.session, message.received, message.held):
+        missing = self.leases.missing(worker.session, message.received, message.held)
+        for lease in missing:
             actions += self._take_back(worker.session, lease.index, lease.attempt, "it was lost on the way", now)
+        worker.losses += len(missing)
+        if worker.losses >= LOSSES:  # its line damages every chunk, say; to grant it more would go on for ever
+            reason = f"{worker.losses} chunks in a row did not come to it whole"
+            return actions + self._dismiss(worker.session, reason) + self._grant(now)
         if self.leases.adopt(worker.session, message.held):
             worker.load = self.leases.load(worker.session)
             worker.head, worker.head_since = self.leases.head(worker.session), now
         self._roster.place(worker)
         return actions + self._grant(now)
 
+    def _has_come(self, session: bytes) -> None:
+        """Whatever a worker says of a chunk, the chunk came to it."""
+        worker = self._roster.get(session)
+        if worker is not None:
+            worker.losses = 0
+
     def _failed(self, worker: Worker, message: Failed, now: float) -> Actions:
+        self._has_come(worker.session)
         lease = self._free(worker.session, message.index, message.attempt, now)
         where = self._within(message)
         actions = self._blame(lease, worker.name, message.error, where) if lease is not None else []

@@ -28,6 +28,7 @@ class Worker:
     alone: bool = False  # holds a suspect, which nothing may be queued behind
     stuck: bool = False  # past a deadline, and nothing was heard of any of its chunks since
     strikes: int = 0  # results of it that were wrong
+    losses: int = 0  # grants in a row that never came to it
     sequence: int = 0  # chunks sent to it so far
     head: Lease | None = None  # what it is computing, as far as one can know: its oldest lease
     head_since: float = 0.0
