@@ -27,7 +27,6 @@ from zaudio.result.recipient import WRAPPED_BYTES, Identity, identity_needed, is
 from zaudio.reverse import reverse_into
 
 READ_BYTES = 1 << 20  # read, checked and decrypted at a time; 48 bytes are remembered of each
-TRIES = 20  # publications that may come in between while four files are opened
 
 
 def verify(path: str, *, identity: str | os.PathLike[str] | None = None) -> Description:
