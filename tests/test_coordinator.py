@@ -82,13 +82,14 @@ def test_recording_that_is_none_is_refused_before_the_output_is_touched(tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_input_that_the_result_would_replace_is_refused(tmp_path):
+@pytest.mark.parametrize("name", ["result.raw", "result.raw.part", "result.journal", "result.commit"])
+def test_input_that_the_result_would_replace_is_refused(tmp_path, name):
     out = tmp_path / "out"
     out.mkdir()
-    (out / "result.raw").write_bytes(bytes(400))
+    (out / name).write_bytes(bytes(400))
     with pytest.raises(UsageError, match="is the input and would be replaced"):
-        Coordinator(out / "result.raw", out, workers=1, overwrite=True).start()
-    assert (out / "result.raw").read_bytes() == bytes(400)
+        Coordinator(out / name, out, workers=1, overwrite=True, format="f32le").start()
+    assert (out / name).read_bytes() == bytes(400)
 
 
 def test_before_the_start_there_is_no_endpoint_and_no_progress(tmp_path, recording):

@@ -46,6 +46,7 @@ from zaudio.result import (
     ResultFolder,
     ResultWriter,
     WrappedKey,
+    is_reserved,
     parse_recipient,
     read_identity,
 )
@@ -200,6 +201,7 @@ class Coordinator:
             fitting = RUN_BYTES // (self._plan.chunk_frames * source.frame_bytes)
             self._runs = self._plan.in_runs(min(fitting, len(self._plan) // RUNS_LEAST))
             ops = prepare_chain(self._specs, source.format)
+            self._check_input()
             folder = stack.enter_context(self._open_folder(source))
             if folder.done:
                 self._find_done(source, folder)
@@ -426,17 +428,17 @@ class Coordinator:
             ops=tuple(str(spec) for spec in self._specs),
         )
 
+    def _check_input(self) -> None:
+        """Before the folder is opened: that alone may remove what bears the name of a part, or rename it."""
+        if is_reserved(self._input, self._output):
+            raise UsageError(f"{self._input} is the input and would be replaced; choose another folder with -o")
+
     def _open_folder(self, source: Source) -> ResultFolder:
         seen = source.fingerprint()
         recording = Recording(seen.path, seen.size, seen.mtime_ns, seen.sample)
         job = JobRecord(recording, self._describe(source))
         store = self._key_store()
-        folder = ResultFolder(self._output, overwrite=self._overwrite, job=job, key_store=store, fresh=self._fresh)
-        for path in folder.paths.values():
-            if os.path.realpath(path) == os.path.realpath(self._input):
-                folder.close()
-                raise UsageError(f"{self._input} is the input and would be replaced; choose another folder with -o")
-        return folder
+        return ResultFolder(self._output, overwrite=self._overwrite, job=job, key_store=store, fresh=self._fresh)
 
     def _resume(self, source: Source, writer: ResultWriter) -> int:
         """Find the run that the job goes on with; returns how many bytes of its result were written before."""

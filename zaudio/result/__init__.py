@@ -11,6 +11,7 @@ from zaudio.result.description import Description
 from zaudio.result.folder import ResultFolder
 from zaudio.result.journal import JobRecord, Recording
 from zaudio.result.keystore import KeyStore, RawKey, WrappedKey
+from zaudio.result.publication import is_reserved
 from zaudio.result.reader import OpenResult, verify
 from zaudio.result.recipient import make_identity, parse_recipient, read_identity
 from zaudio.result.writer import ResultWriter
@@ -26,6 +27,7 @@ __all__ = [
     "ResultWriter",
     "WrappedKey",
     "decrypt",
+    "is_reserved",
     "make_identity",
     "parse_recipient",
     "read_identity",

@@ -40,6 +40,18 @@ PATIENCE = 2.0  # seconds; a live publisher needs four renames and three fsyncs 
 PAUSE = 0.02  # seconds between two looks at its lock
 
 
+def is_reserved(path: str, folder: str) -> bool:
+    """Whether that path, links followed, has a name in that folder that a result or an unfinished job may take there.
+
+    Neither has to exist.
+    """
+    try:
+        above, name = os.path.split(os.path.realpath(path))
+        return name in RESERVED and above == os.path.realpath(folder)
+    except ValueError:
+        return False  # one is no name at all, as opening it will say
+
+
 def try_lock(folder: int) -> bool:
     """Take the folder's lock, which its descriptor holds until it is released or closed. False: another has it."""
     try:
