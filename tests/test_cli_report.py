@@ -115,22 +115,22 @@ def test_the_openssl_line_decrypts(tmp_path):
 
 
 def test_checking_leaves_no_trace(tmp_path):
-    check(str(tmp_path / "report.json"), "take.raw")
-    check(str(tmp_path / "new" / "folder" / "report.json"), "take.raw")
+    check(str(tmp_path / "report.json"), "take.raw", "out")
+    check(str(tmp_path / "new" / "folder" / "report.json"), "take.raw", "out")
     assert os.listdir(tmp_path) == []
 
 
 def test_checking_leaves_an_older_report_alone(tmp_path):
     path = tmp_path / "report.json"
     path.write_text("older")
-    check(str(path), "take.raw")
+    check(str(path), "take.raw", "out")
     assert path.read_text() == "older"
     assert os.listdir(tmp_path) == ["report.json"]
 
 
 def test_a_bare_name_is_in_the_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    check("report.json", "take.raw")
+    check("report.json", "take.raw", "out")
     write("report.json", report())
     assert os.listdir(tmp_path) == ["report.json"]
 
@@ -141,7 +141,7 @@ def test_a_place_that_cannot_hold_a_report_is_refused(tmp_path, name):
     (tmp_path / "file").write_text("text")
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(UsageError, match="--report"):
-        check(os.path.join(tmp_path, name), "take.raw")
+        check(os.path.join(tmp_path, name), "take.raw", "out")
 
 
 def test_a_folder_without_permission_is_refused(tmp_path):
@@ -151,7 +151,7 @@ def test_a_folder_without_permission_is_refused(tmp_path):
         (tmp_path / "closed").mkdir(mode=0o500)
         place = str(tmp_path / "closed" / "report.json")
     with pytest.raises(UsageError, match="cannot be written there"):
-        check(place, "take.raw")
+        check(place, "take.raw", "out")
 
 
 def test_the_recording_is_never_replaced_by_its_report(tmp_path):
@@ -160,7 +160,17 @@ def test_the_recording_is_never_replaced_by_its_report(tmp_path):
     (tmp_path / "link").symlink_to(recording)
     for path in (recording, tmp_path / "link"):
         with pytest.raises(UsageError, match="this is the input"):
-            check(str(path), str(recording))
+            check(str(path), str(recording), "out")
+
+
+@pytest.mark.parametrize("name", ["result.raw", "result.raw.part", "result.journal", "result.commit"])
+def test_a_name_that_the_result_uses_is_no_place_for_the_report(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    for output in (".", "new"):
+        with pytest.raises(UsageError, match="belongs to the result; choose another file"):
+            check(os.path.join(output, name), "take.raw", os.path.abspath(output))
+    check(name, "take.raw", "new")
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_part_of_the_result_is_never_replaced_by_the_report(tmp_path):

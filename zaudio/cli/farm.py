@@ -85,7 +85,7 @@ def run(*, input: str, output: str, report: str | None, progress: str, **setting
     from zaudio.cli.progress import display
 
     if report is not None:
-        reports.check(report, input)
+        reports.check(report, input, output)
     from zaudio import Coordinator
 
     job = Coordinator(input, output, **settings)

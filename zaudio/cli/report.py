@@ -1,7 +1,8 @@
 """The report of a job: a few lines for people, JSON for a file.
 
 Rules: the place of the file is tried before the job starts, so that an hour's work does not end in a typing mistake;
-the file is complete or absent, by rename; nothing but a regular file is ever replaced, and never the recording.
+the file is complete or absent, by rename; nothing but a regular file is ever replaced, and never the recording
+or what belongs to the result.
 """
 
 from __future__ import annotations
@@ -52,12 +53,20 @@ def openssl_line(paths: Mapping[str, str], folder: str) -> str:
     )
 
 
-def check(path: str, recording: str) -> None:
+def check(path: str, recording: str, output: str) -> None:
     """Try whether a report can be written to `path`, and leave no trace.
+
+    Args:
+        path: The report's file.
+        recording: The input, which it must not replace.
+        output: The folder of the result. A report of a name that the result uses there would damage the result, or be
+            taken for something else by the next start.
 
     Raises:
         UsageError: It cannot; the sentence says why.
     """
+    from zaudio.result import is_reserved
+
     target = os.path.realpath(path)
     if os.path.exists(target) and not os.path.isfile(target):
         raise UsageError(f"--report {path}: not a regular file, so it will not be replaced")
@@ -65,6 +74,8 @@ def check(path: str, recording: str) -> None:
         raise UsageError(f"--report {path!r}: a file name is missing")
     if os.path.exists(target) and os.path.exists(recording) and os.path.samefile(target, recording):
         raise UsageError(f"--report {path}: this is the input")
+    if is_reserved(path, output):
+        raise UsageError(f"--report {path}: that name belongs to the result; choose another file")
     folder = os.path.dirname(target)
     while not os.path.lexists(folder):  # the job, or `write`, makes it
         folder = os.path.dirname(folder)
