@@ -14,7 +14,7 @@ from zaudio import Coordinator, InputError, Timing, UsageError
 from zaudio import coordinator as coordinators
 from zaudio.audio import open_source
 from zaudio.coordinator import CREDIT
-from zaudio.errors import EndpointError, ExposedError, KeyFileError
+from zaudio.errors import EndpointError, ExposedError, KeyFileError, StoppedError
 from zaudio.net import starter as starters
 from zaudio.net.addresses import from_elsewhere, parse_advertise, sink_beside
 from zaudio.net.keys import add_worker, init
@@ -298,6 +298,23 @@ def test_a_start_that_failed_is_not_kept_until_the_program_ends(tmp_path, record
     del job
     gc.collect()
     assert known() is None
+
+
+def test_stop_of_another_thread_during_the_start_ends_it(tmp_path, recording, monkeypatch):
+    job = Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0")
+
+    class Stopped(coordinators.Farm):
+        def __init__(self, *args, **kwargs):
+            job.stop()  # the last instant at which there is nothing yet that could be told
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr(coordinators, "Farm", Stopped)
+    try:
+        with pytest.raises(StoppedError):
+            job.start()
+    finally:
+        job.stop()
+    assert os.listdir(tmp_path / "out") == []
 
 
 def test_report_is_an_object_of_json():

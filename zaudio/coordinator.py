@@ -165,7 +165,7 @@ class Coordinator:
         self._resumed = 0  # bytes that an earlier life of this job has done
         self._first = 0  # the run that it goes on with
         self._thread: threading.Thread | None = None
-        self._stopping = False  # `stop` was called before there was a thread to be stopped
+        self._stopping = False  # `stop` was called since the start began
         self._over = threading.Event()
         self._bound = threading.Event()
         self._report: Report | None = None
@@ -193,6 +193,7 @@ class Coordinator:
         """
         if self._thread is not None or self._report is not None:
             raise UsageError("this coordinator was started already; make another for another job")
+        self._stopping = False  # a `stop` before the start does nothing
         with ExitStack() as stack:
             keys = coordinator_keys(self._keys_folder) if self._keys_folder is not None else None
             source = stack.enter_context(open_source(self._input, **self._raw))  # type: ignore[arg-type]
@@ -238,6 +239,7 @@ class Coordinator:
                 skip=skip,
                 keys=keys,
             )
+            self._go_on()  # from here on `stop` finds the farm; before, it left word only
             self._writer = writer
             finish = self._finisher(source, writer)
             resources = stack.pop_all()

@@ -12,6 +12,7 @@ from net_support import kill, wait_until
 
 from zaudio import Coordinator
 from zaudio.errors import OutputExistsError, ResumeError, StoppedError
+from zaudio.result import ResultWriter
 from zaudio.result.journal import decode_journal
 from zaudio.result.primitives import JournalSeal
 
@@ -256,13 +257,20 @@ def test_input_that_was_swapped_for_one_of_its_size_and_time_is_refused(left):
         Coordinator(path, out, **settings).run()
 
 
-def test_job_that_is_stopped_while_it_reads_what_was_done_can_still_be_resumed(left):
+def test_job_that_is_stopped_while_it_reads_what_was_done_can_still_be_resumed(left, monkeypatch):
     path, out, settings = left
     before = {name: (out / name).read_bytes() for name in listing(out)}
     job = Coordinator(path, out, **settings)
-    job.stop(wait=False)  # as a signal handler would, in the midst of `start`
-    with pytest.raises(StoppedError):
-        job.start()
+    start = ResultWriter.start
+
+    def stop_and_start(writer, *, pause):
+        job.stop(wait=False)  # as a signal handler would, in the midst of `start`
+        start(writer, pause=pause)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ResultWriter, "start", stop_and_start)
+        with pytest.raises(StoppedError):
+            job.start()
     assert {name: (out / name).read_bytes() for name in listing(out)} == before
     assert Coordinator(path, out, **settings).run().resumed_chunks >= 4
 

@@ -100,6 +100,7 @@ def run(*, input: str, output: str, report: str | None, progress: str, **setting
     signals = Signals(leave=leave)
     try:
         with signals:
+            signals.raise_received()  # one that the command took over; a job that has not begun cannot be told
             with job, display("none" if voice.is_quiet() else progress) as shown:
                 if settings["bind"] is not None and job.endpoint is not None and not voice.is_quiet():
                     keys = " --keys DIR" if settings["keys"] is not None else ""
