@@ -19,6 +19,7 @@ from zaudio.net import starter as starters
 from zaudio.net.addresses import from_elsewhere, parse_advertise, sink_beside
 from zaudio.net.keys import add_worker, init
 from zaudio.report import Report
+from zaudio.result import make_identity
 
 
 @pytest.fixture
@@ -143,6 +144,15 @@ def test_folder_without_keys_is_refused_before_anything_is_touched(tmp_path, rec
     with pytest.raises(KeyFileError, match=r"coordinator\.secret: there is no such file"):
         Coordinator(recording, tmp_path / "out", workers=1, keys=tmp_path / "nowhere").start()
     assert not (tmp_path / "out").exists()
+
+
+def test_identity_that_would_not_be_of_use_is_refused(tmp_path, recording):
+    mine, theirs = (str(make_identity(tmp_path / name)) for name in ("me", "they"))
+    with pytest.raises(UsageError, match=f"pass --recipient {mine} .* too, or neither"):
+        Coordinator(recording, tmp_path / "out", identity=tmp_path / "me")
+    with pytest.raises(UsageError, match=f"the identity is that of {mine}, and the recipient is another"):
+        Coordinator(recording, tmp_path / "out", recipient=theirs, identity=tmp_path / "me")
+    Coordinator(recording, tmp_path / "out", recipient=mine, identity=tmp_path / "me")
 
 
 def test_timing_takes_the_place_of_the_worker_timeout(tmp_path, recording):

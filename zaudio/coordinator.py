@@ -94,7 +94,7 @@ class Coordinator:
         starter: The process that starts local workers, launched ahead of time by who knows that it will be needed.
         recipient: Whom to wrap the encryption key for: a public key that `zaudio identity` printed, or a file that
             holds it. By default it is written raw.
-        identity: The file with the private key of that recipient; needed only to resume a job.
+        identity: The file with the private key of that very recipient; needed only to resume a job.
         audit: Percentage of chunks, chosen at random, that two workers compute and that count only when both give the
             same; a worker that two others contradict is dropped. 0 for none.
         timing: All durations, instead of `worker_timeout` and `chunk_timeout`.
@@ -158,6 +158,7 @@ class Coordinator:
         self._starter = starter
         self._on_event = on_event
         self._check_exposure()
+        self._check_identity()
         self._warnings: tuple[str, ...] = ()
         self._state = "starting"
         self._farm: Farm | None = None
@@ -527,6 +528,16 @@ class Coordinator:
         exposed = self._exposed()
         if exposed is not None and not self._insecure:
             raise ExposedError(exposed)
+
+    def _check_identity(self) -> None:
+        """An identity that would not be of use is a mistake: without a recipient the key would be written raw."""
+        if self._identity is None:
+            return
+        own = str(self._identity.recipient)
+        if self._recipient is None:
+            raise UsageError(f"an identity goes with a recipient; pass --recipient {own} (recipient=) too, or neither")
+        if str(self._recipient) != own:
+            raise UsageError(f"the identity is that of {own}, and the recipient is another; pass that one's, or none")
 
     def _warn_of_strangers(self) -> tuple[str, ...]:
         exposed = self._exposed()
