@@ -1091,6 +1091,15 @@ def test_conflicting_results_fail_the_job(desks):
     desk.result("a", 0, 1)
     (fail,) = only(desk.result("b", 0, 2, checksum=1), Fail)
     assert isinstance(fail.error, ConflictError)
+    assert fail.error.index == 0
+
+
+def test_conflicting_results_of_a_run_name_a_chunk_as_the_user_counts_them(desks):
+    desk = desks(chunks=1, run=4)
+    desk.join("a", "b")
+    desk.result("a", 0, 1)
+    (fail,) = only(desk.result("b", 0, 2, checksum=1), Fail)
+    assert fail.error.index == 3
 
 
 # Time

@@ -157,7 +157,7 @@ class Dispatcher:
     def convict(self, session: bytes, index: int) -> Actions:
         """The Assembler found a liar: it is sent away for good, and nothing that it said counts. See `withdraw`."""
         self.leases.disbelieve(session)
-        chunk = self.job.chunk_at(self.job.plan.chunk(index).start)
+        chunk = self.job.number(index)
         return self._dismiss(session, f"its result of chunk {chunk} is not that of two others")
 
     def withdraw(self, index: int) -> None:
@@ -530,7 +530,7 @@ class Dispatcher:
         return [Fail(NoWorkerError(f"{sentence}; {self._complaint}" if self._complaint else sentence))]
 
     def _lack_of_witnesses(self, index: int) -> str:
-        chunk = self.job.chunk_at(self.job.plan.chunk(index).start)
+        chunk = self.job.number(index)
         where = f"chunk {chunk} is audited, and for {self.timing.worker_timeout:g} s there was no "
         if self.leases.said(index) > 1:
             return where + "third worker to decide between the different results of two"

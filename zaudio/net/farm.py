@@ -225,6 +225,7 @@ class Farm:
             frame_bytes=self._frame_bytes,
             grants=self._dispatcher.leases,
             name=self._dispatcher.name,
+            number=job.number,
             first=job.first,
             audits=job.audits if job.audit is not None else None,
         )
@@ -422,7 +423,8 @@ class Farm:
                 self._tell(verdict)
 
     def _drop(self, liar: Liar) -> None:
-        log.warning("worker %s was dropped: its result of chunk %d is not that of two others", liar.name, liar.index)
+        chunk = self._job.number(liar.index)
+        log.warning("worker %s was dropped: its result of chunk %d is not that of two others", liar.name, chunk)
         self.dropped[liar.name] += -(-self._assembler.dropped[liar.session] // self._job.chunk_frames)
         self._do(self._dispatcher.convict(liar.session, liar.index))
         if self._pool is not None:
