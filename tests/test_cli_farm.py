@@ -364,6 +364,22 @@ def test_a_job_that_ends_with_something_done_says_that_the_same_command_goes_on(
     assert done.exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "command"),
+    [
+        ("--fresh", "the same command without --fresh goes on"),
+        ("--recipient pub.txt", "the same command with --identity FILE goes on"),
+        ("--recipient pub.txt --identity me", "the same command goes on"),
+        ("--fresh --recipient pub.txt", "the same command without --fresh and with --identity FILE goes on"),
+    ],
+)
+def test_what_the_same_command_would_discard_or_could_not_read_is_said_to_be_changed(coordinator, options, command):
+    coordinator.failure = ChunkError(1, 0, 10, ("boom",))
+    coordinator.resumable = True
+    done = CliRunner().invoke(app, ["farm", "take.raw", "-o", "o", "--progress", "none", *options.split()])
+    assert done.stderr == f"zaudio: {coordinator.failure}; what is done is kept in o, and {command} from there\n"
+
+
 def test_a_job_whose_input_changed_does_not_say_that_it_can_be_resumed(coordinator):
     coordinator.failure = InputChangedError("take.raw", "was written to since it was opened")
     coordinator.resumable = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -117,8 +118,16 @@ def run(*, input: str, output: str, report: str | None, progress: str, **setting
         raise
     except BaseException as error:
         if job.resumable and not isinstance(error, InputChangedError):
-            error.add_note(f"what is done is kept in {output}, and the same command goes on from there")
+            error.add_note(f"what is done is kept in {output}, and {same_command(settings)} goes on from there")
         raise
+
+
+def same_command(settings: Mapping[str, Any]) -> str:
+    """What goes on with a job that was started with these settings."""
+    changes = ["without --fresh"] if settings["fresh"] else []  # it would discard what is done
+    if settings["recipient"] is not None and settings["identity"] is None:
+        changes.append("with --identity FILE")
+    return " ".join(["the same command", " and ".join(changes)]).rstrip()
 
 
 def watch(job: Coordinator, shown: Display, signals: Signals) -> Report:
