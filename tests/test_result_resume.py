@@ -318,6 +318,16 @@ def test_another_job_finishes_the_renames_and_is_refused_as_ever(tmp_path, monke
     assert_result(path, description, recording)
 
 
+def test_no_representation_of_an_unfinished_job_shows_its_key(tmp_path):
+    path = tmp_path / "out"
+    description, recording = job()
+    leave(path, description, recording)
+    with ResultFolder(str(path), job=job_record(description)) as folder:
+        key = bytes(folder.unfinished.key)
+        assert len(key) == 32
+        assert repr(key)[2:-1] not in repr(folder.unfinished)
+
+
 def test_a_fresh_job_is_not_told_that_it_is_done(tmp_path, monkeypatch):
     path = tmp_path / "out"
     description, _ = killed_after_the_commit(path, monkeypatch)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zaudio.errors import ResumeError, UsageError
 from zaudio.result import files
@@ -32,7 +32,7 @@ class Unfinished:
         journal: What its journal says.
     """
 
-    key: bytearray
+    key: bytearray = field(repr=False)
     iv: bytes
     journal: Journal
 
