@@ -318,6 +318,18 @@ def test_another_job_finishes_the_renames_and_is_refused_as_ever(tmp_path, monke
     assert_result(path, description, recording)
 
 
+def test_key_and_iv_that_others_can_read_by_now_are_private_again_in_the_result(tmp_path):
+    path = tmp_path / "out"
+    description, recording = job()
+    leave(path, description, recording)
+    names = "encryption_key.bin", "encryption_iv.bin"
+    for name in names:
+        os.chmod(path / f"{name}.part", 0o644)
+    finish_job(path, recording, description)
+    assert [stat.S_IMODE((path / name).stat().st_mode) for name in names] == [0o600, 0o600]
+    assert_result(path, description, recording)
+
+
 def test_no_representation_of_an_unfinished_job_shows_its_key(tmp_path):
     path = tmp_path / "out"
     description, recording = job()

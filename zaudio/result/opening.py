@@ -13,6 +13,7 @@ The caller aborts when anything here raises; what was opened is closed, and noth
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -129,7 +130,12 @@ def _begin_journal(folder: ResultFolder, job: JobRecord, job_id: bytes, seal: Jo
 def _reopen_parts(folder: ResultFolder) -> int:
     """Take over the parts of an earlier life; the descriptor of the one that the ciphertext goes to."""
     for name in (KEY, IV):
-        os.close(folder.reopen_part(name))
+        fd = folder.reopen_part(name)
+        try:
+            if stat.S_IMODE(os.fstat(fd).st_mode) != files.PRIVATE:  # it was copied from elsewhere, say
+                os.fchmod(fd, files.PRIVATE)
+        finally:
+            os.close(fd)
     try:
         return folder.reopen_part(RESULT)
     except FileNotFoundError:  # it died between its journal's first record and this part
