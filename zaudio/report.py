@@ -54,7 +54,7 @@ class Report:
         recipient: The public key that the encryption key is wrapped for; empty when it is raw.
         audited: Chunks that were accepted because two workers agreed; 0 without an audit.
         dropped: Workers that were found to give wrong results, by name, and of how many chunks the result was used
-            before that, unchecked.
+            before that, unchecked. What an earlier, interrupted start found is not among them.
         paths: ``result``, ``key``, ``iv`` and ``description``.
         shares: Accepted chunks by worker name.
         resumed_chunks: Chunks that an earlier, interrupted start had done.
