@@ -9,17 +9,19 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
+from net_support import wait_until
 
 from zaudio import Coordinator, InputError, Timing, UsageError
 from zaudio import coordinator as coordinators
 from zaudio.audio import open_source
 from zaudio.coordinator import CREDIT
-from zaudio.errors import EndpointError, ExposedError, KeyFileError, StoppedError
+from zaudio.errors import ConflictError, EndpointError, ExposedError, KeyFileError, StoppedError
 from zaudio.net import starter as starters
 from zaudio.net.addresses import from_elsewhere, parse_advertise, sink_beside
 from zaudio.net.keys import add_worker, init
 from zaudio.report import Report
 from zaudio.result import make_identity
+from zaudio.result.checkpoints import Schedule
 
 
 @pytest.fixture
@@ -324,6 +326,23 @@ def test_stop_of_another_thread_during_the_start_ends_it(tmp_path, recording, mo
             job.start()
     finally:
         job.stop()
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_nothing_is_kept_of_a_job_whose_workers_disagree(tmp_path, recording, monkeypatch):
+    class Disputed(coordinators.Farm):
+        def run(self, *, on_bound, finish):
+            on_bound()
+            self._output.put(bytes(200))
+            wait_until(lambda: self._output.saved, "a checkpoint vouches for what is in dispute")
+            raise ConflictError(0, "a", "b")
+
+    monkeypatch.setattr(coordinators, "Farm", Disputed)
+    monkeypatch.setattr(Schedule, "due", lambda self, written, *, now: written > 0)
+    job = Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0")
+    with pytest.raises(ConflictError):
+        job.run()
+    assert not job.resumable
     assert os.listdir(tmp_path / "out") == []
 
 

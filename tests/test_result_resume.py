@@ -330,6 +330,19 @@ def test_key_and_iv_that_others_can_read_by_now_are_private_again_in_the_result(
     assert_result(path, description, recording)
 
 
+def test_nothing_is_left_of_a_job_that_is_disowned_in_any_of_its_lives(tmp_path):
+    path = tmp_path / "out"
+    description, recording = job()
+    leave(path, description, recording)
+    with ResultFolder(str(path), job=job_record(description)) as folder:
+        writer, _ = start_writer(folder, description)
+        assert writer.saved
+        writer.disown()
+        writer.abort()
+        assert not writer.saved
+    assert os.listdir(path) == []
+
+
 def test_no_representation_of_an_unfinished_job_shows_its_key(tmp_path):
     path = tmp_path / "out"
     description, recording = job()

@@ -23,7 +23,7 @@ from typing import Self
 from zaudio.audio import Source, open_source
 from zaudio.core.audit import SECRET_BYTES, Audit
 from zaudio.core.job import Job
-from zaudio.errors import EndpointError, ExposedError, JobError, StoppedError, UsageError
+from zaudio.errors import ConflictError, EndpointError, ExposedError, JobError, StoppedError, UsageError
 from zaudio.machine import usable_cores
 from zaudio.net import addresses
 from zaudio.net.farm import Endpoints, Event, Farm, Tally
@@ -554,9 +554,15 @@ class Coordinator:
 
     def _run_farm(self, resources: ExitStack, finish: Callable[[], None]) -> None:
         assert self._farm is not None
+        assert self._writer is not None
         try:
             with resources:
-                self._farm.run(on_bound=self._on_bound, finish=finish)
+                try:
+                    self._farm.run(on_bound=self._on_bound, finish=finish)
+                except ConflictError:
+                    # One of the two results is encrypted already, and a resume would go on behind it without a word.
+                    self._writer.disown()
+                    raise
         except BaseException as error:
             if isinstance(error, JobError | EndpointError):
                 log.debug("the job failed", exc_info=True)

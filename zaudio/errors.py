@@ -209,7 +209,7 @@ class ChunkError(JobError):
 
 
 class ConflictError(JobError):
-    """Two workers returned different bytes for one chunk.
+    """Two workers returned different bytes for one chunk. Nothing of the job is kept: one of them is not to be trusted.
 
     Attributes:
         index: The chunk's index.

@@ -71,6 +71,7 @@ class ResultWriter:
         self._pipeline: Pipeline | None = None
         self._ended = False  # by seal or abort: no payload may follow
         self._aborted = False
+        self._disowned = False
         self._sealed = False
         self._error: ZaudioError | None = None
 
@@ -82,7 +83,7 @@ class ResultWriter:
     @property
     def saved(self) -> int:
         """Bytes of ciphertext that a later start can go on from."""
-        return self._checkpoints.length if self._checkpoints is not None else 0
+        return self._checkpoints.length if self._checkpoints is not None and not self._disowned else 0
 
     @property
     def sealed(self) -> bool:
@@ -180,6 +181,11 @@ class ResultWriter:
         self._folder.publish()
         return self._folder.paths
 
+    def disown(self) -> None:
+        """`abort`, and remove what was encrypted too: it is in doubt, and no later start may go on from it."""
+        self._disowned = True
+        self.abort()
+
     def abort(self) -> None:
         """Stop the threads. What no checkpoint vouches for is removed; after `publish` nothing is. Idempotent."""
         self._ended = self._aborted = True
@@ -191,7 +197,7 @@ class ResultWriter:
             self._checkpoints.stop()
         if done:  # else the thread is inside a call on these descriptors, whose numbers must not be given away
             self._close()
-        if not self.saved and self._folder.unfinished is None:
+        if self._disowned or not (self.saved or self._folder.unfinished is not None):
             self._folder.remove_parts()
 
     def _close(self) -> None:
