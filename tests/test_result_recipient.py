@@ -136,6 +136,13 @@ def test_the_recipient_verifies_and_decrypts(wrapped, identity, tmp_path):
     assert (tmp_path / "audio").read_bytes() == reverse(pattern(20, 4), 4)
 
 
+def test_the_identity_is_never_replaced_by_what_it_decrypts(wrapped, identity):
+    before = Path(identity).read_bytes()
+    with pytest.raises(UsageError, match="is the identity, which other results may need; choose another output"):
+        decrypt(wrapped, identity, identity=identity, overwrite=True)
+    assert Path(identity).read_bytes() == before
+
+
 @pytest.mark.parametrize("command", [verify, lambda path: decrypt(path, None), lambda path: decrypt(path, "-")])
 def test_without_an_identity_one_line_says_that_one_is_needed_and_whose(command, wrapped, identity, capfdbinary):
     before = contents(wrapped)

@@ -56,6 +56,8 @@ def decrypt(
     with OpenResult(path, identity=identity) as result:
         if target != STDOUT:
             _check_output(path, target, overwrite=overwrite)
+            if identity is not None and os.path.exists(target) and os.path.samefile(target, identity):
+                raise UsageError(f"{target} is the identity, which other results may need; choose another output")
         result.authenticate()
         if target == STDOUT:
             _to_stdout(result, forward=forward)
