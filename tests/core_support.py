@@ -102,10 +102,18 @@ def recording(path: str = "/srv/take.raw") -> Reference:
 class Desk:
     """Dispatcher and Assembler of one job, its clock, and short words for what workers say."""
 
-    def __init__(self, chunks: int = 10, *, now: float = 50.0, ciphering: bool = True, **of_job: object) -> None:
+    def __init__(
+        self,
+        chunks: int = 10,
+        *,
+        now: float = 50.0,
+        ciphering: bool = True,
+        shared: str | None = None,
+        **of_job: object,
+    ) -> None:
         self.now = self.began = now
         self.job = job(chunks, **of_job)
-        self.dispatcher = Dispatcher(self.job, offers=lambda ops, name: name in ops, now=now)
+        self.dispatcher = Dispatcher(self.job, offers=lambda ops, name: name in ops, now=now, shared=shared)
         self.leases = self.dispatcher.leases
         self.assembler = Assembler(
             self.job.plan,

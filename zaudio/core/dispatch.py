@@ -16,8 +16,9 @@ Rules:
 - Grants go to the least loaded worker. A suspect (a chunk with a failure) is granted alone, to a worker that holds
   nothing; the least loaded worker is kept free for it.
 - An audited chunk is granted at once to a second worker, and to a third when the results of these differ: each time to
-  one that was not asked about it. Who is found to lie is refused for good. When the cipher needs a chunk that nobody
-  here can be asked about, the job has as few workers as if there were none.
+  one that was not asked about it. Who is found to lie is refused for good, under any session of its identity, unless
+  that is one which many share. When the cipher needs a chunk that nobody here can be asked about, the job has as few
+  workers as if there were none.
 - The straggler rule has no timer: nothing new can be granted, the cipher is waiting, somebody is idle.
 - Time is judged in `tick` alone, which the shell calls after both sockets are drained. A tick that comes late excuses
   everyone for as long as it was late: it was this side that slept.
@@ -67,9 +68,13 @@ class Dispatcher:
         job: The job.
         offers: Whether a worker that offers those ops has that one.
         now: When the job begins.
+        shared: The identity of workers that are no more than their sessions, if there are such: the coordinator's own.
+            What one of them did is not held against the others.
     """
 
-    def __init__(self, job: Job, *, offers: Callable[[Sequence[str], str], bool], now: float) -> None:
+    def __init__(
+        self, job: Job, *, offers: Callable[[Sequence[str], str], bool], now: float, shared: str | None = None
+    ) -> None:
         self.job = job
         self.timing = job.timing
         self.leases = Leases(len(job.plan), job.first, audited=job.audits)
@@ -84,6 +89,8 @@ class Dispatcher:
         self._able = now  # when somebody could last be given a chunk
         self._revoked: dict[bytes, str] = {}  # sessions that were sent away, and why; a process each, so they are few
         self._admitted: frozenset[str] | None = None  # identities that may take part; None where nobody has one
+        self._shared = shared
+        self._liars: dict[str, str] = {}  # identities that were sent away for good, and why; all have been admitted
         self._departed: dict[bytes, tuple[str, str]] = {}  # lost session -> name and identity, of the last ones
         self._complaint = ""  # why the last worker could not take part
 
@@ -155,10 +162,21 @@ class Dispatcher:
         return actions + self._grant(now)
 
     def convict(self, session: bytes, index: int) -> Actions:
-        """The Assembler found a liar: it is sent away for good, and nothing that it said counts. See `withdraw`."""
+        """The Assembler found a liar: it is sent away for good, and nothing that it said counts. See `withdraw`.
+
+        With keys, a worker is whoever has that key. So its other sessions go with it; what they said stands.
+        """
         self.leases.disbelieve(session)
         chunk = self.job.chunk_at(self.job.plan.chunk(index).start)
-        return self._dismiss(session, f"its result of chunk {chunk} is not that of two others")
+        reason = f"its result of chunk {chunk} is not that of two others"
+        identity = self._identity(session) if self._admitted is not None else None
+        actions = self._dismiss(session, reason)
+        if identity is not None and identity != self._shared:
+            bar = self._liars[identity] = f"a worker with its key was sent away: {reason}"
+            for worker in self._roster:
+                if worker.identity == identity:
+                    actions += [Send(worker.route, Refused(bar)), *self._lose(worker, bar, blame=False)]
+        return actions
 
     def withdraw(self, index: int) -> None:
         """What was accepted of a chunk came from a liar: it is to be computed again."""
@@ -265,7 +283,7 @@ class Dispatcher:
         """Whether a result of that session may come from that peer."""
         if self._admitted is None:
             return True
-        return peer.identity in self._admitted and peer.identity == self._identity(session)
+        return not self._bar(peer, session) and peer.identity == self._identity(session)
 
     def knows(self, session: bytes) -> bool:
         """Whether that session is a living worker."""
@@ -280,6 +298,7 @@ class Dispatcher:
         for worker in self._roster:
             assert worker.head is self.leases.head(worker.session), f"{worker.name}: its head is its oldest lease"
             assert self._admitted is None or worker.identity in self._admitted, f"{worker.name} is admitted"
+            assert worker.identity not in self._liars, f"{worker.name} was sent away for good"
             assert worker.load == self.leases.load(worker.session), f"{worker.name}: its load is what it holds"
             if worker.outbox:
                 used = [lease.slot for lease in self.leases.held(worker.session) if lease.slot >= 0]
@@ -299,6 +318,8 @@ class Dispatcher:
             return ""
         if peer.identity not in self._admitted:
             return REVOKED
+        if peer.identity in self._liars:
+            return self._liars[peer.identity]
         return "" if self._identity(session) in (None, peer.identity) else "that session belongs to another key"
 
     def _known(self, message: Message) -> Worker | None:

@@ -217,7 +217,8 @@ class Farm:
         sinks = tuple(sockets.bind(self._sink, endpoint) for endpoint in self._endpoints.sink)
         self.bound = Endpoints(ventilators, sinks)
         job = self._make_job(self.bound.sink)
-        self._dispatcher = Dispatcher(job, offers=offers, now=time.monotonic())
+        shared = self._gate.local if self._gate is not None else None
+        self._dispatcher = Dispatcher(job, offers=offers, now=time.monotonic(), shared=shared)
         self._assembler = Assembler(
             job.plan,
             job=job.job,
@@ -325,7 +326,7 @@ class Farm:
     def _take_result(self, peer: Peer, result: Result, payload: Buffer | None, now: float) -> None:
         self._do(self._dispatcher.heard(result.session, peer, now=now))
         if not self._dispatcher.speaks_for(peer, result.session):
-            log.warning("%s sent a result of a session that is not its own", peer.identity)
+            log.warning("%s sent a result of a session that it does not speak for", peer.identity)
             return
         if payload is None:
             payload = self._copy_from_outbox(result)
