@@ -2,6 +2,7 @@
 
 import os
 import stat
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,23 @@ def test_list_that_is_not_there_any_more_admits_nobody(folder):
     assert len(allowed.read()) == 1
     os.rename(folder, f"{folder}.away")
     assert allowed.read() == {}
+
+
+def test_worker_that_is_revoked_while_the_list_is_read_takes_no_other_with_it(folder, monkeypatch):
+    keys.add_worker(folder, "a")
+    keys.add_worker(folder, "b")
+    allowed = keys.coordinator_keys(folder).allowed
+    scandir = os.scandir
+
+    @contextmanager
+    def revoking(path):
+        with scandir(path) as entries:
+            found = list(entries)
+        keys.revoke(folder, "a")
+        yield iter(found)
+
+    monkeypatch.setattr(os, "scandir", revoking)
+    assert list(allowed.read().values()) == ["b"]
 
 
 def test_file_that_is_no_key_admits_nobody_and_is_named(folder):

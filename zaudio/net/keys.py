@@ -241,9 +241,13 @@ def _check_folder(folder: str) -> None:
 
 def _listing(folder: str) -> list[tuple[str, int, int, int]]:
     """The key files of a folder, and what changes with them."""
+    found = []
     try:
         with os.scandir(folder) as entries:
-            found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries if _is_key_name(entry.name)]
+            for entry in filter(lambda entry: _is_key_name(entry.name), entries):
+                # One that is moved away in this instant, as `revoke` does, is gone; the others are not.
+                with contextlib.suppress(FileNotFoundError):
+                    found.append((entry.name, entry.stat(follow_symlinks=False)))
     except FileNotFoundError:
         return []
     return sorted((name, status.st_ino, status.st_ctime_ns, status.st_size) for name, status in found)
