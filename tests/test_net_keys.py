@@ -1,5 +1,6 @@
 """Key files: made once, for their owner alone, and read only where nobody else can."""
 
+import errno
 import os
 import stat
 from contextlib import contextmanager
@@ -235,6 +236,24 @@ def test_worker_that_is_revoked_while_the_list_is_read_takes_no_other_with_it(fo
 
     monkeypatch.setattr(os, "scandir", revoking)
     assert list(allowed.read().values()) == ["b"]
+
+
+def test_key_that_cannot_be_read_for_want_of_descriptors_is_still_admitted(folder, monkeypatch):
+    keys.add_worker(folder, "a")
+    allowed = keys.coordinator_keys(folder).allowed
+    keys.add_worker(folder, "b")
+    opens = os.open
+
+    def full(path, *rest):
+        if str(path).endswith("a.public"):
+            raise OSError(errno.EMFILE, "Too many open files", path)
+        return opens(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", full)
+        with pytest.raises(OSError, match="Too many open files"):
+            allowed.read()
+    assert sorted(allowed.read().values()) == ["a", "b"]
 
 
 def test_file_that_is_no_key_admits_nobody_and_is_named(folder):

@@ -16,6 +16,7 @@ or a log; Python cannot promise to wipe one from memory, so nothing is promised 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -35,6 +36,7 @@ KEY_LENGTH = 40  # characters of Z85 for 32 bytes
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no fault of the file that could not be opened
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in a key's place must not hang
 
 
@@ -86,10 +88,15 @@ class AllowList:
         if seen != self._seen:
             names, faults = {}, []
             for entry, *_ in seen:
+                path = os.path.join(self._folder, entry)
                 try:
-                    names[_read_key(os.path.join(self._folder, entry), secret=False).decode()] = _name(entry)
+                    names[_key_in(path, secret=False).decode()] = _name(entry)
                 except KeyFileError as error:
                     faults.append(str(error))
+                except OSError as error:
+                    if error.errno in _SHORTAGE:
+                        raise
+                    faults.append(f"{path}: {error.strerror}")
             self._seen, self._names, self.faults = seen, names, tuple(faults)
         return self._names
 
@@ -269,16 +276,20 @@ def _checked(name: str) -> str:
 
 def _read_key(path: str, *, secret: bool) -> bytes:
     with _system_errors(path):
-        descriptor = os.open(path, _READ)
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise KeyFileError(path, "is no regular file")
-            if secret and status.st_mode & 0o077:
-                raise KeyFileError(path, f"others can read or change this secret: chmod 600 {path}")
-            text = os.read(descriptor, KEY_LENGTH + 2)
-        finally:
-            os.close(descriptor)
+        return _key_in(path, secret=secret)
+
+
+def _key_in(path: str, *, secret: bool) -> bytes:
+    descriptor = os.open(path, _READ)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise KeyFileError(path, "is no regular file")
+        if secret and status.st_mode & 0o077:
+            raise KeyFileError(path, f"others can read or change this secret: chmod 600 {path}")
+        text = os.read(descriptor, KEY_LENGTH + 2)
+    finally:
+        os.close(descriptor)
     key = text.removesuffix(b"\n")
     # Never what was read: it may be most of a secret.
     try:
