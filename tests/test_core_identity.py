@@ -231,6 +231,15 @@ def test_without_keys_nobody_is_asked():
     desk.check()
 
 
+def test_what_is_remembered_of_sessions_that_were_sent_away_is_bounded():
+    desk = Desk(6)
+    for number in range(DEPARTED_KEPT + 10):
+        desk.hello(f"w{number}")
+        desk.dispatcher.convict(session(f"w{number}"), 0)
+    desk.check()
+    assert isinstance(answers(desk.hello(f"w{number}"))[0], Refused)
+
+
 def test_without_keys_one_that_was_convicted_takes_no_other_with_it():
     desk = Desk(6)
     desk.join("a", "b")

@@ -55,7 +55,7 @@ TIMES_KEPT = 64  # chunk durations that the median is taken of; enough to be ste
 REVOKED = "its key is not admitted any more"
 STRIKES = 3  # wrong results of one worker; once or twice may be the network's fault
 LOSSES = 64  # grants in a row that never come to a worker; a line that mends was down for less: half a minute of them
-DEPARTED_KEPT = 4096  # lost sessions whose name and identity are remembered, since results of theirs may still come
+DEPARTED_KEPT = 4096  # sessions that are remembered when they are lost, since results may still come, or sent away
 TIMES_NEEDED = 8  # before that many, nothing is known and `chunk_timeout` stands
 
 Actions = list[DispatcherAction]
@@ -87,7 +87,7 @@ class Dispatcher:
         self._ticked = now
         self._beat = now  # when heartbeats are due next
         self._able = now  # when somebody could last be given a chunk
-        self._revoked: dict[bytes, str] = {}  # sessions that were sent away, and why; a process each, so they are few
+        self._revoked: dict[bytes, str] = {}  # sessions that were sent away, and why, of the last ones
         self._admitted: frozenset[str] | None = None  # identities that may take part; None where nobody has one
         self._shared = shared
         self._liars: dict[str, str] = {}  # identities that were sent away for good, and why; all have been admitted
@@ -295,6 +295,7 @@ class Dispatcher:
         assert 0 <= self._ciphered <= self._released <= self.leases.total, "the cipher is behind the release"
         self._roster.check()
         assert len(self._departed) <= DEPARTED_KEPT, "what is remembered of the lost is bounded"
+        assert len(self._revoked) <= DEPARTED_KEPT, "what is remembered of those that were sent away is bounded"
         for worker in self._roster:
             assert worker.head is self.leases.head(worker.session), f"{worker.name}: its head is its oldest lease"
             assert self._admitted is None or worker.identity in self._admitted, f"{worker.name} is admitted"
@@ -376,6 +377,8 @@ class Dispatcher:
     def _dismiss(self, session: bytes, reason: str) -> Actions:
         """Send a worker away for good; no chunk is to blame."""
         self._revoked[session] = reason
+        if len(self._revoked) > DEPARTED_KEPT:  # a worker makes as many sessions as it likes
+            del self._revoked[next(iter(self._revoked))]
         self._complaint = f"worker {self.name(session)} was sent away: {reason}"
         worker = self._roster.get(session)
         if worker is None:
