@@ -106,14 +106,15 @@ def test_worker_that_cannot_import_its_own_module_says_so(tmp_path):
 
 
 @pytest.mark.slow
-def test_worker_with_once_gives_up_when_nobody_answers(tmp_path):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_worker_with_once_gives_up_when_nobody_answers_and_says_so_once(processes):
     with socket.socket() as silent:  # it accepts, and says nothing
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         endpoint = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
-        code, _, err = finish(launch("worker", endpoint, "--once"), within=12_000 * MS)
+        code, _, err = finish(launch("worker", endpoint, "--once", "-n", processes), within=12_000 * MS)
     assert code == 69
-    assert f"{endpoint}: no coordinator answered within 5 s" in err
+    assert err == f"zaudio: {endpoint}: no coordinator answered within 5 s\n"
 
 
 @pytest.mark.slow
