@@ -221,8 +221,12 @@ def worker_keys(folder: str) -> ClientKeys:
         KeyFileError: There are none, or they cannot be used.
     """
     path = os.path.join(folder, WORKER_SECRET)
-    if not os.path.lexists(path) and os.path.lexists(os.path.join(folder, SECRET)):
-        raise KeyFileError(folder, f"these are a coordinator's keys; a worker takes the folder {HANDOVER}/NAME of them")
+    if not os.path.lexists(path):
+        if os.path.lexists(os.path.join(folder, SECRET)):
+            sentence = f"these are a coordinator's keys; a worker takes the folder {HANDOVER}/NAME of them"
+            raise KeyFileError(folder, sentence)
+        sentence = "there is no such file; `zaudio keys worker NAME` on the coordinator's machine makes it"
+        raise KeyFileError(path, sentence)
     secret = _read_key(path, secret=True)
     return ClientKeys(bytes(zmq.curve_public(secret)), secret, _read_key(os.path.join(folder, PUBLIC), secret=False))
 
