@@ -867,6 +867,15 @@ def test_worker_that_gets_one_chunk_in_so_many_is_kept(desk, sign):
     assert desk.dispatcher.knows(session("a"))
 
 
+@pytest.mark.parametrize("sign", ["result", "failed"])
+def test_what_is_said_of_a_chunk_that_was_never_granted_is_no_sign_that_one_came(desk, sign):
+    desk.join("a")
+    for _ in range(2):
+        lose(desk, "a", LOSSES - desk.job.credit)
+        getattr(desk, sign)("a", 9, 999)
+    assert not desk.dispatcher.knows(session("a"))
+
+
 def test_wrong_results_that_were_not_awaited_do_not_count(desk):
     desk.join("a")
     for _ in range(5):

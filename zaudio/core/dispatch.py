@@ -154,7 +154,8 @@ class Dispatcher:
         elif noted:
             self.leases.note(index, session)
         lease = self._free(session, index, attempt, now, measured=accepted or noted)
-        self._has_come(session)
+        if lease is not None:
+            self._has_come(session)
         actions: Actions = []
         if lease is not None and wrong:
             actions += self._requeue(lease, self.name(session), "its result was rejected")
@@ -415,14 +416,15 @@ class Dispatcher:
         return actions + self._grant(now)
 
     def _has_come(self, session: bytes) -> None:
-        """Whatever a worker says of a chunk, the chunk came to it."""
+        """Whatever a worker says of a chunk that it holds, the chunk came to it."""
         worker = self._roster.get(session)
         if worker is not None:
             worker.losses = 0
 
     def _failed(self, worker: Worker, message: Failed, now: float) -> Actions:
-        self._has_come(worker.session)
         lease = self._free(worker.session, message.index, message.attempt, now)
+        if lease is not None:
+            self._has_come(worker.session)
         where = self._within(message)
         actions = self._blame(lease, worker.name, message.error, where) if lease is not None else []
         return actions + self._grant(now)
