@@ -20,8 +20,8 @@ Rules:
   that is one which many share. When the cipher needs a chunk that nobody here can be asked about, the job has as few
   workers as if there were none.
 - The straggler rule has no timer: nothing new can be granted, the cipher is waiting, somebody is idle.
-- Time is judged in `tick` alone, which the shell calls after both sockets are drained. A tick that comes late excuses
-  everyone for as long as it was late: it was this side that slept.
+- Time is judged in `tick` alone, which the shell calls after both sockets are drained, or when they could not be for a
+  heartbeat. A tick that comes late excuses everyone for as long as it was late: it was this side that slept.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ class Dispatcher:
     # Time
 
     def tick(self, *, now: float) -> Actions:
-        """Judge silence and deadlines, send heartbeats. Call it only when both sockets are drained."""
+        """Judge silence and deadlines, send heartbeats. Call it when both sockets are drained, if they can be."""
         late = now - self._ticked - self.timing.heartbeat
         self._ticked = now
         if late > 0:

@@ -1,8 +1,9 @@
 """Farm: the one thread of the coordinator that owns both sockets and runs both brains.
 
 Rules: the brains decide, this does. One turn of the loop takes what the sockets, the reader, the cipher and the local
-workers have to say, does what the brains answer, and lets time be judged only when both sockets are drained. A peer's
-fault never raises out of the loop: it is logged, counted, and the peer is refused.
+workers have to say, does what the brains answer, and lets time be judged when both sockets are drained; when they are
+not for a heartbeat long, also then, so that who talks faster than we listen stops no clock. A peer's fault never raises
+out of the loop: it is logged, counted, and the peer is refused.
 """
 
 from __future__ import annotations
@@ -266,7 +267,8 @@ class Farm:
         )
         self._send_what_was_read()
         self._follow_cipher(now)
-        if drained and now >= self._dispatcher.next_deadline():
+        due = self._dispatcher.next_deadline()
+        if now >= (due if drained else due + self._job.timing.heartbeat):
             self._tick(now)
         self._count()
         for error in (self._failure, self._reader.error, self._output.error):
