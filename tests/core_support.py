@@ -122,6 +122,7 @@ class Desk:
             frame_bytes=1,
             grants=self.leases,
             name=self.dispatcher.name,
+            chunk_of=self.job.chunk_of,
             audits=self.job.audits if self.job.audit is not None else None,
         )
         self.ciphering = ciphering  # whether the cipher is done with a chunk as soon as it has it

@@ -1094,12 +1094,14 @@ def test_the_loss_of_one_of_two_attempts_requeues_nothing(desks):
     assert desk.leases.live(0) == (session("b"),)
 
 
-def test_conflicting_results_fail_the_job(desks):
-    desk = desks(chunks=1)
+@pytest.mark.parametrize(("run", "chunk"), [(1, 0), (4, 3)])  # of a run, the chunk that it begins with
+def test_conflicting_results_fail_the_job_and_name_the_users_chunk(desks, run, chunk):
+    desk = desks(chunks=1, run=run)
     desk.join("a", "b")
     desk.result("a", 0, 1)
     (fail,) = only(desk.result("b", 0, 2, checksum=1), Fail)
     assert isinstance(fail.error, ConflictError)
+    assert fail.error.index == chunk
 
 
 # Time

@@ -168,8 +168,7 @@ class Dispatcher:
         With keys, a worker is whoever has that key. So its other sessions go with it; what they said stands.
         """
         self.leases.disbelieve(session)
-        chunk = self.job.chunk_at(self.job.plan.chunk(index).start)
-        reason = f"its result of chunk {chunk} is not that of two others"
+        reason = f"its result of chunk {self.job.chunk_of(index)} is not that of two others"
         identity = self._identity(session) if self._admitted is not None else None
         actions = self._dismiss(session, reason)
         if identity is not None and identity != self._shared:
@@ -556,8 +555,7 @@ class Dispatcher:
         return [Fail(NoWorkerError(f"{sentence}; {self._complaint}" if self._complaint else sentence))]
 
     def _lack_of_witnesses(self, index: int) -> str:
-        chunk = self.job.chunk_at(self.job.plan.chunk(index).start)
-        where = f"chunk {chunk} is audited, and for {self.timing.worker_timeout:g} s there was no "
+        where = f"chunk {self.job.chunk_of(index)} is audited, and for {self.timing.worker_timeout:g} s there was no "
         if self.leases.said(index) > 1:
             return where + "third worker to decide between the different results of two"
         return where + "second worker to compute it too; an audit takes two workers at least"

@@ -227,6 +227,7 @@ class Farm:
             frame_bytes=self._frame_bytes,
             grants=self._dispatcher.leases,
             name=self._dispatcher.name,
+            chunk_of=job.chunk_of,
             first=job.first,
             audits=job.audits if job.audit is not None else None,
         )
@@ -425,7 +426,8 @@ class Farm:
                 self._tell(verdict)
 
     def _drop(self, liar: Liar) -> None:
-        log.warning("worker %s was dropped: its result of chunk %d is not that of two others", liar.name, liar.index)
+        chunk = self._job.chunk_of(liar.index)
+        log.warning("worker %s was dropped: its result of chunk %d is not that of two others", liar.name, chunk)
         self.dropped[liar.name] += -(-self._assembler.dropped[liar.session] // self._job.chunk_frames)
         self._do(self._dispatcher.convict(liar.session, liar.index))
         if self._pool is not None:
