@@ -8,7 +8,7 @@ Rules:
 - A worker writes to its own pipe: `ready` when it is, or why it cannot be, and `done` when it leaves in order. The end
   of that pipe is its death, and a death even with exit code 0 when it was not done: an op may end the process.
 - A worker that dies is replaced at once. Three that die in a row before they were ready end it all. One that leaves,
-  with `once`, because no coordinator answers is not replaced.
+  with `once`, because no coordinator answers is not replaced, nor is one that a coordinator elsewhere refused.
 - The lifeline is a pipe that nobody writes to: when whoever holds its other end is gone, workers leave by themselves,
   and what is left after a second is killed.
 - A worker's standard error is passed on, and its tail is kept to explain a death. What it prints to standard output
@@ -227,8 +227,10 @@ class Supervisor:
             self.unanswered += 1
             return
         tail = child.tail.decode(errors="replace")
-        if code == RefusedError.exit_code and not child.ready:  # later, another may do better
-            self._over = True
+        own = self._commands is not None
+        if code == RefusedError.exit_code and not (own and child.ready):
+            # Another would be as bad: same machine, same line, same key. One of a coordinator's own may do better.
+            self._over = not child.ready
             self._report(Unable(child.said.decode(errors="replace").rpartition("ready\n")[2]))
             return
         cause = child.killed or cause_of_death(code)
