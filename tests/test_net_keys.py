@@ -130,6 +130,16 @@ def test_folder_in_which_others_could_admit_a_key_is_refused_with_what_to_do(fol
         keys.coordinator_keys(folder)
 
 
+@pytest.mark.parametrize("place", ["", "workers"])
+def test_folder_of_another_user_who_could_admit_a_key_is_refused(folder, monkeypatch, place):
+    place = os.path.join(folder, place)
+    if os.geteuid() == 0:
+        os.chown(place, 4321, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    with pytest.raises(KeyFileError, match="another user owns it"):
+        keys.coordinator_keys(folder)
+
+
 def test_folder_that_others_can_only_look_at_will_do(folder):
     os.chmod(folder, 0o755)
     assert keys.coordinator_keys(folder).allowed.read() == {}

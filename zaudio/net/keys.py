@@ -246,8 +246,11 @@ def _coordinator_secret(folder: str) -> bytes:
 def _check_folder(folder: str) -> None:
     """Make sure that nobody else decides who is admitted."""
     with _system_errors(folder), contextlib.suppress(FileNotFoundError):
-        if os.stat(folder).st_mode & 0o022:
+        status = os.stat(folder)
+        if status.st_mode & 0o022:
             raise KeyFileError(folder, f"others can write here, and so admit whom they like: chmod 700 {folder}")
+        if os.geteuid() != 0 and status.st_uid not in (0, os.geteuid()):
+            raise KeyFileError(folder, "another user owns it, and so admits whom he likes; use a folder of your own")
 
 
 def _listing(folder: str) -> list[tuple[str, int, int, int]]:
