@@ -269,12 +269,25 @@ def test_key_that_cannot_be_read_for_want_of_descriptors_is_still_admitted(folde
 def test_file_that_is_no_key_admits_nobody_and_is_named(folder):
     keys.add_worker(folder, "a")
     allowed = keys.coordinator_keys(folder).allowed
-    with open(os.path.join(folder, "workers", "b.public"), "w") as file:
-        file.write("hello")
+    path = Path(folder, "workers", "b.public")
+    path.write_text("hello")
+    path.chmod(0o600)
     assert list(allowed.read().values()) == ["a"]
     assert ["b.public: holds no key" in fault for fault in allowed.faults] == [True]
     with pytest.raises(KeyFileError, match=r"not every file is a key: .*b\.public"):
         keys.coordinator_keys(folder)
+
+
+@pytest.mark.parametrize("bits", [0o620, 0o602, 0o666])
+def test_public_key_that_others_can_change_is_not_believed_on_either_side(folder, bits):
+    ours = keys.add_worker(folder, "a")
+    for path in (os.path.join(folder, "workers", "a.public"), os.path.join(ours, "coordinator.public")):
+        os.chmod(path, bits)
+    allowed = keys.AllowList(folder)
+    assert allowed.read() == {}
+    assert ["others can change this key" in fault for fault in allowed.faults] == [True]
+    with pytest.raises(KeyFileError, match="others can change this key, and so who is trusted: chmod 600 "):
+        keys.worker_keys(ours)
 
 
 def test_other_files_beside_the_keys_do_no_harm(folder):

@@ -9,8 +9,9 @@
             coordinator.public    how it knows the coordinator
 
 Rules: a key file is the 40 characters of a key in Z85 and a newline. It is made with mode 0600 where nothing was, and
-never written again. A secret is only read from a file that nobody else can read. No secret is in a `repr`, a sentence
-or a log; Python cannot promise to wipe one from memory, so nothing is promised about that.
+never written again. A secret is only read from a file that nobody else can read, a public key from one that nobody else
+can change. No secret is in a `repr`, a sentence or a log; Python cannot promise to wipe one from memory, so nothing is
+promised about that.
 """
 
 from __future__ import annotations
@@ -294,6 +295,8 @@ def _key_in(path: str, *, secret: bool) -> bytes:
             raise KeyFileError(path, "is no regular file")
         if secret and status.st_mode & 0o077:
             raise KeyFileError(path, f"others can read or change this secret: chmod 600 {path}")
+        if status.st_mode & 0o022:
+            raise KeyFileError(path, f"others can change this key, and so who is trusted: chmod 600 {path}")
         text = os.read(descriptor, KEY_LENGTH + 2)
     finally:
         os.close(descriptor)
