@@ -102,10 +102,18 @@ def recording(path: str = "/srv/take.raw") -> Reference:
 class Desk:
     """Dispatcher and Assembler of one job, its clock, and short words for what workers say."""
 
-    def __init__(self, chunks: int = 10, *, now: float = 50.0, ciphering: bool = True, **of_job: object) -> None:
+    def __init__(
+        self,
+        chunks: int = 10,
+        *,
+        now: float = 50.0,
+        ciphering: bool = True,
+        shared: str | None = None,
+        **of_job: object,
+    ) -> None:
         self.now = self.began = now
         self.job = job(chunks, **of_job)
-        self.dispatcher = Dispatcher(self.job, offers=lambda ops, name: name in ops, now=now)
+        self.dispatcher = Dispatcher(self.job, offers=lambda ops, name: name in ops, now=now, shared=shared)
         self.leases = self.dispatcher.leases
         self.assembler = Assembler(
             self.job.plan,
@@ -114,7 +122,7 @@ class Desk:
             frame_bytes=1,
             grants=self.leases,
             name=self.dispatcher.name,
-            number=self.job.number,
+            chunk_of=self.job.chunk_of,
             audits=self.job.audits if self.job.audit is not None else None,
         )
         self.ciphering = ciphering  # whether the cipher is done with a chunk as soon as it has it

@@ -9,15 +9,17 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
-from net_support import wait_until
+import zmq
+from net_support import PATIENCE, wait_until
 
 from zaudio import Coordinator, InputError, Timing, UsageError
 from zaudio import coordinator as coordinators
 from zaudio.audio import open_source
 from zaudio.coordinator import CREDIT
-from zaudio.errors import ConflictError, EndpointError, ExposedError, KeyFileError, StoppedError
+from zaudio.errors import ConflictError, EndpointError, ExposedError, KeyFileError, NoWorkerError, StoppedError
 from zaudio.net import starter as starters
 from zaudio.net.addresses import from_elsewhere, parse_advertise, sink_beside
+from zaudio.net.farm import Farm
 from zaudio.net.keys import add_worker, init
 from zaudio.report import Report
 from zaudio.result import make_identity
@@ -155,6 +157,18 @@ def test_identity_that_would_not_be_of_use_is_refused(tmp_path, recording):
     with pytest.raises(UsageError, match=f"the identity is that of {mine}, and the recipient is another"):
         Coordinator(recording, tmp_path / "out", recipient=theirs, identity=tmp_path / "me")
     Coordinator(recording, tmp_path / "out", recipient=mine, identity=tmp_path / "me")
+
+
+def test_peer_that_talks_faster_than_anybody_listens_does_not_stop_the_clock(tmp_path, recording, monkeypatch):
+    monkeypatch.setattr(Farm, "_drain", lambda *_: False)  # there is always more
+    timing = Timing(heartbeat=0.05, chunk_timeout=1.0, worker_timeout=0.5)
+    with zmq.Context() as context, context.socket(zmq.DEALER) as talker:
+        talker.linger = 0
+        with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0", timing=timing) as job:
+            talker.connect(job.endpoint)
+            talker.send(b"and another thing")
+            with pytest.raises(NoWorkerError):
+                job.wait(timeout=PATIENCE)
 
 
 def test_timing_takes_the_place_of_the_worker_timeout(tmp_path, recording):

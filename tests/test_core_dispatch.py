@@ -867,6 +867,15 @@ def test_worker_that_gets_one_chunk_in_so_many_is_kept(desk, sign):
     assert desk.dispatcher.knows(session("a"))
 
 
+@pytest.mark.parametrize("sign", ["result", "failed"])
+def test_what_is_said_of_a_chunk_that_was_never_granted_is_no_sign_that_one_came(desk, sign):
+    desk.join("a")
+    for _ in range(2):
+        lose(desk, "a", LOSSES - desk.job.credit)
+        getattr(desk, sign)("a", 9, 999)
+    assert not desk.dispatcher.knows(session("a"))
+
+
 def test_wrong_results_that_were_not_awaited_do_not_count(desk):
     desk.join("a")
     for _ in range(5):
@@ -1085,21 +1094,14 @@ def test_the_loss_of_one_of_two_attempts_requeues_nothing(desks):
     assert desk.leases.live(0) == (session("b"),)
 
 
-def test_conflicting_results_fail_the_job(desks):
-    desk = desks(chunks=1)
+@pytest.mark.parametrize(("run", "chunk"), [(1, 0), (4, 3)])  # of a run, the chunk that it begins with
+def test_conflicting_results_fail_the_job_and_name_the_users_chunk(desks, run, chunk):
+    desk = desks(chunks=1, run=run)
     desk.join("a", "b")
     desk.result("a", 0, 1)
     (fail,) = only(desk.result("b", 0, 2, checksum=1), Fail)
     assert isinstance(fail.error, ConflictError)
-    assert fail.error.index == 0
-
-
-def test_conflicting_results_of_a_run_name_a_chunk_as_the_user_counts_them(desks):
-    desk = desks(chunks=1, run=4)
-    desk.join("a", "b")
-    desk.result("a", 0, 1)
-    (fail,) = only(desk.result("b", 0, 2, checksum=1), Fail)
-    assert fail.error.index == 3
+    assert fail.error.index == chunk
 
 
 # Time

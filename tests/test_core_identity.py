@@ -162,6 +162,61 @@ def test_job_that_ends_for_want_of_workers_says_that_the_last_one_was_revoked(de
     assert f"worker a was sent away: {REVOKED}" in str(failures[0].error)
 
 
+# Convicted
+
+
+LIED = "its result of chunk 0 is not that of two others"
+SENT_AWAY = f"a worker with its key was sent away: {LIED}"
+
+
+def test_convicted_worker_does_not_come_back_under_another_session_of_its_key(desk):
+    join(desk, "a")
+    desk.dispatcher.convict(session("a"), 0)
+    assert answers(say(desk, KEYS["a"], hello("new"))) == [Refused(SENT_AWAY)]
+    assert answers(say(desk, KEYS["a"], hello("a"))) == [Refused(SENT_AWAY)]
+    assert isinstance(answers(say(desk, KEYS["b"], hello("b")))[0], Welcome)
+
+
+def test_other_sessions_of_a_convicted_key_go_with_it_without_blame(desk):
+    join(desk, "a")
+    say(desk, KEYS["a"], hello("sibling"))
+    say(desk, KEYS["a"], Ready(JOB_ID, 1, session("sibling"), 0, (), False), on=sink)
+    join(desk, "b")
+    actions = desk.dispatcher.convict(session("a"), 0)
+    assert {(lost.name, lost.reason) for lost in only(actions, Lost)} == {("a", LIED), ("sibling", SENT_AWAY)}
+    assert answers(actions) == [Refused(LIED), Refused(SENT_AWAY)]
+    assert not may(desk, KEYS["a"], "sibling"), "what is in flight is not taken"
+    assert desk.dispatcher.workers == 1
+    assert [desk.leases.failures(index) for index in range(4)] == [0, 0, 0, 0]
+
+
+def test_worker_that_was_lost_before_it_was_convicted_does_not_come_back_either(desk):
+    join(desk, "a")
+    desk.dispatcher.gone(session("a"), "it died", now=desk.now)
+    assert desk.dispatcher.convict(session("a"), 0) == []
+    assert answers(say(desk, KEYS["a"], hello("new"))) == [Refused(SENT_AWAY)]
+
+
+def test_convicted_key_that_is_revoked_and_admitted_again_stays_out_of_this_job(desk):
+    join(desk, "a")
+    desk.dispatcher.convict(session("a"), 0)
+    desk.dispatcher.admit(frozenset({KEYS["b"]}), now=desk.now)
+    desk.dispatcher.admit(frozenset(KEYS.values()), now=desk.now)
+    assert answers(say(desk, KEYS["a"], hello("new"))) == [Refused(SENT_AWAY)]
+
+
+def test_local_workers_share_a_key_and_one_that_was_convicted_takes_no_other_with_it():
+    desk = Desk(6, shared=KEYS["a"])
+    desk.dispatcher.admit(frozenset(KEYS.values()), now=desk.now)
+    join(desk, "a")
+    say(desk, KEYS["a"], hello("sibling"))
+    actions = desk.dispatcher.convict(session("a"), 0)
+    assert [lost.name for lost in only(actions, Lost)] == ["a"]
+    assert answers(say(desk, KEYS["a"], hello("a"))) == [Refused(LIED)]
+    assert isinstance(answers(say(desk, KEYS["a"], hello("replacement")))[0], Welcome)
+    desk.check()
+
+
 # Without keys
 
 
@@ -173,4 +228,21 @@ def test_without_keys_nobody_is_asked():
     assert desk.take(result("a", 0))
     desk.gone("a")
     assert desk.dispatcher.speaks_for(sink("any"), session("a"))
+    desk.check()
+
+
+def test_what_is_remembered_of_sessions_that_were_sent_away_is_bounded():
+    desk = Desk(6)
+    for number in range(DEPARTED_KEPT + 10):
+        desk.hello(f"w{number}")
+        desk.dispatcher.convict(session(f"w{number}"), 0)
+    desk.check()
+    assert isinstance(answers(desk.hello(f"w{number}"))[0], Refused)
+
+
+def test_without_keys_one_that_was_convicted_takes_no_other_with_it():
+    desk = Desk(6)
+    desk.join("a", "b")
+    assert [lost.name for lost in only(desk.dispatcher.convict(session("a"), 0), Lost)] == ["a"]
+    assert isinstance(answers(desk.hello("c"))[0], Welcome)
     desk.check()

@@ -1,7 +1,9 @@
 """Key files: made once, for their owner alone, and read only where nobody else can."""
 
+import errno
 import os
 import stat
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,16 @@ def test_folder_in_which_others_could_admit_a_key_is_refused_with_what_to_do(fol
         keys.coordinator_keys(folder)
 
 
+@pytest.mark.parametrize("place", ["", "workers"])
+def test_folder_of_another_user_who_could_admit_a_key_is_refused(folder, monkeypatch, place):
+    place = os.path.join(folder, place)
+    if os.geteuid() == 0:
+        os.chown(place, 4321, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    with pytest.raises(KeyFileError, match="another user owns it"):
+        keys.coordinator_keys(folder)
+
+
 def test_folder_that_others_can_only_look_at_will_do(folder):
     os.chmod(folder, 0o755)
     assert keys.coordinator_keys(folder).allowed.read() == {}
@@ -170,7 +182,7 @@ def test_keys_of_the_wrong_side_are_named(folder, tmp_path):
         keys.coordinator_keys(ours)
     with pytest.raises(KeyFileError, match="there is no such file; `zaudio keys init"):
         keys.coordinator_keys(str(tmp_path / "nowhere"))
-    with pytest.raises(KeyFileError, match=r"worker\.secret: No such file"):
+    with pytest.raises(KeyFileError, match="there is no such file; `zaudio keys worker NAME` on the coordinator"):
         keys.worker_keys(str(tmp_path / "nowhere"))
 
 
@@ -219,15 +231,63 @@ def test_list_that_is_not_there_any_more_admits_nobody(folder):
     assert allowed.read() == {}
 
 
+def test_worker_that_is_revoked_while_the_list_is_read_takes_no_other_with_it(folder, monkeypatch):
+    keys.add_worker(folder, "a")
+    keys.add_worker(folder, "b")
+    allowed = keys.coordinator_keys(folder).allowed
+    scandir = os.scandir
+
+    @contextmanager
+    def revoking(path):
+        with scandir(path) as entries:
+            found = list(entries)
+        keys.revoke(folder, "a")
+        yield iter(found)
+
+    monkeypatch.setattr(os, "scandir", revoking)
+    assert list(allowed.read().values()) == ["b"]
+
+
+def test_key_that_cannot_be_read_for_want_of_descriptors_is_still_admitted(folder, monkeypatch):
+    keys.add_worker(folder, "a")
+    allowed = keys.coordinator_keys(folder).allowed
+    keys.add_worker(folder, "b")
+    opens = os.open
+
+    def full(path, *rest):
+        if str(path).endswith("a.public"):
+            raise OSError(errno.EMFILE, "Too many open files", path)
+        return opens(path, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", full)
+        with pytest.raises(OSError, match="Too many open files"):
+            allowed.read()
+    assert sorted(allowed.read().values()) == ["a", "b"]
+
+
 def test_file_that_is_no_key_admits_nobody_and_is_named(folder):
     keys.add_worker(folder, "a")
     allowed = keys.coordinator_keys(folder).allowed
-    with open(os.path.join(folder, "workers", "b.public"), "w") as file:
-        file.write("hello")
+    path = Path(folder, "workers", "b.public")
+    path.write_text("hello")
+    path.chmod(0o600)
     assert list(allowed.read().values()) == ["a"]
     assert ["b.public: holds no key" in fault for fault in allowed.faults] == [True]
     with pytest.raises(KeyFileError, match=r"not every file is a key: .*b\.public"):
         keys.coordinator_keys(folder)
+
+
+@pytest.mark.parametrize("bits", [0o620, 0o602, 0o666])
+def test_public_key_that_others_can_change_is_not_believed_on_either_side(folder, bits):
+    ours = keys.add_worker(folder, "a")
+    for path in (os.path.join(folder, "workers", "a.public"), os.path.join(ours, "coordinator.public")):
+        os.chmod(path, bits)
+    allowed = keys.AllowList(folder)
+    assert allowed.read() == {}
+    assert ["others can change this key" in fault for fault in allowed.faults] == [True]
+    with pytest.raises(KeyFileError, match="others can change this key, and so who is trusted: chmod 600 "):
+        keys.worker_keys(ours)
 
 
 def test_other_files_beside_the_keys_do_no_harm(folder):

@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+import zmq
 from farm_support import (
     NAMES,
     decrypted,
@@ -22,6 +23,9 @@ from farm_support import (
     write_raw,
 )
 from net_support import MS, alive, kill, processes_with, wait_until
+
+from zaudio.wire.codec import TO_COORDINATOR, decode, encode
+from zaudio.wire.messages import Channel, Hello, Refused, Welcome
 
 CHUNK = 40_000  # frames of 4 bytes
 
@@ -106,14 +110,49 @@ def test_worker_that_cannot_import_its_own_module_says_so(tmp_path):
 
 
 @pytest.mark.slow
-def test_worker_with_once_gives_up_when_nobody_answers(tmp_path):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_worker_with_once_gives_up_when_nobody_answers_and_says_so_once(processes):
     with socket.socket() as silent:  # it accepts, and says nothing
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         endpoint = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
-        code, _, err = finish(launch("worker", endpoint, "--once"), within=12_000 * MS)
+        code, _, err = finish(launch("worker", endpoint, "--once", "-n", processes), within=12_000 * MS)
     assert code == 69
-    assert f"{endpoint}: no coordinator answered within 5 s" in err
+    assert err == f"zaudio: {endpoint}: no coordinator answered within 5 s\n"
+
+
+@pytest.mark.slow
+def test_processes_of_one_worker_command_that_are_refused_at_work_are_not_started_again():
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as ventilator, context.socket(zmq.ROUTER) as sink:
+        for each in (ventilator, sink):
+            each.linger = 0
+            each.bind("tcp://127.0.0.1:0")
+        sinks = (sink.last_endpoint.decode(),)
+        process = launch("worker", ventilator.last_endpoint.decode(), "-n", 2)
+        sessions = set()
+
+        def refused():
+            if ventilator.poll(0):
+                route, *parts = ventilator.recv_multipart()
+                message = decode(parts, TO_COORDINATOR[Channel.VENTILATOR])
+                if isinstance(message, Hello):
+                    sessions.add(message.session)
+                    ops = (("invert", ()),)
+                    welcome = Welcome(b"j" * 16, 1, message.session, sinks, 1.0, 5, 2, "f32le", 1, 8, ops, None)
+                    ventilator.send_multipart([route, *encode(welcome)])
+            if sink.poll(0):
+                route, *_ = sink.recv_multipart()
+                sink.send_multipart([route, *encode(Refused("its results are wrong"))])
+            return process.poll() is not None
+
+        try:
+            wait_until(refused, "the command ends")
+        finally:
+            kill(process.pid)
+    code, _, err = finish(process)
+    assert code == 77
+    assert err.endswith("refused this worker: its results are wrong\n")
+    assert len(sessions) == 2
 
 
 @pytest.mark.slow

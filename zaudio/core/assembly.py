@@ -80,7 +80,7 @@ class Assembler:
         frame_bytes: Bytes a frame of a result.
         grants: Where to ask what was granted; only read.
         name: What to call a session in a sentence.
-        number: What to call a chunk there: where chunks travel in runs, the user counts others.
+        chunk_of: What to call a chunk in a sentence, which is another where small ones travel in runs.
         first: The first chunk that is awaited; those before it were released in an earlier life.
         audits: Says which chunks are audited; None for none.
 
@@ -100,7 +100,7 @@ class Assembler:
         frame_bytes: int,
         grants: Grants,
         name: Callable[[bytes], str] = lambda session: session.hex()[:8],
-        number: Callable[[int], int] = lambda index: index,
+        chunk_of: Callable[[int], int] = lambda index: index,
         first: int = 0,
         audits: Callable[[int], bool] | None = None,
     ) -> None:
@@ -109,7 +109,7 @@ class Assembler:
         self._frame_bytes = frame_bytes
         self._grants = grants
         self._name = name
-        self._number = number
+        self._chunk_of = chunk_of
         self._audits = audits
         self._released = first  # chunks before this one were released
         self._waiting: dict[int, bytes] = {}  # accepted, and not released -> the session whose word it rests on
@@ -222,7 +222,7 @@ class Assembler:
         if digest not in noted.values():
             if len(noted) == 2:
                 first, second = noted
-                return [Fail(ConflictError(self._number(index), self._name(first), self._name(second)))]
+                return [Fail(ConflictError(self._chunk_of(index), self._name(first), self._name(second)))]
             noted[session] = digest
             return [Noted(session, index, result.attempt)]
         del self._noted[index]
@@ -267,7 +267,8 @@ class Assembler:
         if kept is None or kept.out.get(result.attempt) != result.session:
             return []  # the accepted result itself may come twice, and what was never granted proves nothing
         if kept.checksum != result.checksum:
-            return [Fail(ConflictError(self._number(result.index), kept.name, self._name(result.session)))]
+            chunk = self._chunk_of(result.index)
+            return [Fail(ConflictError(chunk, kept.name, self._name(result.session)))]
         del kept.out[result.attempt]
         if not kept.out:
             del self._checksums[result.index]

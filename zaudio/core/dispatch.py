@@ -16,11 +16,12 @@ Rules:
 - Grants go to the least loaded worker. A suspect (a chunk with a failure) is granted alone, to a worker that holds
   nothing; the least loaded worker is kept free for it.
 - An audited chunk is granted at once to a second worker, and to a third when the results of these differ: each time to
-  one that was not asked about it. Who is found to lie is refused for good. When the cipher needs a chunk that nobody
-  here can be asked about, the job has as few workers as if there were none.
+  one that was not asked about it. Who is found to lie is refused for good, under any session of its identity, unless
+  that is one which many share. When the cipher needs a chunk that nobody here can be asked about, the job has as few
+  workers as if there were none.
 - The straggler rule has no timer: nothing new can be granted, the cipher is waiting, somebody is idle.
-- Time is judged in `tick` alone, which the shell calls after both sockets are drained. A tick that comes late excuses
-  everyone for as long as it was late: it was this side that slept.
+- Time is judged in `tick` alone, which the shell calls after both sockets are drained, or when they could not be for a
+  heartbeat. A tick that comes late excuses everyone for as long as it was late: it was this side that slept.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ TIMES_KEPT = 64  # chunk durations that the median is taken of; enough to be ste
 REVOKED = "its key is not admitted any more"
 STRIKES = 3  # wrong results of one worker; once or twice may be the network's fault
 LOSSES = 64  # grants in a row that never come to a worker; a line that mends was down for less: half a minute of them
-DEPARTED_KEPT = 4096  # lost sessions whose name and identity are remembered, since results of theirs may still come
+DEPARTED_KEPT = 4096  # sessions that are remembered when they are lost, since results may still come, or sent away
 TIMES_NEEDED = 8  # before that many, nothing is known and `chunk_timeout` stands
 
 Actions = list[DispatcherAction]
@@ -67,9 +68,13 @@ class Dispatcher:
         job: The job.
         offers: Whether a worker that offers those ops has that one.
         now: When the job begins.
+        shared: The identity of workers that are no more than their sessions, if there are such: the coordinator's own.
+            What one of them did is not held against the others.
     """
 
-    def __init__(self, job: Job, *, offers: Callable[[Sequence[str], str], bool], now: float) -> None:
+    def __init__(
+        self, job: Job, *, offers: Callable[[Sequence[str], str], bool], now: float, shared: str | None = None
+    ) -> None:
         self.job = job
         self.timing = job.timing
         self.leases = Leases(len(job.plan), job.first, audited=job.audits)
@@ -82,8 +87,10 @@ class Dispatcher:
         self._ticked = now
         self._beat = now  # when heartbeats are due next
         self._able = now  # when somebody could last be given a chunk
-        self._revoked: dict[bytes, str] = {}  # sessions that were sent away, and why; a process each, so they are few
+        self._revoked: dict[bytes, str] = {}  # sessions that were sent away, and why, of the last ones
         self._admitted: frozenset[str] | None = None  # identities that may take part; None where nobody has one
+        self._shared = shared
+        self._liars: dict[str, str] = {}  # identities that were sent away for good, and why; all have been admitted
         self._departed: dict[bytes, tuple[str, str]] = {}  # lost session -> name and identity, of the last ones
         self._complaint = ""  # why the last worker could not take part
 
@@ -147,7 +154,8 @@ class Dispatcher:
         elif noted:
             self.leases.note(index, session)
         lease = self._free(session, index, attempt, now, measured=accepted or noted)
-        self._has_come(session)
+        if lease is not None:
+            self._has_come(session)
         actions: Actions = []
         if lease is not None and wrong:
             actions += self._requeue(lease, self.name(session), "its result was rejected")
@@ -155,10 +163,20 @@ class Dispatcher:
         return actions + self._grant(now)
 
     def convict(self, session: bytes, index: int) -> Actions:
-        """The Assembler found a liar: it is sent away for good, and nothing that it said counts. See `withdraw`."""
+        """The Assembler found a liar: it is sent away for good, and nothing that it said counts. See `withdraw`.
+
+        With keys, a worker is whoever has that key. So its other sessions go with it; what they said stands.
+        """
         self.leases.disbelieve(session)
-        chunk = self.job.number(index)
-        return self._dismiss(session, f"its result of chunk {chunk} is not that of two others")
+        reason = f"its result of chunk {self.job.chunk_of(index)} is not that of two others"
+        identity = self._identity(session) if self._admitted is not None else None
+        actions = self._dismiss(session, reason)
+        if identity is not None and identity != self._shared:
+            bar = self._liars[identity] = f"a worker with its key was sent away: {reason}"
+            for worker in self._roster:
+                if worker.identity == identity:
+                    actions += [Send(worker.route, Refused(bar)), *self._lose(worker, bar, blame=False)]
+        return actions
 
     def withdraw(self, index: int) -> None:
         """What was accepted of a chunk came from a liar: it is to be computed again."""
@@ -206,7 +224,7 @@ class Dispatcher:
     # Time
 
     def tick(self, *, now: float) -> Actions:
-        """Judge silence and deadlines, send heartbeats. Call it only when both sockets are drained."""
+        """Judge silence and deadlines, send heartbeats. Call it when both sockets are drained, if they can be."""
         late = now - self._ticked - self.timing.heartbeat
         self._ticked = now
         if late > 0:
@@ -265,7 +283,7 @@ class Dispatcher:
         """Whether a result of that session may come from that peer."""
         if self._admitted is None:
             return True
-        return peer.identity in self._admitted and peer.identity == self._identity(session)
+        return not self._bar(peer, session) and peer.identity == self._identity(session)
 
     def knows(self, session: bytes) -> bool:
         """Whether that session is a living worker."""
@@ -277,9 +295,11 @@ class Dispatcher:
         assert 0 <= self._ciphered <= self._released <= self.leases.total, "the cipher is behind the release"
         self._roster.check()
         assert len(self._departed) <= DEPARTED_KEPT, "what is remembered of the lost is bounded"
+        assert len(self._revoked) <= DEPARTED_KEPT, "what is remembered of those that were sent away is bounded"
         for worker in self._roster:
             assert worker.head is self.leases.head(worker.session), f"{worker.name}: its head is its oldest lease"
             assert self._admitted is None or worker.identity in self._admitted, f"{worker.name} is admitted"
+            assert worker.identity not in self._liars, f"{worker.name} was sent away for good"
             assert worker.load == self.leases.load(worker.session), f"{worker.name}: its load is what it holds"
             if worker.outbox:
                 used = [lease.slot for lease in self.leases.held(worker.session) if lease.slot >= 0]
@@ -299,6 +319,8 @@ class Dispatcher:
             return ""
         if peer.identity not in self._admitted:
             return REVOKED
+        if peer.identity in self._liars:
+            return self._liars[peer.identity]
         return "" if self._identity(session) in (None, peer.identity) else "that session belongs to another key"
 
     def _known(self, message: Message) -> Worker | None:
@@ -355,6 +377,8 @@ class Dispatcher:
     def _dismiss(self, session: bytes, reason: str) -> Actions:
         """Send a worker away for good; no chunk is to blame."""
         self._revoked[session] = reason
+        if len(self._revoked) > DEPARTED_KEPT:  # a worker makes as many sessions as it likes
+            del self._revoked[next(iter(self._revoked))]
         self._complaint = f"worker {self.name(session)} was sent away: {reason}"
         worker = self._roster.get(session)
         if worker is None:
@@ -391,14 +415,15 @@ class Dispatcher:
         return actions + self._grant(now)
 
     def _has_come(self, session: bytes) -> None:
-        """Whatever a worker says of a chunk, the chunk came to it."""
+        """Whatever a worker says of a chunk that it holds, the chunk came to it."""
         worker = self._roster.get(session)
         if worker is not None:
             worker.losses = 0
 
     def _failed(self, worker: Worker, message: Failed, now: float) -> Actions:
-        self._has_come(worker.session)
         lease = self._free(worker.session, message.index, message.attempt, now)
+        if lease is not None:
+            self._has_come(worker.session)
         where = self._within(message)
         actions = self._blame(lease, worker.name, message.error, where) if lease is not None else []
         return actions + self._grant(now)
@@ -530,8 +555,7 @@ class Dispatcher:
         return [Fail(NoWorkerError(f"{sentence}; {self._complaint}" if self._complaint else sentence))]
 
     def _lack_of_witnesses(self, index: int) -> str:
-        chunk = self.job.number(index)
-        where = f"chunk {chunk} is audited, and for {self.timing.worker_timeout:g} s there was no "
+        where = f"chunk {self.job.chunk_of(index)} is audited, and for {self.timing.worker_timeout:g} s there was no "
         if self.leases.said(index) > 1:
             return where + "third worker to decide between the different results of two"
         return where + "second worker to compute it too; an audit takes two workers at least"

@@ -39,8 +39,8 @@ class Job:
         """The index that the user's chunk has which begins at that frame: chunks are counted in output order."""
         return (self.plan.frames - 1) // self.chunk_frames - start // self.chunk_frames
 
-    def number(self, index: int) -> int:
-        """What to call a grant in a sentence: the index of the user's chunk at its start, the last of those in it."""
+    def chunk_of(self, index: int) -> int:
+        """What a sentence calls that grant: the index that the user's chunk has which begins where it does."""
         return self.chunk_at(self.plan.chunk(index).start)
 
     def chunks_in(self, index: int) -> int:

@@ -38,15 +38,16 @@ class Authenticator:
     Attributes:
         socket: What becomes readable when somebody wants to connect.
         due: When to call `refresh` next.
+        local: The public key that all local workers of this job have together.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: CoordinatorKeys, *, now: float) -> None:
         self._allowed = keys.allowed
-        self._local = keys.local.public.decode()
+        self.local = keys.local.public.decode()
         self._strangers: set[str] = set()
         self._faults: tuple[str, ...] = ()
         self._trouble = ""
-        self._names: dict[str, str] = {self._local: LOCAL}
+        self._names: dict[str, str] = {self.local: LOCAL}
         self._told: frozenset[str] | None = None
         self.due = now
         self.socket = context.socket(zmq.REP)
@@ -87,7 +88,7 @@ class Authenticator:
             log.warning("a peer at %s was refused: it does not use CURVE", address.decode("ascii", "replace"))
             return REFUSED, "only CURVE is admitted", ""
         key = z85.encode(credentials[0]).decode()
-        if key == self._local:  # it is on no list, so no list that cannot be read may keep it out
+        if key == self.local:  # it is on no list, so no list that cannot be read may keep it out
             return ADMITTED, "", key
         if not self._reread():
             return FAILED, "the list of keys cannot be read", ""
@@ -111,7 +112,7 @@ class Authenticator:
             self._faults = self._allowed.faults
             for fault in self._faults:
                 log.warning("%s; nobody is admitted by it", fault)
-        self._names = {**names, self._local: LOCAL}
+        self._names = {**names, self.local: LOCAL}
         return True
 
     def _warn_of(self, key: str, address: str) -> None:

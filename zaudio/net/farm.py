@@ -1,8 +1,9 @@
 """Farm: the one thread of the coordinator that owns both sockets and runs both brains.
 
 Rules: the brains decide, this does. One turn of the loop takes what the sockets, the reader, the cipher and the local
-workers have to say, does what the brains answer, and lets time be judged only when both sockets are drained. A peer's
-fault never raises out of the loop: it is logged, counted, and the peer is refused.
+workers have to say, does what the brains answer, and lets time be judged when both sockets are drained; when they are
+not for a heartbeat long, also then, so that who talks faster than we listen stops no clock. A peer's fault never raises
+out of the loop: it is logged, counted, and the peer is refused.
 """
 
 from __future__ import annotations
@@ -217,7 +218,8 @@ class Farm:
         sinks = tuple(sockets.bind(self._sink, endpoint) for endpoint in self._endpoints.sink)
         self.bound = Endpoints(ventilators, sinks)
         job = self._make_job(self.bound.sink)
-        self._dispatcher = Dispatcher(job, offers=offers, now=time.monotonic())
+        shared = self._gate.local if self._gate is not None else None
+        self._dispatcher = Dispatcher(job, offers=offers, now=time.monotonic(), shared=shared)
         self._assembler = Assembler(
             job.plan,
             job=job.job,
@@ -225,7 +227,7 @@ class Farm:
             frame_bytes=self._frame_bytes,
             grants=self._dispatcher.leases,
             name=self._dispatcher.name,
-            number=job.number,
+            chunk_of=job.chunk_of,
             first=job.first,
             audits=job.audits if job.audit is not None else None,
         )
@@ -266,7 +268,8 @@ class Farm:
         )
         self._send_what_was_read()
         self._follow_cipher(now)
-        if drained and now >= self._dispatcher.next_deadline():
+        due = self._dispatcher.next_deadline()
+        if now >= (due if drained else due + self._job.timing.heartbeat):
             self._tick(now)
         self._count()
         for error in (self._failure, self._reader.error, self._output.error):
@@ -326,7 +329,7 @@ class Farm:
     def _take_result(self, peer: Peer, result: Result, payload: Buffer | None, now: float) -> None:
         self._do(self._dispatcher.heard(result.session, peer, now=now))
         if not self._dispatcher.speaks_for(peer, result.session):
-            log.warning("%s sent a result of a session that is not its own", peer.identity)
+            log.warning("%s sent a result of a session that it does not speak for", peer.identity)
             return
         if payload is None:
             payload = self._copy_from_outbox(result)
@@ -423,7 +426,7 @@ class Farm:
                 self._tell(verdict)
 
     def _drop(self, liar: Liar) -> None:
-        chunk = self._job.number(liar.index)
+        chunk = self._job.chunk_of(liar.index)
         log.warning("worker %s was dropped: its result of chunk %d is not that of two others", liar.name, chunk)
         self.dropped[liar.name] += -(-self._assembler.dropped[liar.session] // self._job.chunk_frames)
         self._do(self._dispatcher.convict(liar.session, liar.index))

@@ -9,13 +9,15 @@
             coordinator.public    how it knows the coordinator
 
 Rules: a key file is the 40 characters of a key in Z85 and a newline. It is made with mode 0600 where nothing was, and
-never written again. A secret is only read from a file that nobody else can read. No secret is in a `repr`, a sentence
-or a log; Python cannot promise to wipe one from memory, so nothing is promised about that.
+never written again. A secret is only read from a file that nobody else can read, a public key from one that nobody else
+can change. No secret is in a `repr`, a sentence or a log; Python cannot promise to wipe one from memory, so nothing is
+promised about that.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -35,6 +37,7 @@ KEY_LENGTH = 40  # characters of Z85 for 32 bytes
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no fault of the file that could not be opened
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in a key's place must not hang
 
 
@@ -86,10 +89,15 @@ class AllowList:
         if seen != self._seen:
             names, faults = {}, []
             for entry, *_ in seen:
+                path = os.path.join(self._folder, entry)
                 try:
-                    names[_read_key(os.path.join(self._folder, entry), secret=False).decode()] = _name(entry)
+                    names[_key_in(path, secret=False).decode()] = _name(entry)
                 except KeyFileError as error:
                     faults.append(str(error))
+                except OSError as error:
+                    if error.errno in _SHORTAGE:
+                        raise
+                    faults.append(f"{path}: {error.strerror}")
             self._seen, self._names, self.faults = seen, names, tuple(faults)
         return self._names
 
@@ -214,8 +222,12 @@ def worker_keys(folder: str) -> ClientKeys:
         KeyFileError: There are none, or they cannot be used.
     """
     path = os.path.join(folder, WORKER_SECRET)
-    if not os.path.lexists(path) and os.path.lexists(os.path.join(folder, SECRET)):
-        raise KeyFileError(folder, f"these are a coordinator's keys; a worker takes the folder {HANDOVER}/NAME of them")
+    if not os.path.lexists(path):
+        if os.path.lexists(os.path.join(folder, SECRET)):
+            sentence = f"these are a coordinator's keys; a worker takes the folder {HANDOVER}/NAME of them"
+            raise KeyFileError(folder, sentence)
+        sentence = "there is no such file; `zaudio keys worker NAME` on the coordinator's machine makes it"
+        raise KeyFileError(path, sentence)
     secret = _read_key(path, secret=True)
     return ClientKeys(bytes(zmq.curve_public(secret)), secret, _read_key(os.path.join(folder, PUBLIC), secret=False))
 
@@ -235,15 +247,22 @@ def _coordinator_secret(folder: str) -> bytes:
 def _check_folder(folder: str) -> None:
     """Make sure that nobody else decides who is admitted."""
     with _system_errors(folder), contextlib.suppress(FileNotFoundError):
-        if os.stat(folder).st_mode & 0o022:
+        status = os.stat(folder)
+        if status.st_mode & 0o022:
             raise KeyFileError(folder, f"others can write here, and so admit whom they like: chmod 700 {folder}")
+        if os.geteuid() != 0 and status.st_uid not in (0, os.geteuid()):
+            raise KeyFileError(folder, "another user owns it, and so admits whom he likes; use a folder of your own")
 
 
 def _listing(folder: str) -> list[tuple[str, int, int, int]]:
     """The key files of a folder, and what changes with them."""
+    found = []
     try:
         with os.scandir(folder) as entries:
-            found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries if _is_key_name(entry.name)]
+            for entry in filter(lambda entry: _is_key_name(entry.name), entries):
+                # One that is moved away in this instant, as `revoke` does, is gone; the others are not.
+                with contextlib.suppress(FileNotFoundError):
+                    found.append((entry.name, entry.stat(follow_symlinks=False)))
     except FileNotFoundError:
         return []
     return sorted((name, status.st_ino, status.st_ctime_ns, status.st_size) for name, status in found)
@@ -265,16 +284,22 @@ def _checked(name: str) -> str:
 
 def _read_key(path: str, *, secret: bool) -> bytes:
     with _system_errors(path):
-        descriptor = os.open(path, _READ)
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise KeyFileError(path, "is no regular file")
-            if secret and status.st_mode & 0o077:
-                raise KeyFileError(path, f"others can read or change this secret: chmod 600 {path}")
-            text = os.read(descriptor, KEY_LENGTH + 2)
-        finally:
-            os.close(descriptor)
+        return _key_in(path, secret=secret)
+
+
+def _key_in(path: str, *, secret: bool) -> bytes:
+    descriptor = os.open(path, _READ)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise KeyFileError(path, "is no regular file")
+        if secret and status.st_mode & 0o077:
+            raise KeyFileError(path, f"others can read or change this secret: chmod 600 {path}")
+        if status.st_mode & 0o022:
+            raise KeyFileError(path, f"others can change this key, and so who is trusted: chmod 600 {path}")
+        text = os.read(descriptor, KEY_LENGTH + 2)
+    finally:
+        os.close(descriptor)
     key = text.removesuffix(b"\n")
     # Never what was read: it may be most of a secret.
     try:

@@ -7,7 +7,8 @@ Rules:
 
 - A worker writes to its own pipe: `ready` when it is, or why it cannot be, and `done` when it leaves in order. The end
   of that pipe is its death, and a death even with exit code 0 when it was not done: an op may end the process.
-- A worker that dies is replaced at once. Three that die in a row before they were ready end it all.
+- A worker that dies is replaced at once. Three that die in a row before they were ready end it all. One that leaves,
+  with `once`, because no coordinator answers is not replaced, nor is one that a coordinator elsewhere refused.
 - The lifeline is a pipe that nobody writes to: when whoever holds its other end is gone, workers leave by themselves,
   and what is left after a second is killed.
 - A worker's standard error is passed on, and its tail is kept to explain a death. What it prints to standard output
@@ -31,7 +32,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import NoReturn
 
-from zaudio.errors import RefusedError, UsageError, WorkersDiedError, ZaudioError
+from zaudio.core.session import PATIENCE
+from zaudio.errors import NoCoordinatorError, RefusedError, UsageError, WorkersDiedError, ZaudioError
 from zaudio.net.addresses import check_endpoint
 from zaudio.net.keys import ClientKeys, worker_keys
 from zaudio.net.outbox import Outbox
@@ -116,6 +118,7 @@ class Supervisor:
         self._children: dict[int, _Child] = {}  # pid -> child
         self._failed_starts = 0
         self._over = False  # no death is reported or replaced any more
+        self.unanswered = 0  # workers that left since no coordinator answered, which those with `once` do
         self.cut_off = False  # the lifeline broke
 
     def run(self) -> None:
@@ -220,9 +223,14 @@ class Supervisor:
     def _judge(self, child: _Child, code: int, mib: float) -> None:
         if code == 0 and child.said.endswith(b"done\n"):
             return
+        if code == NoCoordinatorError.exit_code and self._once:
+            self.unanswered += 1
+            return
         tail = child.tail.decode(errors="replace")
-        if code == RefusedError.exit_code and not child.ready:  # later, another may do better
-            self._over = True
+        own = self._commands is not None
+        if code == RefusedError.exit_code and not (own and child.ready):
+            # Another would be as bad: same machine, same line, same key. One of a coordinator's own may do better.
+            self._over = not child.ready
             self._report(Unable(child.said.decode(errors="replace").rpartition("ready\n")[2]))
             return
         cause = child.killed or cause_of_death(code)
@@ -288,6 +296,7 @@ def supervise(
 
     Raises:
         RefusedError: The coordinator refused them.
+        NoCoordinatorError: With `once`, nobody answered any of them.
         WorkersDiedError: They die before they are ready.
         UsageError: `allow` names what cannot be imported, or `keys` no worker's keys.
     """
@@ -306,7 +315,7 @@ def supervise(
     lifeline, ours = os.pipe()  # the workers close their copy of `ours`: it is open as long as this process lives
     try:
         names = [f"{base}-{number + 1}" for number in range(processes)]
-        Supervisor(
+        supervisor = Supervisor(
             endpoint,
             names,
             allowed=allowed,
@@ -317,7 +326,8 @@ def supervise(
             lifetime=lifetime,
             idle_timeout=idle_timeout,
             keys=client,
-        ).run()
+        )
+        supervisor.run()
     finally:
         os.close(ours)
         os.close(lifeline)
@@ -326,6 +336,8 @@ def supervise(
             raise RefusedError(reason)
         case GaveUp(cause, stderr):
             raise WorkersDiedError(cause, stderr)
+    if supervisor.unanswered == processes:
+        raise NoCoordinatorError(endpoint, PATIENCE)
 
 
 def main() -> None:
@@ -396,6 +408,8 @@ def _work(worker: Worker, session: bytes, outbox: Outbox | None, lifeline: int, 
             shell.run()
     except RefusedError as error:
         os.write(life, str(error).encode())
+        return error.exit_code
+    except NoCoordinatorError as error:  # the same goes for the others: it is said once, for all of them
         return error.exit_code
     except ZaudioError as error:
         sys.stderr.write(f"zaudio: {error}\n")
