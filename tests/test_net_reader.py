@@ -8,6 +8,7 @@ from net_support import wait_until
 
 from zaudio.core.actions import Grant, Peer, Send
 from zaudio.errors import InputChangedError
+from zaudio.net import reader as readers
 from zaudio.net.reader import Read, Reader
 from zaudio.plan import Plan
 from zaudio.wire.messages import Channel, Sent
@@ -25,8 +26,10 @@ class Tape:
         self.free = threading.Event()
         self.free.set()
         self.breaks_at = None
+        self.entered = threading.Event()
 
     def read(self, start, stop):
+        self.entered.set()
         self.free.wait(10)
         self.asked.append((start, stop))
         if start == self.breaks_at:
@@ -137,3 +140,15 @@ def test_stop_forgets_what_was_not_read_and_ends_the_thread(reader, tape):
 
 def test_stop_before_the_start_is_fine(reader):
     reader.stop()
+
+
+def test_read_that_does_not_return_does_not_hold_up_the_end(reader, tape, monkeypatch):
+    monkeypatch.setattr(readers, "STOP_PATIENCE", 0.01)
+    tape.free.clear()
+    reader.start()
+    reader.ask(grant(0))
+    assert tape.entered.wait(10)
+    reader.stop()
+    assert not tape.asked, "it is still inside"
+    tape.free.set()
+    wait_until(lambda: tape.asked, "the read returns")

@@ -19,6 +19,8 @@ from zaudio.core.actions import Grant, Send
 from zaudio.plan import Chunk, Plan
 from zaudio.wire.codec import Buffer
 
+STOP_PATIENCE = 2.0  # s; only a read that the disk does not answer takes longer
+
 
 class Frames(Protocol):
     """What the Reader asks of a recording."""
@@ -69,7 +71,8 @@ class Reader:
         self._stopped = True
         self._asked.put(None)
         if self._thread.is_alive():
-            self._thread.join()
+            # Not for ever: a file system that does not answer may not hold up the end. What it says then, nobody hears.
+            self._thread.join(STOP_PATIENCE)
 
     def _run(self) -> None:
         while (action := self._asked.get()) is not None and not self._stopped:

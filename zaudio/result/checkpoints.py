@@ -18,6 +18,7 @@ SECONDS = 2.0  # of work that a killed coordinator may have to do again; an fsyn
 BYTES = 256 << 20  # or so much ciphertext: half a second of AES
 COST = 0.05  # of the time at most: where an fsync is slow, checkpoints are rarer ...
 SECONDS_MOST = 60.0  # ... but not rarer than this
+STOP_PATIENCE = 2.0  # s for a write of 84 bytes to end; only one that the disk does not answer takes longer
 
 
 class Schedule:
@@ -74,8 +75,10 @@ class Checkpoints:
 
     def stop(self) -> None:
         """Let nothing be written any more."""
-        with self._lock:
-            self._stopped = True
+        written = self._lock.acquire(timeout=STOP_PATIENCE)
+        self._stopped = True
+        if written:
+            self._lock.release()
 
     def close(self) -> None:
         """Close the file. Idempotent."""
