@@ -36,7 +36,7 @@ def test_a_start_is_that_of_the_users_chunk_with_that_index(frames, chunk_frames
         assert whole.chunk_at(plan.chunk(index).start) == index
         assert whole.chunk_at(plan.chunk(index).stop - 1) == index, "and so is any frame in it"
     for index in range(len(whole.plan)):
-        assert whole.number(index) == whole.chunk_at(whole.plan.chunk(index).start)
+        assert whole.chunk_of(index) == whole.chunk_at(whole.plan.chunk(index).start)
 
 
 @pytest.mark.parametrize("run", [1, 2, 3, 7])

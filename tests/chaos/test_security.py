@@ -227,7 +227,9 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("how", BROKEN)
+@pytest.mark.parametrize(
+    "how", [pytest.param(how, marks=[pytest.mark.chaos] if how != "dead" else []) for how in BROKEN]
+)
 def test_while_the_authenticator_is_broken_nobody_is_admitted(scene, folder, studio, how):
     site = scene.folder / "site"
     site.mkdir()
