@@ -354,7 +354,8 @@ def forms(key):
 
 def secret(path):
     with open(path, "rb") as file:
-        return file.read().strip()
+        content = file.read()
+    return content if len(content) == 32 else content.strip()  # the encryption key is raw, and may end like a line does
 
 
 def shown(pid):
