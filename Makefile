@@ -121,7 +121,8 @@ profile: $(BENCH) $(RECORDING) ## where the coordinator's time goes, by thread: 
 clean: ## remove .venv, caches, and what the targets above wrote to generated_data
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
-	@cd generated_data && rm -f test.raw result.raw encryption_key.bin encryption_iv.bin result.json decrypted.raw
+	@cd generated_data && rm -f test.raw result.raw encryption_key.bin encryption_iv.bin result.json decrypted.raw \
+		result.journal *.part
 
 $(TEST_RAW): | $(RUNTIME)
 	@echo "generating $@: an hour of noise, 635 MB"
