@@ -21,6 +21,7 @@ from zaudio.core.dispatch import Dispatcher
 from zaudio.core.job import Job
 from zaudio.plan import Plan
 from zaudio.reference import Reference
+from zaudio.steps import Step
 from zaudio.timing import Timing
 from zaudio.wire.messages import VERSION, Channel, Failed, Goodbye, Heartbeat, Hello, Message, Ready, Result
 
@@ -36,7 +37,7 @@ TIMING = Timing(
 )
 JOB_ID = b"j" * 16
 FRAMES = 8  # of a chunk, and bytes of its result
-INVERT = (("invert", ()),)
+INVERT = (Step("invert"),)
 
 
 def session(name: str) -> bytes:
@@ -193,7 +194,7 @@ class Desk:
     ) -> list:
         """By default: on all frames that were granted."""
         if frames is None:
-            chunk = self.job.plan.chunk(index) if index < len(self.job.plan) else None
+            chunk = self.job.plan.span(index) if index < len(self.job.plan) else None
             frames = (chunk.start, chunk.stop) if chunk is not None else (0, 0)
         return self._say(sink(name), Failed(JOB_ID, 1, session(name), index, attempt, *frames, error))
 

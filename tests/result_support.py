@@ -48,7 +48,7 @@ def payloads(recording, description):
     """The recording's chunks in output order, each one reversed, as workers give them back."""
     size = description.frame_bytes
     plan = Plan(description.frames, description.chunk_frames)
-    chunks = (plan.chunk(index) for index in range(len(plan)))
+    chunks = (plan.span(index) for index in range(len(plan)))
     return [reverse(recording[chunk.start * size : chunk.stop * size], size) for chunk in chunks]
 
 

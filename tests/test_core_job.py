@@ -14,7 +14,7 @@ def cut(frames: int, chunk_frames: int, run: int) -> Job:
     return Job(
         job=JOB_ID,
         incarnation=1,
-        plan=plan.in_runs(run),
+        plan=plan.in_bundles(run),
         chunk_frames=chunk_frames,
         ops=like.ops,
         format=like.format,
@@ -33,10 +33,10 @@ def test_a_start_is_that_of_the_users_chunk_with_that_index(frames, chunk_frames
     whole = cut(frames, chunk_frames, run)
     plan = Plan(frames, chunk_frames)
     for index in range(len(plan)):
-        assert whole.chunk_at(plan.chunk(index).start) == index
-        assert whole.chunk_at(plan.chunk(index).stop - 1) == index, "and so is any frame in it"
+        assert whole.chunk_at(plan.span(index).start) == index
+        assert whole.chunk_at(plan.span(index).stop - 1) == index, "and so is any frame in it"
     for index in range(len(whole.plan)):
-        assert whole.chunk_of(index) == whole.chunk_at(whole.plan.chunk(index).start)
+        assert whole.chunk_of(index) == whole.chunk_at(whole.plan.span(index).start)
 
 
 @pytest.mark.parametrize("run", [1, 2, 3, 7])

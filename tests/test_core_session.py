@@ -9,6 +9,7 @@ from core_support import INVERT, JOB_ID, recording
 from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard, Prepare, Say
 from zaudio.core.session import LAST_CHUNK, PATIENCE, RETRY_FIRST, RETRY_MOST, Introduction, Session, State
 from zaudio.errors import NoCoordinatorError, RefusedError
+from zaudio.plan import Order
 from zaudio.wire.messages import (
     Again,
     Channel,
@@ -28,7 +29,7 @@ HEARTBEAT = 0.2
 DEAD = 1.0
 INTRODUCTION = Introduction(ME, "worker", 7, "host", "software", ("invert",))
 HELLO = Say(Channel.VENTILATOR, INTRODUCTION.hello())
-PREPARE = Prepare(INVERT, "f32le", 1, 8, None)
+PREPARE = Prepare(INVERT, "f32le", 1, 8, 0, 0, Order.REVERSED, None)
 SINKS = ("tcp://:2",)
 
 
@@ -61,7 +62,16 @@ class Life:
 
     def welcome(self, *, job: bytes = JOB_ID, incarnation: int = 1, **other: object) -> list:
         fields = {"sinks": SINKS, "heartbeat": HEARTBEAT, "liveness": 5, "credit": 2, "format": "f32le"}
-        fields |= {"channels": 1, "chunk_frames": 8, "ops": INVERT, "session": ME, "source": None}
+        fields |= {
+            "channels": 1,
+            "chunk_frames": 8,
+            "before": 0,
+            "after": 0,
+            "order": "reversed",
+            "ops": INVERT,
+            "session": ME,
+            "source": None,
+        }
         return self.hear(Welcome(job=job, incarnation=incarnation, **(fields | other)))
 
     def prepared(self, *, reads: bool = False) -> list:
@@ -103,8 +113,8 @@ def delivered(index: int, attempt: int = 1, *, slot: int = -1) -> Deliver:
 
 def chunk(sequence: int, index: int, attempt: int = 1, **other: object) -> Chunk:
     fields = {"job": JOB_ID, "incarnation": 1, "session": ME, "sequence": sequence, "index": index}
-    fields |= {"attempt": attempt, "start": 0, "frames": 8, "before": 1, "after": 2, "length": 44, "checksum": 0}
-    return Chunk(**fields | {"slot": -1} | other)
+    fields |= {"attempt": attempt, "start": 1, "stop": 9, "input_start": 0, "input_stop": 11, "length": 44}
+    return Chunk(**fields | {"checksum": 0, "slot": -1} | other)
 
 
 @pytest.fixture
@@ -158,7 +168,10 @@ def test_the_same_welcome_twice_prepares_once(ready):
 
 
 def test_a_welcome_with_other_ops_prepares_again(ready):
-    assert ready.at(0.2).welcome(incarnation=2, channels=2) == [Discard(), Prepare(INVERT, "f32le", 2, 8, None)]
+    assert ready.at(0.2).welcome(incarnation=2, channels=2) == [
+        Discard(),
+        Prepare(INVERT, "f32le", 2, 8, 0, 0, Order.REVERSED, None),
+    ]
     assert ready.session.state is State.PREPARING
 
 
@@ -539,7 +552,7 @@ def test_a_hello_says_what_the_worker_can_read_and_where_it_leaves_results():
 
 def test_where_the_recording_lies_is_a_thing_to_prepare(life):
     life.start()
-    assert life.welcome(source=recording()) == [Prepare(INVERT, "f32le", 1, 8, recording())]
+    assert life.welcome(source=recording()) == [Prepare(INVERT, "f32le", 1, 8, 0, 0, Order.REVERSED, recording())]
 
 
 @pytest.mark.parametrize("reads", [True, False])
@@ -554,7 +567,7 @@ def test_every_ready_says_whether_the_recording_is_open_here(life, reads):
 
 def test_a_welcome_with_another_recording_opens_it_anew(ready):
     source = recording()
-    assert ready.welcome(source=source) == [Prepare(INVERT, "f32le", 1, 8, source)]
+    assert ready.welcome(source=source) == [Prepare(INVERT, "f32le", 1, 8, 0, 0, Order.REVERSED, source)]
     ready.prepared(reads=True)
     assert ready.welcome() == [PREPARE]
     assert ready.prepared()[-2:] == alive(0, reads=False)

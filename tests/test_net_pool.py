@@ -13,6 +13,7 @@ from net_support import MS, alive, children, descriptors, kill, wait_until
 from zaudio.net.outbox import Outboxes
 from zaudio.net.pool import WORDS_MAX, Died, GaveUp, Pool, Unable, cause_of_death, last_words, obituary
 from zaudio.net.starter import Starter
+from zaudio.steps import Step
 from zaudio.wire.codec import TO_COORDINATOR, decode, encode
 from zaudio.wire.messages import Channel, Hello, Ready, Refused, Welcome
 
@@ -47,8 +48,10 @@ class Door:
     def _answer(self, hello):
         if self.refusal is not None:
             return Refused(self.refusal)
-        ops = (("invert", ()),)
-        return Welcome(bytes(16), 1, hello.session, self._sinks, 0.5, 20, 2, "f32le", 1, 100, ops, None)
+        ops = (Step("invert"),)
+        return Welcome(
+            bytes(16), 1, hello.session, self._sinks, 0.5, 20, 2, "f32le", 1, 100, 0, 0, "reversed", ops, None
+        )
 
     def close(self):
         self._ventilator.close()

@@ -71,7 +71,7 @@ def test_chunks_come_out_with_their_frames_and_checksum(reader):
     assert b"".join(read.payload for read in reversed(reader.done)) == bytes(range(23))
     for read in reader.done:
         assert read.checksum == xxhash.xxh3_64_intdigest(read.payload)
-        assert read.chunk == reader.plan.chunk(read.grant.index)
+        assert read.span == reader.plan.span(read.grant.index)
 
 
 def test_what_is_no_grant_does_not_overtake_the_grants_before_it(reader, tape):
@@ -94,7 +94,7 @@ def test_everything_that_is_done_is_told(reader):
 
 
 def test_error_surfaces_is_told_and_ends_the_reading(reader, tape):
-    tape.breaks_at = reader.plan.chunk(1).start
+    tape.breaks_at = reader.plan.span(1).start
     reader.start()
     for index in range(3):
         reader.ask(grant(index))
@@ -115,7 +115,7 @@ def test_error_that_nobody_foresaw_surfaces_too(reader, tape):
 
 
 def test_context_is_read_and_the_ends_of_the_recording_have_none(tape):
-    reader = Reader(tape, Plan(23, 5, context=2), notify=lambda: None)
+    reader = Reader(tape, Plan(23, 5, before=2, after=2), notify=lambda: None)
     reader.start()
     for index in range(5):
         reader.ask(grant(index))

@@ -14,6 +14,7 @@ from zaudio.audio.files import InputFile
 from zaudio.errors import EndpointError, NoCoordinatorError, RefusedError, UsageError
 from zaudio.net.outbox import Outbox, Outboxes
 from zaudio.net.worker import Shell, Worker
+from zaudio.steps import Step
 from zaudio.wire.codec import TO_COORDINATOR, decode, encode
 from zaudio.wire.messages import (
     VERSION,
@@ -31,7 +32,7 @@ from zaudio.wire.messages import (
     Welcome,
 )
 
-JOB, INVERT = b"j" * 16, (("invert", ()),)
+JOB, INVERT = b"j" * 16, (Step("invert"),)
 SAMPLES = np.array([0.5, -1.0, 0.25, 0.0], "<f4")
 
 
@@ -86,7 +87,8 @@ class Script:
         fields = {
             "job": job, "incarnation": incarnation, "session": self.session,
             "sinks": (f"tcp://:{self.ports[Channel.SINK]}",), "heartbeat": 0.05, "liveness": 5, "credit": 2,
-            "format": "f32le", "channels": 1, "chunk_frames": 4, "ops": INVERT, "source": None,
+            "format": "f32le", "channels": 1, "chunk_frames": 4, "before": 0, "after": 0, "order": "reversed",
+            "ops": INVERT, "source": None,
         }  # fmt: skip
         self.say(Welcome(**fields | other))
 
@@ -100,14 +102,16 @@ class Script:
     def grant(self, sequence, index, samples=SAMPLES, *, before=0, after=0, checksum=None, attempt=1, slot=-1):
         payload = samples.tobytes()
         checksum = xxhash.xxh3_64_intdigest(payload) if checksum is None else checksum
-        frames = len(samples) - before - after
-        place = (sequence, index, attempt, index * 4, frames, before, after, len(payload), checksum, slot)
+        start, frames = index * 4, len(samples) - before - after
+        ranges = (start, start + frames, start - before, start + frames + after)
+        place = (sequence, index, attempt, *ranges, len(payload), checksum, slot)
         self.say(Chunk(*self.lease, *place), payload)
 
     def grant_frames(self, sequence, index, start, frames, *, before=0, after=0, frame_bytes=4):
         """Grant frames of the recording that the welcome named, which the worker is to read itself."""
         length = (before + frames + after) * frame_bytes
-        self.say(Chunk(*self.lease, sequence, index, 1, start, frames, before, after, length, 0, -1))
+        ranges = (start, start + frames, start - before, start + frames + after)
+        self.say(Chunk(*self.lease, sequence, index, 1, *ranges, length, 0, -1))
 
 
 class Life:
@@ -201,14 +205,44 @@ def test_chunks_come_back_in_their_order(script, life):
 def test_context_is_trimmed_from_the_result(script, life):
     life()
     script.admit()
-    script.grant(1, 0, before=1, after=2)
+    script.grant(1, 1, before=1, after=2)
     assert script.hear(Result).length == 4
     assert script.payload == (-SAMPLES[1:2]).tobytes()
 
 
+NEIGHBOURS = """
+import numpy as np
+
+def near(x):  # x[i - 2] + 3 x[i] + 5 x[i + 1], with nothing beyond the ends
+    assert not (x == 99).any(), "no 99"
+    wide = np.pad(x, ((2, 1), (0, 0)))
+    return wide[:-3] + 3 * x + 5 * wide[3:]
+"""
+
+
+@pytest.mark.parametrize("order", ["reversed", "forward"])
+def test_chunks_of_a_bundle_have_their_context_and_failing_frames_are_named(script, life, tmp_path, monkeypatch, order):
+    (tmp_path / "worker_test_near.py").write_text(NEIGHBOURS)
+    monkeypatch.syspath_prepend(tmp_path)
+    life(allow=["worker_test_near"])
+    script.admit(ops=(Step("worker_test_near:near"),), format="s32le", before=2, after=1, order=order)
+    samples = np.arange(100, 113, dtype="<i4")  # a bundle of ten frames, in chunks of four, with context around it
+    script.grant(1, 25, samples, before=2, after=1)
+    script.hear(Result)
+    wide = np.pad(samples, (2, 1))
+    expected = (wide[:-3] + 3 * samples + 5 * wide[3:])[2:-1]
+    assert script.payload == (expected[::-1] if order == "reversed" else expected).astype("<i4").tobytes()
+    samples[11] = (
+        99  # the last frame but one of the payload: it is in the third chunk, and the second one's context ends
+    )
+    script.grant(2, 25, samples, before=2, after=1)
+    failed = script.hear(Failed)
+    assert (failed.start, failed.stop) == (108, 110)
+
+
 def test_every_format_and_chain_comes_back_in_its_own_bytes(script, life):
     life()
-    script.admit(format="s16be", channels=2, ops=(("invert", ()), ("invert", ()), ("invert", ())))
+    script.admit(format="s16be", channels=2, ops=(Step("invert"),) * 3)
     samples = np.array([1, -32768, 300, 32767], ">i2")
     script.grant(1, 0, samples)
     script.hear(Result)
@@ -230,7 +264,7 @@ def test_chunk_of_another_session_is_ignored(script, life):
     life()
     script.admit()
     payload = SAMPLES.tobytes()
-    numbers = (1, 0, 1, 0, 4, 0, 0, len(payload), xxhash.xxh3_64_intdigest(payload), -1)
+    numbers = (1, 0, 1, 0, 4, 0, 4, len(payload), xxhash.xxh3_64_intdigest(payload), -1)
     script.say(Chunk(JOB, 1, b"x" * 16, *numbers), payload)
     script.say(Chunk(b"y" * 16, 1, script.session, *numbers), payload)
     script.grant(1, 3)
@@ -265,7 +299,7 @@ def test_op_that_raises_is_a_failure_with_its_words(script, life, tmp_path, monk
     (tmp_path / "worker_test_op.py").write_text("def f(a):\n    raise ValueError('line one\\nline two')\n")
     monkeypatch.syspath_prepend(tmp_path)
     life(allow=["worker_test_op"])
-    script.admit(ops=(("worker_test_op:f", ()),))
+    script.admit(ops=(Step("worker_test_op:f"),))
     script.grant(1, 4)
     assert script.hear(Failed) == Failed(*script.lease, 4, 1, 16, 20, "ValueError: line one line two")
     script.grant(2, 5)
@@ -276,7 +310,7 @@ def test_op_that_raises_in_a_chunk_of_a_run_is_a_failure_of_that_chunks_frames(s
     (tmp_path / "worker_test_picky.py").write_text("def f(a):\n    assert a[0, 0] != 7, 'no seven'\n    return a\n")
     monkeypatch.syspath_prepend(tmp_path)
     life(allow=["worker_test_picky"])
-    script.admit(ops=(("worker_test_picky:f", ()),))
+    script.admit(ops=(Step("worker_test_picky:f"),))
     script.grant(1, 25, np.array([0, 7, 0, 0, 7, 0, 0, 0, 0, 0], "<f4"))  # chunks of 4 frames, from frame 100 on
     assert script.hear(Failed) == Failed(*script.lease, 25, 1, 104, 108, "AssertionError: no seven")
     script.grant(2, 25, np.array([0, 7, 0, 0, 0, 0, 0, 0, 7], "<f4"))
@@ -341,8 +375,8 @@ def test_refusal_ends_it_with_the_reason(script, life):
 @pytest.mark.parametrize(
     ("other", "reason"),
     [
-        ({"ops": (("os:system", ()),)}, "this worker allows no module"),
-        ({"ops": (("nonsense", ()),)}, "nonsense"),
+        ({"ops": (Step("os:system"),)}, "this worker allows no module"),
+        ({"ops": (Step("nonsense"),)}, "nonsense"),
         ({"format": "u8"}, "sample format 'u8'"),
         ({"sinks": ("ipc:///tmp/elsewhere",)}, "none of the sinks ipc:///tmp/elsewhere can be reached from here"),
         ({"sinks": ()}, "none of the sinks"),
@@ -372,7 +406,7 @@ def test_goodbye_of_the_coordinator_sends_a_worker_to_the_next_job(script, life)
     script.say(Goodbye(*script.lease, "the job is done"), channel=Channel.SINK)
     script.hear(Hello)
     script.job = (b"k" * 16, 1)
-    script.welcome(ops=(("gain", (("factor", 2.0),)),))
+    script.welcome(ops=(Step("gain", (("factor", 2.0),)),))
     while script.hear(Ready).job != b"k" * 16:
         pass
 
@@ -414,7 +448,7 @@ def test_leaving_frees_every_descriptor_also_while_an_op_runs_on(script, life, t
 
     before = descriptors()
     begun = life(allow=["worker_test_wait"])
-    script.admit(ops=(("worker_test_wait:f", ()),))
+    script.admit(ops=(Step("worker_test_wait:f"),))
     script.grant(1, 0)
     script.grant(2, 1)
     assert worker_test_wait.begun.wait(10)
@@ -515,7 +549,7 @@ def test_result_is_not_touched_by_the_reading_of_the_next(script, life, take, tm
     (tmp_path / "worker_test_same.py").write_text("def f(a):\n    return a\n")
     monkeypatch.syspath_prepend(tmp_path)
     life(read=[str(take.parent)], allow=["worker_test_same"])
-    script.admit(source=reference(take), ops=(("worker_test_same:f", ()),))
+    script.admit(source=reference(take), ops=(Step("worker_test_same:f"),))
     for number in range(10):
         script.grant_frames(number + 1, number, 4 * number, 4)
     for number in range(10):

@@ -11,6 +11,7 @@ from zaudio.errors import UsageError
 from zaudio.formats import FORMATS, sample_format
 from zaudio.ops import BUILTIN, Chain, Step, import_allowed, parse_chain, prepare_chain
 from zaudio.ops.chain import ChunkFailed
+from zaudio.plan import Order, Plan
 
 NOTHING = import_allowed([])
 CHAIN = ["gain:db=3.3", "clip:low=-0.7,high=0.9", "invert"]
@@ -73,6 +74,10 @@ seen = []
 def mean(x):
     seen.append((float(x[0, 0]), len(x)))
     return np.full_like(x, x.mean())
+
+def near(x):  # x[i - 2] + 3 x[i] + 5 x[i + 1], with nothing beyond the ends
+    wide = np.pad(x, ((2, 1), (0, 0)))
+    return wide[:-3] + 3 * x + 5 * wide[3:]
 
 def nothing(x):
     x += 1
@@ -325,6 +330,33 @@ def test_a_run_is_the_same_as_its_chunks_one_by_one(users, name, chunk_frames):
     assert run.tobytes() == b"".join(chunk.tobytes() for chunk in chunks)
     assert (run.dtype, run.shape, run.flags.c_contiguous) == (whole.dtype, (7, 2), True)
     assert len({start for start, _ in sys.modules["zt_users"].seen}) == len(chunks), "each chunk is a call of its own"
+
+
+@pytest.mark.parametrize("frames", [0, 1, 2, 3, 4, 13])
+@pytest.mark.parametrize("chunk_frames", [1, 2, 3, 5, 12, 13, 14])
+@pytest.mark.parametrize("order", list(Order))
+def test_an_op_that_looks_at_its_neighbours_gives_the_same_for_any_chunk_size_bundled_or_not(
+    users, frames, chunk_frames, order
+):
+    chain = build("zt_users:near", "s32le", 2, users)
+    whole = samples("s32le", np.arange(1, 2 * frames + 1) ** 2, 2)
+    expected = chain(whole.tobytes())
+    for bundled in (1, 2, 3, 100):
+        plan = Plan(frames, chunk_frames, order, before=2, after=1).in_bundles(bundled)
+        result = np.zeros_like(expected)
+        for span in map(plan.span, range(len(plan))):
+            payload = whole[span.input_start : span.input_stop].tobytes()
+            context = {"lead": span.start - span.input_start, "tail": span.input_stop - span.stop}
+            computed = chain.run(payload, chunk_frames, before=2, after=1, **context)
+            assert computed.shape == (span.frames, 2)
+            result[span.start : span.stop] = computed
+        assert result.tobytes() == expected.tobytes()
+
+
+def test_an_op_sees_no_more_than_a_chunk_and_its_context(users):
+    chain = build("zt_users:mean", "f32le", 1, users)
+    chain.run(samples("f32le", range(9), 1).tobytes(), 4, lead=1, tail=0, before=1, after=1)
+    assert sys.modules["zt_users"].seen == [(0.0, 6), (4.0, 5)]
 
 
 def test_an_empty_run_is_a_call_too():

@@ -1,4 +1,4 @@
-"""The plan: its ranges are the recording, once each and from its end to its start."""
+"""The plan: its ranges are the recording, once each and in the order of the output."""
 
 import dataclasses
 import sys
@@ -9,138 +9,154 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zaudio.errors import UsageError
-from zaudio.plan import Chunk, Plan
+from zaudio.plan import Order, Plan, Span
 
-PLANS = st.builds(Plan, st.integers(0, 300), st.integers(1, 310), st.integers(0, 320))
-
-
-def chunks(plan):
-    return [plan.chunk(index) for index in range(len(plan))]
+ORDERS = list(Order)
+SIDES = st.integers(0, 320)
+PLANS = st.builds(Plan, st.integers(0, 300), st.integers(1, 310), st.sampled_from(ORDERS), SIDES, SIDES)
 
 
-def assert_is_a_partition_in_reverse(plan):
-    stop = plan.frames
-    for index, chunk in enumerate(chunks(plan)):
-        assert chunk.index == index
-        assert chunk.stop == stop
-        assert 1 <= chunk.frames <= plan.chunk_frames
-        assert chunk.start % plan.chunk_frames == 0
-        stop = chunk.start
-    assert stop == 0
+def spans(plan):
+    return [plan.span(index) for index in range(len(plan))]
 
 
-@pytest.mark.parametrize("context", [0, 1, 3, 100])
-@pytest.mark.parametrize("chunk_frames", [1, 2, 7, 16])
-@pytest.mark.parametrize("extra", [-1, 0, 1])
-@pytest.mark.parametrize("times", [0, 1, 2, 5])
-def test_the_ranges_are_the_recording_around_every_multiple_of_a_chunk(chunk_frames, extra, times, context):
-    assert_is_a_partition_in_reverse(Plan(max(0, times * chunk_frames + extra), chunk_frames, context))
+def assert_is_a_partition(plan):
+    frames = []
+    for index, span in enumerate(spans(plan)):
+        assert span.index == index
+        assert 1 <= span.frames <= plan.chunk_frames
+        assert span.start % plan.chunk_frames == 0
+        covered = range(span.start, span.stop)
+        frames += reversed(covered) if plan.order is Order.REVERSED else covered
+    every = range(plan.frames)
+    assert frames == list(reversed(every) if plan.order is Order.REVERSED else every)
 
 
-@pytest.mark.parametrize("frames", [0, 1, 97, 1009])
-def test_the_ranges_are_a_recording_of_odd_length(frames):
-    assert_is_a_partition_in_reverse(Plan(frames, 16))
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("frames", [0, 1, 15, 16, 17, 31, 32, 33, 97, 1009])
+def test_the_ranges_are_the_recording_around_every_multiple_of_a_chunk(frames, order):
+    assert_is_a_partition(Plan(frames, 16, order))
 
 
 @given(PLANS)
 def test_the_ranges_are_any_recording(plan):
-    assert_is_a_partition_in_reverse(plan)
+    assert_is_a_partition(plan)
 
 
 @given(PLANS)
-def test_context_is_what_was_asked_for_and_never_beyond_the_recording(plan):
-    for chunk in chunks(plan):
-        assert chunk.before == min(plan.context, chunk.start)
-        assert chunk.after == min(plan.context, plan.frames - chunk.stop)
+def test_the_input_range_has_the_context_and_ends_where_the_recording_does(plan):
+    for span in spans(plan):
+        assert span.input_start == max(0, span.start - plan.before)
+        assert span.input_stop == min(plan.frames, span.stop + plan.after)
+        assert span.input_frames == span.input_stop - span.input_start
 
 
 @pytest.mark.parametrize(
     ("frames", "expected"),
     [
         (0, []),
-        (1, [Chunk(0, 0, 1, 0, 0)]),
-        (9, [Chunk(0, 0, 9, 0, 0)]),
-        (10, [Chunk(0, 0, 10, 0, 0)]),
-        (11, [Chunk(0, 10, 11, 3, 0), Chunk(1, 0, 10, 0, 1)]),
-        (23, [Chunk(0, 20, 23, 3, 0), Chunk(1, 10, 20, 3, 3), Chunk(2, 0, 10, 0, 3)]),
+        (1, [Span(0, 0, 1, 0, 1)]),
+        (9, [Span(0, 0, 9, 0, 9)]),
+        (10, [Span(0, 0, 10, 0, 10)]),
+        (11, [Span(0, 10, 11, 7, 11), Span(1, 0, 10, 0, 11)]),
+        (23, [Span(0, 20, 23, 17, 23), Span(1, 10, 20, 7, 21), Span(2, 0, 10, 0, 11)]),
     ],
 )
 def test_a_plan_by_hand(frames, expected):
-    assert chunks(Plan(frames, 10, context=3)) == expected
+    assert spans(Plan(frames, 10, before=3, after=1)) == expected
+    turned = [dataclasses.replace(span, index=len(expected) - 1 - span.index) for span in reversed(expected)]
+    assert spans(Plan(frames, 10, Order.FORWARD, before=3, after=1)) == turned
 
 
 @pytest.mark.parametrize("index", [-1, 3, 4, 2**60])
 def test_a_chunk_that_is_not_there_is_an_index_error(index):
     with pytest.raises(IndexError):
-        Plan(23, 10).chunk(index)
+        Plan(23, 10).span(index)
 
 
 def test_an_empty_recording_has_no_chunk():
     assert len(Plan(0, 10)) == 0
     with pytest.raises(IndexError):
-        Plan(0, 10).chunk(0)
+        Plan(0, 10).span(0)
 
 
 def test_two_hundred_years_of_audio_cost_nothing():
     tracemalloc.start()
     try:
-        plan = Plan(2**48, 1, context=5)
+        plan = Plan(2**48, 1, before=5, after=5)
         assert len(plan) == 2**48
-        assert plan.chunk(0) == Chunk(0, 2**48 - 1, 2**48, 5, 0)
-        assert plan.chunk(2**48 - 1) == Chunk(2**48 - 1, 0, 1, 0, 5)
-        assert len(plan.in_runs(1) if plan.context else plan) == 2**48
+        assert plan.span(0) == Span(0, 2**48 - 1, 2**48, 2**48 - 6, 2**48)
+        assert plan.span(2**48 - 1) == Span(2**48 - 1, 0, 1, 0, 6)
+        assert len(plan.in_bundles(2**40)) == 2**8
         assert tracemalloc.get_traced_memory()[1] < 100_000
     finally:
         tracemalloc.stop()
     assert sys.getsizeof(plan) < 200
 
 
-@pytest.mark.parametrize("wrong", [(-1, 10, 0), (10, 0, 0), (10, -1, 0), (10, 10, -1)])
+@pytest.mark.parametrize(
+    "wrong", [{"frames": -1}, {"chunk_frames": 0}, {"chunk_frames": -1}, {"before": -1}, {"after": -1}]
+)
 def test_a_plan_out_of_range_is_a_usage_error(wrong):
     with pytest.raises(UsageError):
-        Plan(*wrong)
+        Plan(**{"frames": 10, "chunk_frames": 10} | wrong)
 
 
-def test_a_plan_and_a_chunk_do_not_change():
-    for value in (Plan(23, 10), Plan(23, 10).chunk(0)):
+def test_a_plan_and_a_span_do_not_change():
+    for value in (Plan(23, 10), Plan(23, 10).span(0)):
         for field in dataclasses.fields(value):
             with pytest.raises(dataclasses.FrozenInstanceError):
                 setattr(value, field.name, 1)
 
 
-# Runs
+# Bundles
 
 
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("frames", [0, 1, 9, 10, 11, 29, 30, 31, 97])
 @pytest.mark.parametrize("many", [2, 3, 100])
-def test_runs_are_the_recording_cut_where_chunks_are_cut(frames, many):
-    plan = Plan(frames, 10)
-    runs = plan.in_runs(many)
-    assert_is_a_partition_in_reverse(runs)
-    assert {run.start for run in chunks(runs)} <= {chunk.start for chunk in chunks(plan)}
-    assert len(runs) == -(-len(plan) // many)
+def test_bundles_are_the_recording_cut_where_chunks_are_cut(frames, many, order):
+    plan = Plan(frames, 10, order, before=4, after=2)
+    bundles = plan.in_bundles(many)
+    assert_is_a_partition(bundles)
+    assert {bundle.start for bundle in spans(bundles)} <= {span.start for span in spans(plan)}
+    assert len(bundles) == -(-len(plan) // many)
+    assert sum(plan.chunks_between(bundle.start, bundle.stop) for bundle in spans(bundles)) == len(plan)
+
+
+@given(PLANS, st.integers(2, 9))
+def test_a_bundle_reads_what_its_chunks_read(plan, many):
+    for bundle in spans(plan.in_bundles(many)):
+        inside = [span for span in spans(plan) if bundle.start <= span.start < bundle.stop]
+        assert bundle.input_start == min(span.input_start for span in inside)
+        assert bundle.input_stop == max(span.input_stop for span in inside)
 
 
 @pytest.mark.parametrize("many", [-1, 0, 1])
-def test_a_run_of_one_chunk_is_the_plan_itself(many):
-    assert Plan(97, 10).in_runs(many) == Plan(97, 10)
+def test_a_bundle_of_one_chunk_is_the_plan_itself(many):
+    assert Plan(97, 10).in_bundles(many) == Plan(97, 10)
 
 
-def test_with_context_a_run_is_one_chunk():
-    assert Plan(97, 10, context=1).in_runs(8) == Plan(97, 10, context=1)
+# Places in the output
 
 
-# Going on in the middle of the output
+@given(PLANS)
+def test_every_frame_is_found_in_its_chunk(plan):
+    for span in spans(plan):
+        assert plan.index_at(span.start) == plan.index_at(span.stop - 1) == span.index
 
 
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("frames", [0, 1, 9, 10, 11, 29, 30, 31, 97])
-def test_every_frame_of_the_output_is_found_in_its_chunk(frames):
-    plan, position = Plan(frames, 10), 0
-    for chunk in chunks(plan):
-        for within in range(chunk.frames):
-            assert plan.at_output(position) == (chunk.index, within)
+def test_every_frame_of_the_output_is_found_in_its_chunk(frames, order):
+    plan, position = Plan(frames, 10, order), 0
+    for span in spans(plan):
+        assert plan.output_before(span.index) == position
+        for within in range(span.frames):
+            assert plan.at_output(position) == (span.index, within)
             position += 1
     assert plan.at_output(position) == (len(plan), 0)
+    assert plan.output_before(len(plan)) == frames
 
 
 @pytest.mark.parametrize("frame", [-1, 31])

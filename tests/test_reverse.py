@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from result_support import pattern, reverse
 
-from zaudio.reverse import reverse_into
+from zaudio.plan import Order
+from zaudio.reverse import order_into, reverse_into
 
 
 def turned(recording, frame_bytes):
@@ -32,3 +33,11 @@ def test_a_payload_at_an_odd_address_is_reversed_too():
     buffer = bytearray(88)
     reverse_into(recording, buffer, 8)
     assert buffer == reverse(recording.tobytes(), 8)
+
+
+@pytest.mark.parametrize("frames", [0, 1, 2, 17])
+def test_the_order_of_the_output_is_reversed_or_that_of_the_recording(frames):
+    recording, buffer = pattern(frames, 6), bytearray(6 * frames + 3)
+    for order, expected in ((Order.REVERSED, reverse(recording, 6)), (Order.FORWARD, recording)):
+        order_into(np.frombuffer(recording, np.uint8), buffer, 6, order)
+        assert buffer == expected + bytes(3)

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from zaudio.errors import UsageError
+from zaudio.steps import Step
 from zaudio.timing import Timing
 from zaudio.wire.codec import TO_WORKER, decode, encode
 from zaudio.wire.messages import Channel, Welcome
@@ -13,8 +14,10 @@ SECONDS = ("heartbeat", "chunk_timeout", "chunk_timeout_floor", "chunk_timeout_f
 
 
 def as_welcome(timing):
-    ops = (("invert", ()),)
-    return Welcome(bytes(16), 1, bytes(16), (), timing.heartbeat, timing.liveness, 2, "f32le", 1, 1, ops, None)
+    ops = (Step("invert"),)
+    return Welcome(
+        bytes(16), 1, bytes(16), (), timing.heartbeat, timing.liveness, 2, "f32le", 1, 1, 0, 0, "reversed", ops, None
+    )
 
 
 def test_the_defaults_agree():

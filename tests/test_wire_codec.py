@@ -13,6 +13,7 @@ from wire_support import EVERYTHING, MESSAGES, accepted_there, refused_vectors, 
 
 from zaudio.errors import ProtocolError
 from zaudio.reference import Reference
+from zaudio.steps import Step
 from zaudio.wire import codec, messages
 from zaudio.wire.codec import HEADER_MAX, TEXT_MAX, TO_COORDINATOR, TO_WORKER, cut, decode, encode
 from zaudio.wire.messages import Chunk, Failed, Goodbye, Heartbeat, Hello, Ready, Refused, Result, Welcome
@@ -42,7 +43,7 @@ def ready(held=(), received=0):
 
 
 def chunk(**changes):
-    places = {"sequence": 1, "index": 0, "attempt": 1, "start": 0, "frames": 0, "before": 0, "after": 0}
+    places = {"sequence": 1, "index": 0, "attempt": 1, "start": 0, "stop": 0, "input_start": 0, "input_stop": 0}
     fields = dict(zip(("job", "incarnation", "session"), LEASE, strict=True)) | places
     return Chunk(**fields | {"length": 8, "checksum": 0, "slot": -1} | changes)
 
@@ -61,7 +62,10 @@ def welcome(**changes):
         "format": "f32le",
         "channels": 1,
         "chunk_frames": 4096,
-        "ops": (("invert", ()),),
+        "before": 0,
+        "after": 0,
+        "order": "reversed",
+        "ops": (Step("invert"),),
         "source": None,
     }
     return Welcome(**fields | changes)
@@ -152,15 +156,18 @@ def test_integers_need_not_be_in_their_shortest_form():
 
 
 def test_an_integer_does_where_a_number_is_expected():
-    header = msgpack.packb([2, *LEASE, ["tcp://:1"], 1, 5, 2, "f32le", 1, 4096, [["invert", []]], None])
+    header = msgpack.packb(
+        [2, *LEASE, ["tcp://:1"], 1, 5, 2, "f32le", 1, 4096, 0, 0, "reversed", [["invert", []]], None]
+    )
     message = decode([header], EVERYTHING)
     assert message == welcome()
     assert type(message.heartbeat) is float
 
 
 def test_whole_numbers_and_booleans_keep_their_types_as_parameters():
-    ops = (("mine:do", (("a", 1), ("b", 1.0), ("c", True), ("d", "1"), ("e", -0.0))),)
-    [(_, params)] = decode(encode(welcome(ops=ops)), EVERYTHING).ops
+    ops = (Step("mine:do", (("a", 1), ("b", 1.0), ("c", True), ("d", "1"), ("e", -0.0))),)
+    [step] = decode(encode(welcome(ops=ops)), EVERYTHING).ops
+    params = step.params
     assert [type(value) for _, value in params] == [int, float, bool, str, float]
     assert math.copysign(1, params[-1][1]) == -1
 
@@ -168,7 +175,8 @@ def test_whole_numbers_and_booleans_keep_their_types_as_parameters():
 # Limits, just inside and just outside
 
 COUNT_FIELDS = {
-    Chunk: ("sequence", "index", "start", "frames", "before", "after"),
+    Chunk: ("sequence", "index"),
+    Welcome: ("before", "after"),
     messages.Sent: ("sequence",),
     Ready: ("received",),
     Result: ("index",),
@@ -273,11 +281,11 @@ def test_a_job_and_a_session_are_16_bytes(cls, name):
 def test_lists_are_accepted_up_to_their_limits_and_no_further():
     assert decode(encode(hello(ops=("o",) * 64)), EVERYTHING).ops == ("o",) * 64
     assert decode(encode(welcome(sinks=("s",) * 64)), EVERYTHING).sinks == ("s",) * 64
-    assert decode(encode(welcome(ops=(("o", ()),) * 64)), EVERYTHING).ops == (("o", ()),) * 64
+    assert decode(encode(welcome(ops=(Step("o"),) * 64)), EVERYTHING).ops == (Step("o"),) * 64
     for message in (
         hello(ops=("o",) * 65),
         welcome(sinks=("s",) * 65),
-        welcome(ops=(("o", ()),) * 65),
+        welcome(ops=(Step("o"),) * 65),
         welcome(ops=()),
     ):
         refused(encode(message))
@@ -335,12 +343,12 @@ def test_every_field_of_a_reference_is_accepted_up_to_its_limits_and_no_further(
 
 @pytest.mark.parametrize("count", [0, 1, 2, 63, 64])
 def test_parameters_are_accepted_up_to_their_limit(count):
-    ops = (("o", tuple((f"p{number}", number) for number in range(count))),)
+    ops = (Step("o", tuple((f"p{number}", number) for number in range(count))),)
     assert decode(encode(welcome(ops=ops)), EVERYTHING).ops == ops
 
 
 def test_more_parameters_than_the_limit_are_refused():
-    refused(encode(welcome(ops=(("o", tuple((f"p{number}", 0) for number in range(65))),))))
+    refused(encode(welcome(ops=(Step("o", tuple((f"p{number}", 0) for number in range(65))),))))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 251, 255, 256])

@@ -10,6 +10,7 @@ from wire_support import EVERYTHING
 from zaudio.core.actions import Fail, Peer
 from zaudio.core.session import Introduction, Session
 from zaudio.errors import ProtocolError
+from zaudio.steps import Step
 from zaudio.wire.codec import TO_COORDINATOR, decode, encode
 from zaudio.wire.messages import (
     Again,
@@ -97,7 +98,9 @@ def test_the_coordinators_brains_take_whatever_the_codec_lets_pass(audited):
 def known_to_worker():
     lease = (JOB_ID, 1, session("a"))
     messages = [
-        Welcome(JOB_ID, 1, session("a"), ("tcp://:2",), 0.2, 5, 2, "f32le", 1, 8, (("invert", ()),), None),
+        Welcome(
+            JOB_ID, 1, session("a"), ("tcp://:2",), 0.2, 5, 2, "f32le", 1, 8, 0, 0, "reversed", (Step("invert"),), None
+        ),
         Heartbeat(*lease),
         Sent(*lease, 3),
         Again(),

@@ -81,6 +81,8 @@ def in_and_out(kind):
     elif match := re.fullmatch(r"array of at most (\d+) pairs", kind):
         count = int(match[1])
         inside, outside = [[], [0, 1] * count], [[0, 1] * (count + 1), [0], [[0, 1]]]
+    elif kind == "`reversed` or `forward`":
+        inside, outside = ["reversed", "forward"], ["", "Reversed", b"reversed", None, 1]
     elif kind == "boolean":
         inside, outside = [True, False], [0, 1, None, "true"]
     elif kind == "reference or nil":

@@ -77,14 +77,14 @@ class Stranger(threading.Thread):
     def take(self, kind, fields, payload, sink):
         if kind == WELCOME:
             self.lease = fields[:3]
-            sinks, self.heartbeat, _, _, self.format, self.channels, _, self.ops, source = fields[3:]
+            sinks, self.heartbeat, _, _, self.format, self.channels, _, _, _, self.order, self.ops, source = fields[3:]
             self.open(source)
             [port] = [name.removeprefix("tcp://:") for name in sinks if name.startswith("tcp://:")]
             sink.connect(f"{self.endpoint.rpartition(':')[0]}:{port}")
         elif kind == SENT:
             self.received = max(self.received, fields[3])
         elif kind == CHUNK and fields[3] > self.received:
-            self.received, index, attempt, start, frames, before, after, length, checksum, slot = fields[3:]
+            self.received, index, attempt, start, stop, first, last, length, checksum, slot = fields[3:]
             assert slot == -1
             if payload:
                 assert len(payload[0]) == length
@@ -92,9 +92,9 @@ class Stranger(threading.Thread):
                 self.payloads += 1
             else:
                 assert checksum == 0
-                frame = length // (before + frames + after)
-                payload = [os.pread(self.file, length, self.offset + (start - before) * frame)]
-            result = self.compute(payload[0], frames, before)
+                frame = length // (last - first)
+                payload = [os.pread(self.file, length, self.offset + first * frame)]
+            result = self.compute(payload[0], start - first, stop - first)
             checksum = xxhash.xxh3_64_intdigest(result)
             sink.send_multipart(
                 [msgpack.packb([RESULT, *self.lease, index, attempt, len(result), checksum, 0, -1]), result]
@@ -116,13 +116,13 @@ class Stranger(threading.Thread):
         else:
             self.file = file
 
-    def compute(self, payload, frames, before):
+    def compute(self, payload, start, stop):
         stored = np.dtype({"le": "<", "be": ">"}[self.format[3:]] + DTYPES[self.format[:3]])
         samples = np.frombuffer(payload, stored).astype(stored.newbyteorder("="))
         for name, flat in self.ops:
             samples = OPS[name](samples, **dict(zip(flat[::2], flat[1::2], strict=True)))
-        result = samples.reshape(-1, self.channels)[before : before + frames]
-        return result[::-1].astype(stored).tobytes()
+        result = samples.reshape(-1, self.channels)[start:stop]
+        return (result[::-1] if self.order == "reversed" else result).astype(stored).tobytes()
 
 
 @pytest.mark.parametrize(

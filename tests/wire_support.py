@@ -6,6 +6,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from zaudio.reference import Reference
+from zaudio.steps import Step
 from zaudio.wire import messages
 from zaudio.wire.codec import HELD_MAX, NAME_MAX, TEXT_MAX, TO_COORDINATOR, TO_WORKER
 from zaudio.wire.messages import Channel
@@ -41,6 +42,8 @@ def accepted_there(vector):
 def _value(name, value):
     if name == "source":
         return Reference(**value) if value is not None else None
+    if name == "ops" and value and isinstance(value[0], list):
+        return tuple(Step(*_frozen(step)) for step in value)
     return bytes.fromhex(value) if name in ("job", "session", "outbox") else _frozen(value)
 
 
@@ -60,7 +63,7 @@ COUNTS = st.integers(0, 2**48)
 ATTEMPTS = INCARNATIONS = st.integers(1, 2**31)
 NAMES, WORDS = _texts(NAME_MAX), _texts(TEXT_MAX)
 SCALARS = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | NAMES
-STEPS = st.tuples(NAMES, st.dictionaries(NAMES, SCALARS, max_size=3).map(lambda params: tuple(params.items())))
+STEPS = st.builds(Step, NAMES, st.dictionaries(NAMES, SCALARS, max_size=3).map(lambda params: tuple(params.items())))
 HASHES = st.integers(0, 2**64 - 1)
 SLOTS = st.integers(0, HELD_MAX - 1)
 REFERENCES = st.builds(
@@ -81,6 +84,21 @@ def _few(values, limit=3):
 
 
 @st.composite
+def _chunks(draw):
+    payload = draw(st.none() | st.binary(max_size=20))
+    places = sorted(draw(st.tuples(COUNTS, COUNTS, COUNTS, COUNTS)))
+    ranges = dict(zip(("input_start", "start", "stop", "input_stop"), places, strict=True))
+    length = st.just(len(payload)) if payload is not None else COUNTS
+    return draw(
+        st.builds(messages.Chunk, length=length, checksum=HASHES, **LEASE, **CHUNK, **map_just(ranges))
+    ), payload
+
+
+def map_just(fields):
+    return {name: st.just(value) for name, value in fields.items()}
+
+
+@st.composite
 def _with_payload(draw, cls, **fields):
     payload = draw(st.binary(max_size=20))
     return draw(st.builds(cls, length=st.just(len(payload)), checksum=HASHES, **LEASE, **fields)), payload
@@ -90,8 +108,7 @@ def _alone(cls, **fields):
     return st.tuples(st.builds(cls, **fields), st.none())
 
 
-PLACES = ("sequence", "index", "start", "frames", "before", "after")
-CHUNK = {"attempt": ATTEMPTS, "slot": SLOTS | st.just(-1)} | dict.fromkeys(PLACES, COUNTS)
+CHUNK = {"attempt": ATTEMPTS, "slot": SLOTS | st.just(-1), "sequence": COUNTS, "index": COUNTS}
 RESULT = {"index": COUNTS, "attempt": ATTEMPTS, "seconds": st.floats(0, 1e9)}
 
 MESSAGES = st.one_of(
@@ -117,13 +134,15 @@ MESSAGES = st.one_of(
         format=NAMES,
         channels=st.integers(1, 1024),
         chunk_frames=st.integers(1, 2**48),
+        before=COUNTS,
+        after=COUNTS,
+        order=st.sampled_from(["reversed", "forward"]),
         ops=st.lists(STEPS, min_size=1, max_size=2).map(tuple),
         source=st.none() | REFERENCES,
     ),
     _alone(messages.Refused, reason=WORDS),
     _alone(messages.Again),
-    _with_payload(messages.Chunk, **CHUNK),
-    _alone(messages.Chunk, length=COUNTS, checksum=HASHES, **LEASE, **CHUNK),
+    _chunks(),
     _alone(messages.Sent, **LEASE, sequence=COUNTS),
     _alone(messages.Heartbeat, **LEASE),
     _alone(

@@ -51,6 +51,7 @@ from zaudio.result import (
     read_identity,
 )
 from zaudio.sizes import parse_bytes, parse_frames
+from zaudio.steps import Step
 from zaudio.timing import Timing
 
 CHUNK = "1MiB"  # large enough that Python's share of a chunk vanishes, small enough for the caches and the window
@@ -201,7 +202,7 @@ class Coordinator:
             self._source = source
             self._plan = self._make_plan(source)
             fitting = RUN_BYTES // (self._plan.chunk_frames * source.frame_bytes)
-            self._runs = self._plan.in_runs(min(fitting, len(self._plan) // RUNS_LEAST))
+            self._runs = self._plan.in_bundles(min(fitting, len(self._plan) // RUNS_LEAST))
             ops = prepare_chain(self._specs, source.format)
             self._check_input()
             folder = stack.enter_context(self._open_folder(source))
@@ -225,9 +226,8 @@ class Coordinator:
                 *self._warn_of_strangers(),
                 *self._warn_of_nobody(keys),
             )
-            steps = tuple((op.name, op.params) for op in ops)
             self._farm = Farm(
-                lambda sinks: self._make_job(source, steps, sinks, outboxes, writer),
+                lambda sinks: self._make_job(source, ops, sinks, outboxes, writer),
                 endpoints,
                 frame_bytes=source.frame_bytes,
                 output=writer,
@@ -358,7 +358,7 @@ class Coordinator:
             return Progress("done", chunks, chunks, size, size, 0, 0, 0.0, size)
         tally, plan, frame_bytes = self._farm.tally, self._plan, self._source.frame_bytes
         # Output is encrypted from the recording's end: what is done is all from the last finished run's start on.
-        frames_done = plan.frames - self._runs.chunk(tally.done - 1).start if tally.done else 0
+        frames_done = plan.frames - self._runs.span(tally.done - 1).start if tally.done else 0
         seconds = time.monotonic() - tally.welcomed if tally.welcomed is not None else 0.0
         state = self._state
         if state == "running" and not tally.workers:
@@ -386,7 +386,7 @@ class Coordinator:
     def _make_job(
         self,
         source: Source,
-        ops: tuple[tuple[str, tuple[tuple[str, object], ...]], ...],
+        ops: tuple[Step, ...],
         sinks: tuple[str, ...],
         outboxes: Outboxes | None,
         writer: ResultWriter,
@@ -402,7 +402,7 @@ class Coordinator:
             incarnation=writer.incarnation,
             plan=self._runs,
             chunk_frames=self._plan.chunk_frames,
-            ops=ops,  # type: ignore[arg-type]
+            ops=ops,
             format=source.format.name,
             channels=source.channels,
             sinks=addresses.sink_names(sinks, advertised),

@@ -1,6 +1,7 @@
-"""Reversing frames of bytes: the last frame comes first, the channels within a frame keep their order.
+"""Putting frames of bytes into the order of the output; the channels within a frame keep their order.
 
-Rules: pure, bytes in and bytes out; samples are never interpreted, so every bit pattern survives.
+Rules: pure, bytes in and bytes out; samples are never interpreted, so every bit pattern survives. This is the one place
+where a result is reversed.
 """
 
 from __future__ import annotations
@@ -8,7 +9,24 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from zaudio.plan import Order
+
 COLUMNS_MAX = 3  # measured: up to three columns of integers beat one item of opaque bytes, from four on they lose
+
+
+def order_into(frames: npt.NDArray[np.uint8], buffer: bytearray | memoryview, frame_bytes: int, order: Order) -> None:
+    """Write the frames into the buffer's beginning, in that order.
+
+    Args:
+        frames: Bytes, one-dimensional, a multiple of `frame_bytes` of them, in the order of the recording.
+        buffer: Where they go; at least as long.
+        frame_bytes: Bytes per frame.
+        order: The order of frames in the buffer.
+    """
+    if order is Order.REVERSED:
+        reverse_into(frames, buffer, frame_bytes)
+    else:
+        np.copyto(np.frombuffer(buffer, np.uint8, frames.size), frames)
 
 
 def reverse_into(frames: npt.NDArray[np.uint8], buffer: bytearray | memoryview, frame_bytes: int) -> None:

@@ -55,6 +55,7 @@ from zaudio.core.session import Introduction, Session
 from zaudio.errors import ZaudioError
 from zaudio.plan import Plan
 from zaudio.reference import Reference
+from zaudio.steps import Step
 from zaudio.timing import Timing
 from zaudio.wire.messages import Channel, Chunk, Message, Result, Sent
 
@@ -343,7 +344,7 @@ class Farm:
             incarnation=1,
             plan=self.plan,
             chunk_frames=self.plan.chunk_frames,
-            ops=(("invert", ()),),
+            ops=(Step("invert"),),
             format="f32le",
             channels=1,
             sinks=("tcp://:2",),
@@ -580,10 +581,10 @@ class Farm:
             self._grant(action, payload=True)
 
     def _grant(self, grant: Grant, *, payload: bool) -> None:
-        chunk = self.plan.chunk(grant.index)
+        span = self.plan.span(grant.index)
         lease = (grant.session, grant.sequence, grant.index, grant.attempt)
-        frames = (chunk.start, chunk.frames, chunk.before, chunk.after)
-        message = Chunk(JOB_ID, 1, *lease, *frames, chunk.frames * FRAME_BYTES, int(payload), grant.slot)
+        frames = (span.start, span.stop, span.input_start, span.input_stop)
+        message = Chunk(JOB_ID, 1, *lease, *frames, span.frames * FRAME_BYTES, int(payload), grant.slot)
         if not self._send(grant.peer, message):
             self._do(self.dispatcher.undelivered(grant, now=self.now))
 

@@ -29,6 +29,7 @@ from zaudio.core.leases import Leases
 from zaudio.core.session import Introduction, Session
 from zaudio.errors import ChunkError, ConflictError, NoWorkerError, ProtocolError
 from zaudio.plan import Plan
+from zaudio.steps import Step
 from zaudio.wire.messages import (
     Again,
     Channel,
@@ -368,8 +369,8 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule(job=JOBS, who=NAMES_SAID, sinks=st.sampled_from(["tcp://:2", "tcp://:3"]), frames=st.sampled_from([8, 9]))
     def welcome(self, job, who, sinks, frames):
-        steps = (("invert", ()),)
-        self.hear(Welcome(job, 1, session(who), (sinks,), 0.2, 5, 2, "f32le", 1, frames, steps, None))
+        steps = (Step("invert"),)
+        self.hear(Welcome(job, 1, session(who), (sinks,), 0.2, 5, 2, "f32le", 1, frames, 0, 0, "reversed", steps, None))
 
     @precondition(lambda self: self.preparing)
     @rule(able=st.sampled_from([True, True, True, False]), reads=st.booleans())
@@ -433,7 +434,23 @@ class SessionMachine(RuleBasedStateMachine):
         if self.session.finished:
             return
         said = []
-        welcome = Welcome(b"z" * 16, 1, session("a"), ("tcp://:9",), 0.2, 5, 2, "f32le", 1, 8, (("invert", ()),), None)
+        welcome = Welcome(
+            b"z" * 16,
+            1,
+            session("a"),
+            ("tcp://:9",),
+            0.2,
+            5,
+            2,
+            "f32le",
+            1,
+            8,
+            0,
+            0,
+            "reversed",
+            (Step("invert"),),
+            None,
+        )
         for actions in (self.session.receive(welcome, now=self.now), self.session.prepared(now=self.now)):
             said += [action.message for action in actions if isinstance(action, Say)]
         assert any(isinstance(message, Ready) and message.job == b"z" * 16 for message in said), said

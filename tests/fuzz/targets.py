@@ -28,6 +28,7 @@ with atheris.instrument_imports(include=["zaudio"]):
     from zaudio.result.journal import decode_journal
     from zaudio.result.primitives import JournalSeal
     from zaudio.result.recipient import Identity, is_wrapped, parse_recipient
+    from zaudio.steps import Step
     from zaudio.wire.codec import TO_COORDINATOR, TO_WORKER, decode, encode
     from zaudio.wire.messages import Channel, Hello, Ready, Result, Welcome
 
@@ -134,7 +135,9 @@ def files(content):
 
 TARGETS = {target.__name__: target for target in (codec, coordinator, worker, files)}
 IDENTITY = Identity(bytes(range(1, 33)))
-WELCOME = Welcome(JOB_ID, 1, session("a"), ("tcp://:2",), 0.2, 5, 2, "f32le", 1, 8, (("invert", ()),), None)
+WELCOME = Welcome(
+    JOB_ID, 1, session("a"), ("tcp://:2",), 0.2, 5, 2, "f32le", 1, 8, 0, 0, "reversed", (Step("invert"),), None
+)
 
 
 def seeds(folder):

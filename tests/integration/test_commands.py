@@ -24,6 +24,7 @@ from farm_support import (
 )
 from net_support import MS, alive, kill, processes_with, wait_until
 
+from zaudio.steps import Step
 from zaudio.wire.codec import TO_COORDINATOR, decode, encode
 from zaudio.wire.messages import Channel, Hello, Refused, Welcome
 
@@ -137,8 +138,10 @@ def test_processes_of_one_worker_command_that_are_refused_at_work_are_not_starte
                 message = decode(parts, TO_COORDINATOR[Channel.VENTILATOR])
                 if isinstance(message, Hello):
                     sessions.add(message.session)
-                    ops = (("invert", ()),)
-                    welcome = Welcome(b"j" * 16, 1, message.session, sinks, 1.0, 5, 2, "f32le", 1, 8, ops, None)
+                    ops = (Step("invert"),)
+                    welcome = Welcome(
+                        b"j" * 16, 1, message.session, sinks, 1.0, 5, 2, "f32le", 1, 8, 0, 0, "reversed", ops, None
+                    )
                     ventilator.send_multipart([route, *encode(welcome)])
             if sink.poll(0):
                 route, *_ = sink.recv_multipart()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zaudio.errors import ZaudioError
+from zaudio.plan import Order
 from zaudio.reference import Reference
-from zaudio.wire.messages import Channel, Chunk, Message, Result, Step
+from zaudio.steps import Step
+from zaudio.wire.messages import Channel, Chunk, Message, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,9 @@ class Prepare:
     format: str
     channels: int
     chunk_frames: int
+    before: int
+    after: int
+    order: Order
     source: Reference | None
 
 

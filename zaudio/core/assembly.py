@@ -184,7 +184,7 @@ class Assembler:
             return "its worker gave a wrong result before"
         if result.index >= len(self._plan):
             return f"there are only {len(self._plan)} chunks"
-        expected = self._plan.chunk(result.index).frames * self._frame_bytes
+        expected = self._plan.span(result.index).frames * self._frame_bytes
         if result.length != expected:
             return f"expected {expected} bytes, got {result.length}"
         if result.checksum != checksum:
@@ -205,7 +205,7 @@ class Assembler:
         while self._released in self._waiting:
             session = self._waiting.pop(self._released)
             if self._audits is not None:
-                self._believed[session] += self._plan.chunk(self._released).frames
+                self._believed[session] += self._plan.span(self._released).frames
             released.append(Released(self._released))
             self._released += 1
         return released

@@ -390,7 +390,7 @@ class Dispatcher:
             return self._revoked[hello.session]
         if hello.version != VERSION:
             return f"it speaks protocol version {hello.version}, this coordinator speaks {VERSION}"
-        missing = [name for name, _ in self.job.ops if not self._offers(hello.ops, name)]
+        missing = [step.name for step in self.job.ops if not self._offers(hello.ops, step.name)]
         if missing:
             module, colon, _ = missing[0].partition(":")
             return f"it lacks {', '.join(missing)}" + (f"; start it with --allow {module}" if colon else "")
@@ -432,7 +432,7 @@ class Dispatcher:
         """The frames that a failure names, if they lie in what was granted."""
         if failed.index >= self.leases.total:
             return None
-        chunk = self.job.plan.chunk(failed.index)
+        chunk = self.job.plan.span(failed.index)
         inside = chunk.start <= failed.start < failed.stop <= chunk.stop
         return (failed.start, failed.stop) if inside else None
 
@@ -496,7 +496,7 @@ class Dispatcher:
     def _blame(self, lease: Lease, name: str, reason: str, where: tuple[int, int] | None = None) -> Actions:
         causes = self.leases.blame(lease.index, f"worker {name}: {reason}")
         if len(causes) >= self.timing.failures:
-            chunk = self.job.plan.chunk(lease.index)
+            chunk = self.job.plan.span(lease.index)
             start, stop = where if where is not None else (chunk.start, chunk.stop)
             return [Fail(ChunkError(self.job.chunk_at(start), start, stop, causes))]
         return self._requeue(lease, name, reason)

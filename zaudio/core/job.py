@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from zaudio.core.audit import Audit
 from zaudio.plan import Plan
 from zaudio.reference import Reference
+from zaudio.steps import Step
 from zaudio.timing import Timing
-from zaudio.wire.messages import Step, Welcome
+from zaudio.wire.messages import Welcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,11 @@ class Job:
 
     def chunk_of(self, index: int) -> int:
         """What a sentence calls that grant: the index that the user's chunk has which begins where it does."""
-        return self.chunk_at(self.plan.chunk(index).start)
+        return self.chunk_at(self.plan.span(index).start)
 
     def chunks_in(self, index: int) -> int:
         """How many of the user's chunks travel in that grant."""
-        return -(-self.plan.chunk(index).frames // self.chunk_frames)
+        return -(-self.plan.span(index).frames // self.chunk_frames)
 
     @property
     def chunks_a_grant(self) -> int:
@@ -65,6 +66,9 @@ class Job:
             self.format,
             self.channels,
             self.chunk_frames,
+            self.plan.before,
+            self.plan.after,
+            self.plan.order.value,
             self.ops,
             source,
         )

@@ -25,6 +25,7 @@ from enum import Enum
 
 from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard, Prepare, Say, SessionAction
 from zaudio.errors import NoCoordinatorError, RefusedError, ZaudioError
+from zaudio.plan import Order
 from zaudio.wire.codec import cut
 from zaudio.wire.messages import (
     VERSION,
@@ -302,7 +303,16 @@ class Session:
         self._dead_after = welcome.heartbeat * welcome.liveness
         if welcome.sinks != self._sinks:
             self._sinks, self._sink_open = welcome.sinks, False
-        self._wanted = Prepare(welcome.ops, welcome.format, welcome.channels, welcome.chunk_frames, welcome.source)
+        self._wanted = Prepare(
+            welcome.ops,
+            welcome.format,
+            welcome.channels,
+            welcome.chunk_frames,
+            welcome.before,
+            welcome.after,
+            Order(welcome.order),
+            welcome.source,
+        )
         if self._wanted == self._prepared:
             return actions + self._join(now)
         self.state = State.PREPARING

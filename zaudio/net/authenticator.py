@@ -16,7 +16,7 @@ from zmq.utils import z85
 
 from zaudio.net.keys import LOCAL, CoordinatorKeys
 from zaudio.net.sockets import ZAP_DOMAIN
-from zaudio.wire.codec import Buffer
+from zaudio.steps import Buffer
 
 ENDPOINT = "inproc://zeromq.zap.01"  # where libzmq asks
 ANSWERS_A_TURN = 64  # then the farm's sockets are looked at again

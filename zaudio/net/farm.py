@@ -51,8 +51,9 @@ from zaudio.net.pool import Died, GaveUp, Pool, Unable
 from zaudio.net.reader import Reader
 from zaudio.net.wake import Waker
 from zaudio.ops.spec import offers
-from zaudio.plan import Chunk as Range
-from zaudio.wire.codec import TO_COORDINATOR, Buffer, decode, encode
+from zaudio.plan import Span
+from zaudio.steps import Buffer
+from zaudio.wire.codec import TO_COORDINATOR, decode, encode
 from zaudio.wire.messages import Channel, Chunk, Failed, Message, Result, Sent, Welcome
 
 MESSAGES_A_TURN = 256  # from one socket, before the others are looked at again
@@ -392,7 +393,7 @@ class Farm:
         for action in actions:
             match action:
                 case Grant(by_reference=True):
-                    self._grant(action, self._job.plan.chunk(action.index), None, 0)
+                    self._grant(action, self._job.plan.span(action.index), None, 0)
                 case Grant() | Send(message=Sent()):
                     self._reader.ask(action)
                 case Send():
@@ -448,9 +449,9 @@ class Farm:
                 self._send(read.peer, read.message)
                 continue
             if self._dispatcher.knows(read.grant.session):
-                self._grant(read.grant, read.chunk, read.payload, read.checksum)
+                self._grant(read.grant, read.span, read.payload, read.checksum)
 
-    def _grant(self, grant: Grant, chunk: Range, payload: Buffer | None, checksum: int) -> None:
+    def _grant(self, grant: Grant, span: Span, payload: Buffer | None, checksum: int) -> None:
         header = Chunk(
             self._job.job,
             self._job.incarnation,
@@ -458,11 +459,11 @@ class Farm:
             grant.sequence,
             grant.index,
             grant.attempt,
-            chunk.start,
-            chunk.frames,
-            chunk.before,
-            chunk.after,
-            (chunk.before + chunk.frames + chunk.after) * self._frame_bytes,
+            span.start,
+            span.stop,
+            span.input_start,
+            span.input_stop,
+            span.input_frames * self._frame_bytes,
             checksum,
             grant.slot,
         )

@@ -22,7 +22,7 @@ from collections import deque
 
 import numpy as np
 
-from zaudio.wire.codec import Buffer
+from zaudio.steps import Buffer
 
 
 class Outboxes:

@@ -16,8 +16,8 @@ from typing import Protocol
 import xxhash
 
 from zaudio.core.actions import Grant, Send
-from zaudio.plan import Chunk, Plan
-from zaudio.wire.codec import Buffer
+from zaudio.plan import Plan, Span
+from zaudio.steps import Buffer
 
 STOP_PATIENCE = 2.0  # s; only a read that the disk does not answer takes longer
 
@@ -34,7 +34,7 @@ class Read:
     """A granted chunk with its frames."""
 
     grant: Grant
-    chunk: Chunk
+    span: Span
     payload: Buffer
     checksum: int
 
@@ -85,6 +85,6 @@ class Reader:
                 return
 
     def _read(self, grant: Grant) -> Read:
-        chunk = self.plan.chunk(grant.index)
-        payload = self._source.read(chunk.start - chunk.before, chunk.stop + chunk.after)
-        return Read(grant, chunk, payload, xxhash.xxh3_64_intdigest(payload))
+        span = self.plan.span(grant.index)
+        payload = self._source.read(span.input_start, span.input_stop)
+        return Read(grant, span, payload, xxhash.xxh3_64_intdigest(payload))

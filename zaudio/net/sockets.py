@@ -14,7 +14,8 @@ import zmq
 
 from zaudio.errors import EndpointError
 from zaudio.net.keys import ClientKeys, ServerKeys
-from zaudio.wire.codec import HEADER_MAX, HELD_MAX, Buffer
+from zaudio.steps import Buffer
+from zaudio.wire.codec import HEADER_MAX, HELD_MAX
 
 VENTILATOR_PART_MAX = 8192  # bytes; workers say only small things there, and unknown peers meet it first
 CURVE_SLACK = 33  # bytes that CURVE adds to a part

@@ -35,12 +35,13 @@ from zaudio.net.keys import ClientKeys, worker_keys
 from zaudio.net.outbox import Outbox
 from zaudio.net.wake import Waker
 from zaudio.ops.builtin import BUILTIN
-from zaudio.ops.chain import Chain, ChunkFailed, Step
+from zaudio.ops.chain import Chain, ChunkFailed
 from zaudio.ops.functions import Allowed, import_allowed
 from zaudio.reference import Reference
-from zaudio.reverse import reverse_into
+from zaudio.reverse import order_into
+from zaudio.steps import Buffer
 from zaudio.version import VERSION
-from zaudio.wire.codec import LIST_MAX, NAME_MAX, TO_WORKER, Buffer, cut, decode, encode
+from zaudio.wire.codec import LIST_MAX, NAME_MAX, TO_WORKER, cut, decode, encode
 from zaudio.wire.messages import Channel, Chunk, Failed, Goodbye, Result, Welcome
 
 LEAVING_LINGER = 2000  # ms for results and a goodbye to leave, when leaving in order
@@ -55,7 +56,7 @@ class _Task:
 
     job: int
     chain: Chain
-    chunk_frames: int
+    prepare: Prepare
     chunk: Chunk
     payload: Buffer | None  # None: it is to be read from the recording
 
@@ -191,7 +192,7 @@ class Shell:
             self._poller.register(lifeline, zmq.POLLIN)
         self._jobs = 0
         self._chain: Chain | None = None
-        self._chunk_frames = 1
+        self._prepared: Prepare | None = None  # what the chain was made for
         self._payload: Buffer | None = None  # of the Chunk that the session looks at now
         self._recording: InputFile | None = None  # open here, when the welcome says where it is
         self._offset = 0
@@ -287,7 +288,8 @@ class Shell:
                     self._deliver(action.result)
                 case Compute():
                     assert self._chain is not None
-                    self._tasks.put(_Task(self._jobs, self._chain, self._chunk_frames, action.chunk, self._payload))
+                    assert self._prepared is not None
+                    self._tasks.put(_Task(self._jobs, self._chain, self._prepared, action.chunk, self._payload))
                 case Connect():
                     self._connect()
                 case ConnectSink():
@@ -365,12 +367,11 @@ class Shell:
     # Ops
 
     def _prepare(self, prepare: Prepare) -> list[SessionAction]:
-        steps = tuple(Step(name, params) for name, params in prepare.ops)
         try:
-            self._chain = Chain(steps, sample_format(prepare.format), prepare.channels, self._worker._allowed)
+            self._chain = Chain(prepare.ops, sample_format(prepare.format), prepare.channels, self._worker._allowed)
         except UsageError as error:
             return self._session.unable(str(error))
-        self._chunk_frames = prepare.chunk_frames
+        self._prepared = prepare
         self._open_recording(prepare.source)
         actions = self._session.prepared(now=time.monotonic(), reads=self._recording is not None)
         if self._on_ready is not None:
@@ -433,14 +434,20 @@ class Shell:
         chunk = task.chunk
         try:
             payload = task.payload if task.payload is not None else self._read(chunk)
-            array = task.chain.run(payload, task.chunk_frames)
-            array = np.ascontiguousarray(array[chunk.before : array.shape[0] - chunk.after])
+            array = task.chain.run(
+                payload,
+                task.prepare.chunk_frames,
+                lead=chunk.start - chunk.input_start,
+                tail=chunk.input_stop - chunk.stop,
+                before=task.prepare.before,
+                after=task.prepare.after,
+            )
             slot = chunk.slot if self._outbox is not None and array.nbytes <= self._outbox.slot_bytes else -1
             outbox = self._outbox.slot(slot, array.nbytes) if self._outbox is not None and slot >= 0 else None
-            # Reversed here, where it is spread over all workers and in their caches: the cipher's thread is the one
+            # Turned round here, where it is spread over all workers and in their caches: the cipher's thread is the one
             # that the whole farm waits for.
             result = outbox if outbox is not None else np.empty(array.nbytes, np.uint8).data
-            reverse_into(_octets(array), result, array.strides[0])
+            order_into(_octets(array), result, array.shape[1] * array.itemsize, task.prepare.order)
             checksum = xxhash.xxh3_64_intdigest(result)
         except BaseException as error:  # a user's op may raise anything, SystemExit too: the chunk failed
             log.debug("chunk %d failed", chunk.index, exc_info=True)
@@ -464,8 +471,8 @@ class Shell:
         if len(self._input) < chunk.length:
             self._input = bytearray(chunk.length)
         payload = memoryview(self._input)[: chunk.length]
-        frame_bytes = chunk.length // (chunk.before + chunk.frames + chunk.after)
-        recording.read_into(self._offset + (chunk.start - chunk.before) * frame_bytes, payload)
+        frame_bytes = chunk.length // (chunk.input_stop - chunk.input_start)
+        recording.read_into(self._offset + chunk.input_start * frame_bytes, payload)
         return payload.toreadonly()
 
 
@@ -492,7 +499,7 @@ def _octets(array: np.ndarray) -> np.ndarray:
 
 
 def _failure(task: _Task, error: BaseException) -> _Outcome:
-    start, stop = 0, task.chunk.frames
+    start, stop = 0, task.chunk.stop - task.chunk.start
     if isinstance(error, ChunkFailed) and error.__cause__ is not None:
         start, stop, error = error.start, error.stop, error.__cause__
     first = task.chunk.start

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from zaudio.errors import UsageError
 from zaudio.formats import SampleFormat
-from zaudio.ops.spec import Scalar
+from zaudio.steps import Scalar
 
 Array = npt.NDArray[Any]
 

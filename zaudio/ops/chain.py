@@ -20,22 +20,8 @@ from zaudio.errors import UsageError
 from zaudio.formats import SampleFormat
 from zaudio.ops.builtin import BUILTIN, Array, find_op
 from zaudio.ops.functions import Allowed
-from zaudio.ops.spec import LONGEST_CHAIN, OpSpec, Params, Scalar, split_function
-
-Buffer = bytes | bytearray | memoryview
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One op as it goes over the wire.
-
-    Attributes:
-        name: A built-in op's name, or ``module:function``.
-        params: A built-in op's coefficients, or the keyword arguments of a user's function.
-    """
-
-    name: str
-    params: Params = ()
+from zaudio.ops.spec import LONGEST_CHAIN, OpSpec, split_function
+from zaudio.steps import Buffer, Scalar, Step
 
 
 def prepare_chain(specs: Sequence[OpSpec], format: SampleFormat) -> tuple[Step, ...]:
@@ -48,7 +34,7 @@ def prepare_chain(specs: Sequence[OpSpec], format: SampleFormat) -> tuple[Step, 
 
 
 class ChunkFailed(Exception):  # noqa: N818  # it says where; what the error is, its cause says
-    """A chunk of a run failed: frames `start` to `stop` of the run."""
+    """A chunk of a bundle failed: frames `start` to `stop`, counted from the bundle's first frame."""
 
     def __init__(self, start: int, stop: int) -> None:
         super().__init__(start, stop)
@@ -100,32 +86,43 @@ class Chain:
             array = op(array)
         return array if self._format.is_native else array.byteswap(inplace=True).view(self._format.dtype)
 
-    def run(self, payload: Buffer, chunk_frames: int) -> Array:
-        """Apply all ops to a run of chunks, one chunk at a time.
+    def run(
+        self, payload: Buffer, chunk_frames: int, *, lead: int = 0, tail: int = 0, before: int = 0, after: int = 0
+    ) -> Array:
+        """Apply all ops to a bundle of chunks, one chunk at a time, each with its context.
 
         Args:
-            payload: Whole frames as stored.
-            chunk_frames: Frames a chunk; the last may have fewer.
+            payload: Whole frames as stored: those of the bundle, between `lead` and `tail` frames of context.
+            chunk_frames: Frames per chunk; the last may have fewer.
+            lead: Frames in front of the bundle; fewer than `before` where the recording begins.
+            tail: Frames behind the bundle; fewer than `after` where the recording ends.
+            before: Frames of context that the ops need in front of a chunk.
+            after: Frames of context that the ops need behind a chunk.
 
         Returns:
-            As of a call, for the whole run.
+            The bundle's frames, as of a call; the context is trimmed.
 
         Raises:
-            ChunkFailed: One of several chunks failed; its cause is what a call raised.
+            ChunkFailed: One of several chunks failed; its cause is the exception that a call raised.
             Exception: As of a call, for the only chunk.
         """
         frame_bytes = self._channels * self._format.itemsize
         view = memoryview(payload)
-        if view.nbytes <= chunk_frames * frame_bytes:
-            return self(payload)
-        run = np.empty_like(self._frames(payload))
-        for frame in range(0, len(run), chunk_frames):
-            stop = min(frame + chunk_frames, len(run))
+        end = view.nbytes // frame_bytes
+        stop = end - tail
+        if stop - lead <= chunk_frames:
+            return self(payload)[lead:stop]
+        bundle = np.empty_like(self._frames(payload)[lead:stop])
+        for start in range(lead, stop, chunk_frames):
+            behind = min(start + chunk_frames, stop)
+            # A neighbour in the bundle is context like any other; at the payload's ends the recording has no more.
+            first, last = max(0, start - before), min(end, behind + after)
             try:
-                run[frame:stop] = self(view[frame * frame_bytes : stop * frame_bytes])
+                chunk = self(view[first * frame_bytes : last * frame_bytes])
             except BaseException as error:  # SystemExit too: a function of a user's may raise anything
-                raise ChunkFailed(frame, stop) from error
-        return run
+                raise ChunkFailed(start - lead, behind - lead) from error
+            bundle[start - lead : behind - lead] = chunk[start - first : behind - first]
+        return bundle
 
     def _frames(self, payload: Buffer) -> Array:
         size, frame = memoryview(payload).nbytes, self._channels * self._format.itemsize

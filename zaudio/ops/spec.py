@@ -18,9 +18,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from zaudio.errors import UsageError
+from zaudio.steps import Params, Scalar
 
-Scalar = int | float | bool | str
-Params = tuple[tuple[str, Scalar], ...]
 Requested = str | Callable[..., object]
 
 LONGEST_CHAIN = 32  # ops; a chain is written by hand, and its steps travel in one small header

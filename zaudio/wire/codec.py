@@ -17,7 +17,9 @@ from dataclasses import fields
 import msgpack
 
 from zaudio.errors import ProtocolError
+from zaudio.plan import Order
 from zaudio.reference import Reference
+from zaudio.steps import Buffer, Scalar, Step
 from zaudio.wire.messages import (
     Again,
     Channel,
@@ -30,9 +32,7 @@ from zaudio.wire.messages import (
     Ready,
     Refused,
     Result,
-    Scalar,
     Sent,
-    Step,
     Welcome,
 )
 
@@ -44,7 +44,6 @@ LIST_MAX = 64  # ops, endpoints, parameters
 COUNT_MAX = 2**48  # frames, bytes, indexes, sequences: 200 years of audio
 ID_LENGTH = 16  # bytes of a job or a session
 
-Buffer = bytes | bytearray | memoryview
 _Check = Callable[[object], object]
 
 
@@ -101,6 +100,12 @@ def _reference(value: object) -> Reference | None:
     return Reference(_TEXT(path), _COUNT(offset), _COUNT(size), *map(_HASH, numbers))
 
 
+def _order(value: object) -> str:
+    if type(value) is str and value in _ORDERS:
+        return value
+    raise ProtocolError(f"expected {' or '.join(_ORDERS)}, got {_shown(value)}")
+
+
 def _texts(value: object) -> tuple[str, ...]:
     if type(value) is list and len(value) <= LIST_MAX:
         return tuple(map(_text(NAME_MAX), value))
@@ -130,7 +135,7 @@ def _step(value: object) -> Step:
     params = tuple(zip(map(_NAME, flat[::2]), map(_scalar, flat[1::2]), strict=True))
     if len({key for key, _ in params}) != len(params):
         raise ProtocolError(f"op {name} names a parameter twice")
-    return name, params
+    return Step(name, params)
 
 
 def _scalar(value: object) -> Scalar:
@@ -157,6 +162,7 @@ _BRIEF.maxlevel = 3
 _BRIEF.maxstring = _BRIEF.maxother = 60
 
 
+_ORDERS = tuple(order.value for order in Order)
 _COUNT = _integer(0, COUNT_MAX)
 _ATTEMPT = _integer(1, 2**31)
 _SLOT = _integer(-1, HELD_MAX - 1)
@@ -195,6 +201,9 @@ _TABLE: tuple[tuple[int, type[Message], tuple[_Check, ...]], ...] = (
             _NAME,
             _integer(1, 1024),
             _integer(1, COUNT_MAX),
+            _COUNT,
+            _COUNT,
+            _order,
             _steps,
             _reference,
         ),
@@ -269,6 +278,8 @@ def decode(parts: Sequence[Buffer], accepted: frozenset[type[Message]]) -> Messa
         raise ProtocolError(f"a {cls.__name__} has {len(checks)} fields, got {len(values) - 1}")
     make: Callable[..., Message] = cls  # the table keeps fields and checks in step; the vectors prove it
     message = make(*[check(value) for check, value in zip(checks, values[1:], strict=True)])
+    if isinstance(message, Chunk):
+        _check_ranges(message)
     _check_payload(message, len(parts), memoryview(parts[1]).nbytes if len(parts) > 1 else 0)
     return message
 
@@ -298,6 +309,14 @@ def _parse(header: memoryview) -> tuple[type[Message], tuple[_Check, ...], list[
     return *_DECODE[values[0]], values
 
 
+def _check_ranges(chunk: Chunk) -> None:
+    if not chunk.input_start <= chunk.start <= chunk.stop <= chunk.input_stop:
+        raise ProtocolError(
+            f"a Chunk of frames {chunk.start} to {chunk.stop} came with frames "
+            f"{chunk.input_start} to {chunk.input_stop}"
+        )
+
+
 def _check_payload(message: Message, parts: int, length: int) -> None:
     if parts == 1 and (isinstance(message, Chunk) or (isinstance(message, Result) and message.slot >= 0)):
         return  # the bytes lie in the recording, or in the outbox
@@ -315,8 +334,10 @@ def _flat(value: object) -> object:
     """Held pairs, parameters and references travel as flat arrays; everything else as it is."""
     if isinstance(value, Reference):
         return [getattr(value, field.name) for field in fields(value)]
-    if type(value) is not tuple or not value or type(value[0]) is not tuple:
+    if isinstance(value, Step):
+        return [value.name, _flat(value.params)]
+    if type(value) is not tuple or not value or type(value[0]) is str:
         return value
-    if type(value[0][0]) is int:
-        return [item for pair in value for item in pair]
-    return [[name, [item for pair in params for item in pair]] for name, params in value]
+    if isinstance(value[0], Step):
+        return [_flat(step) for step in value]
+    return [item for pair in value for item in pair]

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from zaudio.reference import Reference
+from zaudio.steps import Step
 
 VERSION = 1
 
-Scalar = int | float | bool | str
-Step = tuple[str, tuple[tuple[str, Scalar], ...]]  # an op's name and its coefficients
 Held = tuple[tuple[int, int], ...]  # the (index, attempt) pairs that a worker holds
 
 
@@ -50,8 +49,9 @@ class Hello:
 class Welcome:
     """Ventilator to worker: the job, and where results go.
 
-    Ops are applied to `chunk_frames` frames at a time: a small chunk travels in a run of many, as one Chunk. `source`
-    is for a worker that can read the recording itself.
+    Ops are applied to `chunk_frames` frames at a time, with `before` and `after` frames of context on either side:
+    small chunks travel in bundles, as one Chunk. `order` is the order of frames in a result. `source` is for a worker
+    that can read the recording itself.
     """
 
     job: bytes
@@ -64,6 +64,9 @@ class Welcome:
     format: str
     channels: int
     chunk_frames: int
+    before: int
+    after: int
+    order: str
     ops: tuple[Step, ...]
     source: Reference | None
 
@@ -84,6 +87,7 @@ class Again:
 class Chunk:
     """Ventilator to worker: one grant, with a payload of `length` bytes, or without for a worker that reads itself.
 
+    The result covers frames `start` to `stop` of the recording; the payload holds frames `input_start` to `input_stop`.
     `sequence` counts the chunks sent to this session, from 1. `checksum` is XXH3-64 of the payload, 0 without one.
     `slot` is the place in the worker's outbox for the result, -1 for none: the result then travels as a payload.
     """
@@ -95,9 +99,9 @@ class Chunk:
     index: int
     attempt: int
     start: int
-    frames: int
-    before: int
-    after: int
+    stop: int
+    input_start: int
+    input_stop: int
     length: int
     checksum: int
     slot: int
