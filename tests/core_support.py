@@ -1,23 +1,10 @@
-"""A coordinator's two brains at one table, in virtual time: what the tests of `zaudio.core` are written with."""
+"""The coordinator's Desk with a clock and short words for what workers say: the tests of `zaudio.core` use it."""
 
 from collections.abc import Iterable
 
-from zaudio.core.actions import (
-    Accepted,
-    Grant,
-    Liar,
-    Lost,
-    Noted,
-    Peer,
-    Rejected,
-    Released,
-    Requeued,
-    Send,
-    Withdrawn,
-)
-from zaudio.core.assembly import Assembler
+from zaudio.core import desk
+from zaudio.core.actions import Grant, Lost, Peer, Released, Requeued, Send
 from zaudio.core.audit import Audit
-from zaudio.core.dispatch import Dispatcher
 from zaudio.core.job import Job
 from zaudio.plan import Plan
 from zaudio.reference import Reference
@@ -101,7 +88,7 @@ def recording(path: str = "/srv/take.raw") -> Reference:
 
 
 class Desk:
-    """Dispatcher and Assembler of one job, its clock, and short words for what workers say."""
+    """The Desk of one job, its clock, and short words for what workers say."""
 
     def __init__(
         self,
@@ -114,24 +101,14 @@ class Desk:
     ) -> None:
         self.now = self.began = now
         self.job = job(chunks, **of_job)
-        self.dispatcher = Dispatcher(self.job, offers=lambda ops, name: name in ops, now=now, shared=shared)
+        self.desk = desk.Desk(self.job, frame_bytes=1, offers=lambda ops, name: name in ops, now=now, shared=shared)
+        self.dispatcher, self.assembler = self.desk._dispatcher, self.desk._assembler  # to look at
         self.leases = self.dispatcher.leases
-        self.assembler = Assembler(
-            self.job.plan,
-            job=JOB_ID,
-            incarnation=1,
-            frame_bytes=1,
-            grants=self.leases,
-            name=self.dispatcher.name,
-            chunk_of=self.job.chunk_of,
-            audits=self.job.audits if self.job.audit is not None else None,
-        )
         self.ciphering = ciphering  # whether the cipher is done with a chunk as soon as it has it
         self.ciphered = 0
 
     def check(self) -> None:
-        self.dispatcher.check()
-        self.assembler.check()
+        self.desk.check()
 
     def at(self, seconds: float) -> "Desk":
         """That many seconds into the job."""
@@ -156,7 +133,7 @@ class Desk:
         life: int = 1,
     ) -> list:
         hello = Hello(version, session(name), name, 1, "host", "software", ops, reads, outbox)
-        return self.dispatcher.receive(route(name, life), hello, now=self.now)
+        return self._say(route(name, life), hello)
 
     def ready(
         self, name: str, *, received: int | None = None, held: object = None, reads: bool = False, life: int = 1
@@ -202,41 +179,29 @@ class Desk:
         return self._say(sink(name), Goodbye(JOB_ID, 1, session(name), reason))
 
     def result(self, name: str, index: int, attempt: int = 1, **other: object) -> list:
-        """A result comes; the actions of both brains."""
+        """A result comes; the actions of the Desk."""
         return self.take(result(name, index, attempt, **other))
 
     def take(self, message: Result) -> list:
-        dispatcher = self.dispatcher
-        actions: list = dispatcher.heard(message.session, Peer(Channel.SINK, b"?"), now=self.now)
         digest = message.checksum.to_bytes(8, "big")
-        verdicts = self.assembler.receive(message, checksum=message.checksum, digest=digest)
-        for verdict in verdicts:
-            if isinstance(verdict, Liar):
-                actions += dispatcher.convict(verdict.session, verdict.index)
-            if isinstance(verdict, Withdrawn):
-                dispatcher.withdraw(verdict.index)
-        accepted = any(isinstance(verdict, Accepted) for verdict in verdicts)
-        actions += verdicts
-        lease = (message.session, message.index, message.attempt)
-        wrong = any(isinstance(verdict, Rejected) for verdict in verdicts)
-        noted = any(isinstance(verdict, Noted) for verdict in verdicts)
-        actions += dispatcher.settled(*lease, accepted=accepted, noted=noted, wrong=wrong, now=self.now)
-        if any(isinstance(verdict, Released) for verdict in verdicts):
+        peer = Peer(Channel.SINK, b"?")
+        actions = self.desk.receive(peer, message, now=self.now, checksum=message.checksum, digest=digest)
+        if only(actions, Released):
             actions += self.progress()
         return actions
 
     # What else happens
 
     def progress(self, ciphered: int | None = None) -> list:
-        released = self.assembler.released
+        released = self.desk.released
         self.ciphered = ciphered if ciphered is not None else released if self.ciphering else self.ciphered
-        return self.dispatcher.progressed(released=released, ciphered=self.ciphered, now=self.now)
+        return self.desk.progressed(ciphered=self.ciphered, now=self.now)
 
     def gone(self, name: str, reason: str = "it died of signal 9 (SIGKILL)") -> list:
-        return self.dispatcher.gone(session(name), reason, now=self.now)
+        return self.desk.gone(session(name), reason, now=self.now)
 
     def tick(self) -> list:
-        return self.dispatcher.tick(now=self.now)
+        return self.desk.tick(now=self.now)
 
     def wait(self, seconds: float, *alive: str) -> list:
         """Let time pass in ticks, while these workers send their heartbeats."""
@@ -249,7 +214,7 @@ class Desk:
         return actions
 
     def _say(self, peer: Peer, message: Message) -> list:
-        return self.dispatcher.receive(peer, message, now=self.now)
+        return self.desk.receive(peer, message, now=self.now)
 
 
 # Reading actions

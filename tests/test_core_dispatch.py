@@ -26,6 +26,7 @@ from core_support import result as result_of
 from zaudio.core.actions import Fail, Grant, Joined, Lost, Requeued, Send, Stuck
 from zaudio.core.dispatch import DEPARTED_KEPT, LOSSES, STRIKES, TIMES_NEEDED, WINDOW_LEAST
 from zaudio.errors import ChunkError, ConflictError, NoWorkerError, ProtocolError
+from zaudio.steps import Step
 from zaudio.timing import Timing
 from zaudio.wire.messages import Again, Failed, Goodbye, Heartbeat, Ready, Refused, Sent, Welcome
 
@@ -86,7 +87,7 @@ def test_another_protocol_version_is_refused(desk):
 
 
 def test_a_worker_that_lacks_an_op_is_refused_with_a_sentence(desks):
-    desk = desks(ops=(("invert", ()), ("mine:echo", ()), ("gain", ())))
+    desk = desks(ops=(Step("invert"), Step("mine:echo"), Step("gain")))
     (send,) = desk.hello("a", ops=("invert",))
     assert send.message == Refused("it lacks mine:echo, gain; start it with --allow mine")
     (send,) = desk.hello("b", ops=("invert", "mine:echo"))

@@ -86,7 +86,7 @@ def test_the_coordinators_brains_take_whatever_the_codec_lets_pass(audited):
         if isinstance(message, Result):
             actions = desk.take(message)
         else:
-            actions = desk.dispatcher.receive(Peer(channel, b"%d" % (number % 7)), message, now=desk.now)
+            actions = desk.desk.receive(Peer(channel, b"%d" % (number % 7)), message, now=desk.now)
         desk.check()
         desk.later(0.01).tick()
         if number % 500 == 0 or any(isinstance(action, Fail) for action in actions):

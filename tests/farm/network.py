@@ -1,4 +1,4 @@
-"""A whole farm in virtual time: one real Dispatcher and Assembler, real Sessions, and a network that loses things.
+"""A whole farm in virtual time: the real Desk, real Sessions, and a network that loses things.
 
 Rules:
 
@@ -36,10 +36,8 @@ from zaudio.core.actions import (
     Joined,
     Liar,
     Lost,
-    Noted,
     Peer,
     Prepare,
-    Rejected,
     Released,
     Requeued,
     Say,
@@ -47,9 +45,8 @@ from zaudio.core.actions import (
     Stuck,
     Withdrawn,
 )
-from zaudio.core.assembly import Assembler
 from zaudio.core.audit import Audit
-from zaudio.core.dispatch import Dispatcher
+from zaudio.core.desk import Desk
 from zaudio.core.job import Job
 from zaudio.core.session import Introduction, Session
 from zaudio.errors import ZaudioError
@@ -197,8 +194,10 @@ class SimWorker:
     def conclude(self, chunk: Chunk, verdict: str, sum_: int) -> list:
         lease = (chunk.index, chunk.attempt)
         if verdict == "raise":
-            return self.session.failed(*lease, "ValueError: no", start=chunk.start, stop=chunk.start + chunk.frames)
-        length = chunk.frames * FRAME_BYTES
+            return self.session.failed(
+                *lease, "ValueError: no", start=chunk.start, stop=chunk.start + (chunk.stop - chunk.start)
+            )
+        length = (chunk.stop - chunk.start) * FRAME_BYTES
         return self.session.completed(*lease, length=length, checksum=sum_, seconds=0.1, slot=chunk.slot)
 
     def do(self, actions: Iterable) -> None:
@@ -357,17 +356,8 @@ class Farm:
             audit=audit,
         )
         self.first = first
-        self.dispatcher = Dispatcher(job, offers=lambda ops, name: name in ops, now=self.now)
-        self.assembler = Assembler(
-            self.plan,
-            job=JOB_ID,
-            incarnation=1,
-            frame_bytes=FRAME_BYTES,
-            grants=self.dispatcher.leases,
-            name=self.dispatcher.name,
-            first=first,
-            audits=job.audits if audit is not None else None,
-        )
+        self.desk = Desk(job, frame_bytes=FRAME_BYTES, offers=lambda ops, name: name in ops, now=self.now)
+        self.dispatcher, self.assembler = self.desk._dispatcher, self.desk._assembler  # to look at
         self.audit = audit
         self.accepted: dict[int, int] = {}  # index -> checksum of what was accepted last
         self.liars: list[Liar] = []
@@ -383,7 +373,7 @@ class Farm:
         self._read: deque = deque()
         self._read_seconds, self._reader_free = read_seconds, 0.0
         self._cipher_seconds, self._cipher_free = cipher_seconds, 0.0
-        self._ciphered = self._told = first
+        self._ciphered = first
         self._paused = False
         self._turn_due = False
         self._check_every = check_every
@@ -459,10 +449,10 @@ class Farm:
         self._turn_due = False
         if self._paused:
             return
-        now, dispatcher = self.now, self.dispatcher
+        now, desk = self.now, self.desk
         while self._died:
             session, cause = self._died.popleft()
-            self._do(dispatcher.gone(session, cause, now=now))
+            self._do(desk.gone(session, cause, now=now))
         for channel in (Channel.SINK, Channel.VENTILATOR):
             inbox = self._inbox[channel]
             while inbox:
@@ -470,66 +460,42 @@ class Farm:
                 if isinstance(message, Result):
                     self._take(peer, message)
                 else:
-                    self._do(dispatcher.receive(peer, message, now=now))
+                    self._do(desk.receive(peer, message, now=now))
         while self._read:
             self._send_read(self._read.popleft())
-        if (self._ciphered, self.assembler.released) != (self._told, dispatcher.released):
-            self._told = self._ciphered
-            self._do(dispatcher.progressed(released=self.assembler.released, ciphered=self._ciphered, now=now))
-        if now >= dispatcher.next_deadline():
-            self._do(dispatcher.tick(now=now))
+        self._do(desk.progressed(ciphered=self._ciphered, now=now))
+        if now >= desk.next_deadline():
+            self._do(desk.tick(now=now))
         self._check()
-        deadline = dispatcher.next_deadline()
+        deadline = desk.next_deadline()
         assert deadline > now, "a tick that was due did nothing"
 
     def _beat(self) -> None:
         """The poll's timeout."""
-        if not self._paused and self.now >= self.dispatcher.next_deadline():
+        if not self._paused and self.now >= self.desk.next_deadline():
             self._turn()
-        self.at(max(self.dispatcher.next_deadline(), self.now + 1e-3), self._beat)
+        self.at(max(self.desk.next_deadline(), self.now + 1e-3), self._beat)
 
     def _check(self) -> None:
         self._turns += 1
         self.most_in_flight = max(self.most_in_flight, self.dispatcher.leases.in_flight)
         if self._turns % self._check_every:
             return
-        self.dispatcher.check()
-        self.assembler.check()
+        self.desk.check()
         leases = self.dispatcher.leases
         for index in range(self.assembler.released, min(len(self.plan), self.assembler.released + 8)):
             most = 4 if self.audit is not None and self.audit.covers(index) else 2
             assert len(leases.live(index)) <= most, f"chunk {index} has {len(leases.live(index))} live attempts"
 
     def _take(self, peer: Peer, result: Result) -> None:
-        self._do(self.dispatcher.heard(result.session, peer, now=self.now))
         really: int | None = result.checksum
         if result.slot >= 0:
-            really = self.memory.get((self.dispatcher.outbox(result.session), result.slot))
-        really = really if really is not None else ~result.checksum
-        digest = really.to_bytes(8, "big", signed=True)
-        verdicts = self.assembler.receive(result, checksum=really, digest=digest)
-        for verdict in verdicts:
-            match verdict:
-                case Accepted():
-                    self.report.shares[self.dispatcher.name(verdict.session)] += 1
-                    self.accepted[verdict.index] = result.checksum
-                case Liar():
-                    self.liars.append(verdict)
-                    self._do(self.dispatcher.convict(verdict.session, verdict.index))
-                case Withdrawn():
-                    self.withdrawn.append(verdict.index)
-                    self.dispatcher.withdraw(verdict.index)
-                case Released():
-                    self.report.released.append(verdict.index)
-                    self._cipher_free = max(self._cipher_free, self.now) + self._cipher_seconds
-                    self.at(self._cipher_free, self._cipher_done)
-                case Fail():
-                    self.report.error = self.report.error or verdict.error
-        accepted = any(isinstance(verdict, Accepted) for verdict in verdicts)
-        lease = (result.session, result.index, result.attempt)
-        wrong = any(isinstance(verdict, Rejected) for verdict in verdicts)
-        noted = any(isinstance(verdict, Noted) for verdict in verdicts)
-        self._do(self.dispatcher.settled(*lease, accepted=accepted, noted=noted, wrong=wrong, now=self.now))
+            really = self.memory.get((self.desk.outbox(result.session), result.slot))
+        digest = really.to_bytes(8, "big", signed=True) if really is not None else b""
+        actions = self.desk.receive(peer, result, now=self.now, checksum=really, digest=digest)
+        if any(isinstance(action, Accepted) for action in actions):
+            self.accepted[result.index] = result.checksum
+        self._do(actions)
 
     def _cipher_done(self) -> None:
         self._ciphered += 1
@@ -552,6 +518,16 @@ class Farm:
                     self._send(action.peer, action.message)
                 case Fail():
                     report.error = report.error or action.error
+                case Accepted():
+                    report.shares[self.desk.name(action.session)] += 1
+                case Liar():
+                    self.liars.append(action)
+                case Withdrawn():
+                    self.withdrawn.append(action.index)
+                case Released():
+                    report.released.append(action.index)
+                    self._cipher_free = max(self._cipher_free, self.now) + self._cipher_seconds
+                    self.at(self._cipher_free, self._cipher_done)
                 case Lost():
                     report.lost.append(action)
                 case Stuck():
@@ -577,7 +553,7 @@ class Farm:
     def _send_read(self, action: Grant | Send) -> None:
         if isinstance(action, Send):
             self._send(action.peer, action.message)
-        elif self.dispatcher.knows(action.session):
+        elif self.desk.knows(action.session):
             self._grant(action, payload=True)
 
     def _grant(self, grant: Grant, *, payload: bool) -> None:
@@ -586,7 +562,7 @@ class Farm:
         frames = (span.start, span.stop, span.input_start, span.input_stop)
         message = Chunk(JOB_ID, 1, *lease, *frames, span.frames * FRAME_BYTES, int(payload), grant.slot)
         if not self._send(grant.peer, message):
-            self._do(self.dispatcher.undelivered(grant, now=self.now))
+            self._do(self.desk.undelivered(grant, now=self.now))
 
     def _send(self, peer: Peer, message: Message) -> bool:
         link = self._links[peer]
@@ -601,9 +577,9 @@ class Farm:
         """Until the job is over, one way or the other. Asserts what must hold of any job."""
         began = self.now
         self.at(self.now, self._beat)
-        self._advance(began + limit, lambda: self.assembler.finished or self.report.error is not None)
+        self._advance(began + limit, lambda: self.desk.finished or self.report.error is not None)
         report = self.report
-        assert self.assembler.finished or report.error is not None, f"not over after {limit:g} s: {self.state()}"
+        assert self.desk.finished or report.error is not None, f"not over after {limit:g} s: {self.state()}"
         report.seconds = self.now - began
         assert report.released == list(range(self.first, self.first + len(report.released))), (
             "released in order, each once"
@@ -618,7 +594,7 @@ class Farm:
 
     def run_for(self, seconds: float) -> None:
         """Some virtual time, whatever comes of it."""
-        if self.dispatcher.next_deadline() and not any(event[2] == self._beat for event in self._events):
+        if self.desk.next_deadline() and not any(event[2] == self._beat for event in self._events):
             self.at(self.now, self._beat)
         end = self.now + seconds
         self._advance(end, lambda: False)
@@ -648,7 +624,7 @@ class Farm:
 
     def end(self) -> None:
         """The farewell, to those it reaches; nobody answers afterwards."""
-        self._do(self.dispatcher.farewell("the job is done"))
+        self._do(self.desk.farewell("the job is done"))
         self._paused = True
         self.run_for(0.1)
 

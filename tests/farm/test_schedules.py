@@ -256,7 +256,7 @@ def test_results_of_attempts_that_were_never_granted_are_refused_and_counted():
 
     def forge(index, attempt):
         lease = (JOB_ID, 1, forger.id, index, attempt)
-        forger.send(Channel.SINK, Result(*lease, farm.plan.chunk(index).frames * FRAME_BYTES, 666, 0.1, -1))
+        forger.send(Channel.SINK, Result(*lease, farm.plan.span(index).frames * FRAME_BYTES, 666, 0.1, -1))
 
     for number in range(20):  # of a chunk far ahead, and of attempts that there are not
         farm.after(0.5 + 0.05 * number, forge, 39, 1)
@@ -505,7 +505,7 @@ def test_a_chunk_that_kills_its_worker_fails_after_exactly_three_attempts(known)
     report = farm.run()
     assert isinstance(report.error, ChunkError)
     assert report.error.index == 7
-    chunk = farm.plan.chunk(7)
+    chunk = farm.plan.span(7)
     assert (report.error.start, report.error.stop) == (chunk.start, chunk.stop)
     assert len(report.error.causes) == 3
     assert all("SIGKILL" in cause or "no sign of life" in cause for cause in report.error.causes)

@@ -596,4 +596,4 @@ def test_where_nothing_is_lost_and_nobody_dies_nobody_is_blamed(chunks, workers,
 
 def test_the_model_has_an_odd_chunk_as_a_recording_does():
     assert Farm(5).plan == Plan(37, 8)
-    assert Farm(5).plan.chunk(0).frames == 5
+    assert Farm(5).plan.span(0).frames == 5

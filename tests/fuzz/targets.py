@@ -80,7 +80,7 @@ def coordinator(content):
             if isinstance(message, Result):
                 actions = desk.take(message)
             else:
-                actions = desk.dispatcher.receive(Peer(channel, bytes([number])), message, now=desk.now)
+                actions = desk.desk.receive(Peer(channel, bytes([number])), message, now=desk.now)
         desk.later(0.3)
         actions += desk.tick()
         desk.check()

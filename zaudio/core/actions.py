@@ -153,6 +153,17 @@ class Withdrawn:
     name: str
 
 
+# Of the Desk
+
+
+@dataclass(frozen=True, slots=True)
+class Impostor:
+    """A result came from a peer that does not speak for the session that it names: it was not looked at."""
+
+    peer: Peer
+    session: bytes
+
+
 # Of the Session
 
 
@@ -211,4 +222,5 @@ class Discard:
 
 DispatcherAction = Send | Grant | Joined | Lost | Requeued | Stuck | Fail
 AssemblerAction = Accepted | Released | Duplicate | Rejected | Noted | Liar | Withdrawn | Fail
+DeskAction = DispatcherAction | AssemblerAction | Impostor
 SessionAction = Connect | ConnectSink | Say | Deliver | Prepare | Compute | Discard

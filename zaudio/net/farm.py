@@ -22,11 +22,11 @@ import zmq
 
 from zaudio.core.actions import (
     Accepted,
-    AssemblerAction,
-    DispatcherAction,
+    DeskAction,
     Duplicate,
     Fail,
     Grant,
+    Impostor,
     Joined,
     Liar,
     Lost,
@@ -39,8 +39,7 @@ from zaudio.core.actions import (
     Stuck,
     Withdrawn,
 )
-from zaudio.core.assembly import Assembler
-from zaudio.core.dispatch import Dispatcher
+from zaudio.core.desk import Desk
 from zaudio.core.job import Job
 from zaudio.errors import ProtocolError, StoppedError, UsageError, WorkersDiedError, ZaudioError
 from zaudio.net import sockets
@@ -217,25 +216,14 @@ class Farm:
     def _bind(self) -> None:
         ventilators = tuple(sockets.bind(self._ventilator, endpoint) for endpoint in self._endpoints.ventilator)
         sinks = tuple(sockets.bind(self._sink, endpoint) for endpoint in self._endpoints.sink)
-        self.bound = Endpoints(ventilators, sinks)
-        job = self._make_job(self.bound.sink)
+        job = self._make_job(sinks)
         shared = self._gate.local if self._gate is not None else None
-        self._dispatcher = Dispatcher(job, offers=offers, now=time.monotonic(), shared=shared)
-        self._assembler = Assembler(
-            job.plan,
-            job=job.job,
-            incarnation=job.incarnation,
-            frame_bytes=self._frame_bytes,
-            grants=self._dispatcher.leases,
-            name=self._dispatcher.name,
-            chunk_of=job.chunk_of,
-            first=job.first,
-            audits=job.audits if job.audit is not None else None,
-        )
+        self._desk = Desk(job, frame_bytes=self._frame_bytes, offers=offers, now=time.monotonic(), shared=shared)
         self._job = job
         self._ciphered = self.tally.done = job.first
         self._copy = job.plan.chunk_frames * self._frame_bytes < sockets.ZERO_COPY_FROM
         _check_welcome(job)
+        self.bound = Endpoints(ventilators, sinks)  # from here on there is somebody to part from
         self._guard(set(), time.monotonic())  # so that there is a list before there is a message
 
     def _loop(self) -> None:
@@ -246,7 +234,7 @@ class Farm:
             poller.register(self._gate.socket, zmq.POLLIN)
         while not self._output.sealed:
             self._watch_pool(poller)
-            deadline = self._dispatcher.next_deadline()
+            deadline = self._desk.next_deadline()
             if self._gate is not None:
                 deadline = min(deadline, self._gate.due)
             pause = deadline - time.monotonic()
@@ -269,7 +257,7 @@ class Farm:
         )
         self._send_what_was_read()
         self._follow_cipher(now)
-        due = self._dispatcher.next_deadline()
+        due = self._desk.next_deadline()
         if now >= (due if drained else due + self._job.timing.heartbeat):
             self._tick(now)
         self._count()
@@ -284,10 +272,10 @@ class Farm:
         if self._gate.socket in ready:
             self._gate.serve()
         if self._gate.refresh(now):
-            self._do(self._dispatcher.admit(self._gate.admitted, now=now))
+            self._do(self._desk.admit(self._gate.admitted, now=now))
 
     def _tick(self, now: float) -> None:
-        actions = self._dispatcher.tick(now=now)
+        actions = self._desk.tick(now=now)
         for action in actions:
             # Only here is a loss one by silence: who says goodbye ends by itself, and has yet to tell its starter why.
             if isinstance(action, Lost) and self._pool is not None:
@@ -309,15 +297,15 @@ class Farm:
                 message = decode(parts[1:], TO_COORDINATOR[channel])
             except ProtocolError as error:
                 log.warning("%s: no message: %s", channel.value, error)
-                self._do(self._dispatcher.refuse(peer, error))
+                self._do(self._desk.refuse(peer, error))
                 continue
             if isinstance(message, Result):
-                self._take_result(peer, message, parts[2] if len(parts) > 2 else None, now)
+                self._receive_result(peer, message, parts[2] if len(parts) > 2 else None, now)
             else:
                 log.debug("from %s: %s", channel.value, message)
                 if isinstance(message, Failed):
                     self._check_input()  # a recording that changed is to blame before any chunk is
-                self._do(self._dispatcher.receive(peer, message, now=now))
+                self._do(self._desk.receive(peer, message, now=now))
         return False
 
     def _receive(self, socket: zmq.Socket[bytes], *, copy: bool) -> tuple[list[Buffer], str] | None:
@@ -327,41 +315,27 @@ class Farm:
         parts = sockets.receive(socket, copy=copy)
         return (parts, "") if parts is not None else None
 
-    def _take_result(self, peer: Peer, result: Result, payload: Buffer | None, now: float) -> None:
-        self._do(self._dispatcher.heard(result.session, peer, now=now))
-        if not self._dispatcher.speaks_for(peer, result.session):
-            log.warning("%s sent a result of a session that it does not speak for", peer.identity)
-            return
+    def _receive_result(self, peer: Peer, result: Result, payload: Buffer | None, now: float) -> None:
         if payload is None:
             payload = self._copy_from_outbox(result)
-        checksum = xxhash.xxh3_64_intdigest(payload) if payload is not None else ~result.checksum
-        audited = payload is not None and self._assembler.audits(result.index)
+        checksum = xxhash.xxh3_64_intdigest(payload) if payload is not None else None
+        audited = payload is not None and self._desk.audits(result.index)
         digest = sha256(payload).digest() if audited and payload is not None else b""
-        verdicts = self._assembler.receive(result, checksum=checksum, digest=digest)
-        accepted = False
-        noted = any(isinstance(verdict, Noted) for verdict in verdicts)
-        wrong = any(isinstance(verdict, Rejected) for verdict in verdicts)
-        for verdict in verdicts:
-            if isinstance(verdict, Accepted) and payload is not None:
-                accepted = True
-                self._payloads[verdict.index] = payload
-                chunks = self._job.chunks_in(verdict.index)
-                self.shares[self._dispatcher.name(verdict.session)] += chunks
-                self.tally.audited += chunks if audited else 0
-            self._do_verdict(verdict)
-        if not accepted and payload is not None:
+        actions = self._desk.receive(peer, result, now=now, checksum=checksum, digest=digest)
+        if payload is not None and any(isinstance(action, Accepted) for action in actions):
+            self._payloads[result.index] = payload
+            if audited:
+                self.tally.audited += self._job.chunks_in(result.index)
+        elif payload is not None:
             self._buffers.give_back(payload)
-        ours = (result.job, result.incarnation) == (self._job.job, self._job.incarnation)
-        if ours:
-            lease = (result.session, result.index, result.attempt)
-            self._do(self._dispatcher.settled(*lease, accepted=accepted, noted=noted, wrong=wrong, now=now))
+        self._do(actions)
 
     def _copy_from_outbox(self, result: Result) -> memoryview | None:
         """What lies in the slot that a result names, in memory of our own; None when there is no such slot."""
         if self._outboxes is None or result.length > self._outboxes.slot_bytes:
             return None
         payload = self._buffers.take(result.length)
-        if self._outboxes.copy(self._dispatcher.outbox(result.session), result.slot, payload):
+        if self._outboxes.copy(self._desk.outbox(result.session), result.slot, payload):
             return payload
         self._buffers.give_back(payload)
         return None
@@ -381,7 +355,7 @@ class Farm:
             match event:
                 case Died():
                     log.warning("local worker %s: %s", event.name, event.cause)
-                    self._do(self._dispatcher.gone(event.session, event.cause, now=now))
+                    self._do(self._desk.gone(event.session, event.cause, now=now))
                 case GaveUp():
                     raise WorkersDiedError(event.cause, event.stderr)
                 case Unable():
@@ -389,9 +363,17 @@ class Farm:
 
     # Messages out
 
-    def _do(self, actions: Iterable[DispatcherAction]) -> None:
+    def _do(self, actions: Iterable[DeskAction]) -> None:
         for action in actions:
             match action:
+                case Released():
+                    payload = self._payloads.pop(action.index)
+                    self._buffers.lend(payload)
+                    self._output.put(memoryview(payload)[self._skip :])
+                    self._skip = 0  # chunks are released in output order: it was the first one's
+                case Accepted():
+                    self.shares[self._desk.name(action.session)] += self._job.chunks_in(action.index)
+                    self._tell(action)
                 case Grant(by_reference=True):
                     self._grant(action, self._job.plan.span(action.index), None, 0)
                 case Grant() | Send(message=Sent()):
@@ -404,33 +386,21 @@ class Farm:
                     self._tell(action)
                     if self._pool is not None:
                         self._pool.kill(action.session, "it was killed, past the deadline of a chunk")
-                case Joined() | Requeued() | Lost():
+                case Joined() | Requeued() | Lost() | Duplicate() | Rejected() | Noted():
                     self._tell(action)
-
-    def _do_verdict(self, verdict: AssemblerAction) -> None:
-        match verdict:
-            case Released():
-                payload = self._payloads.pop(verdict.index)
-                self._buffers.lend(payload)
-                self._output.put(memoryview(payload)[self._skip :])
-                self._skip = 0  # chunks are released in output order: it was the first one's
-            case Fail():
-                self._failure = self._failure or verdict.error
-            case Accepted() | Duplicate() | Rejected() | Noted():
-                self._tell(verdict)
-            case Liar():
-                self._drop(verdict)
-            case Withdrawn():
-                self._buffers.give_back(self._payloads.pop(verdict.index))
-                self.shares[verdict.name] -= self._job.chunks_in(verdict.index)
-                self._dispatcher.withdraw(verdict.index)
-                self._tell(verdict)
+                case Liar():
+                    self._drop(action)
+                case Withdrawn():
+                    self._buffers.give_back(self._payloads.pop(action.index))
+                    self.shares[action.name] -= self._job.chunks_in(action.index)
+                    self._tell(action)
+                case Impostor():
+                    log.warning("%s sent a result of a session that it does not speak for", action.peer.identity)
 
     def _drop(self, liar: Liar) -> None:
         chunk = self._job.chunk_of(liar.index)
         log.warning("worker %s was dropped: its result of chunk %d is not that of two others", liar.name, chunk)
-        self.dropped[liar.name] += -(-self._assembler.dropped[liar.session] // self._job.chunk_frames)
-        self._do(self._dispatcher.convict(liar.session, liar.index))
+        self.dropped[liar.name] += -(-self._desk.dropped[liar.session] // self._job.chunk_frames)
         if self._pool is not None:
             self._pool.kill(liar.session, "it was killed: its result was not that of two others")
         self._tell(liar)
@@ -448,7 +418,7 @@ class Farm:
             if isinstance(read, Send):
                 self._send(read.peer, read.message)
                 continue
-            if self._dispatcher.knows(read.grant.session):
+            if self._desk.knows(read.grant.session):
                 self._grant(read.grant, read.span, read.payload, read.checksum)
 
     def _grant(self, grant: Grant, span: Span, payload: Buffer | None, checksum: int) -> None:
@@ -470,26 +440,24 @@ class Farm:
         sent = sockets.send(self._ventilator, [grant.peer.route, *encode(header, payload)])
         log.debug("granted chunk %d, attempt %d", grant.index, grant.attempt)
         if not sent:
-            self._do(self._dispatcher.undelivered(grant, now=time.monotonic()))
+            self._do(self._desk.undelivered(grant, now=time.monotonic()))
 
     # The cipher
 
     def _follow_cipher(self, now: float) -> None:
         ciphered = self._job.first + self._output.finished
         self._buffers.settle(ciphered - self._ciphered)
-        if ciphered != self._ciphered or self._assembler.released != self._dispatcher.released:
-            self._ciphered = ciphered
-            progress = self._dispatcher.progressed(released=self._assembler.released, ciphered=ciphered, now=now)
-            self._do(progress)
-        if self._assembler.finished and not self._sealing:
+        self._ciphered = ciphered
+        self._do(self._desk.progressed(ciphered=ciphered, now=now))
+        if self._desk.finished and not self._sealing:
             self._sealing = True
             self._output.seal()
 
     # Ends
 
     def _part(self, reason: str) -> None:
-        if self.bound is not None and hasattr(self, "_dispatcher"):
-            for action in self._dispatcher.farewell(reason):
+        if self.bound is not None:
+            for action in self._desk.farewell(reason):
                 if isinstance(action, Send):
                     self._send(action.peer, action.message)
 
@@ -508,10 +476,10 @@ class Farm:
     def _count(self) -> None:
         tally = self.tally
         tally.done = self._ciphered
-        tally.workers = self._dispatcher.workers
-        tally.requeued = self._dispatcher.requeued
-        tally.duplicates = self._assembler.duplicates
-        tally.rejected = self._assembler.rejected
+        tally.workers = self._desk.workers
+        tally.requeued = self._desk.requeued
+        tally.duplicates = self._desk.duplicates
+        tally.rejected = self._desk.rejected
 
 
 def _check_welcome(job: Job) -> None:

@@ -1,0 +1,206 @@
+"""Desk: the coordinator's whole brain over one job. Dispatcher and Assembler behind the verbs of a brain.
+
+Rules:
+
+- The shell talks to the Desk alone. The order in which the two brains inside hear of a result is part of what makes
+  the farm correct, and stands here, once.
+- `receive` takes every message, a Result too, and its actions say all that is to be done. The caller keeps a result's
+  payload if one of them is `Accepted`, gives it to the destination at `Released`, and forgets it at `Withdrawn`.
+- What only a shell can know (a process died, a message could not be sent, the cipher has finished with a chunk) comes
+  by a method of its own. Everything under "What is so" only reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from zaudio.core.actions import Accepted, DeskAction, Grant, Impostor, Liar, Noted, Peer, Rejected, Withdrawn
+from zaudio.core.assembly import Assembler
+from zaudio.core.dispatch import Dispatcher
+from zaudio.core.job import Job
+from zaudio.errors import ProtocolError
+from zaudio.wire.messages import Message, Result
+
+Actions = list[DeskAction]
+
+
+class Desk:
+    """The coordinator's brain over one job.
+
+    Args:
+        job: The job.
+        frame_bytes: Bytes per frame of a result.
+        offers: Returns whether a worker that offers those ops has that one.
+        now: The time at which the job begins.
+        shared: The identity that local workers share, if they have one: see `Dispatcher`.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        frame_bytes: int,
+        offers: Callable[[Sequence[str], str], bool],
+        now: float,
+        shared: str | None = None,
+    ) -> None:
+        self.job = job
+        self._ciphered = job.first  # chunks that the cipher has finished with, in earlier lives too
+        self._dispatcher = Dispatcher(job, offers=offers, now=now, shared=shared)
+        self._assembler = Assembler(
+            job.plan,
+            job=job.job,
+            incarnation=job.incarnation,
+            frame_bytes=frame_bytes,
+            grants=self._dispatcher.leases,
+            name=self._dispatcher.name,
+            chunk_of=job.chunk_of,
+            first=job.first,
+            audits=job.audits if job.audit is not None else None,
+        )
+
+    # The verbs of a brain
+
+    def receive(
+        self, peer: Peer, message: Message, *, now: float, checksum: int | None = None, digest: bytes = b""
+    ) -> Actions:
+        """Take a message that `wire.decode` let pass.
+
+        Args:
+            peer: The connection that it came on.
+            message: The message, from either socket.
+            now: The time.
+            checksum: Of a Result: the sum of the payload that came; None when no payload did.
+            digest: Of a Result: an unforgeable digest of its payload, where `audits` asks for one.
+        """
+        if isinstance(message, Result):
+            return self._judge(peer, message, checksum, digest, now)
+        return [*self._dispatcher.receive(peer, message, now=now)]
+
+    def tick(self, *, now: float) -> Actions:
+        """Judge silence and deadlines, send heartbeats. Call it when both sockets are drained, if they can be."""
+        return [*self._dispatcher.tick(now=now)]
+
+    def next_deadline(self) -> float:
+        """Return the time at which to call `tick` next."""
+        return self._dispatcher.next_deadline()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every chunk was released."""
+        return self._assembler.finished
+
+    # Facts that only a shell can know
+
+    def refuse(self, peer: Peer, error: ProtocolError) -> Actions:
+        """Answer bytes that are no message of this version."""
+        return [*self._dispatcher.refuse(peer, error)]
+
+    def progressed(self, *, ciphered: int, now: float) -> Actions:
+        """Move the window: the cipher has finished with so many chunks, those of earlier lives included.
+
+        Calling it when nothing has changed costs nothing and does nothing.
+        """
+        released = self._assembler.released
+        if (released, ciphered) == (self._dispatcher.released, self._ciphered):
+            return []
+        self._ciphered = ciphered
+        return [*self._dispatcher.progressed(released=released, ciphered=ciphered, now=now)]
+
+    def undelivered(self, grant: Grant, *, now: float) -> Actions:
+        """Take back a grant that could not be sent."""
+        return [*self._dispatcher.undelivered(grant, now=now)]
+
+    def gone(self, session: bytes, reason: str, *, now: float) -> Actions:
+        """Take note that a worker's process has died."""
+        return [*self._dispatcher.gone(session, reason, now=now)]
+
+    def admit(self, identities: frozenset[str], *, now: float) -> Actions:
+        """Let these identities take part from now on, and no others."""
+        return [*self._dispatcher.admit(identities, now=now)]
+
+    def farewell(self, reason: str) -> Actions:
+        """Tell every worker that the job is over."""
+        return [*self._dispatcher.farewell(reason)]
+
+    # What is so
+
+    def audits(self, index: int) -> bool:
+        """Return whether a digest is needed of a result of that chunk."""
+        return self._assembler.audits(index)
+
+    def outbox(self, session: bytes) -> bytes:
+        """Return the token of that worker's outbox; empty when it has none, or is not known."""
+        return self._dispatcher.outbox(session)
+
+    def name(self, session: bytes) -> str:
+        """Return that worker's name, or its session in short when it was never known, or long ago."""
+        return self._dispatcher.name(session)
+
+    def knows(self, session: bytes) -> bool:
+        """Return whether that session is a living worker."""
+        return self._dispatcher.knows(session)
+
+    @property
+    def workers(self) -> int:
+        """The number of workers that are ready."""
+        return self._dispatcher.workers
+
+    @property
+    def released(self) -> int:
+        """The number of chunks that were released, in earlier lives too."""
+        return self._assembler.released
+
+    @property
+    def requeued(self) -> int:
+        """The number of grants that came to nothing."""
+        return self._dispatcher.requeued
+
+    @property
+    def duplicates(self) -> int:
+        """The number of results for chunks that had one."""
+        return self._assembler.duplicates
+
+    @property
+    def rejected(self) -> int:
+        """The number of results that could not be accepted."""
+        return self._assembler.rejected
+
+    @property
+    def dropped(self) -> Mapping[bytes, int]:
+        """Liars by session, each with the frames that were released on its word alone."""
+        return self._assembler.dropped
+
+    def check(self) -> None:
+        """Assert the invariants of both brains."""
+        self._dispatcher.check()
+        self._assembler.check()
+
+    # A result
+
+    def _judge(self, peer: Peer, result: Result, checksum: int | None, digest: bytes, now: float) -> Actions:
+        actions: Actions = [*self._dispatcher.heard(result.session, peer, now=now)]
+        if not self._dispatcher.speaks_for(peer, result.session):
+            return [*actions, Impostor(peer, result.session)]
+        # Without a payload no sum can agree: the result is judged as one that was damaged on the way.
+        checksum = checksum if checksum is not None else ~result.checksum
+        verdicts = self._assembler.receive(result, checksum=checksum, digest=digest)
+        for verdict in verdicts:
+            actions.append(verdict)
+            match verdict:
+                case Liar():
+                    actions += self._dispatcher.convict(verdict.session, verdict.index)
+                case Withdrawn():
+                    self._dispatcher.withdraw(verdict.index)
+        if (result.job, result.incarnation) == (self.job.job, self.job.incarnation):
+            # Last: whatever the verdict, the lease's credit is free, and more may be granted.
+            actions += self._dispatcher.settled(
+                result.session,
+                result.index,
+                result.attempt,
+                accepted=any(isinstance(verdict, Accepted) for verdict in verdicts),
+                noted=any(isinstance(verdict, Noted) for verdict in verdicts),
+                wrong=any(isinstance(verdict, Rejected) for verdict in verdicts),
+                now=now,
+            )
+        return actions
