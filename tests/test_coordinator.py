@@ -257,7 +257,7 @@ def opened(tmp_path, samples, **settings):
     job = Coordinator(path, tmp_path / "out", **{"workers": 2, **settings})
     with ExitStack() as stack:
         source = stack.enter_context(open_source(path))
-        job._plan = job._runs = job._make_plan(source)
+        job._plan = job._bundles = job._make_plan(source)
         outboxes = job._open_outboxes(source, job._launch_starter(stack), stack)
         return (len(outboxes.tokens), outboxes.slots, outboxes.slot_bytes) if outboxes is not None else None
 

@@ -56,8 +56,8 @@ from zaudio.timing import Timing
 
 CHUNK = "1MiB"  # large enough that Python's share of a chunk vanishes, small enough for the caches and the window
 MEMORY = "128MiB"  # 64 chunks of 1 MiB each way: the window is what 2 to 16 workers need, and no more is of use
-RUN_BYTES = 256 * 1024  # small chunks travel together, as many as fit: a message costs what 256 KiB of AES costs
-RUNS_LEAST = 64  # so that 16 workers share a small job of a slow op evenly; more of them share it less evenly
+BUNDLE_BYTES = 256 * 1024  # small chunks travel together, as many as fit: a message costs what 256 KiB of AES costs
+BUNDLES_LEAST = 64  # so that 16 workers share a small job of a slow op evenly; more of them share it less evenly
 CREDIT = 2  # runs that a worker holds: one to compute, one to fetch meanwhile
 
 log = logging.getLogger("zaudio.coordinator")
@@ -201,8 +201,8 @@ class Coordinator:
             source = stack.enter_context(open_source(self._input, **self._raw))  # type: ignore[arg-type]
             self._source = source
             self._plan = self._make_plan(source)
-            fitting = RUN_BYTES // (self._plan.chunk_frames * source.frame_bytes)
-            self._runs = self._plan.in_bundles(min(fitting, len(self._plan) // RUNS_LEAST))
+            fitting = BUNDLE_BYTES // (self._plan.chunk_frames * source.frame_bytes)
+            self._bundles = self._plan.in_bundles(min(fitting, len(self._plan) // BUNDLES_LEAST))
             ops = prepare_chain(self._specs, source.format)
             self._check_input()
             folder = stack.enter_context(self._open_folder(source))
@@ -231,7 +231,7 @@ class Coordinator:
                 endpoints,
                 frame_bytes=source.frame_bytes,
                 output=writer,
-                reader=Reader(source, self._runs, notify=waker.wake),
+                reader=Reader(source, self._bundles, notify=waker.wake),
                 waker=waker,
                 pool=pool,
                 outboxes=outboxes,
@@ -358,7 +358,7 @@ class Coordinator:
             return Progress("done", chunks, chunks, size, size, 0, 0, 0.0, size)
         tally, plan, frame_bytes = self._farm.tally, self._plan, self._source.frame_bytes
         # Output is encrypted from the recording's end: what is done is all from the last finished run's start on.
-        frames_done = plan.frames - self._runs.span(tally.done - 1).start if tally.done else 0
+        frames_done = plan.frames - self._bundles.span(tally.done - 1).start if tally.done else 0
         seconds = time.monotonic() - tally.welcomed if tally.welcomed is not None else 0.0
         state = self._state
         if state == "running" and not tally.workers:
@@ -391,7 +391,7 @@ class Coordinator:
         outboxes: Outboxes | None,
         writer: ResultWriter,
     ) -> Job:
-        run_bytes = self._runs.chunk_frames * source.frame_bytes
+        bundle_bytes = self._bundles.chunk_frames * source.frame_bytes
         advertised = None
         if self._advertise is not None:
             host, _, port = self._advertise
@@ -400,7 +400,7 @@ class Coordinator:
         return Job(
             job=writer.job_id,
             incarnation=writer.incarnation,
-            plan=self._runs,
+            plan=self._bundles,
             chunk_frames=self._plan.chunk_frames,
             ops=ops,
             format=source.format.name,
@@ -409,7 +409,7 @@ class Coordinator:
             credit=CREDIT,
             # A run is in flight one way, then the other; while two workers are at it, both ways at once.
             # An audited one is at two workers from the start.
-            window_most=self._memory // ((4 if self._audit else 2) * run_bytes),
+            window_most=self._memory // ((4 if self._audit else 2) * bundle_bytes),
             timing=self._timing,
             source=source.reference,
             outboxes=frozenset(outboxes.tokens) if outboxes is not None else frozenset(),
@@ -447,7 +447,7 @@ class Coordinator:
         """Find the run that the job goes on with; returns how many bytes of its result were written before."""
         self._resumed = writer.resumed
         frame, rest = divmod(writer.resumed, source.frame_bytes)
-        self._first, skipped = self._runs.at_output(frame)
+        self._first, skipped = self._bundles.at_output(frame)
         if writer.incarnation > 1:
             done, chunks = self._plan.at_output(frame)[0], len(self._plan)
             self._warnings = (f"resuming an interrupted job: {done} of {chunks} chunks are done",)
@@ -472,16 +472,16 @@ class Coordinator:
     @property
     def _local_workers(self) -> int:
         """How many there are to be: no more than runs still to be done, or three for each that a third may judge."""
-        return min(self._workers, (len(self._runs) - self._first) * (3 if self._audit else 1))
+        return min(self._workers, (len(self._bundles) - self._first) * (3 if self._audit else 1))
 
     def _open_outboxes(self, source: Source, starter: Starter | None, stack: ExitStack) -> Outboxes | None:
         """Shared memory for the results of local workers; without it, they use sockets as all others do."""
         workers = self._local_workers
-        run_bytes = min(self._runs.chunk_frames, source.frames) * source.frame_bytes
-        if self._sockets_only or starter is None or workers * CREDIT * run_bytes > self._memory:
+        bundle_bytes = min(self._bundles.chunk_frames, source.frames) * source.frame_bytes
+        if self._sockets_only or starter is None or workers * CREDIT * bundle_bytes > self._memory:
             return None
         try:
-            outboxes = Outboxes(starter.memory, workers, CREDIT, run_bytes)
+            outboxes = Outboxes(starter.memory, workers, CREDIT, bundle_bytes)
         except OSError as error:
             log.info("local workers use sockets: no shared memory: %s", error)
             return None
