@@ -17,17 +17,20 @@
     │   └── StorageError                 1  the result could not be written
     ├── StoppedError                     1  the job was stopped before its end
     ├── VerificationError                5  a result is damaged, changed or incomplete
-    ├── NoWorkerError                   69  nobody could be given a chunk for too long
-    ├── NoCoordinatorError              69  nobody answers where the worker was told to ask
+    ├── NoWorkerError                   69  no worker could be given a chunk for too long
+    ├── NoCoordinatorError              69  no coordinator answers at the given address
     ├── RefusedError                    77  the coordinator refused this worker, or the two do not trust each other
     └── ProtocolError                    1  bytes from a peer that are no message; never leaves `net`
 
-Rules: an error stores its fields and builds its sentence in `__str__`; the fields are its positional arguments, so
-it pickles. The sentence says who, what was expected and what came, on one line.
+Rules: an error stores its fields, and its class has one template for the sentence: `{0}` stands for the error. The
+sentence names the object at fault, what was expected and what came, on one line. The fields are the positional
+arguments in their order, so an error pickles, copies and matches (`case InputError(path, reason)`). A new error is
+a dataclass with `eq=False`, since two failures are two, and `repr=False`, since `Exception` shows its arguments.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -35,17 +38,25 @@ class ZaudioError(Exception):
     """Base of all errors that zaudio raises on purpose.
 
     Attributes:
-        exit_code: What the command line exits with when this error ends it.
+        exit_code: The exit code of a command that this error ends.
+        template: The sentence, with `{0}` for the error itself.
+        sentence: The sentence of an error that has no fields of its own.
     """
 
     exit_code: ClassVar[int] = 1
+    template: ClassVar[str] = "{0.sentence}"
+    __match_args__: ClassVar[tuple[str, ...]] = ("sentence",)
 
     def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
         self.sentence = sentence
+        self.__post_init__()
+
+    def __post_init__(self) -> None:
+        # Exception pickles, copies and shows its `args`, and sets them to the positional arguments alone.
+        self.args = tuple(getattr(self, name) for name in self.__match_args__)
 
     def __str__(self) -> str:
-        return self.sentence
+        return self.template.format(self)
 
 
 class UsageError(ZaudioError, ValueError):
@@ -54,6 +65,7 @@ class UsageError(ZaudioError, ValueError):
     exit_code = 2
 
 
+@dataclass(eq=False, repr=False)
 class OutputExistsError(UsageError):
     """A result is there already.
 
@@ -61,14 +73,12 @@ class OutputExistsError(UsageError):
         path: The file that would have been replaced.
     """
 
-    def __init__(self, path: str) -> None:
-        Exception.__init__(self, path)
-        self.path = path
+    path: str
 
-    def __str__(self) -> str:
-        return f"{self.path} exists already; pass --overwrite (overwrite=True) to replace it"
+    template = "{0.path} exists already; pass --overwrite (overwrite=True) to replace it"
 
 
+@dataclass(eq=False, repr=False)
 class FolderBusyError(UsageError):
     """Another job holds the lock of the output folder.
 
@@ -76,104 +86,91 @@ class FolderBusyError(UsageError):
         path: The folder.
     """
 
-    def __init__(self, path: str) -> None:
-        Exception.__init__(self, path)
-        self.path = path
+    path: str
 
-    def __str__(self) -> str:
-        return f"{self.path}: another zaudio job is writing to this folder; wait for it or choose another with -o"
+    template = "{0.path}: another zaudio job is writing to this folder; wait for it or choose another with -o"
 
 
+@dataclass(eq=False, repr=False)
 class ResumeError(UsageError):
     """An unfinished job lies in the output folder, and this one cannot go on with it.
 
     Attributes:
         path: The folder.
-        reason: What differs, or what is damaged.
+        reason: The difference or the damage.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
-        Exception.__init__(self, path, reason)
-        self.path = path
-        self.reason = reason
+    path: str
+    reason: str
 
-    def __str__(self) -> str:
-        return (
-            f"{self.path}: the unfinished job in this folder cannot be resumed: {self.reason}; "
-            "pass --fresh (fresh=True) to discard it and begin anew"
-        )
+    template = (
+        "{0.path}: the unfinished job in this folder cannot be resumed: {0.reason}; "
+        "pass --fresh (fresh=True) to discard it and begin anew"
+    )
 
 
+@dataclass(eq=False, repr=False)
 class EndpointError(UsageError):
     """A socket address is in use or malformed.
 
     Attributes:
         endpoint: The address as it was given.
-        reason: What is wrong with it.
+        reason: The fault.
     """
 
-    def __init__(self, endpoint: str, reason: str) -> None:
-        Exception.__init__(self, endpoint, reason)
-        self.endpoint = endpoint
-        self.reason = reason
+    endpoint: str
+    reason: str
 
-    def __str__(self) -> str:
-        return f"{self.endpoint}: {self.reason}"
+    template = "{0.endpoint}: {0.reason}"
 
 
+@dataclass(eq=False, repr=False)
 class ExposedError(UsageError):
-    """A coordinator would be reachable from other machines, and has no keys to tell its workers by.
+    """A coordinator would be reachable from other machines, and has no keys to recognise its workers by.
 
     Attributes:
         endpoint: The address as it was given.
     """
 
-    def __init__(self, endpoint: str) -> None:
-        Exception.__init__(self, endpoint)
-        self.endpoint = endpoint
+    endpoint: str
 
-    def __str__(self) -> str:
-        return (
-            f"{self.endpoint}: whoever reaches this address could take part and read the recording; "
-            "make keys with `zaudio keys init` and pass --keys DIR (keys=DIR), "
-            "or accept that with --insecure (insecure=True)"
-        )
+    template = (
+        "{0.endpoint}: whoever reaches this address could take part and read the recording; "
+        "make keys with `zaudio keys init` and pass --keys DIR (keys=DIR), "
+        "or accept that with --insecure (insecure=True)"
+    )
 
 
+@dataclass(eq=False, repr=False)
 class KeyFileError(UsageError):
     """A key is missing, damaged, there already, or readable by others.
 
     Attributes:
         path: The file or folder.
-        reason: What is wrong with it, and what to do.
+        reason: The fault, and its remedy.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
-        Exception.__init__(self, path, reason)
-        self.path = path
-        self.reason = reason
+    path: str
+    reason: str
 
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+    template = "{0.path}: {0.reason}"
 
 
+@dataclass(eq=False, repr=False)
 class InputError(ZaudioError):
     """The recording cannot be read as audio.
 
     Attributes:
         path: The file.
-        reason: What was expected and what came.
+        reason: The expectation and the finding.
     """
 
     exit_code = 3
 
-    def __init__(self, path: str, reason: str) -> None:
-        Exception.__init__(self, path, reason)
-        self.path = path
-        self.reason = reason
+    path: str
+    reason: str
 
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+    template = "{0.path}: {0.reason}"
 
 
 class InputChangedError(InputError):
@@ -184,6 +181,7 @@ class JobError(ZaudioError):
     """The job failed and published nothing."""
 
 
+@dataclass(eq=False, repr=False)
 class ChunkError(JobError):
     """One chunk failed as often as a chunk may.
 
@@ -191,25 +189,30 @@ class ChunkError(JobError):
         index: The chunk's index.
         start: Its first frame.
         stop: The frame after its last.
-        causes: Why, one sentence a failure, oldest first.
+        causes: The reasons, one sentence per failure, oldest first.
     """
 
-    def __init__(self, index: int, start: int, stop: int, causes: tuple[str, ...]) -> None:
-        Exception.__init__(self, index, start, stop, causes)
-        self.index = index
-        self.start = start
-        self.stop = stop
-        self.causes = causes
+    index: int
+    start: int
+    stop: int
+    causes: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return (
-            f"chunk {self.index} (frames {self.start} to {self.stop}) failed {len(self.causes)} times; "
-            f"the last time: {self.causes[-1] if self.causes else 'no cause known'}"
-        )
+    template = "chunk {0.index} (frames {0.start} to {0.stop}) failed {0.failures} times; the last time: {0.last_cause}"
+
+    @property
+    def failures(self) -> int:
+        """The number of failures."""
+        return len(self.causes)
+
+    @property
+    def last_cause(self) -> str:
+        """The cause of the last failure."""
+        return self.causes[-1] if self.causes else "no cause known"
 
 
+@dataclass(eq=False, repr=False)
 class ConflictError(JobError):
-    """Two workers returned different bytes for one chunk. Nothing of the job is kept: one of them is not to be trusted.
+    """Two workers returned different bytes for one chunk. One of them cannot be trusted, so nothing of the job is kept.
 
     Attributes:
         index: The chunk's index.
@@ -217,100 +220,94 @@ class ConflictError(JobError):
         second: The worker whose result differs from it.
     """
 
-    def __init__(self, index: int, first: str, second: str) -> None:
-        Exception.__init__(self, index, first, second)
-        self.index = index
-        self.first = first
-        self.second = second
+    index: int
+    first: str
+    second: str
 
-    def __str__(self) -> str:
-        return (
-            f"chunk {self.index}: workers {self.first} and {self.second} returned different results; "
-            "an op must depend on nothing but its samples and parameters"
-        )
+    template = (
+        "chunk {0.index}: workers {0.first} and {0.second} returned different results; "
+        "an op must depend on nothing but its samples and parameters"
+    )
 
 
+@dataclass(eq=False, repr=False)
 class WorkersDiedError(JobError):
     """Local workers died before they were ready, three times in a row.
 
     Attributes:
         cause: The last one's signal or exit code, and the memory that it had.
-        stderr: The tail of what it wrote to standard error.
+        stderr: The tail of its standard error.
     """
 
-    def __init__(self, cause: str, stderr: str) -> None:
-        Exception.__init__(self, cause, stderr)
-        self.cause = cause
-        self.stderr = stderr
+    cause: str
+    stderr: str
 
-    def __str__(self) -> str:
+    template = "local workers die before they are ready: {0.cause}{0.last_line}"
+
+    @property
+    def last_line(self) -> str:
+        """The last line of standard error, after a colon; empty if there was none."""
         lines = self.stderr.strip().splitlines()
-        return f"local workers die before they are ready: {self.cause}" + (f": {lines[-1]}" if lines else "")
+        return f": {lines[-1]}" if lines else ""
 
 
+@dataclass(eq=False, repr=False)
 class StorageError(JobError):
     """The result could not be written: disk full, an I/O error.
 
     Attributes:
         path: The file or folder.
-        reason: The system's word for it.
+        reason: The system's name for the fault.
     """
 
-    def __init__(self, path: str, reason: str) -> None:
-        Exception.__init__(self, path, reason)
-        self.path = path
-        self.reason = reason
+    path: str
+    reason: str
 
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+    template = "{0.path}: {0.reason}"
 
 
 class StoppedError(ZaudioError):
     """The job was stopped before its end."""
 
 
+@dataclass(eq=False, repr=False)
 class VerificationError(ZaudioError):
     """A result is damaged, changed or incomplete; no plaintext was released.
 
     Attributes:
         path: The folder or file.
-        reason: What does not agree.
+        reason: The disagreement.
     """
 
     exit_code = 5
 
-    def __init__(self, path: str, reason: str) -> None:
-        Exception.__init__(self, path, reason)
-        self.path = path
-        self.reason = reason
+    path: str
+    reason: str
 
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}"
+    template = "{0.path}: {0.reason}"
 
 
 class NoWorkerError(ZaudioError):
-    """Nobody could be given a chunk for as long as the worker timeout allows."""
+    """No worker could be given a chunk for as long as the worker timeout allows."""
 
     exit_code = 69
 
 
+@dataclass(eq=False, repr=False)
 class NoCoordinatorError(ZaudioError):
-    """Nobody answers where the worker was told to ask.
+    """No coordinator answers at the address that the worker was given.
 
     Attributes:
-        endpoint: Where it asked.
-        seconds: For how long.
+        endpoint: The address.
+        seconds: How long the worker asked.
     """
 
     exit_code = 69
 
-    def __init__(self, endpoint: str, seconds: float) -> None:
-        Exception.__init__(self, endpoint, seconds)
-        self.endpoint = endpoint
-        self.seconds = seconds
+    endpoint: str
+    seconds: float
 
-    def __str__(self) -> str:
-        return f"{self.endpoint}: no coordinator answered within {self.seconds:g} s"
+    template = "{0.endpoint}: no coordinator answered within {0.seconds:g} s"
 
 
 class RefusedError(ZaudioError):
@@ -320,4 +317,4 @@ class RefusedError(ZaudioError):
 
 
 class ProtocolError(ZaudioError):
-    """Bytes from a peer that are no message. Caught, logged and counted in `net`; the peer is dropped."""
+    """Bytes from a peer that are no message. `net` catches, logs and counts them, and drops the peer."""
