@@ -122,6 +122,12 @@ def test_the_page_says_which_message_travels_where():
     }
 
 
+def test_the_checksums_on_the_page_are_those_of_their_bytes():
+    said = {int(decimal): int(hexadecimal, 16) for decimal, hexadecimal in re.findall(r"(\d{18,20}) \((0x\w+)\)", PAGE)}
+    expected = [xxhash.xxh3_64_intdigest(content) for content in (b"", bytes(range(256)))]
+    assert said == dict(zip(expected, expected, strict=True))
+
+
 # Types and limits
 
 
