@@ -79,7 +79,7 @@ def test_every_lazy_name_is_public_and_known_to_type_checkers():
 
     assert set(zaudio._HOMES) <= set(zaudio.__all__)
     tree = ast.parse(Path(zaudio.__file__).read_text(encoding="utf-8"))
-    [guarded] = [node for node in tree.body if isinstance(node, ast.If)]
+    guarded = next(node for node in tree.body if isinstance(node, ast.If))
     told = {alias.name: node.module for node in guarded.body for alias in node.names}
     assert told == zaudio._HOMES
 
@@ -164,3 +164,29 @@ def test_the_console_script_and_python_m_are_one_program():
     assert PROJECT["scripts"] == {"zaudio": "zaudio.cli:main"}
     done = subprocess.run([sys.executable, "-m", "zaudio", "--version"], capture_output=True, text=True, check=True)
     assert VERSION in done.stdout
+
+
+# What type checkers see
+
+
+@pytest.mark.slow
+def test_a_misspelt_name_is_an_error_to_a_type_checker_and_the_right_ones_are_not(tmp_path):
+    for name, names in (("right.py", ", ".join(zaudio.__all__)), ("wrong.py", "Coordinater")):
+        (tmp_path / name).write_text(f"from zaudio import {names}\n")
+
+    def check(name):
+        command = [
+            sys.executable,
+            "-m",
+            "mypy",
+            "--strict",
+            "--cache-dir",
+            str(tmp_path / "cache"),
+            str(tmp_path / name),
+        ]
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+    wrong, right = check("wrong.py"), check("right.py")
+    assert wrong.returncode == 1
+    assert 'Module "zaudio" has no attribute "Coordinater"' in wrong.stdout
+    assert right.returncode == 0, right.stdout

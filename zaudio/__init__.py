@@ -72,14 +72,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        from importlib import import_module
+# Hidden from type checkers: they take the names from the imports above, so a name that is misspelt is an error to them.
+if not TYPE_CHECKING:
 
-        value = getattr(import_module(_HOMES[name]), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module 'zaudio' has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        if name in _HOMES:
+            from importlib import import_module
+
+            value = getattr(import_module(_HOMES[name]), name)
+            globals()[name] = value
+            return value
+        raise AttributeError(f"module 'zaudio' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
