@@ -39,14 +39,16 @@ def test_second_coordinator_in_the_same_folder_is_refused_and_the_first_unharmed
 
 
 def test_second_coordinator_on_the_same_port_is_refused_and_the_first_unharmed(scene):
-    first = scene.coordinator(op="farm_ops:slow:ms=50")
+    gate = scene.folder / "gate"  # the first must not end before the second has tried, however slow that is to start
+    first = scene.coordinator(op=f"farm_ops:gated:gate={gate}")
     worker = scene.worker(first, "--once")
-    first.wait_for("Accepted")
+    wait_until(lambda: list(scene.folder.glob("gate.*")), "the worker is at it")
     second = scene.coordinator(output=scene.folder / "other")
     assert_refused_within_1_s(second)
     assert f"tcp://{scene.host}:5555: the address is in use; another coordinator may be running there" in second.err
     assert_promises(second)
     assert running(first)
+    gate.touch()
     first.finish(code=0)
     worker.finish(code=0)
     assert_promises(first)
