@@ -357,7 +357,9 @@ def test_chunk_that_kills_its_worker_ends_the_job_after_three_attempts_and_is_na
     how = r"worker local-\d: it died of signal 11 \(SIGSEGV\), with at most [1-9]\d* MiB of memory"
     assert re.fullmatch(f"zaudio: {where}; the last time: {how}", line), line
     assert len(job.events("Lost")) == 3
-    assert len([event for event in job.events("Requeued") if event["index"] == CHUNKS - 1 - BAD]) == 2
+    # An idle worker may be given the chunk while another is at it; the first of those two deaths requeues nothing.
+    again = [event["attempt"] for event in job.events("Requeued") if event["index"] == CHUNKS - 1 - BAD]
+    assert again in ([1, 2], [1], [2])
 
 
 @pytest.mark.chaos
