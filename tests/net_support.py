@@ -1,4 +1,4 @@
-"""What the tests of `zaudio.net` and of whole farms share: waiting for a condition, and looking at processes.
+"""Shared by the tests of `zaudio.net` and of whole farms: waiting for a condition, looking at processes, a Door.
 
 Rules: every wait is a condition with a deadline in MS, the one scaled unit: on a slow machine, `ZAUDIO_TEST_MS=3`
 makes all of them three times as long. Processes are found by what they inherited and ended by their id.
@@ -7,6 +7,13 @@ makes all of them three times as long. Processes are found by what they inherite
 import os
 import signal
 import time
+
+import xxhash
+import zmq
+
+from zaudio.steps import Step
+from zaudio.wire.codec import TO_COORDINATOR, decode, encode
+from zaudio.wire.messages import Channel, Chunk, Hello, Ready, Refused, Result, Welcome
 
 MS = 0.001 * float(os.environ.get("ZAUDIO_TEST_MS", "1"))  # seconds in a millisecond of these tests
 PATIENCE = 15_000 * MS  # until a wait is given up that has no bound of its own
@@ -75,3 +82,55 @@ def kill(pid, number=signal.SIGKILL):
 def descriptors():
     """How many descriptors this process has open."""
     return len(os.listdir("/proc/self/fd"))
+
+
+class Door:
+    """Where workers knock: answers each hello as it is told to, grants when it is told to, keeps what it hears."""
+
+    def __init__(self, context, ventilator, sink):
+        self._ventilator, self._sink = context.socket(zmq.ROUTER), context.socket(zmq.ROUTER)
+        for socket, endpoint in ((self._ventilator, ventilator), (self._sink, sink)):
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.bind(endpoint)
+        self.endpoint = ventilator
+        self._sinks = (sink,)
+        self._routes = {}  # session -> its route at the ventilator
+        self.hellos = {}  # session -> its Hello
+        self.ready = set()  # sessions
+        self.results = []
+        self.refusal = None
+
+    def look(self):
+        """Hear what there is; answer hellos."""
+        for socket, channel in ((self._ventilator, Channel.VENTILATOR), (self._sink, Channel.SINK)):
+            while socket.poll(0):
+                route, *parts = socket.recv_multipart()
+                message = decode(parts, TO_COORDINATOR[channel])
+                if isinstance(message, Hello):
+                    self.hellos[message.session] = message
+                    self._routes[message.session] = route
+                    socket.send_multipart([route, *encode(self._answer(message))])
+                elif isinstance(message, Ready):
+                    self.ready.add(message.session)
+                elif isinstance(message, Result):
+                    self.results.append(message)
+        return True
+
+    def grant(self, session, payload, *, slot=-1):
+        """Grant a worker its first chunk: frames of the recording, from 0 on."""
+        frames = len(payload) // 4
+        place = (1, 0, 1, 0, frames, 0, frames, len(payload), xxhash.xxh3_64_intdigest(payload), slot)
+        chunk = Chunk(bytes(16), 1, session, *place)
+        self._ventilator.send_multipart([self._routes[session], *encode(chunk, payload)])
+
+    def _answer(self, hello):
+        if self.refusal is not None:
+            return Refused(self.refusal)
+        ops = (Step("invert"),)
+        return Welcome(
+            bytes(16), 1, hello.session, self._sinks, 0.5, 20, 2, "f32le", 1, 100, 0, 0, "reversed", ops, None
+        )
+
+    def close(self):
+        self._ventilator.close()
+        self._sink.close()

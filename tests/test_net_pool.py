@@ -8,61 +8,20 @@ import tempfile
 
 import pytest
 import zmq
-from net_support import MS, alive, children, descriptors, kill, wait_until
+from net_support import MS, Door, alive, children, descriptors, kill, wait_until
 
+from zaudio.net.obituary import WORDS_MAX, cause_of_death, last_words, obituary
+from zaudio.net.orders import Died, GaveUp, Unable
 from zaudio.net.outbox import Outboxes
-from zaudio.net.pool import WORDS_MAX, Died, GaveUp, Pool, Unable, cause_of_death, last_words, obituary
+from zaudio.net.pool import Pool
 from zaudio.net.starter import Starter
-from zaudio.steps import Step
-from zaudio.wire.codec import TO_COORDINATOR, decode, encode
-from zaudio.wire.messages import Channel, Hello, Ready, Refused, Welcome
-
-
-class Door:
-    """Where local workers knock: answers each hello as it is told to."""
-
-    def __init__(self, context, folder):
-        self._ventilator, self._sink = context.socket(zmq.ROUTER), context.socket(zmq.ROUTER)
-        for socket, name in ((self._ventilator, "v"), (self._sink, "s")):
-            socket.setsockopt(zmq.LINGER, 0)
-            socket.bind(f"ipc://{folder}/{name}")
-        self.endpoint = f"ipc://{folder}/v"
-        self._sinks = (f"ipc://{folder}/s",)
-        self.hellos = {}  # session -> its Hello
-        self.ready = set()  # sessions
-        self.refusal = None
-
-    def look(self):
-        """Hear what there is; answer hellos."""
-        for socket, channel in ((self._ventilator, Channel.VENTILATOR), (self._sink, Channel.SINK)):
-            while socket.poll(0):
-                route, *parts = socket.recv_multipart()
-                message = decode(parts, TO_COORDINATOR[channel])
-                if isinstance(message, Hello):
-                    self.hellos[message.session] = message
-                    socket.send_multipart([route, *encode(self._answer(message))])
-                elif isinstance(message, Ready):
-                    self.ready.add(message.session)
-        return True
-
-    def _answer(self, hello):
-        if self.refusal is not None:
-            return Refused(self.refusal)
-        ops = (Step("invert"),)
-        return Welcome(
-            bytes(16), 1, hello.session, self._sinks, 0.5, 20, 2, "f32le", 1, 100, 0, 0, "reversed", ops, None
-        )
-
-    def close(self):
-        self._ventilator.close()
-        self._sink.close()
 
 
 @pytest.fixture
 def door():
     folder = tempfile.mkdtemp(prefix="zt-", dir="/tmp")  # short, as the address of a socket has to be
     with zmq.Context() as context:
-        door = Door(context, folder)
+        door = Door(context, f"ipc://{folder}/v", f"ipc://{folder}/s")
         yield door
         door.close()
     shutil.rmtree(folder)
@@ -174,9 +133,9 @@ def test_worker_that_leaves_in_order_is_no_death(door, start):
 
 def test_three_that_die_before_they_are_ready_end_it_with_their_stderr(door, start, tmp_path, monkeypatch):
     (tmp_path / "pool_test_unlucky.py").write_text(
-        "import sys\nfrom zaudio.net import supervisor\n"
+        "import sys\nfrom zaudio.net import children\n"
         "def work(*_):\n    sys.stderr.write('no luck today\\n')\n    return 3\n"
-        "supervisor._work = work\n"
+        "children.work = work\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     pool, events = start(1, allow=["pool_test_unlucky"]), []
@@ -202,7 +161,7 @@ def test_module_that_is_not_there_is_reported_in_one_sentence(door, start):
 
 
 def test_module_that_prints_when_it_is_imported_does_not_disturb_the_events(door, start, tmp_path, monkeypatch, capfd):
-    (tmp_path / "pool_test_loud.py").write_text('print(\'{"event": "GaveUp"}\', flush=True)\n')
+    (tmp_path / "pool_test_loud.py").write_text('print(\'["GaveUp", "it prints", ""]\', flush=True)\n')
     monkeypatch.syspath_prepend(tmp_path)
     pool = start(1, allow=["pool_test_loud"])
     all_ready(door, 1)

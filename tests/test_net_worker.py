@@ -13,6 +13,7 @@ from net_support import MS, descriptors, wait_until
 from zaudio.audio.files import InputFile
 from zaudio.errors import EndpointError, NoCoordinatorError, RefusedError, UsageError
 from zaudio.net.outbox import Outbox, Outboxes
+from zaudio.net.settings import WorkerSettings
 from zaudio.net.worker import Shell, Worker
 from zaudio.steps import Step
 from zaudio.wire.codec import TO_COORDINATOR, decode, encode
@@ -99,10 +100,12 @@ class Script:
         self.welcome(**other)
         return self.hear(Ready)
 
-    def grant(self, sequence, index, samples=SAMPLES, *, before=0, after=0, checksum=None, attempt=1, slot=-1):
+    def grant(
+        self, sequence, index, samples=SAMPLES, *, before=0, after=0, channels=1, checksum=None, attempt=1, slot=-1
+    ):
         payload = samples.tobytes()
         checksum = xxhash.xxh3_64_intdigest(payload) if checksum is None else checksum
-        start, frames = index * 4, len(samples) - before - after
+        start, frames = index * 4, len(samples) // channels - before - after
         ranges = (start, start + frames, start - before, start + frames + after)
         place = (sequence, index, attempt, *ranges, len(payload), checksum, slot)
         self.say(Chunk(*self.lease, *place), payload)
@@ -118,18 +121,21 @@ class Life:
     """A worker that runs in a thread, and how it ended."""
 
     def __init__(self, endpoint, *, outbox=None, **settings):
-        self.worker = Worker(endpoint, **{"name": "the worker", **settings})
+        self.worker = Worker(endpoint, name="the worker", **settings) if outbox is None else None
+        self.shell = None
         self.error = None
-        self._outbox = outbox
+        if outbox is not None:
+            settings = WorkerSettings.checked(endpoint, **settings)
+            self.worker = self.shell = Shell(settings, "the worker", bytes(range(16)), outbox=outbox)
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def _run(self):
         try:
-            if self._outbox is None:
+            if self.shell is None:
                 self.worker.run()
             else:
-                with Shell(self.worker, bytes(range(16)), outbox=self._outbox) as shell:
+                with self.shell as shell:
                     shell.run()
         except Exception as error:  # noqa: BLE001  # the test looks at it
             self.error = error
@@ -169,6 +175,12 @@ def test_hello_says_who_and_what(script, life):
     assert (len(hello.session), hello.name) == (16, "the worker")
     assert {"invert", "gain", "clip", "json:dumps"} <= set(hello.ops)
     assert "numpy" in hello.software
+
+
+def test_worker_that_was_stopped_before_it_ran_does_not_run(script):
+    worker = Worker(script.endpoint)
+    worker.stop()
+    worker.run()
 
 
 def test_two_lives_of_one_worker_have_two_sessions(script, life):
@@ -232,9 +244,7 @@ def test_chunks_of_a_bundle_have_their_context_and_failing_frames_are_named(scri
     wide = np.pad(samples, (2, 1))
     expected = (wide[:-3] + 3 * samples + 5 * wide[3:])[2:-1]
     assert script.payload == (expected[::-1] if order == "reversed" else expected).astype("<i4").tobytes()
-    samples[11] = (
-        99  # the last frame but one of the payload: it is in the third chunk, and the second one's context ends
-    )
+    samples[11] = 99  # the last frame but one of the payload: in the third chunk, just behind the second one's context
     script.grant(2, 25, samples, before=2, after=1)
     failed = script.hear(Failed)
     assert (failed.start, failed.stop) == (108, 110)
@@ -244,7 +254,7 @@ def test_every_format_and_chain_comes_back_in_its_own_bytes(script, life):
     life()
     script.admit(format="s16be", channels=2, ops=(Step("invert"),) * 3)
     samples = np.array([1, -32768, 300, 32767], ">i2")
-    script.grant(1, 0, samples)
+    script.grant(1, 0, samples, channels=2)
     script.hear(Result)
     assert script.payload == np.array([-300, -32767, -1, 32767], ">i2").tobytes()  # frames turn, channels do not
 

@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from zaudio.errors import UsageError
 from zaudio.formats import FORMATS, sample_format
 from zaudio.ops import BUILTIN, Chain, Step, import_allowed, parse_chain, prepare_chain
-from zaudio.ops.chain import ChunkFailed
-from zaudio.plan import Order, Plan
 
 NOTHING = import_allowed([])
 CHAIN = ["gain:db=3.3", "clip:low=-0.7,high=0.9", "invert"]
@@ -63,21 +61,6 @@ def foreign(x):
 
 def retyped(x):
     return x.view(f"=u{x.itemsize}")
-
-def picky(x):
-    if 13 in x:
-        raise ValueError("no thirteen")
-    return x
-
-seen = []
-
-def mean(x):
-    seen.append((float(x[0, 0]), len(x)))
-    return np.full_like(x, x.mean())
-
-def near(x):  # x[i - 2] + 3 x[i] + 5 x[i + 1], with nothing beyond the ends
-    wide = np.pad(x, ((2, 1), (0, 0)))
-    return wide[:-3] + 3 * x + 5 * wide[3:]
 
 def nothing(x):
     x += 1
@@ -317,79 +300,30 @@ def test_an_empty_payload_reaches_functions_too(users):
     assert build("zt_users:in_place", channels=2, allowed=users)(b"").shape == (0, 2)
 
 
-# runs of chunks
+# frames
 
 
-@pytest.mark.parametrize("chunk_frames", [1, 2, 3, 6, 7, 8, 100])
-@pytest.mark.parametrize("name", ["f32le", "s16be"])
-def test_a_run_is_the_same_as_its_chunks_one_by_one(users, name, chunk_frames):
-    chain = build(["invert", "zt_users:mean"], name, 2, users)
-    whole = samples(name, range(14), 2)
-    chunks = [chain(whole[start : start + chunk_frames].tobytes()) for start in range(0, 7, chunk_frames)]
-    run = chain.run(memoryview(whole.tobytes()), chunk_frames)
-    assert run.tobytes() == b"".join(chunk.tobytes() for chunk in chunks)
-    assert (run.dtype, run.shape, run.flags.c_contiguous) == (whole.dtype, (7, 2), True)
-    assert len({start for start, _ in sys.modules["zt_users"].seen}) == len(chunks), "each chunk is a call of its own"
+@pytest.mark.parametrize(("name", "channels", "frame_bytes"), [("s16be", 1, 2), ("f32le", 3, 12), ("f64be", 2, 16)])
+def test_frames_of_a_payload_are_seen_without_a_copy(name, channels, frame_bytes):
+    chain = build("invert", name, channels)
+    payload = bytearray(5 * frame_bytes)
+    frames = chain.frames(payload)
+    assert (chain.frame_bytes, frames.shape, frames.dtype) == (frame_bytes, (5, channels), sample_format(name).dtype)
+    assert np.shares_memory(frames, np.frombuffer(payload, np.uint8))
+    with pytest.raises(ValueError, match=f"whole frames of {frame_bytes} bytes, got 1 bytes"):
+        chain.frames(b"x")
 
 
-@pytest.mark.parametrize("frames", [0, 1, 2, 3, 4, 13])
-@pytest.mark.parametrize("chunk_frames", [1, 2, 3, 5, 12, 13, 14])
-@pytest.mark.parametrize("order", list(Order))
-def test_an_op_that_looks_at_its_neighbours_gives_the_same_for_any_chunk_size_bundled_or_not(
-    users, frames, chunk_frames, order
-):
-    chain = build("zt_users:near", "s32le", 2, users)
-    whole = samples("s32le", np.arange(1, 2 * frames + 1) ** 2, 2)
-    expected = chain(whole.tobytes())
-    for bundled in (1, 2, 3, 100):
-        plan = Plan(frames, chunk_frames, order, before=2, after=1).in_bundles(bundled)
-        result = np.zeros_like(expected)
-        for span in map(plan.span, range(len(plan))):
-            payload = whole[span.input_start : span.input_stop].tobytes()
-            context = {"lead": span.start - span.input_start, "tail": span.input_stop - span.stop}
-            computed = chain.run(payload, chunk_frames, before=2, after=1, **context)
-            assert computed.shape == (span.frames, 2)
-            result[span.start : span.stop] = computed
-        assert result.tobytes() == expected.tobytes()
-
-
-def test_an_op_sees_no_more_than_a_chunk_and_its_context(users):
-    chain = build("zt_users:mean", "f32le", 1, users)
-    chain.run(samples("f32le", range(9), 1).tobytes(), 4, lead=1, tail=0, before=1, after=1)
-    assert sys.modules["zt_users"].seen == [(0.0, 6), (4.0, 5)]
-
-
-def test_an_empty_run_is_a_call_too():
-    assert build("invert").run(b"", 5).shape == (0, 1)
-
-
-@pytest.mark.parametrize(
-    ("bad", "chunk_frames", "place"), [(0, 4, (0, 4)), (5, 4, (4, 8)), (9, 4, (8, 10)), (9, 9, (9, 10))]
-)
-def test_a_failure_in_a_run_says_on_which_frames(users, bad, chunk_frames, place):
-    payload = samples("f32le", [13 if frame == bad else 0 for frame in range(10)], 1).tobytes()
-    with pytest.raises(ChunkFailed) as caught:
-        build("zt_users:picky", allowed=users).run(payload, chunk_frames)
-    assert (caught.value.start, caught.value.stop) == place
-    assert type(caught.value.__cause__) is ValueError
-    assert str(caught.value.__cause__) == "no thirteen"
-
-
-@pytest.mark.parametrize("chunk_frames", [3, 4])
-def test_a_failure_in_the_only_chunk_comes_as_it_is(users, chunk_frames):
-    with pytest.raises(ValueError, match="no thirteen"):
-        build("zt_users:picky", allowed=users).run(samples("f32le", [0, 13, 0], 1).tobytes(), chunk_frames)
-
-
-def test_a_result_of_another_length_in_a_run_is_a_failure_of_its_chunk(users):
-    with pytest.raises(ChunkFailed) as caught:
-        build("zt_users:shorter", channels=2, allowed=users).run(bytes(5 * 8), 2)
-    assert (caught.value.start, caught.value.stop) == (0, 2)
-
-
-def test_a_run_of_a_broken_frame_is_refused():
-    with pytest.raises(ValueError, match="whole frames of 8 bytes, got 41 bytes"):
-        build("invert", channels=2).run(bytes(41), 2)
+@pytest.mark.parametrize("name", ["f32le", "f32be"])
+@pytest.mark.parametrize("op", ["invert", "zt_users:in_place", "zt_users:same"])
+def test_frames_within_others_are_never_written_and_never_part_of_the_result(users, name, op):
+    chain = build(op, name, 2, users)
+    payload = bytearray(samples(name, range(10), 2).tobytes())
+    original = bytes(payload)
+    result = chain.apply(chain.frames(payload)[1:3])
+    assert payload == original
+    assert not np.shares_memory(result, np.frombuffer(payload, np.uint8))
+    assert result.tobytes() == chain(original[8:24]).tobytes()
 
 
 # what is imported

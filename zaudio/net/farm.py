@@ -45,8 +45,9 @@ from zaudio.errors import ProtocolError, StoppedError, UsageError, WorkersDiedEr
 from zaudio.net import sockets
 from zaudio.net.authenticator import Authenticator
 from zaudio.net.keys import CoordinatorKeys
+from zaudio.net.orders import Died, GaveUp, Unable
 from zaudio.net.outbox import Buffers, Outboxes
-from zaudio.net.pool import Died, GaveUp, Pool, Unable
+from zaudio.net.pool import Pool
 from zaudio.net.reader import Reader
 from zaudio.net.wake import Waker
 from zaudio.ops.spec import offers

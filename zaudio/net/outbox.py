@@ -5,11 +5,11 @@ memory, where its checksum is taken.
 
 Rules:
 
-- One anonymous segment for all local workers, allocated in full before it is used, and inherited by the starter and its
-  workers: it has no name that could be left behind. Each worker owns one region of it, and a region has as many slots
-  as the worker has credit.
-- A grant names the slot for its result, and the slot is named again only when that lease has ended: the sink has copied
-  the result, or the worker said that it does not hold the chunk.
+- One anonymous segment serves all local workers. It is allocated in full before it is used. The starter and its workers
+  inherit it, so it has no name that could be left behind.
+- Each worker owns one region of it. A region has as many slots as the worker has credit.
+- A grant names the slot for its result. The slot is named again only when that lease has ended: the sink has copied the
+  result, or the worker said that it does not hold the chunk.
 - A worker that was given up while it computed may write into a slot that was named again. The checksum, taken of the
   copy, then does not agree, and the chunk is granted again.
 """
@@ -22,6 +22,7 @@ from collections import deque
 
 import numpy as np
 
+from zaudio.net.orders import Shelf
 from zaudio.steps import Buffer
 
 
@@ -30,9 +31,14 @@ class Outboxes:
 
     Args:
         memory: Descriptor of an empty piece of anonymous memory, which stays its owner's; -1 for none.
-        count: Local workers.
+        count: Number of local workers.
         slots: Slots of each.
         slot_bytes: Bytes of the longest result.
+
+    Attributes:
+        slots: As the argument.
+        slot_bytes: As the argument.
+        tokens: The name of each outbox, by the worker's number.
 
     Raises:
         OSError: There is no such memory, or not that much.
@@ -49,8 +55,13 @@ class Outboxes:
         os.posix_fallocate(memory, 0, count * self._region_bytes)
         self._memory = mmap.mmap(memory, count * self._region_bytes)
 
+    @property
+    def shelf(self) -> Shelf:
+        """The layout, as the starter is told it."""
+        return Shelf(self.slots, self.slot_bytes, self.tokens)
+
     def copy(self, token: bytes, slot: int, buffer: memoryview) -> bool:
-        """Copy what lies in a slot; False when there is no such slot or it is shorter than the buffer."""
+        """Fill the buffer from a slot; return False when there is no such slot or it is shorter than the buffer."""
         number = self._number.get(token)
         if number is None or not 0 <= slot < self.slots or buffer.nbytes > self.slot_bytes:
             return False
@@ -70,10 +81,10 @@ class Outbox:
 
     Args:
         fd: The segment.
-        number: Which region.
-        slots: Slots it has.
+        number: The region's number.
+        slots: Slots of the region.
         slot_bytes: Bytes of each.
-        token: What the coordinator calls it.
+        token: The coordinator's name for it.
     """
 
     def __init__(self, fd: int, number: int, slots: int, slot_bytes: int, token: bytes) -> None:
@@ -83,7 +94,7 @@ class Outbox:
         self._memory = memoryview(mmap.mmap(fd, length, offset=number * length))
 
     def slot(self, number: int, length: int) -> memoryview:
-        """The first `length` bytes of a slot, to write to."""
+        """Return the first `length` bytes of a slot, to write to; fewer where the region ends."""
         start = number * self.slot_bytes
         return self._memory[start : start + length]
 
@@ -91,39 +102,43 @@ class Outbox:
 class Buffers:
     """Memory for results that were copied out of outboxes, used again and again: fresh memory costs page faults.
 
-    Buffers are lent, and come back in the order in which they were given to the cipher.
+    A payload that goes to the destination is lent. Lent buffers come back in the order in which they were lent.
     """
 
     def __init__(self) -> None:
         self._free: list[bytearray] = []
-        self._lent: deque[bytearray | None] = deque()  # what the cipher has not finished with; None: not of these
+        self._lent: deque[bytearray | None] = deque()  # at the destination; None: none of these
 
     def take(self, length: int) -> memoryview:
-        """A buffer of that length."""
+        """Return a buffer of that length."""
         buffer = self._free.pop() if self._free else bytearray()
         if len(buffer) < length:
             buffer = bytearray(length)
         return memoryview(buffer)[:length]
 
     def give_back(self, payload: Buffer) -> None:
-        """Take a buffer back that never went to the cipher."""
+        """Take a buffer back that never went to the destination."""
         if isinstance(payload, memoryview) and isinstance(payload.obj, bytearray):
             self._free.append(payload.obj)
 
     def lend(self, payload: Buffer) -> None:
-        """A payload goes to the cipher."""
+        """Note that a payload goes to the destination."""
         ours = isinstance(payload, memoryview) and isinstance(payload.obj, bytearray)
         self._lent.append(payload.obj if ours else None)  # type: ignore[union-attr,arg-type]
 
     def settle(self, count: int) -> None:
-        """The cipher has finished with that many payloads."""
+        """Note that the destination has finished with that many payloads."""
         for _ in range(count):
             buffer = self._lent.popleft()
             if buffer is not None:
                 self._free.append(buffer)
 
+    def abandon(self) -> None:
+        """Forget all that is lent: its destination ended early and may still read it, so it is never used again."""
+        self._lent.clear()
+
 
 def region_bytes(slots: int, slot_bytes: int) -> int:
-    """Bytes of a region: whole pages, since it is mapped by itself."""
+    """Return the bytes of a region: whole pages, since it is mapped by itself."""
     pages = -(-slots * slot_bytes // mmap.ALLOCATIONGRANULARITY)
     return max(1, pages) * mmap.ALLOCATIONGRANULARITY

@@ -1,9 +1,13 @@
 """Starter: the process that starts local workers, as the coordinator holds it.
 
-Rules: it is a process of our own, never the coordinator and never `multiprocessing`, which would import the user's
-script again. It is launched before it is told what to do, so that its imports and the coordinator's run side by side;
-hence this module imports next to nothing. The coordinator holds the only write end of a pipe, the lifeline: when it
-ends, however it ends, the pipe closes, and starter and workers end within a second.
+Rules:
+
+- It is a process of our own: never the coordinator, and never `multiprocessing`, which would import the user's script
+  again.
+- It is launched before it is told what to do, so that its imports and the coordinator's run side by side. Hence this
+  module imports next to nothing.
+- The coordinator holds the only write end of a pipe, the lifeline. When the coordinator ends, in whatever way, the pipe
+  closes, and starter and workers end within a second.
 """
 
 from __future__ import annotations
@@ -13,62 +17,61 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Self
 
-CLOSE_PATIENCE = 2.0  # s for it to end its workers, who get 1 s, before it is killed itself
+CLOSE_PATIENCE = 2.0  # s for it to end its workers, which get 1 s, before it is killed itself
 
-_PROGRAM = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from zaudio.net.supervisor import main; main()"
+_PROGRAM = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from zaudio.net.starting import main; main()"
 
 
 class Starter:
     """A starter process, and an anonymous piece of memory that it shares with us.
 
+    Args:
+        memory: The memory of a starter before this one, which keeps it; None to make a piece.
+
     Attributes:
-        memory: The descriptor of that memory, empty as yet; -1 where this system has no such thing.
+        memory: The descriptor of that memory, empty at first; -1 where this system has no such thing.
+        lifeline: The descriptor by which the process itself knows its end of the lifeline.
     """
 
     def __init__(self, *, memory: int | None = None) -> None:
         self._owns_memory = memory is None
         self.memory = _create_memory() if memory is None else memory
-        theirs, self._lifeline = os.pipe()
-        self._job: dict[str, object] = {"lifeline": theirs, "memory": self.memory}
+        self.lifeline, self._lifeline = os.pipe()
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                pass_fds=[theirs, self.memory] if self.memory >= 0 else [theirs],
+                pass_fds=[self.lifeline, self.memory] if self.memory >= 0 else [self.lifeline],
                 env=_environment(),
                 process_group=0,  # Ctrl-C in a terminal is the coordinator's to handle
             )
         finally:
-            os.close(theirs)
+            os.close(self.lifeline)
         os.set_blocking(self.fd, False)
 
     @property
     def fd(self) -> int:
-        """What becomes readable when it says something, or ends."""
+        """The descriptor that becomes readable when the process reports something, or ends."""
         return _pipe(self._process.stdout).fileno()
 
-    def begin(self, job: Mapping[str, object]) -> None:
-        """Tell it what to start."""
-        self.tell(self._job | dict(job))
-
-    def tell(self, command: Mapping[str, object]) -> None:
-        """Tell it something. If it has ended, `read` says so."""
+    def tell(self, line: bytes) -> None:
+        """Pass an encoded order to the process. If it has ended, `read` says so."""
         with contextlib.suppress(OSError):
-            _pipe(self._process.stdin).write(json.dumps(command).encode() + b"\n")
+            _pipe(self._process.stdin).write(line)
             _pipe(self._process.stdin).flush()
 
     def read(self) -> bytes | None:
-        """What it said since the last call; nothing, and None, as yet; nothing, and empty, for ever."""
+        """Return output since the last call: None if there is none yet, `b""` at the end."""
         said: bytes | None = _pipe(self._process.stdout).read()
         return said
 
     def wait(self) -> int:
-        """Its exit code, or a signal as a negative number, once it has ended."""
+        """Wait for its end; return its exit code, or a signal as a negative number."""
         return self._process.wait()
 
     def cut(self) -> None:
@@ -117,6 +120,6 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
 def _environment() -> dict[str, str]:
     # One worker a core: threads of its own inside a numpy call would only fight over the cores.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    # Let glibc keep what is freed: a fresh array for each chunk would fault in each of its pages anew.
+    # Let glibc keep what is freed: a fresh array for each chunk would fault in each of its pages again.
     memory = {"MALLOC_MMAP_THRESHOLD_": str(64 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
     return threads | memory | dict(os.environ)

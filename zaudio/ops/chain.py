@@ -1,9 +1,9 @@
 """Chain: the ops of a job, applied to one chunk after the other.
 
-Rules: `prepare_chain` runs on the coordinator and turns what users ask for into Steps, which travel; a Chain is made of
-Steps on a worker. The first op may see the payload itself, which nobody may write to. From then on the array between
-two ops is private (nobody else refers to it), writeable and C-contiguous, so a user's function may write to what
-it gets, and a result may be sent without a copy while the next chunk is worked on.
+Rules: `prepare_chain` runs on the coordinator and turns the ops that users ask for into Steps, which travel. A Chain is
+made of Steps on a worker. The first op may see the payload itself, which must not be written to. From then on the array
+between two ops is private (nothing else refers to it), writeable and C-contiguous. So a user's function may write to
+the array that it gets, and a result may be sent without a copy while the next chunk is worked on.
 """
 
 from __future__ import annotations
@@ -25,21 +25,12 @@ from zaudio.steps import Buffer, Scalar, Step
 
 
 def prepare_chain(specs: Sequence[OpSpec], format: SampleFormat) -> tuple[Step, ...]:
-    """The steps for workers: parameters checked, coefficients computed, once for all of them.
+    """Return the steps for workers: parameters checked, coefficients computed, once for all of them.
 
     Raises:
         UsageError: There is no such built-in op, or its parameters cannot be used.
     """
     return tuple(_prepare(spec, format) for spec in specs)
-
-
-class ChunkFailed(Exception):  # noqa: N818  # it says where; what the error is, its cause says
-    """A chunk of a bundle failed: frames `start` to `stop`, counted from the bundle's first frame."""
-
-    def __init__(self, start: int, stop: int) -> None:
-        super().__init__(start, stop)
-        self.start = start
-        self.stop = stop
 
 
 class Chain:
@@ -51,6 +42,9 @@ class Chain:
         channels: Samples a frame, 1 or more.
         allowed: The users' functions that may be selected.
 
+    Attributes:
+        frame_bytes: Bytes per frame as stored.
+
     Raises:
         UsageError: This worker cannot do one of the steps.
     """
@@ -61,22 +55,41 @@ class Chain:
         self._format = format
         self._channels = channels
         self._ops = tuple(_bind(step, allowed) for step in steps)
+        self.frame_bytes = channels * format.itemsize
 
     def __call__(self, payload: Buffer) -> Array:
-        """Apply all ops to the frames of one payload.
+        """Apply all ops to the frames of one payload: `apply` to its `frames`."""
+        return self.apply(self.frames(payload))
+
+    def frames(self, payload: Buffer) -> Array:
+        """Return the frames of a payload as an array (frames, channels) in the stored byte order, without a copy.
 
         Args:
-            payload: Whole frames as stored; read only during the call, never written.
+            payload: Whole frames as stored.
+
+        Raises:
+            ValueError: The payload is no whole number of frames.
+        """
+        size, frame = memoryview(payload).nbytes, self.frame_bytes
+        if size % frame:
+            raise ValueError(f"expected a payload of whole frames of {frame} bytes, got {size} bytes")
+        return np.frombuffer(payload, self._format.dtype).reshape(-1, self._channels)
+
+    def apply(self, frames: Array) -> Array:
+        """Apply all ops.
+
+        Args:
+            frames: Frames as `frames` returns them; read only during the call, never written.
 
         Returns:
             A new C-contiguous array (frames, channels) in the stored byte order.
 
         Raises:
-            ValueError: The payload is no whole number of frames, or a function changed the shape.
+            ValueError: A function changed the shape.
             TypeError: A function returned no array, or one of another dtype.
             Exception: Whatever a user's function raises.
         """
-        array = self._frames(payload)
+        array = frames
         if not self._format.is_native:
             # Bytes are swapped, floats never converted: a signalling NaN passes as it is.
             array = array.byteswap().view(self._format.native_dtype)
@@ -85,50 +98,6 @@ class Chain:
         for op in self._ops:
             array = op(array)
         return array if self._format.is_native else array.byteswap(inplace=True).view(self._format.dtype)
-
-    def run(
-        self, payload: Buffer, chunk_frames: int, *, lead: int = 0, tail: int = 0, before: int = 0, after: int = 0
-    ) -> Array:
-        """Apply all ops to a bundle of chunks, one chunk at a time, each with its context.
-
-        Args:
-            payload: Whole frames as stored: those of the bundle, between `lead` and `tail` frames of context.
-            chunk_frames: Frames per chunk; the last may have fewer.
-            lead: Frames in front of the bundle; fewer than `before` where the recording begins.
-            tail: Frames behind the bundle; fewer than `after` where the recording ends.
-            before: Frames of context that the ops need in front of a chunk.
-            after: Frames of context that the ops need behind a chunk.
-
-        Returns:
-            The bundle's frames, as of a call; the context is trimmed.
-
-        Raises:
-            ChunkFailed: One of several chunks failed; its cause is the exception that a call raised.
-            Exception: As of a call, for the only chunk.
-        """
-        frame_bytes = self._channels * self._format.itemsize
-        view = memoryview(payload)
-        end = view.nbytes // frame_bytes
-        stop = end - tail
-        if stop - lead <= chunk_frames:
-            return self(payload)[lead:stop]
-        bundle = np.empty_like(self._frames(payload)[lead:stop])
-        for start in range(lead, stop, chunk_frames):
-            behind = min(start + chunk_frames, stop)
-            # A neighbour in the bundle is context like any other; at the payload's ends the recording has no more.
-            first, last = max(0, start - before), min(end, behind + after)
-            try:
-                chunk = self(view[first * frame_bytes : last * frame_bytes])
-            except BaseException as error:  # SystemExit too: a function of a user's may raise anything
-                raise ChunkFailed(start - lead, behind - lead) from error
-            bundle[start - lead : behind - lead] = chunk[start - first : behind - first]
-        return bundle
-
-    def _frames(self, payload: Buffer) -> Array:
-        size, frame = memoryview(payload).nbytes, self._channels * self._format.itemsize
-        if size % frame:
-            raise ValueError(f"expected a payload of whole frames of {frame} bytes, got {size} bytes")
-        return np.frombuffer(payload, self._format.dtype).reshape(-1, self._channels)
 
 
 @dataclass(frozen=True, slots=True)

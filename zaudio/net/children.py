@@ -1,0 +1,102 @@
+"""Children: the life of one worker process, from the fork on.
+
+Rules:
+
+- Nothing returns from a forked child: it ends by `os._exit`, whatever happens.
+- A worker writes to its own pipe: `ready` when it is, or why it cannot be, and `done` when it leaves in order.
+- A child keeps no descriptor of its parent but its pipe and the lifeline.
+- A child dies with the process that forked it (Linux), and leaves when the lifeline breaks.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from zaudio.errors import NoCoordinatorError, RefusedError, ZaudioError
+from zaudio.net.outbox import Outbox
+from zaudio.net.settings import WorkerSettings
+from zaudio.net.worker import Shell
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl(2)
+READY, DONE = b"ready\n", b"done\n"
+
+
+def become_worker(
+    settings: WorkerSettings,
+    name: str,
+    session: bytes,
+    make_outbox: Callable[[], Outbox | None],
+    *,
+    lifeline: int,
+    life: int,
+    stderr: int,
+) -> NoReturn:
+    """Turn this forked child into a worker process; end it when the worker ends.
+
+    Args:
+        settings: What it has in common with others.
+        name: Its name.
+        session: What this life of it is called.
+        make_outbox: Makes its outbox.
+        lifeline: A descriptor that becomes readable when it is to end.
+        life: The write end of its own pipe.
+        stderr: The write end of the pipe for all that it prints.
+    """
+    code = 1
+    try:
+        _die_with_parent()
+        null = os.open(os.devnull, os.O_RDONLY)
+        for descriptor, standard in ((null, 0), (stderr, 1), (stderr, 2)):
+            os.dup2(descriptor, standard)
+        outbox = make_outbox()
+        _close_all_but(3, {life, lifeline})
+        code = work(settings, name, session, outbox, lifeline, life)
+    except BaseException:  # noqa: BLE001  # nothing may return from a forked child
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def work(settings: WorkerSettings, name: str, session: bytes, outbox: Outbox | None, lifeline: int, life: int) -> int:
+    """Live the life of one worker process; return its exit code."""
+
+    def ready() -> None:
+        os.write(life, READY)
+
+    try:
+        with Shell(settings, name, session, outbox=outbox, lifeline=lifeline, on_ready=ready) as shell:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles it, and tells
+            signal.signal(signal.SIGTERM, lambda *_: shell.stop())
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
+            shell.run()
+    except RefusedError as error:
+        os.write(life, str(error).encode())
+        return error.exit_code
+    except NoCoordinatorError as error:  # the same goes for the others: it is said once, for all of them
+        return error.exit_code
+    except ZaudioError as error:
+        sys.stderr.write(f"zaudio: {error}\n")
+        return error.exit_code
+    os.write(life, DONE)
+    return 0
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _close_all_but(first: int, kept: set[int]) -> None:
+    """Close what a forked child inherited, from descriptor `first` on."""
+    for descriptor in sorted(kept):
+        os.closerange(first, descriptor)
+        first = descriptor + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))

@@ -1,0 +1,39 @@
+"""Obituaries: how the death of a process reads in a sentence.
+
+Rules: pure. A sentence is one line without control characters, whatever the dead process wrote.
+"""
+
+from __future__ import annotations
+
+import signal
+
+WORDS_MAX = 200  # characters of a worker's last words; an error's own line is shorter
+
+
+def last_words(stderr: str) -> str:
+    """Return the last line that is not blank, without control characters, shortened to what fits into a sentence."""
+    lines = [" ".join("".join(c if c.isprintable() else " " for c in line).split()) for line in stderr.splitlines()]
+    line = next((line for line in reversed(lines) if line), "")
+    return line if len(line) <= WORDS_MAX else line[: WORDS_MAX - 3] + "..."
+
+
+def obituary(cause: str, mib: float, stderr: str) -> str:
+    """Return all that is known of a death, on one line.
+
+    Args:
+        cause: Its signal or exit code in words, or why it was killed.
+        mib: The most memory that it ever had, in MiB.
+        stderr: The tail of its standard error.
+    """
+    words = last_words(stderr)
+    return f"{cause}, with at most {mib:.0f} MiB of memory" + (f'; it last wrote "{words}"' if words else "")
+
+
+def cause_of_death(code: int) -> str:
+    """Return an exit code, or a signal as a negative number, in words."""
+    if code >= 0:
+        return f"it exited with code {code}"
+    try:
+        return f"it died of signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"it died of signal {-code}"

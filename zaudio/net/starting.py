@@ -1,0 +1,85 @@
+"""The starter process: imports once, forks the local workers of a coordinator, and reports on them.
+
+Rules: the first line on standard input says what to start, later lines whom to kill. Reports go to standard output, and
+nothing else does. When the lifeline breaks, the coordinator may have been killed: its folder is removed here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+
+from zaudio.errors import UsageError
+from zaudio.net import orders
+from zaudio.net.keys import ClientKeys
+from zaudio.net.orders import Start, StarterReport, Unable
+from zaudio.net.outbox import Outbox
+from zaudio.net.settings import WorkerSettings
+from zaudio.net.supervisor import Supervisor
+from zaudio.ops.functions import import_allowed
+
+
+def main() -> None:
+    """Be the starter process, from its first line to its end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    line = _read_line()
+    if not line:
+        return
+    start = orders.decode(line, (Start,))
+    reports = os.dup(1)
+    os.dup2(2, 1)  # a module that prints while it is imported must not disturb the reports
+
+    def report(event: StarterReport) -> None:
+        with contextlib.suppress(OSError):  # the coordinator is gone; the lifeline says so too
+            os.write(reports, orders.encode(event))
+
+    try:
+        settings = _settings(start)
+    except UsageError as error:
+        report(Unable(str(error)))
+        return
+    names = [f"local-{number + 1}" for number in range(start.count)]
+    supervisor = Supervisor(
+        settings,
+        names,
+        report=report,
+        lifeline=start.lifeline,
+        make_outbox=lambda number: _outbox(start, number),
+        commands=0,
+    )
+    try:
+        supervisor.run()
+    finally:
+        if supervisor.cut_off:  # a coordinator that was killed could not
+            shutil.rmtree(start.folder, ignore_errors=True)
+    os._exit(0)  # nothing is left to clean up, the coordinator waits, and taking an interpreter down costs it 30 ms
+
+
+def _read_line() -> bytes:
+    """Return the first line of standard input; empty when the coordinator has closed it."""
+    line = b""
+    while not line.endswith(b"\n"):  # byte by byte: the lines behind it are the supervisor's to read
+        byte = os.read(0, 1)
+        if not byte:
+            return b""
+        line += byte
+    return line
+
+
+def _settings(start: Start) -> WorkerSettings:
+    # Not `once`: the lifeline ends them. A coordinator that answers nobody for a while may only be stopped (Ctrl-Z).
+    return WorkerSettings(
+        start.endpoint,
+        import_allowed(start.allow),
+        read=("/",) if start.shelf is not None else (),
+        keys=ClientKeys(*start.keys) if start.keys is not None else None,
+    )
+
+
+def _outbox(start: Start, number: int) -> Outbox | None:
+    shelf = start.shelf
+    if shelf is None:
+        return None
+    return Outbox(start.memory, number, shelf.slots, shelf.slot_bytes, shelf.tokens[number])
