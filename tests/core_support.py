@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from zaudio.core import desk
 from zaudio.core.actions import Grant, Lost, Peer, Released, Requeued, Send
 from zaudio.core.audit import Audit
-from zaudio.core.job import Job
+from zaudio.core.job import Job, Ways
+from zaudio.core.register import Register
 from zaudio.plan import Plan
 from zaudio.reference import Reference
 from zaudio.steps import Step
@@ -25,6 +26,7 @@ TIMING = Timing(
 JOB_ID = b"j" * 16
 FRAMES = 8  # of a chunk, and bytes of its result
 INVERT = (Step("invert"),)
+SINKS = ("tcp://:2",)
 
 
 def session(name: str) -> bytes:
@@ -60,7 +62,6 @@ def job(
     ops: tuple = INVERT,
     run: int = 1,
     source: Reference | None = None,
-    outboxes: Iterable[bytes] = (),
     audit: Audit | None = None,
 ) -> Job:
     """A job of that many grants; `run`: so many of the user's chunks travel in each."""
@@ -73,12 +74,10 @@ def job(
         ops=ops,
         format="f32le",
         channels=1,
-        sinks=("tcp://:2",),
         credit=credit,
         window_most=window,
         timing=timing,
         source=source,
-        outboxes=frozenset(outboxes),
         audit=audit,
     )
 
@@ -96,12 +95,21 @@ class Desk:
         *,
         now: float = 50.0,
         ciphering: bool = True,
-        shared: str | None = None,
+        outboxes: Iterable[bytes] = (),
+        register: Register | None = None,
         **of_job: object,
     ) -> None:
         self.now = self.began = now
         self.job = job(chunks, **of_job)
-        self.desk = desk.Desk(self.job, frame_bytes=1, offers=lambda ops, name: name in ops, now=now, shared=shared)
+        self.register = register or Register()
+        self.desk = desk.Desk(
+            self.job,
+            ways=Ways(SINKS, frozenset(outboxes)),
+            register=self.register,
+            frame_bytes=1,
+            offers=lambda ops, name: name in ops,
+            now=now,
+        )
         self.dispatcher, self.assembler = self.desk._dispatcher, self.desk._assembler  # to look at
         self.leases = self.dispatcher.leases
         self.ciphering = ciphering  # whether the cipher is done with a chunk as soon as it has it

@@ -24,7 +24,8 @@ from core_support import (
 from core_support import result as result_of
 
 from zaudio.core.actions import Fail, Grant, Joined, Lost, Requeued, Send, Stuck
-from zaudio.core.dispatch import DEPARTED_KEPT, LOSSES, STRIKES, TIMES_NEEDED, WINDOW_LEAST
+from zaudio.core.dispatch import LOSSES, STRIKES, TIMES_NEEDED, WINDOW_LEAST
+from zaudio.core.register import SESSIONS_KEPT
 from zaudio.errors import ChunkError, ConflictError, NoWorkerError, ProtocolError
 from zaudio.steps import Step
 from zaudio.timing import Timing
@@ -695,7 +696,7 @@ def test_the_late_result_of_a_lost_worker_is_accepted(desk):
 
 
 def test_the_names_of_lost_workers_are_bounded(desk):
-    for number in range(DEPARTED_KEPT + 10):
+    for number in range(SESSIONS_KEPT + 10):
         desk.join(f"w{number}")
         desk.goodbye(f"w{number}")
     assert desk.dispatcher.name(session("w9")) == session("w9").hex()[:8]

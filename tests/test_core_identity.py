@@ -6,7 +6,7 @@ import pytest
 from core_support import JOB_ID, TIMING, Desk, granted, only, requeued, result, route, session, sink
 
 from zaudio.core.actions import Fail, Lost, Send
-from zaudio.core.dispatch import DEPARTED_KEPT
+from zaudio.core.register import SESSIONS_KEPT, Register
 from zaudio.wire.messages import VERSION, Again, Failed, Goodbye, Heartbeat, Hello, Ready, Refused, Welcome
 
 KEYS = {"a": "key of a", "b": "key of b"}
@@ -98,7 +98,7 @@ def test_result_of_a_session_that_nobody_knows_is_not_taken_and_its_sender_says_
 
 
 def test_what_is_remembered_of_lost_sessions_is_bounded(desk):
-    for number in range(DEPARTED_KEPT + 10):
+    for number in range(SESSIONS_KEPT + 10):
         name = f"w{number}"
         say(desk, KEYS["a"], hello(name))
         desk.dispatcher.gone(session(name), "it died", now=desk.now)
@@ -206,7 +206,7 @@ def test_convicted_key_that_is_revoked_and_admitted_again_stays_out_of_this_job(
 
 
 def test_local_workers_share_a_key_and_one_that_was_convicted_takes_no_other_with_it():
-    desk = Desk(6, shared=KEYS["a"])
+    desk = Desk(6, register=Register(shared=KEYS["a"]))
     desk.dispatcher.admit(frozenset(KEYS.values()), now=desk.now)
     join(desk, "a")
     say(desk, KEYS["a"], hello("sibling"))
@@ -233,7 +233,7 @@ def test_without_keys_nobody_is_asked():
 
 def test_what_is_remembered_of_sessions_that_were_sent_away_is_bounded():
     desk = Desk(6)
-    for number in range(DEPARTED_KEPT + 10):
+    for number in range(SESSIONS_KEPT + 10):
         desk.hello(f"w{number}")
         desk.dispatcher.convict(session(f"w{number}"), 0)
     desk.check()

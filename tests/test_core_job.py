@@ -1,7 +1,7 @@
 """Job: what a worker is told of it, and how the user's chunks are counted where they travel in runs."""
 
 import pytest
-from core_support import JOB_ID, job, recording, session
+from core_support import JOB_ID, SINKS, job, recording, session
 
 from zaudio.core.job import Job
 from zaudio.plan import Plan
@@ -19,7 +19,6 @@ def cut(frames: int, chunk_frames: int, run: int) -> Job:
         ops=like.ops,
         format=like.format,
         channels=like.channels,
-        sinks=like.sinks,
         credit=like.credit,
         window_most=like.window_most,
         timing=like.timing,
@@ -47,10 +46,10 @@ def test_a_grant_is_of_as_many_chunks_as_its_longest_run(run):
 
 @pytest.mark.parametrize("source", [None, recording()])
 def test_a_welcome_says_what_the_job_is(source):
-    whole = job(credit=3, run=2, source=recording(), outboxes=(b"o" * 16,))
-    welcome = whole.welcome(session("a"), source)
+    whole = job(credit=3, run=2, source=recording())
+    welcome = whole.welcome(session("a"), SINKS, source)
     assert (welcome.job, welcome.incarnation, welcome.session) == (JOB_ID, 1, session("a"))
-    assert (welcome.sinks, welcome.credit, welcome.ops) == (whole.sinks, 3, whole.ops)
+    assert (welcome.sinks, welcome.credit, welcome.ops) == (SINKS, 3, whole.ops)
     assert (welcome.heartbeat, welcome.liveness) == (whole.timing.heartbeat, whole.timing.liveness)
     assert (welcome.format, welcome.channels, welcome.chunk_frames) == ("f32le", 1, 4)
     assert welcome.source == source

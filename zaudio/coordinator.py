@@ -22,7 +22,7 @@ from typing import Self
 
 from zaudio.audio import Source, open_source
 from zaudio.core.audit import SECRET_BYTES, Audit
-from zaudio.core.job import Job
+from zaudio.core.job import Job, Ways
 from zaudio.errors import ConflictError, EndpointError, ExposedError, JobError, StoppedError, UsageError
 from zaudio.machine import usable_cores
 from zaudio.net import addresses
@@ -390,14 +390,15 @@ class Coordinator:
         sinks: tuple[str, ...],
         outboxes: Outboxes | None,
         writer: ResultWriter,
-    ) -> Job:
+    ) -> tuple[Job, Ways]:
         bundle_bytes = self._bundles.chunk_frames * source.frame_bytes
         advertised = None
         if self._advertise is not None:
             host, _, port = self._advertise
             bound = addresses.parse_tcp(sinks[-1])
             advertised = f"tcp://{host}:{port or (bound[1] if bound else 0)}"
-        return Job(
+        tokens = frozenset(outboxes.tokens) if outboxes is not None else frozenset()
+        job = Job(
             job=writer.job_id,
             incarnation=writer.incarnation,
             plan=self._bundles,
@@ -405,17 +406,16 @@ class Coordinator:
             ops=ops,
             format=source.format.name,
             channels=source.channels,
-            sinks=addresses.sink_names(sinks, advertised),
             credit=CREDIT,
             # A run is in flight one way, then the other; while two workers are at it, both ways at once.
             # An audited one is at two workers from the start.
             window_most=self._memory // ((4 if self._audit else 2) * bundle_bytes),
             timing=self._timing,
             source=source.reference,
-            outboxes=frozenset(outboxes.tokens) if outboxes is not None else frozenset(),
             first=self._first,
             audit=Audit(self._audit, os.urandom(SECRET_BYTES)) if self._audit else None,
         )
+        return job, Ways(addresses.sink_names(sinks, advertised), tokens)
 
     def _key_store(self) -> KeyStore:
         """How the encryption key is stored."""

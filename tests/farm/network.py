@@ -47,7 +47,8 @@ from zaudio.core.actions import (
 )
 from zaudio.core.audit import Audit
 from zaudio.core.desk import Desk
-from zaudio.core.job import Job
+from zaudio.core.job import Job, Ways
+from zaudio.core.register import Register
 from zaudio.core.session import Introduction, Session
 from zaudio.errors import ZaudioError
 from zaudio.plan import Plan
@@ -346,17 +347,22 @@ class Farm:
             ops=(Step("invert"),),
             format="f32le",
             channels=1,
-            sinks=("tcp://:2",),
             credit=credit,
             window_most=window,
             timing=timing,
             source=RECORDING if reference else None,
-            outboxes=frozenset(tokens),
             first=first,
             audit=audit,
         )
         self.first = first
-        self.desk = Desk(job, frame_bytes=FRAME_BYTES, offers=lambda ops, name: name in ops, now=self.now)
+        self.desk = Desk(
+            job,
+            ways=Ways(("tcp://:2",), frozenset(tokens)),
+            register=Register(),
+            frame_bytes=FRAME_BYTES,
+            offers=lambda ops, name: name in ops,
+            now=self.now,
+        )
         self.dispatcher, self.assembler = self.desk._dispatcher, self.desk._assembler  # to look at
         self.audit = audit
         self.accepted: dict[int, int] = {}  # index -> checksum of what was accepted last

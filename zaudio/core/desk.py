@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from zaudio.core.actions import Accepted, DeskAction, Grant, Impostor, Liar, Noted, Peer, Rejected, Withdrawn
 from zaudio.core.assembly import Assembler
 from zaudio.core.dispatch import Dispatcher
-from zaudio.core.job import Job
+from zaudio.core.job import Job, Ways
+from zaudio.core.register import Register
 from zaudio.errors import ProtocolError
 from zaudio.wire.messages import Message, Result
 
@@ -29,24 +30,26 @@ class Desk:
 
     Args:
         job: The job.
+        ways: The farm's sinks and outboxes.
+        register: What the farm knows of those that come to it; outlives this Desk.
         frame_bytes: Bytes per frame of a result.
         offers: Returns whether a worker that offers those ops has that one.
         now: The time at which the job begins.
-        shared: The identity that local workers share, if they have one: see `Dispatcher`.
     """
 
     def __init__(
         self,
         job: Job,
         *,
+        ways: Ways,
+        register: Register,
         frame_bytes: int,
         offers: Callable[[Sequence[str], str], bool],
         now: float,
-        shared: str | None = None,
     ) -> None:
         self.job = job
         self._ciphered = job.first  # chunks that the cipher has finished with, in earlier lives too
-        self._dispatcher = Dispatcher(job, offers=offers, now=now, shared=shared)
+        self._dispatcher = Dispatcher(job, ways=ways, register=register, offers=offers, now=now)
         self._assembler = Assembler(
             job.plan,
             job=job.job,

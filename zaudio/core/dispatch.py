@@ -31,8 +31,9 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 
 from zaudio.core.actions import DispatcherAction, Fail, Grant, Joined, Lost, Peer, Requeued, Send, Stuck
-from zaudio.core.job import Job
+from zaudio.core.job import Job, Ways
 from zaudio.core.leases import Lease, Leases
+from zaudio.core.register import REVOKED, Register
 from zaudio.core.roster import Roster, Worker
 from zaudio.errors import ChunkError, NoWorkerError, ProtocolError
 from zaudio.wire.codec import cut
@@ -52,10 +53,8 @@ from zaudio.wire.messages import (
 
 WINDOW_LEAST = 16  # chunks; measured with 1 MiB chunks: a window of 8 leaves the cipher waiting now and then
 TIMES_KEPT = 64  # chunk durations that the median is taken of; enough to be steady, few enough to follow a change
-REVOKED = "its key is not admitted any more"
 STRIKES = 3  # wrong results of one worker; once or twice may be the network's fault
 LOSSES = 64  # grants in a row that never come to a worker; a line that mends was down for less: half a minute of them
-DEPARTED_KEPT = 4096  # sessions that are remembered when they are lost, since results may still come, or sent away
 TIMES_NEEDED = 8  # before that many, nothing is known and `chunk_timeout` stands
 
 Actions = list[DispatcherAction]
@@ -66,19 +65,21 @@ class Dispatcher:
 
     Args:
         job: The job.
+        ways: The farm's sinks and outboxes.
+        register: What the farm knows of those that come to it.
         offers: Whether a worker that offers those ops has that one.
         now: When the job begins.
-        shared: The identity of workers that are no more than their sessions, if there are such: the coordinator's own.
-            What one of them did is not held against the others.
     """
 
     def __init__(
-        self, job: Job, *, offers: Callable[[Sequence[str], str], bool], now: float, shared: str | None = None
+        self, job: Job, *, ways: Ways, register: Register, offers: Callable[[Sequence[str], str], bool], now: float
     ) -> None:
         self.job = job
         self.timing = job.timing
         self.leases = Leases(len(job.plan), job.first, audited=job.audits)
         self.requeued = 0
+        self._ways = ways
+        self._register = register
         self._offers = offers
         self._roster = Roster(job.credit)
         self._released = job.first  # chunks given to the cipher, in earlier lives too
@@ -87,11 +88,6 @@ class Dispatcher:
         self._ticked = now
         self._beat = now  # when heartbeats are due next
         self._able = now  # when somebody could last be given a chunk
-        self._revoked: dict[bytes, str] = {}  # sessions that were sent away, and why, of the last ones
-        self._admitted: frozenset[str] | None = None  # identities that may take part; None where nobody has one
-        self._shared = shared
-        self._liars: dict[str, str] = {}  # identities that were sent away for good, and why; all have been admitted
-        self._departed: dict[bytes, tuple[str, str]] = {}  # lost session -> name and identity, of the last ones
         self._complaint = ""  # why the last worker could not take part
 
     # Messages
@@ -169,10 +165,10 @@ class Dispatcher:
         """
         self.leases.disbelieve(session)
         reason = f"its result of chunk {self.job.chunk_of(index)} is not that of two others"
-        identity = self._identity(session) if self._admitted is not None else None
+        identity = self._identity(session)
         actions = self._dismiss(session, reason)
-        if identity is not None and identity != self._shared:
-            bar = self._liars[identity] = f"a worker with its key was sent away: {reason}"
+        bar = f"a worker with its key was sent away: {reason}"
+        if identity is not None and self._register.ban_identity(identity, bar):
             for worker in self._roster:
                 if worker.identity == identity:
                     actions += [Send(worker.route, Refused(bar)), *self._lose(worker, bar, blame=False)]
@@ -204,10 +200,10 @@ class Dispatcher:
 
     def admit(self, identities: frozenset[str], *, now: float) -> Actions:
         """From now on these may take part. Workers that are not among them are lost."""
-        self._admitted = identities
+        self._register.admit(identities)
         actions: Actions = []
         for worker in self._roster:
-            if worker.identity not in identities:
+            if not self._register.admits(worker.identity):
                 self._complaint = f"worker {worker.name} was sent away: {REVOKED}"
                 actions += [Send(worker.route, Refused(REVOKED)), *self._lose(worker, REVOKED, blame=False)]
         return actions + self._grant(now)
@@ -272,7 +268,7 @@ class Dispatcher:
     def name(self, session: bytes) -> str:
         """What that worker calls itself, or its session in short when it was never known, or long ago."""
         worker = self._roster.get(session)
-        return worker.name if worker is not None else self._departed.get(session, (session.hex()[:8], ""))[0]
+        return worker.name if worker is not None else self._register.name(session) or session.hex()[:8]
 
     def outbox(self, session: bytes) -> bytes:
         """The outbox of that worker; empty when it has none, or is not known."""
@@ -281,7 +277,7 @@ class Dispatcher:
 
     def speaks_for(self, peer: Peer, session: bytes) -> bool:
         """Whether a result of that session may come from that peer."""
-        if self._admitted is None:
+        if not self._register.asks:
             return True
         return not self._bar(peer, session) and peer.identity == self._identity(session)
 
@@ -294,12 +290,10 @@ class Dispatcher:
         self.leases.check()
         assert 0 <= self._ciphered <= self._released <= self.leases.total, "the cipher is behind the release"
         self._roster.check()
-        assert len(self._departed) <= DEPARTED_KEPT, "what is remembered of the lost is bounded"
-        assert len(self._revoked) <= DEPARTED_KEPT, "what is remembered of those that were sent away is bounded"
+        self._register.check()
         for worker in self._roster:
             assert worker.head is self.leases.head(worker.session), f"{worker.name}: its head is its oldest lease"
-            assert self._admitted is None or worker.identity in self._admitted, f"{worker.name} is admitted"
-            assert worker.identity not in self._liars, f"{worker.name} was sent away for good"
+            assert self._register.admits(worker.identity), f"{worker.name} may take part"
             assert worker.load == self.leases.load(worker.session), f"{worker.name}: its load is what it holds"
             if worker.outbox:
                 used = [lease.slot for lease in self.leases.held(worker.session) if lease.slot >= 0]
@@ -311,17 +305,11 @@ class Dispatcher:
     def _identity(self, session: bytes) -> str | None:
         """Whose session that is, or was; None when nobody knows."""
         worker = self._roster.get(session)
-        return worker.identity if worker is not None else self._departed.get(session, (None, None))[1]
+        return worker.identity if worker is not None else self._register.identity(session)
 
     def _bar(self, peer: Peer, session: bytes) -> str:
         """Why nothing of that session may come from that peer; empty when it may."""
-        if self._admitted is None:
-            return ""
-        if peer.identity not in self._admitted:
-            return REVOKED
-        if peer.identity in self._liars:
-            return self._liars[peer.identity]
-        return "" if self._identity(session) in (None, peer.identity) else "that session belongs to another key"
+        return self._register.bar(peer, self._identity(session)) if self._register.asks else ""
 
     def _known(self, message: Message) -> Worker | None:
         if not isinstance(message, Heartbeat | Ready | Failed | Goodbye):
@@ -341,13 +329,14 @@ class Dispatcher:
             worker = Worker(hello.session, hello.name, peer, now, peer.identity)
             actions += self._give_outbox(worker, hello.outbox)
             self._roster.add(worker)
+            self._register.enter(worker.session, worker.name, worker.identity)
         else:
             # It came back on a new connection; what it still holds, its next Ready will say.
             worker.route, worker.sink, worker.ready, worker.heard = peer, None, False, now
             self._roster.place(worker)
         source = self.job.source
         reads = source is not None and _lies_below(source.path, hello.reads)
-        welcome = self.job.welcome(hello.session, source if reads else None)
+        welcome = self.job.welcome(hello.session, self._ways.sinks, source if reads else None)
         return [*actions, Send(peer, welcome)]
 
     def _give_outbox(self, worker: Worker, outbox: bytes) -> Actions:
@@ -357,7 +346,7 @@ class Dispatcher:
         workers die with it, to whom the same chunk may be granted in turn.
         """
         actions: Actions = []
-        if outbox in self.job.outboxes:
+        if outbox in self._ways.outboxes:
             for other in self._roster:
                 if other.outbox == outbox:
                     actions += self._lose(other, "another process took its place", blame=False)
@@ -376,9 +365,7 @@ class Dispatcher:
 
     def _dismiss(self, session: bytes, reason: str) -> Actions:
         """Send a worker away for good; no chunk is to blame."""
-        self._revoked[session] = reason
-        if len(self._revoked) > DEPARTED_KEPT:  # a worker makes as many sessions as it likes
-            del self._revoked[next(iter(self._revoked))]
+        self._register.ban(session, reason)
         self._complaint = f"worker {self.name(session)} was sent away: {reason}"
         worker = self._roster.get(session)
         if worker is None:
@@ -386,8 +373,8 @@ class Dispatcher:
         return [Send(worker.route, Refused(reason)), *self._lose(worker, reason, blame=False)]
 
     def _objection(self, hello: Hello) -> str:
-        if hello.session in self._revoked:
-            return self._revoked[hello.session]
+        if banned := self._register.banned(hello.session):
+            return banned
         if hello.version != VERSION:
             return f"it speaks protocol version {hello.version}, this coordinator speaks {VERSION}"
         missing = [step.name for step in self.job.ops if not self._offers(hello.ops, step.name)]
@@ -448,7 +435,7 @@ class Dispatcher:
         head = worker.head
         leases = self.leases.drop(worker.session)
         self._roster.remove(worker)
-        self._remember(worker)
+        self._register.enter(worker.session, worker.name, worker.identity)
         actions: Actions = [Lost(worker.session, worker.name, reason)]
         for lease in leases:
             if blame and lease is head:
@@ -456,12 +443,6 @@ class Dispatcher:
             else:
                 actions += self._requeue(lease, worker.name, reason)
         return actions
-
-    def _remember(self, worker: Worker) -> None:
-        self._departed.pop(worker.session, None)  # the last to go is the last to be forgotten
-        self._departed[worker.session] = (worker.name, worker.identity)
-        if len(self._departed) > DEPARTED_KEPT:
-            del self._departed[next(iter(self._departed))]
 
     # Leases end
 

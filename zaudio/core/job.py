@@ -1,4 +1,4 @@
-"""Job: what every worker of a job is told, and what bounds the job."""
+"""Job: what every worker of a job is told, and what bounds it. Ways: where the farm that runs it is reached."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ from zaudio.wire.messages import Welcome
 
 
 @dataclass(frozen=True, slots=True)
+class Ways:
+    """The ways by which results come back: they belong to the farm, and outlive its jobs."""
+
+    sinks: tuple[str, ...]  # endpoints that a welcome names
+    outboxes: frozenset[bytes] = frozenset()  # those of local workers
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """What every worker of a job is told, and what bounds it."""
 
@@ -23,12 +31,10 @@ class Job:
     ops: tuple[Step, ...]
     format: str
     channels: int
-    sinks: tuple[str, ...]
     credit: int
     window_most: int
     timing: Timing
     source: Reference | None = None  # for workers that can read the recording themselves
-    outboxes: frozenset[bytes] = frozenset()  # those of local workers
     first: int = 0  # the first chunk that is to be granted: those before it were done in an earlier life
     audit: Audit | None = None
 
@@ -53,13 +59,13 @@ class Job:
         """How many of the user's chunks travel together, at most."""
         return -(-self.plan.chunk_frames // self.chunk_frames)
 
-    def welcome(self, session: bytes, source: Reference | None) -> Welcome:
-        """What a worker is told; `source` if it can read the recording itself."""
+    def welcome(self, session: bytes, sinks: tuple[str, ...], source: Reference | None) -> Welcome:
+        """Return what a worker is told: where the sinks are, and the `source` if it can read the recording itself."""
         return Welcome(
             self.job,
             self.incarnation,
             session,
-            self.sinks,
+            sinks,
             self.timing.heartbeat,
             self.timing.liveness,
             self.credit,

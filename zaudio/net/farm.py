@@ -40,7 +40,8 @@ from zaudio.core.actions import (
     Withdrawn,
 )
 from zaudio.core.desk import Desk
-from zaudio.core.job import Job
+from zaudio.core.job import Job, Ways
+from zaudio.core.register import Register
 from zaudio.errors import ProtocolError, StoppedError, UsageError, WorkersDiedError, ZaudioError
 from zaudio.net import sockets
 from zaudio.net.authenticator import Authenticator
@@ -111,7 +112,7 @@ class Farm:
     """The farm over one job, from the first bind to the last goodbye.
 
     Args:
-        make_job: Makes the job once it is known where the sinks are bound.
+        make_job: Makes the job, and says by which ways results come, once it is known where the sinks are bound.
         endpoints: Where to bind.
         frame_bytes: Bytes a frame.
         output: Where results go.
@@ -127,7 +128,7 @@ class Farm:
 
     def __init__(
         self,
-        make_job: Callable[[tuple[str, ...]], Job],
+        make_job: Callable[[tuple[str, ...]], tuple[Job, Ways]],
         endpoints: Endpoints,
         *,
         frame_bytes: int,
@@ -217,13 +218,15 @@ class Farm:
     def _bind(self) -> None:
         ventilators = tuple(sockets.bind(self._ventilator, endpoint) for endpoint in self._endpoints.ventilator)
         sinks = tuple(sockets.bind(self._sink, endpoint) for endpoint in self._endpoints.sink)
-        job = self._make_job(sinks)
-        shared = self._gate.local if self._gate is not None else None
-        self._desk = Desk(job, frame_bytes=self._frame_bytes, offers=offers, now=time.monotonic(), shared=shared)
+        job, ways = self._make_job(sinks)
+        register = Register(shared=self._gate.local if self._gate is not None else None)
+        self._desk = Desk(
+            job, ways=ways, register=register, frame_bytes=self._frame_bytes, offers=offers, now=time.monotonic()
+        )
         self._job = job
         self._ciphered = self.tally.done = job.first
         self._copy = job.plan.chunk_frames * self._frame_bytes < sockets.ZERO_COPY_FROM
-        _check_welcome(job)
+        _check_welcome(job, ways)
         self.bound = Endpoints(ventilators, sinks)  # from here on there is somebody to part from
         self._guard(set(), time.monotonic())  # so that there is a list before there is a message
 
@@ -483,9 +486,9 @@ class Farm:
         tally.rejected = self._desk.rejected
 
 
-def _check_welcome(job: Job) -> None:
+def _check_welcome(job: Job, ways: Ways) -> None:
     """Make sure that a worker can be told what to do, before there is one."""
     try:
-        decode(encode(job.welcome(bytes(16), job.source)), frozenset({Welcome}))
+        decode(encode(job.welcome(bytes(16), ways.sinks, job.source)), frozenset({Welcome}))
     except ProtocolError as error:
         raise UsageError(f"workers cannot be told of this job: {error}") from None

@@ -1,0 +1,105 @@
+"""Register: what the farm knows of those that come to it, and what outlives a stage.
+
+Rules:
+
+- One farm has one register, and each stage's Desk is given it. A worker that was found to lie stays out of all stages.
+- A session belongs to the identity that said hello with it first, also after its worker was lost.
+- Where no identities are admitted, nobody is asked for one: a worker is no more than its session.
+- A liar's identity is refused under any session, unless many workers share it.
+- What is remembered of sessions is bounded: the oldest is forgotten first.
+"""
+
+from __future__ import annotations
+
+from zaudio.core.actions import Peer
+
+SESSIONS_KEPT = 4096  # of those that came, and of those that were sent away: results of them may still come
+REVOKED = "its key is not admitted any more"
+
+
+class Register:
+    """The identities and the sessions that one farm knows.
+
+    Args:
+        shared: The identity of workers that are no more than their sessions, if there are such: the coordinator's own.
+            One of them that lies takes no other with it.
+    """
+
+    def __init__(self, *, shared: str | None = None) -> None:
+        self._shared = shared
+        self._admitted: frozenset[str] | None = None  # identities that may take part; None to ask for none
+        self._liars: dict[str, str] = {}  # identity -> the reason that it is told; all of them were admitted once
+        self._banned: dict[bytes, str] = {}  # session -> the reason that it is told, newest last
+        self._known: dict[bytes, tuple[str, str]] = {}  # session -> name and identity, newest last
+
+    # What becomes known
+
+    def admit(self, identities: frozenset[str]) -> None:
+        """Let these identities take part from now on, and no others."""
+        self._admitted = identities
+
+    def enter(self, session: bytes, name: str, identity: str) -> None:
+        """Remember a session, as the newest."""
+        self._known.pop(session, None)
+        self._known[session] = (name, identity)
+        if len(self._known) > SESSIONS_KEPT:
+            del self._known[next(iter(self._known))]
+
+    def ban(self, session: bytes, reason: str) -> None:
+        """Refuse that session for good."""
+        self._banned[session] = reason
+        if len(self._banned) > SESSIONS_KEPT:  # a worker makes as many sessions as it likes
+            del self._banned[next(iter(self._banned))]
+
+    def ban_identity(self, identity: str, reason: str) -> bool:
+        """Refuse every session of that identity for good; return False when it is not one worker's alone."""
+        if self._admitted is None or identity == self._shared:
+            return False
+        self._liars[identity] = reason
+        return True
+
+    # What is known
+
+    def bar(self, peer: Peer, owner: str | None) -> str:
+        """Return why nothing of a session may come from that peer; empty when it may.
+
+        Args:
+            peer: The connection.
+            owner: The identity to which the session belongs; None when nobody knows.
+        """
+        if self._admitted is None:
+            return ""
+        if peer.identity not in self._admitted:
+            return REVOKED
+        if peer.identity in self._liars:
+            return self._liars[peer.identity]
+        return "" if owner is None or owner == peer.identity else "that session belongs to another key"
+
+    def admits(self, identity: str) -> bool:
+        """Return whether that identity may take part."""
+        return self._admitted is None or (identity in self._admitted and identity not in self._liars)
+
+    def banned(self, session: bytes) -> str:
+        """Return why that session is refused for good; empty when it is not."""
+        return self._banned.get(session, "")
+
+    def name(self, session: bytes) -> str | None:
+        """Return the name of that session's worker; None when it was never known, or long ago."""
+        known = self._known.get(session)
+        return known[0] if known is not None else None
+
+    def identity(self, session: bytes) -> str | None:
+        """Return the identity that the session belongs to; None when it was never known, or long ago."""
+        known = self._known.get(session)
+        return known[1] if known is not None else None
+
+    @property
+    def asks(self) -> bool:
+        """Whether a worker needs an identity."""
+        return self._admitted is not None
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        assert len(self._known) <= SESSIONS_KEPT, "what is remembered of sessions is bounded"
+        assert len(self._banned) <= SESSIONS_KEPT, "what is remembered of those that were sent away is bounded"
+        assert self._shared not in self._liars, "an identity that many share is nobody's alone"
