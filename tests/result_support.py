@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 from zaudio.formats import sample_format
-from zaudio.plan import Plan
+from zaudio.plan import Order, Plan
 from zaudio.result import Description, JobRecord, Recording, ResultFolder, ResultWriter
 
 VECTORS = Path(__file__).parent / "vectors" / "result"
@@ -54,9 +54,7 @@ def payloads(recording, description):
 
 def sealed_writer(folder, recording, description):
     """A writer whose parts all lie there, to be published or aborted by the test."""
-    bell = Bell()
-    writer = ResultWriter(folder, description, frame_bytes=description.frame_bytes, notify=bell)
-    writer.start()
+    writer, bell, _ = start_writer(folder, description)
     for payload in payloads(recording, description):
         writer.put(payload)
     writer.seal()
@@ -94,11 +92,10 @@ def job_record(description, **recording):
 
 
 def start_writer(folder, description):
-    """A started writer, and its bell."""
+    """An open writer, its bell, and the bytes that an earlier life wrote."""
     bell = Bell()
-    writer = ResultWriter(folder, description, frame_bytes=description.frame_bytes, notify=bell)
-    writer.start()
-    return writer, bell
+    writer = ResultWriter(folder, description)
+    return writer, bell, writer.open(description.signal, Order.REVERSED, notify=bell)
 
 
 def rest(recording, description, resumed):
@@ -115,13 +112,13 @@ def finish_job(path, recording, description, *, overwrite=False):
     with ResultFolder(str(path), job=job_record(description), overwrite=overwrite) as folder:
         if folder.done:
             return None
-        writer, bell = start_writer(folder, description)
+        writer, bell, resumed = start_writer(folder, description)
         try:
-            for payload in rest(recording, description, writer.resumed):
+            for payload in rest(recording, description, resumed):
                 writer.put(payload)
             writer.seal()
             bell.wait_for(lambda: writer.sealed or writer.error)
             writer.publish()
-            return writer.resumed
+            return resumed
         finally:
             writer.abort()

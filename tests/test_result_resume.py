@@ -22,6 +22,7 @@ from result_support import (
 )
 
 from zaudio.errors import OutputExistsError, ResumeError, StorageError, UsageError
+from zaudio.plan import Order
 from zaudio.result import ResultFolder, ResultWriter, decrypt, verify
 from zaudio.result import checkpoints as checkpoints_module
 from zaudio.result import pipeline as pipeline_module
@@ -53,8 +54,8 @@ def leave(path, description, recording, *, chunks=10, begin=0, copy=None, overwr
     """
     original = path if copy is None else path.with_name("original")
     with ResultFolder(str(original), job=job_record(description), overwrite=overwrite) as folder:
-        writer, bell = start_writer(folder, description)
-        for number, payload in enumerate(rest(recording, description, writer.resumed)[begin : begin + chunks], 1):
+        writer, bell, resumed = start_writer(folder, description)
+        for number, payload in enumerate(rest(recording, description, resumed)[begin : begin + chunks], 1):
             writer.put(payload)
             bell.wait_for(lambda number=number: writer.finished == number)
         if copy is None:
@@ -122,7 +123,7 @@ def test_each_life_has_its_number_and_the_job_one_id(tmp_path):
     leave(tmp_path, description, recording, chunks=3)
     for life in (2, 3, 4):
         with ResultFolder(str(tmp_path), job=job_record(description)) as folder:
-            writer, _ = start_writer(folder, description)
+            writer, _, _ = start_writer(folder, description)
             assert writer.incarnation == life
             assert journal(tmp_path).incarnation == life, "it is on the disk before any worker can hear of it"
             seen.add(writer.job_id)
@@ -215,7 +216,7 @@ def test_a_job_killed_when_it_was_sealed_is_resumed_to_the_same_result(tmp_path)
     description, recording = job()
     path, copy = tmp_path / "out", tmp_path / "copy"
     with ResultFolder(str(path), job=job_record(description)) as folder:
-        writer, bell = start_writer(folder, description)
+        writer, bell, _ = start_writer(folder, description)
         for payload in payloads(recording, description):
             writer.put(payload)
         writer.seal()
@@ -236,7 +237,7 @@ def killed_in_publication(path, monkeypatch, step, *, seed=2):
     description = describe(FRAMES, chunk_frames=CHUNK)
     recording, calls = pattern(FRAMES, 4, seed), [0]
     with ResultFolder(str(path), job=job_record(description), overwrite=True) as folder:
-        writer, bell = start_writer(folder, description)
+        writer, bell, _ = start_writer(folder, description)
         for payload in payloads(recording, description):
             writer.put(payload)
         writer.seal()
@@ -335,7 +336,7 @@ def test_nothing_is_left_of_a_job_that_is_disowned_in_any_of_its_lives(tmp_path)
     description, recording = job()
     leave(path, description, recording)
     with ResultFolder(str(path), job=job_record(description)) as folder:
-        writer, _ = start_writer(folder, description)
+        writer, _, _ = start_writer(folder, description)
         assert writer.saved
         writer.disown()
         writer.abort()
@@ -390,9 +391,9 @@ def test_an_older_result_is_untouched_by_jobs_that_die_over_it(tmp_path):
 def begin(folder, description, **recording):
     """Start a job and stop it at once."""
     with ResultFolder(str(folder), job=job_record(description, **recording)) as folder:
-        writer = ResultWriter(folder, description, frame_bytes=description.frame_bytes, notify=Bell())
+        writer = ResultWriter(folder, description)
         try:
-            writer.start()
+            writer.open(description.signal, Order.REVERSED, notify=Bell())
         finally:
             writer.abort()
 
@@ -501,9 +502,9 @@ def test_a_resume_that_is_called_off_while_it_reads_changes_nothing(tmp_path):
         raise KeyError("enough")
 
     with ResultFolder(str(tmp_path), job=job_record(description)) as folder:
-        writer = ResultWriter(folder, description, frame_bytes=6, notify=Bell())
+        writer = ResultWriter(folder, description)
         with pytest.raises(KeyError, match="enough"):
-            writer.start(pause=call_off)
+            writer.open(description.signal, Order.REVERSED, notify=Bell(), pause=call_off)
         writer.abort()
     assert contents(tmp_path) == before
 
@@ -573,7 +574,7 @@ def test_what_a_job_needs_becomes_durable_before_what_needs_it(tmp_path, monkeyp
     with ResultFolder(str(tmp_path), job=job_record(description)) as folder, monkeypatch.context() as patch:
         patch.setattr(os, "fsync", logged_fsync)
         patch.setattr(os, "open", logged_open)
-        writer, bell = start_writer(folder, description)
+        writer, bell, _ = start_writer(folder, description)
         begun = len(events)
         writer.put(payloads(recording, description)[1])
         bell.wait_for(lambda: writer.finished == 1)
@@ -631,7 +632,7 @@ def test_nothing_since_the_last_good_fsync_is_trusted(tmp_path, monkeypatch, nam
     description, recording = job()
     path = tmp_path / "out"
     with ResultFolder(str(path), job=job_record(description)) as folder, monkeypatch.context() as patch:
-        writer, bell = start_writer(folder, description)
+        writer, bell, _ = start_writer(folder, description)
         failing_fsync(patch, path / name, 2)
         for number, payload in enumerate(payloads(recording, description)[:6], 1):
             writer.put(payload)
@@ -653,7 +654,7 @@ def test_a_full_disk_keeps_what_was_saved_before(tmp_path, monkeypatch):
     path = tmp_path / "out"
     write = os.write
     with ResultFolder(str(path), job=job_record(description)) as folder, monkeypatch.context() as patch:
-        writer, bell = start_writer(folder, description)
+        writer, bell, _ = start_writer(folder, description)
         first, second = payloads(recording, description)[:2]
         writer.put(first)
         writer.put(second)
@@ -687,7 +688,7 @@ def test_what_comes_slowly_is_saved_without_anything_coming_after_it(tmp_path, m
     monkeypatch.setattr(Schedule, "due", lambda self, written, *, now: written > 0 and quiet.is_set())
     description, recording = job()
     with ResultFolder(str(tmp_path), job=job_record(description)) as folder:
-        writer, bell = start_writer(folder, description)
+        writer, bell, _ = start_writer(folder, description)
         writer.put(payloads(recording, description)[0])
         writer.put(payloads(recording, description)[1])
         bell.wait_for(lambda: writer.finished == 2)
@@ -709,7 +710,7 @@ def test_a_thread_that_hangs_in_the_disk_writes_nothing_once_it_was_given_up(tmp
         fsync(fd)
 
     with ResultFolder(str(tmp_path), job=job_record(description)) as folder:
-        writer, _ = start_writer(folder, description)
+        writer, _, _ = start_writer(folder, description)
         before = (tmp_path / "result.journal").read_bytes()
         monkeypatch.setattr(os, "fsync", hanging)
         writer.put(payloads(recording, description)[0])

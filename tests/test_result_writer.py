@@ -4,6 +4,7 @@ import resource
 import stat
 import threading
 import traceback
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ from result_support import (
 )
 
 from zaudio.errors import StorageError, UsageError
-from zaudio.result import ResultFolder, ResultWriter, decrypt, primitives, verify
+from zaudio.plan import Order
+from zaudio.result import Description, ResultFolder, ResultWriter, decrypt, primitives, verify
 from zaudio.result import pipeline as pipeline_module
 
 SIZES = [0, 1, 3, 4, 5, 15, 16, 17, 6, 7, 8, 13, 14, 101]
@@ -44,15 +46,30 @@ def make(folder):
     writers = []
 
     def make(description):
-        bell = Bell()
-        writer = ResultWriter(folder, description, frame_bytes=description.frame_bytes, notify=bell)
-        writers.append(writer)
-        return writer, bell
+        writers.append(ResultWriter(folder, description))
+        return writers[-1]
 
     yield make
     for writer in writers:
         writer.abort()
     assert not threads()
+
+
+@pytest.fixture
+def start(make):
+    """The same, open, each with its bell."""
+
+    def start(description):
+        bell = Bell()
+        writer = make(description)
+        assert open_writer(writer, description, bell) == 0
+        return writer, bell
+
+    return start
+
+
+def open_writer(writer, description, notify):
+    return writer.open(description.signal, Order.REVERSED, notify=notify)
 
 
 @pytest.mark.parametrize("chunk_frames", [1, 6, 7, 8, 1000])
@@ -114,7 +131,7 @@ def test_every_result_has_its_own_key_and_iv(tmp_path):
     assert len(seen) == 3
 
 
-def test_key_and_iv_are_durable_before_any_ciphertext_exists(folder, make, monkeypatch):
+def test_key_and_iv_are_durable_before_any_ciphertext_exists(folder, start, monkeypatch):
     events, fsync, real_open = [], os.fsync, os.open
 
     def logged_fsync(fd):
@@ -128,8 +145,7 @@ def test_key_and_iv_are_durable_before_any_ciphertext_exists(folder, make, monke
 
     monkeypatch.setattr(os, "fsync", logged_fsync)
     monkeypatch.setattr(os, "open", logged_open)
-    writer, _ = make(describe(5))
-    writer.start()
+    start(describe(5))
     assert events == [
         ("open", "encryption_key.bin.part"),
         ("fsync", 32),
@@ -140,7 +156,7 @@ def test_key_and_iv_are_durable_before_any_ciphertext_exists(folder, make, monke
     ]
 
 
-def test_all_parts_are_fsynced_before_it_is_sealed(folder, make, monkeypatch):
+def test_all_parts_are_fsynced_before_it_is_sealed(folder, start, monkeypatch):
     synced, fsync = set(), os.fsync
 
     def logged(fd):
@@ -148,18 +164,16 @@ def test_all_parts_are_fsynced_before_it_is_sealed(folder, make, monkeypatch):
         fsync(fd)
 
     monkeypatch.setattr(os, "fsync", logged)
-    writer, bell = make(describe(0))
-    writer.start()
+    writer, bell = start(describe(0))
     writer.seal()
     bell.wait_for(lambda: writer.sealed)
     assert {os.stat(folder.part_path(name)).st_ino for name in NAMES} <= synced
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda raw: np.frombuffer(raw, "<f4").reshape(-1, 2)])
-def test_any_buffer_is_a_payload(make, folder, kind):
+def test_any_buffer_is_a_payload(start, folder, kind):
     recording = pattern(6, 8)
-    writer, bell = make(describe(6, channels=2, chunk_frames=3))
-    writer.start()
+    writer, bell = start(describe(6, channels=2, chunk_frames=3))
     for payload in payloads(recording, describe(6, channels=2, chunk_frames=3)):
         writer.put(kind(payload))
     writer.seal()
@@ -169,11 +183,10 @@ def test_any_buffer_is_a_payload(make, folder, kind):
     assert contents(folder.path)["decrypted.raw"] == recording
 
 
-def test_finished_counts_payloads_and_lets_their_buffers_go(make):
+def test_finished_counts_payloads_and_lets_their_buffers_go(start):
     chunks = [bytearray(28), bytearray(28), bytearray(0), bytearray(24)]
-    writer, bell = make(describe(20))
+    writer, bell = start(describe(20))
     assert writer.finished == 0
-    writer.start()
     for number, chunk in enumerate(chunks, 1):
         writer.put(chunk)
         bell.wait_for(lambda number=number: writer.finished == number)
@@ -182,41 +195,39 @@ def test_finished_counts_payloads_and_lets_their_buffers_go(make):
 
 
 @pytest.mark.parametrize("sizes", [[21], [3], [40, 44], [84]])
-def test_payloads_that_do_not_fit_the_description_are_refused(make, sizes):
-    writer, _ = make(describe(20))
-    writer.start()
+def test_payloads_that_do_not_fit_the_description_are_refused(start, sizes):
+    writer, _ = start(describe(20))
     for size in sizes[:-1]:
         writer.put(bytes(size))
     with pytest.raises(UsageError):
         writer.put(bytes(sizes[-1]))
 
 
-def test_a_payload_with_gaps_is_refused(make):
-    writer, _ = make(describe(20))
-    writer.start()
+def test_a_payload_with_gaps_is_refused(start):
+    writer, _ = start(describe(20))
     with pytest.raises(UsageError, match="contiguous"):
         writer.put(memoryview(bytes(16))[::2])
 
 
-def test_sealing_too_early_is_refused(make):
-    writer, _ = make(describe(20))
-    writer.start()
+def test_sealing_too_early_is_refused(start):
+    writer, _ = start(describe(20))
     writer.put(bytes(76))
     with pytest.raises(UsageError, match="only 76 came"):
         writer.seal()
 
 
 def test_calls_out_of_order_are_refused(make, folder):
-    writer, bell = make(describe(0))
+    bell, description = Bell(), describe(0)
+    writer = make(description)
     with pytest.raises(UsageError):
         writer.put(b"")
     with pytest.raises(UsageError):
         writer.seal()
     with pytest.raises(UsageError):
         writer.publish()
-    writer.start()
+    open_writer(writer, description, bell)
     with pytest.raises(UsageError):
-        writer.start()
+        open_writer(writer, description, bell)
     with pytest.raises(UsageError):
         writer.publish()
     writer.seal()
@@ -228,14 +239,29 @@ def test_calls_out_of_order_are_refused(make, folder):
     assert writer.publish() == folder.paths
 
 
-def test_a_frame_size_that_is_not_the_descriptions_is_refused(folder):
-    with pytest.raises(UsageError, match="4 bytes, not 8"):
-        ResultWriter(folder, describe(5), frame_bytes=8, notify=Bell())
+@pytest.mark.parametrize(
+    "changes",
+    [{"frames": 19}, {"channels": 2}, {"samplerate": 48000}, {"format": "f32be"}],
+    ids=lambda c: next(iter(c)),
+)
+def test_a_signal_that_is_not_the_descriptions_is_refused(tmp_path, make, changes):
+    description = describe(20)
+    other = Description(**{**asdict(description), **changes})
+    with pytest.raises(UsageError, match=r"is of 20 frames of 1 channel at 44100 Hz in f32le, and the payloads are of"):
+        open_writer(make(description), other, Bell())
+    assert contents(tmp_path / "out") == {}
+
+
+def test_an_order_that_a_sealed_result_cannot_hold_is_refused(tmp_path, make):
+    description = describe(20)
+    with pytest.raises(UsageError, match="holds its frames reversed; it cannot be written forward"):
+        make(description).open(description.signal, Order.FORWARD, notify=Bell())
+    assert contents(tmp_path / "out") == {}
 
 
 def test_a_description_that_is_too_long_is_refused_before_anything_is_written(folder, tmp_path):
     with pytest.raises(UsageError, match="65536"):
-        ResultWriter(folder, describe(5, ops=("x" * 65536,)), frame_bytes=4, notify=Bell())
+        ResultWriter(folder, describe(5, ops=("x" * 65536,)))
     assert contents(tmp_path / "out") == {}
 
 
@@ -246,10 +272,10 @@ def test_aborting_leaves_nothing_behind_in_any_state(tmp_path, state):
     before = contents(path)
     descriptors = len(os.listdir("/dev/fd"))
     with ResultFolder(str(path), overwrite=True) as folder:
-        bell = Bell()
-        writer = ResultWriter(folder, describe(20), frame_bytes=4, notify=bell)
+        bell, description = Bell(), describe(20)
+        writer = ResultWriter(folder, description)
         if state != "new":
-            writer.start()
+            open_writer(writer, description, bell)
             assert {"encryption_key.bin.part", "encryption_iv.bin.part", "result.raw.part"} <= set(contents(path))
         if state in ("fed", "sealed"):
             for payload in payloads(pattern(20, 4), describe(20)):
@@ -266,7 +292,7 @@ def test_aborting_leaves_nothing_behind_in_any_state(tmp_path, state):
         with pytest.raises(UsageError):
             writer.publish()
         with pytest.raises(UsageError):
-            writer.start()
+            open_writer(writer, description, bell)
     assert len(os.listdir("/dev/fd")) == descriptors
 
 
@@ -327,19 +353,18 @@ def failing_writes(monkeypatch, part, *, after=0):
 @pytest.mark.parametrize("name", ["encryption_key.bin", "encryption_iv.bin"])
 def test_a_full_disk_at_the_start_is_a_storage_error(tmp_path, folder, make, monkeypatch, name):
     failing_writes(monkeypatch, folder.part_path(name))
-    writer, _ = make(describe(20))
+    writer = make(describe(20))
     with pytest.raises(StorageError, match=f"{name}.part: No space left"):
-        writer.start()
+        open_writer(writer, describe(20), Bell())
     writer.abort()
     assert contents(tmp_path / "out") == {}
 
 
 @pytest.mark.parametrize(("name", "after"), [("result.raw", 0), ("result.raw", 2), ("result.json", 0)])
-def test_a_full_disk_later_is_told_by_error_and_publishes_nothing(tmp_path, folder, make, monkeypatch, name, after):
+def test_a_full_disk_later_is_told_by_error_and_publishes_nothing(tmp_path, folder, start, monkeypatch, name, after):
     monkeypatch.setattr(pipeline_module, "ROUND_BYTES", 32)
     failing_writes(monkeypatch, folder.part_path(name), after=after)
-    writer, bell = make(describe(100))
-    writer.start()
+    writer, bell = start(describe(100))
     for payload in payloads(pattern(100, 4), describe(100)):
         writer.put(payload)
     writer.seal()
@@ -354,10 +379,9 @@ def test_a_full_disk_later_is_told_by_error_and_publishes_nothing(tmp_path, fold
     assert not threads()
 
 
-def test_a_file_size_limit_is_a_storage_error_too(tmp_path, folder, make):
+def test_a_file_size_limit_is_a_storage_error_too(tmp_path, folder, start):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    writer, bell = make(describe(1 << 19, chunk_frames=1 << 18))
-    writer.start()
+    writer, bell = start(describe(1 << 19, chunk_frames=1 << 18))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
     try:
         writer.put(bytes(1 << 20))
@@ -370,9 +394,8 @@ def test_a_file_size_limit_is_a_storage_error_too(tmp_path, folder, make):
     assert contents(tmp_path / "out") == {}
 
 
-def test_a_failed_fsync_is_an_error_and_is_not_tried_again(tmp_path, folder, make, monkeypatch):
-    writer, bell = make(describe(5))
-    writer.start()
+def test_a_failed_fsync_is_an_error_and_is_not_tried_again(tmp_path, folder, start, monkeypatch):
+    writer, bell = start(describe(5))
     calls = []
 
     def fsync(fd):
@@ -390,21 +413,19 @@ def test_a_failed_fsync_is_an_error_and_is_not_tried_again(tmp_path, folder, mak
     assert contents(tmp_path / "out") == {}
 
 
-def test_a_fault_of_our_own_ends_the_job_too(make, monkeypatch):
+def test_a_fault_of_our_own_ends_the_job_too(start, monkeypatch):
     def broken(*_):
         raise RuntimeError("no such cipher\nin this library")
 
     monkeypatch.setattr(primitives, "cbc_encryptor", lambda *_: broken)
-    writer, bell = make(describe(5))
-    writer.start()
+    writer, bell = start(describe(5))
     writer.put(bytes(20))
     bell.wait_for(lambda: writer.error)
     assert str(writer.error).endswith("result.raw.part: RuntimeError: no such cipher")
 
 
-def test_after_an_error_payloads_are_let_go_at_once(make, monkeypatch, folder):
-    writer, bell = make(describe(20))
-    writer.start()
+def test_after_an_error_payloads_are_let_go_at_once(start, monkeypatch, folder):
+    writer, bell = start(describe(20))
     failing_writes(monkeypatch, folder.part_path("result.raw"))
     writer.put(bytes(28))
     writer.put(bytes(28))
@@ -414,11 +435,10 @@ def test_after_an_error_payloads_are_let_go_at_once(make, monkeypatch, folder):
     late.append(0)
 
 
-def test_the_key_is_wiped_after_the_start_and_shown_nowhere(folder, make, monkeypatch):
+def test_the_key_is_wiped_after_the_start_and_shown_nowhere(folder, start, monkeypatch):
     secret = bytearray(b"0123456789abcdef0123456789abcdef")
     monkeypatch.setattr(primitives, "random_key", lambda: secret)
-    writer, _ = make(describe(20))
-    writer.start()
+    writer, _ = start(describe(20))
     assert secret == bytes(32)
     state = f"{writer!r} {vars(writer)!r} {vars(writer._pipeline)!r} {vars(folder)!r}"
     assert "0123456789abcdef" not in state
@@ -429,18 +449,17 @@ def test_the_key_is_wiped_when_the_start_fails_and_shown_in_no_traceback(folder,
     secret = bytearray(b"0123456789abcdef0123456789abcdef")
     monkeypatch.setattr(primitives, "random_key", lambda: secret)
     failing_writes(monkeypatch, folder.part_path("encryption_key.bin"))
-    writer, _ = make(describe(20))
+    writer = make(describe(20))
     with pytest.raises(StorageError) as caught:
-        writer.start()
+        open_writer(writer, describe(20), Bell())
     assert secret == bytes(32)
     text = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
     assert "0123456789abcdef" not in text
 
 
-def test_memory_does_not_grow_with_the_number_of_payloads(make):
+def test_memory_does_not_grow_with_the_number_of_payloads(start):
     chunk, frames = bytes(4096), 1024
-    writer, bell = make(describe(4000 * frames, chunk_frames=frames))
-    writer.start()
+    writer, bell = start(describe(4000 * frames, chunk_frames=frames))
     gc.collect()
     for number in range(4000):
         writer.put(chunk)

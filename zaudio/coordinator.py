@@ -50,6 +50,7 @@ from zaudio.result import (
     parse_recipient,
     read_identity,
 )
+from zaudio.signal import Signal
 from zaudio.sizes import parse_bytes, parse_frames
 from zaudio.steps import Step
 from zaudio.timing import Timing
@@ -211,11 +212,12 @@ class Coordinator:
                 return
             waker = Waker()
             stack.callback(waker.close)
-            writer = ResultWriter(folder, self._describe(source), frame_bytes=source.frame_bytes, notify=waker.wake)
+            writer = ResultWriter(folder, self._describe(source))
             stack.callback(writer.abort)
             if folder.unfinished is not None:
                 log.info("an interrupted job lies in %s: reading what it wrote", self._output)
-            writer.start(pause=self._go_on)
+            signal = Signal(source.frames, source.channels, source.samplerate, source.format)
+            self._resumed = writer.open(signal, self._plan.order, notify=waker.wake, pause=self._go_on)
             skip = self._resume(source, writer)
             starter = self._launch_starter(stack)
             outboxes = self._open_outboxes(source, starter, stack)
@@ -445,8 +447,7 @@ class Coordinator:
 
     def _resume(self, source: Source, writer: ResultWriter) -> int:
         """Find the run that the job goes on with; returns how many bytes of its result were written before."""
-        self._resumed = writer.resumed
-        frame, rest = divmod(writer.resumed, source.frame_bytes)
+        frame, rest = divmod(self._resumed, source.frame_bytes)
         self._first, skipped = self._bundles.at_output(frame)
         if writer.incarnation > 1:
             done, chunks = self._plan.at_output(frame)[0], len(self._plan)

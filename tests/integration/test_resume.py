@@ -261,14 +261,14 @@ def test_job_that_is_stopped_while_it_reads_what_was_done_can_still_be_resumed(l
     path, out, settings = left
     before = {name: (out / name).read_bytes() for name in listing(out)}
     job = Coordinator(path, out, **settings)
-    start = ResultWriter.start
+    open_writer = ResultWriter.open
 
-    def stop_and_start(writer, *, pause):
+    def stop_and_open(writer, *args, **settings):
         job.stop(wait=False)  # as a signal handler would, in the midst of `start`
-        start(writer, pause=pause)
+        return open_writer(writer, *args, **settings)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ResultWriter, "start", stop_and_start)
+        patch.setattr(ResultWriter, "open", stop_and_open)
         with pytest.raises(StoppedError):
             job.start()
     assert {name: (out / name).read_bytes() for name in listing(out)} == before

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from zaudio.errors import UsageError
 from zaudio.formats import sample_format
 from zaudio.result.primitives import TAG_BYTES
+from zaudio.signal import Signal
 from zaudio.version import VERSION as PACKAGE_VERSION
 
 VERSION = 1
@@ -72,14 +73,19 @@ class Description:
         _check_integer("plaintext_bytes", self.plaintext_bytes, 0, INTEGER_MAX - 16)
 
     @property
+    def signal(self) -> Signal:
+        """The shape of the audio, which is that of the recording."""
+        return Signal(self.frames, self.channels, self.samplerate, sample_format(self.format))
+
+    @property
     def frame_bytes(self) -> int:
-        """Bytes a frame."""
-        return self.channels * sample_format(self.format).itemsize
+        """Bytes per frame."""
+        return self.signal.frame_bytes
 
     @property
     def plaintext_bytes(self) -> int:
         """Bytes of the audio, padding not counted."""
-        return self.frames * self.frame_bytes
+        return self.signal.bytes
 
 
 def encode_description(description: Description) -> bytes:

@@ -1,6 +1,6 @@
 """ResultWriter: from processed chunks in output order to a published result, in one life or several.
 
-Rules: its methods belong to one thread and only `start`, `publish` and `abort` may wait for the disk. Key and IV are on
+Rules: its methods belong to one thread and only `open`, `publish` and `abort` may wait for the disk. Key and IV are on
 the disk, readable by their owner alone, before the journal names the job, and that before any ciphertext exists. What
 was encrypted is read again by a resume alone, and no plaintext is ever written. After an error nothing is trusted: no
 write and no fsync is tried a second time, and a resume goes on from the last checkpoint before it.
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from zaudio.errors import StorageError, UsageError, ZaudioError
+from zaudio.plan import Order
 from zaudio.result import files, primitives
 from zaudio.result.checkpoints import Checkpoints, Schedule
 from zaudio.result.description import Description, encode_description, join_file
@@ -22,6 +23,7 @@ from zaudio.result.folder import ResultFolder
 from zaudio.result.opening import begin, reopen, store
 from zaudio.result.pipeline import Pipeline
 from zaudio.result.publication import DESCRIPTION, RESULT
+from zaudio.signal import Signal
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -31,37 +33,28 @@ JOIN_TIMEOUT = 2.0  # seconds; only a system call that the disk does not answer 
 
 
 class ResultWriter:
-    """Encrypts, tags and stores the payloads of one job.
+    """The destination of a sealed result: it encrypts, tags and stores the payloads of one job.
 
     Args:
         folder: The output folder, open.
         description: What the payloads will add up to.
-        frame_bytes: Bytes a frame.
-        notify: Called from the writer's threads whenever `finished`, `sealed` or `error` changed. It must be quick
-            and must not raise.
+
+    Attributes:
+        job_id: The job's id in all its lives; set by `open`.
+        incarnation: The number of this life, from 1; set by `open`.
 
     Raises:
-        UsageError: `frame_bytes` is not the description's, or the description is too long.
+        UsageError: The description is too long.
     """
 
-    def __init__(
-        self,
-        folder: ResultFolder,
-        description: Description,
-        *,
-        frame_bytes: int,
-        notify: Callable[[], None],
-    ) -> None:
-        if frame_bytes != description.frame_bytes:
-            raise UsageError(f"the description's frames have {description.frame_bytes} bytes, not {frame_bytes}")
+    def __init__(self, folder: ResultFolder, description: Description) -> None:
         self._folder = folder
-        self._frame_bytes = frame_bytes
-        self._notify = notify
-        self._description = encode_description(description)
+        self._description = description
+        self._encoded = encode_description(description)
         self._expected = description.plaintext_bytes
-        self.job_id = b""  # of this job in all its lives; after `start`
-        self.incarnation = 0  # which of them this is, from 1
-        self.resumed = 0  # bytes of ciphertext that an earlier life left, and of audio: no padding is among them
+        self._notify: Callable[[], None] = lambda: None  # until `open`
+        self.job_id = b""
+        self.incarnation = 0
         self._taken = 0  # bytes of all payloads so far, an earlier life's too
         self._fd = -1  # of result.raw.part; the storage thread's once it runs
         self._written = 0  # bytes of it; the storage thread's, as is the next
@@ -95,32 +88,44 @@ class ResultWriter:
         """What failed, if anything did. The job cannot go on."""
         return self._error
 
-    def start(self, *, pause: Callable[[], None] = lambda: None) -> None:
-        """Store a new key and IV, or go on where an earlier life of this job was; then start the threads.
+    def open(
+        self, signal: Signal, order: Order, *, notify: Callable[[], None], pause: Callable[[], None] = lambda: None
+    ) -> int:
+        """Store a new key and IV, or go on where an earlier life of this job ended; then start the threads.
 
         Args:
-            pause: Called now and then while what an earlier life wrote is read, which takes a second a gigabyte or so.
-                What it raises ends that, and nothing has changed.
+            signal: The shape of all payloads together.
+            order: The order of their frames.
+            notify: Called from the writer's threads whenever `finished`, `sealed` or `error` changed. It must be quick
+                and must not raise.
+            pause: Called now and then while the ciphertext of an earlier life is read, which takes a second per
+                gigabyte or so. An exception that it raises ends the reading, and nothing has changed.
+
+        Returns:
+            The bytes of audio that an earlier life wrote; 0 for a new job. The payloads go on behind them.
 
         Raises:
+            UsageError: The signal is not the description's, or a sealed result cannot be stored in that order.
             ResumeError: What lies in the folder is not what the job's journal says.
             StorageError: The system refused; `abort` cleans up.
         """
         if self._pipeline or self._ended:
-            raise UsageError("a result is written once: this writer was started before")
+            raise UsageError("a result is written once: this writer was opened before")
+        self._check(signal, order)
+        self._notify = notify
         unfinished = self._folder.unfinished
         key = unfinished.key if unfinished is not None else primitives.random_key()
         try:
             if unfinished is not None:
-                opened = reopen(self._folder, unfinished, self._description, pause=pause)
+                opened = reopen(self._folder, unfinished, self._encoded, pause=pause)
             else:
-                opened = begin(self._folder, key, self._description)
+                opened = begin(self._folder, key, self._encoded)
             self._fd, self._tag, self._checkpoints = opened.fd, opened.tag, opened.checkpoints
             encrypt = primitives.cbc_encryptor(key, opened.last)
         finally:
             primitives.wipe(key)
         self.job_id, self.incarnation = opened.job_id, opened.incarnation
-        self._taken = self._written = self._written_back = self.resumed = opened.length
+        self._taken = self._written = self._written_back = opened.length
         self._schedule = Schedule(now=time.monotonic())
         self._pipeline = Pipeline(
             encrypt,
@@ -132,23 +137,26 @@ class ResultWriter:
             notify=self._notify,
         )
         self._pipeline.start()
+        return opened.length  # whole blocks of audio: no checkpoint covers the padding
 
     def put(self, payload: Buffer) -> None:
         """Take one chunk's processed frames, last frame first. Chunks come in output order. Never blocks.
 
         Args:
             payload: Any C-contiguous buffer of whole frames; it must not change until `finished` counts it. The first
-                one after a resume lacks the bytes before `resumed`.
+                one after a resume lacks the bytes that `open` returned.
 
         Raises:
             UsageError: It is not whole frames, or more than the description has; or nothing may be put now.
         """
         view = memoryview(payload)
         if self._pipeline is None or self._ended:
-            raise UsageError("payloads are taken between start and seal")
+            raise UsageError("payloads are taken between open and seal")
         # After a resume the first payload begins at any byte, and like all others ends with a frame.
-        if (self._taken + view.nbytes) % self._frame_bytes or not view.c_contiguous:
-            raise UsageError(f"a payload is contiguous frames of {self._frame_bytes} bytes, not {view.nbytes} bytes")
+        if (self._taken + view.nbytes) % self._description.frame_bytes or not view.c_contiguous:
+            raise UsageError(
+                f"a payload is contiguous frames of {self._description.frame_bytes} bytes, not {view.nbytes} bytes"
+            )
         if self._taken + view.nbytes > self._expected:
             raise UsageError(f"the result has {self._expected} bytes; {self._taken} came, and now {view.nbytes} more")
         self._taken += view.nbytes
@@ -161,7 +169,7 @@ class ResultWriter:
             UsageError: The payloads so far are not the whole result.
         """
         if self._pipeline is None or self._ended:
-            raise UsageError("a result is sealed once, after start")
+            raise UsageError("a result is sealed once, after open")
         if self._taken != self._expected:
             raise UsageError(f"the result has {self._expected} bytes, and only {self._taken} came")
         self._ended = True
@@ -199,6 +207,12 @@ class ResultWriter:
             self._close()
         if self._disowned or not (self.saved or self._folder.unfinished is not None):
             self._folder.remove_parts()
+
+    def _check(self, signal: Signal, order: Order) -> None:
+        if signal != self._description.signal:
+            raise UsageError(f"the description is of {self._description.signal}, and the payloads are of {signal}")
+        if order is not Order.REVERSED:
+            raise UsageError(f"a sealed result holds its frames reversed; it cannot be written {order.value}")
 
     def _close(self) -> None:
         if self._fd >= 0:
@@ -238,7 +252,7 @@ class ResultWriter:
     def _complete(self) -> None:
         assert self._tag is not None
         # The description first: an abort that gives up waiting for the long fsync must find no new file after it.
-        store(self._folder, DESCRIPTION, join_file(self._description, self._tag.digest()), mode=files.PUBLIC)
+        store(self._folder, DESCRIPTION, join_file(self._encoded, self._tag.digest()), mode=files.PUBLIC)
         with storage_errors(self._folder.part_path(RESULT)):
             os.fsync(self._fd)
         self._close()
