@@ -5,7 +5,8 @@ from pathlib import Path
 
 from zaudio.formats import sample_format
 from zaudio.plan import Order, Plan
-from zaudio.result import Description, JobRecord, Recording, ResultFolder, ResultWriter
+from zaudio.reference import Fingerprint
+from zaudio.result import Description, JobRecord, ResultFolder, ResultWriter
 
 VECTORS = Path(__file__).parent / "vectors" / "result"
 NAMES = ("result.raw", "encryption_key.bin", "encryption_iv.bin", "result.json")
@@ -88,7 +89,7 @@ def contents(path):
 def job_record(description, **recording):
     """The job that a description is of, over a recording that is nowhere."""
     state = {"path": "/takes/take.raw", "size": description.plaintext_bytes, "mtime_ns": 17, "sample": "ab" * 32}
-    return JobRecord(Recording(**state | recording), description)
+    return JobRecord(Fingerprint(**state | recording), description)
 
 
 def start_writer(folder, description):

@@ -29,7 +29,7 @@ ALLOWED = {
     "core": {"wire", "plan", "steps", "timing", "errors", "formats", "sizes", "reference", "version"},
     "wire": {"plan", "steps", "timing", "errors", "formats", "sizes", "reference", "version"},
     "ops": {"plan", "steps", "timing", "errors", "formats", "version"},
-    "result": {"plan", "timing", "errors", "formats", "signal", "reverse", "version"},
+    "result": {"plan", "timing", "errors", "formats", "signal", "reference", "reverse", "version"},
     "audio": {"plan", "timing", "errors", "formats", "reference", "version"},
     "report": set(),
     **{room: {"errors"} for room in BASE},

@@ -7,13 +7,13 @@ import pytest
 from result_support import describe
 
 from zaudio.errors import UsageError
+from zaudio.reference import Fingerprint
 from zaudio.result.journal import (
     CHECKPOINTS_KEPT,
     MAGIC,
     Checkpoint,
     JobRecord,
     Journal,
-    Recording,
     decode_journal,
     encode_checkpoint,
     encode_job,
@@ -21,7 +21,7 @@ from zaudio.result.journal import (
 from zaudio.result.primitives import JournalSeal
 
 KEY, IV, ID = bytes(range(32)), bytes(range(16)), bytes(range(100, 116))
-JOB = JobRecord(Recording("/takes/é.raw", 4000, 123456789, "ab" * 32), describe(1000, ops=("gain:db=-3", "invert")))
+JOB = JobRecord(Fingerprint("/takes/é.raw", 4000, 123456789, "ab" * 32), describe(1000, ops=("gain:db=-3", "invert")))
 
 
 def seal(key=KEY, iv=IV):

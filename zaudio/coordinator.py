@@ -42,7 +42,6 @@ from zaudio.result import (
     JobRecord,
     KeyStore,
     RawKey,
-    Recording,
     ResultFolder,
     ResultWriter,
     WrappedKey,
@@ -439,9 +438,7 @@ class Coordinator:
             raise UsageError(f"{self._input} is the input and would be replaced; choose another folder with -o")
 
     def _open_folder(self, source: Source) -> ResultFolder:
-        seen = source.fingerprint()
-        recording = Recording(seen.path, seen.size, seen.mtime_ns, seen.sample)
-        job = JobRecord(recording, self._describe(source))
+        job = JobRecord(source.fingerprint(), self._describe(source))
         store = self._key_store()
         return ResultFolder(self._output, overwrite=self._overwrite, job=job, key_store=store, fresh=self._fresh)
 

@@ -11,7 +11,6 @@ import errno
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +18,7 @@ import xxhash
 
 from zaudio.errors import InputChangedError, InputError, UsageError
 from zaudio.formats import SampleFormat
-from zaudio.reference import Reference
+from zaudio.reference import Fingerprint, Reference
 
 PATH_MAX = 1024  # bytes of a path in a reference; it has to fit a header with everything else of a welcome
 FINGERPRINT_BLOCKS = 16  # of 64 KiB, head and tail among them: 1 MiB is read in a millisecond, or from a network in ten
@@ -32,23 +31,6 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """The state that a file was in when it was opened, for who will see it again another day.
-
-    Attributes:
-        path: Where it lies: absolute, links followed.
-        size: Bytes.
-        mtime_ns: When it was last written to, in nanoseconds.
-        sample: SHA-256 of its head, its tail and blocks between them, in hex; of all of it when it is small.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-    sample: str
 
 
 class InputFile:

@@ -10,12 +10,12 @@ import os
 from types import TracebackType
 from typing import Protocol, Self
 
-from zaudio.audio.files import Fingerprint, InputFile
+from zaudio.audio.files import InputFile
 from zaudio.audio.magic import HEAD_BYTES, called, sniff
 from zaudio.audio.raw import RawSource
 from zaudio.errors import UsageError
 from zaudio.formats import SampleFormat, sample_format
-from zaudio.reference import Reference
+from zaudio.reference import Fingerprint, Reference
 
 RAW_SUFFIXES = frozenset({".raw", ".pcm", ".f32", ".f64", ".s16", ".s32", ".bin"})
 

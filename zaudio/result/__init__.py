@@ -9,7 +9,7 @@ Rules: `cryptography` is imported by `primitives` alone. The format is written d
 from zaudio.result.decryption import decrypt
 from zaudio.result.description import Description
 from zaudio.result.folder import ResultFolder
-from zaudio.result.journal import JobRecord, Recording
+from zaudio.result.journal import JobRecord
 from zaudio.result.keystore import KeyStore, RawKey, WrappedKey
 from zaudio.result.publication import is_reserved
 from zaudio.result.reader import OpenResult, verify
@@ -22,7 +22,6 @@ __all__ = [
     "KeyStore",
     "OpenResult",
     "RawKey",
-    "Recording",
     "ResultFolder",
     "ResultWriter",
     "WrappedKey",

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from zaudio.reference import Fingerprint
 from zaudio.result.description import Description, decode_description, encode_description
 from zaudio.result.primitives import BLOCK_BYTES, TAG_BYTES, JournalSeal
 
@@ -28,27 +29,10 @@ _CHECKPOINT = struct.Struct(f">QQ{TAG_BYTES}s")
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
-    """The state of the input that a job began with.
-
-    Attributes:
-        path: Where it lies, absolute.
-        size: Bytes of the file.
-        mtime_ns: When it was last written to, in nanoseconds.
-        sample: A digest of its head, its tail and blocks in between, in hex.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-    sample: str
-
-
-@dataclass(frozen=True, slots=True)
 class JobRecord:
     """What makes two starts the same job: input, ops, cuts, format and the program's version."""
 
-    recording: Recording
+    recording: Fingerprint
     description: Description
 
     def difference(self, earlier: JobRecord) -> str:
@@ -176,7 +160,7 @@ def _decode_job(body: bytes) -> tuple[bytes, JobRecord]:
     # Its HMAC agreed, so this is what a writer of this version wrote, or of another that knew the same magic.
     try:
         fields = json.loads(body)
-        recording = Recording(fields["path"], fields["size"], fields["mtime_ns"], fields["sample"])
+        recording = Fingerprint(fields["path"], fields["size"], fields["mtime_ns"], fields["sample"])
         return bytes.fromhex(fields["job"]), JobRecord(
             recording, decode_description(fields["description"].encode("ascii"))
         )
