@@ -137,7 +137,8 @@ $(RUNTIME): pyproject.toml constraints.txt
 $(DEV): pyproject.toml constraints.txt
 	@$(call environment)
 	@echo "installing zaudio, its dependencies and the development tools into $(VENV)"
-	@$(VENV)/bin/python -m pip install -qq -c constraints.txt -e '.[dev]'
+	@$(call groups)
+	@$(VENV)/bin/python -m pip install -qq -c constraints.txt --group dev -e .
 	@touch $(RUNTIME) $@
 
 $(BENCH): VENV = $(BENCH_VENV)
@@ -145,14 +146,16 @@ $(BENCH): pyproject.toml constraints.txt benchmarks/constraints.txt
 	@$(call environment)
 	@echo '*' > $(BENCH_VENV)/.gitignore
 	@echo "installing zaudio and what its benchmarks need into $(BENCH_VENV)"
-	@$(BENCH_VENV)/bin/python -m pip install -qq -c constraints.txt -c benchmarks/constraints.txt -e '.[bench]'
+	@$(call groups)
+	@$(BENCH_VENV)/bin/python -m pip install -qq -c constraints.txt -c benchmarks/constraints.txt --group bench -e .
 	@touch $@
 
 $(FUZZ): VENV = $(FUZZ_VENV)
 $(FUZZ): pyproject.toml constraints.txt
 	@$(call environment)
 	@echo "installing zaudio and a fuzzer into $(FUZZ_VENV)"
-	@$(FUZZ_VENV)/bin/python -m pip install -qq -c constraints.txt -e '.[fuzz]'
+	@$(call groups)
+	@$(FUZZ_VENV)/bin/python -m pip install -qq -c constraints.txt --group fuzz -e .
 	@touch $@
 
 $(PEERS): $(BENCH)
@@ -167,3 +170,6 @@ $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 $(VENV)/bin/python -m pip --version >/dev/null 2>&1 || { \
 	echo "making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); }
 endef
+
+# The pip that a Python brings may be too old for dependency groups.
+groups = $(VENV)/bin/python -m pip install -qq -c constraints.txt pip

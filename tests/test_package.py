@@ -15,7 +15,8 @@ from zaudio import errors
 from zaudio.version import VERSION
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
 DEPENDENCIES = {"numpy", "zmq", "cryptography", "soundfile", "click", "rich", "msgpack", "xxhash"}
 
 
@@ -132,13 +133,11 @@ def test_what_the_documentation_imports_is_public():
 def test_the_version_is_the_same_everywhere():
     assert zaudio.__version__ == VERSION == metadata.version("zaudio")
     assert "version" in PROJECT["dynamic"]
-    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
-    assert tool["setuptools"]["dynamic"]["version"] == {"attr": "zaudio.version.VERSION"}
+    assert PYPROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "zaudio.version.VERSION"}
 
 
 def test_the_marker_for_type_checkers_is_packaged():
-    tool = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
-    assert "py.typed" in tool["setuptools"]["package-data"]["zaudio"]
+    assert "py.typed" in PYPROJECT["tool"]["setuptools"]["package-data"]["zaudio"]
     assert resources.files("zaudio").joinpath("py.typed").is_file()
 
 
@@ -148,16 +147,33 @@ def test_every_folder_of_the_package_is_a_package():
             assert (folder / "__init__.py").is_file(), folder
 
 
-def test_every_dependency_is_bounded_below_and_pinned():
-    pins = dict(
-        line.split("==")
-        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
-        if line and not line.startswith("#")
-    )
-    for requirement in PROJECT["dependencies"]:
+def pins(*files):
+    lines = [line for file in files for line in (ROOT / file).read_text(encoding="utf-8").splitlines()]
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+@pytest.mark.parametrize(
+    ("requirements", "files"),
+    [
+        pytest.param(PROJECT["dependencies"], ["constraints.txt"], id="runtime"),
+        pytest.param(PYPROJECT["dependency-groups"]["dev"], ["constraints.txt"], id="dev"),
+        pytest.param(PYPROJECT["dependency-groups"]["fuzz"], ["constraints.txt"], id="fuzz"),
+        pytest.param(
+            PYPROJECT["dependency-groups"]["bench"], ["constraints.txt", "benchmarks/constraints.txt"], id="bench"
+        ),
+    ],
+)
+def test_every_dependency_is_bounded_below_and_pinned(requirements, files):
+    pinned = pins(*files)
+    for requirement in requirements:
         name, least = requirement.split(">=")
-        assert name in pins
-        assert tuple(map(int, least.split("."))) <= tuple(map(int, pins[name].split(".")[: least.count(".") + 1]))
+        assert name in pinned
+        assert tuple(map(int, least.split("."))) <= tuple(map(int, pinned[name].split(".")[: least.count(".") + 1]))
+
+
+def test_what_only_developers_need_is_no_extra_of_a_user():
+    assert "optional-dependencies" not in PROJECT
+    assert set(PYPROJECT["dependency-groups"]) == {"dev", "fuzz", "bench"}
 
 
 def test_the_console_script_and_python_m_are_one_program():
