@@ -29,7 +29,7 @@ ALLOWED = $(foreach module,$(ALLOW),--allow '$(module)')
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup farm generate coordinator worker workers decrypt test chaos soak fuzz style check bench clean
+.PHONY: help setup farm generate coordinator worker workers decrypt test chaos reliability soak fuzz style check bench clean
 .NOTPARALLEL: # two pips in one environment do each other harm
 
 help: ## list the targets
@@ -63,6 +63,9 @@ test: $(DEV) ## run the tests: ARGS="-m 'not slow'"
 
 chaos: $(DEV) ## run the faults that `make test` has no time for, ARGS="-k disk"
 	@$(VENV)/bin/python -m pytest -rs -m chaos $(ARGS)
+
+reliability: $(DEV) ## write the table of docs/reliability.md again, from the tests' markers
+	@$(VENV)/bin/python tests/reliability.py
 
 # Faults need the development environment, the picture that of the benchmarks.
 soak: $(DEV) $(BENCH) ## MINUTES=10 of random faults: memory and descriptors must stay flat, a picture shows them

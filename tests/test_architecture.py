@@ -251,6 +251,11 @@ def reads_wall_clock(source):
     return False
 
 
+@pytest.mark.covers(
+    "the wall clock moved by an hour, forward and back, under coordinator, local worker and worker elsewhere "
+    "(a preloaded library; the machine's own clock is left alone)",
+    by="no module asks for it:",
+)
 def test_nothing_is_decided_by_the_wall_clock():
     assert {module for module, source in SOURCES.items() if reads_wall_clock(source)} == set(TELLS_THE_TIME)
 

@@ -196,6 +196,13 @@ zaudio.cli.main()
 """
 
 
+@pytest.mark.covers(
+    "SIGTERM before the command has handlers",
+    number=13,
+    bound="exit 0",
+    measured="from some 40 ms after the start on; before, Python itself has not begun",
+    removed="`cli/__init__.py`: `signal.signal(signal.SIGTERM, ...)`",
+)
 @pytest.mark.parametrize(("command", "code"), [("worker", 0), ("farm", 143)])
 def test_sigterm_before_a_command_has_come_to_handle_it_ends_it_as_later(command, code):
     line = [sys.executable, "-c", EARLY, command, ENDPOINT]

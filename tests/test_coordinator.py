@@ -112,6 +112,7 @@ EXPOSED = [{"bind": "tcp://0.0.0.0:0"}, {"bind": "tcp://*:0"}, {"bind": "tcp://[
 EXPOSED += [{"bind": "tcp://127.0.0.1:0", "sink_bind": "tcp://0.0.0.0:0"}, {"bind": "tcp://eth0:1", "workers": 2}]
 
 
+@pytest.mark.covers("Non-loopback bind without keys")
 @pytest.mark.parametrize("binds", EXPOSED)
 def test_bind_beyond_this_machine_without_keys_is_refused_before_anything_is_touched(tmp_path, recording, binds):
     with pytest.raises(ExposedError, match=r"zaudio keys init.* --keys DIR .*--insecure"):
@@ -159,6 +160,12 @@ def test_identity_that_would_not_be_of_use_is_refused(tmp_path, recording):
     Coordinator(recording, tmp_path / "out", recipient=mine, identity=tmp_path / "me")
 
 
+@pytest.mark.covers(
+    "A peer that talks faster than anybody listens",
+    bound="heartbeats, deadlines and exit 69 come all the same",
+    measured="as told",
+    removed="`farm.py`: `if now >= (due if drained else due + ...)`",
+)
 def test_peer_that_talks_faster_than_anybody_listens_does_not_stop_the_clock(tmp_path, recording, monkeypatch):
     monkeypatch.setattr(Farm, "_drain", lambda *_: False)  # there is always more
     timing = Timing(heartbeat=0.05, chunk_timeout=1.0, worker_timeout=0.5)
@@ -177,6 +184,7 @@ def test_timing_takes_the_place_of_the_worker_timeout(tmp_path, recording):
     assert Coordinator(recording, tmp_path / "out", workers=1, worker_timeout=9)._timing.worker_timeout == 9
 
 
+@pytest.mark.covers("60 s at first, later max(30 s, 10 x median); `--chunk-timeout` in the place of both")
 def test_chunk_timeout_is_the_first_and_the_least(tmp_path, recording):
     timing = Coordinator(recording, tmp_path / "out", workers=1, chunk_timeout=5)._timing
     assert (timing.chunk_timeout, timing.chunk_timeout_floor, timing.worker_timeout) == (5, 5, 30.0)
@@ -343,6 +351,12 @@ def test_stop_of_another_thread_during_the_start_ends_it(tmp_path, recording, mo
     assert os.listdir(tmp_path / "out") == []
 
 
+@pytest.mark.covers(
+    "Two workers disagree, and the job is started again",
+    bound="nothing disputed is ever published",
+    measured="nothing is kept",
+    removed="`coordinator.py`: `disown`",
+)
 def test_nothing_is_kept_of_a_job_whose_workers_disagree(tmp_path, recording, monkeypatch):
     class Disputed(coordinators.Farm):
         def run(self, *, on_bound, finish):

@@ -188,6 +188,10 @@ ENDS = {
 }
 
 
+@pytest.mark.covers(
+    "two results for one chunk with different bytes, the second one of a worker that was given up long ago",
+    by="every order of events:",
+)
 @pytest.mark.parametrize("before", ENDS)
 @pytest.mark.parametrize("after", ENDS)
 def test_a_conflict_is_found_whatever_became_of_the_other_lease(before, after):

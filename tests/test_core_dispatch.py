@@ -845,6 +845,12 @@ def lose(desk, name, chunks):
     return lost, said
 
 
+@pytest.mark.covers(
+    "A line that damages every chunk on its way down",
+    bound="sent away after 64 in a row; without others, exit 69 with that word",
+    measured="in virtual time",
+    removed="`dispatch.py`: `if worker.losses >= LOSSES` in `_ready`",
+)
 def test_worker_to_which_no_chunk_comes_whole_is_sent_away_and_the_job_ends_with_that_word(desk):
     desk.join("a")
     lost, said = lose(desk, "a", 2 * LOSSES)
@@ -1004,6 +1010,13 @@ def test_nobody_is_late_with_what_a_lost_result_left_at_the_head(desk):
     assert only(desk.wait(1.0, "a"), Stuck) == []
 
 
+@pytest.mark.covers(
+    "60 s at first, later max(30 s, 10 x median); `--chunk-timeout` in the place of both",
+    number=17,
+    bound="as said",
+    measured="as said",
+    removed="`dispatch.py`: the end of `chunk_timeout`; `coordinator.py`: `.allowing(chunk_timeout)`",
+)
 def test_the_deadline_follows_what_chunks_take(desks):
     desk = desks(chunks=100, credit=1)
     dispatcher = desk.dispatcher
@@ -1128,6 +1141,7 @@ def test_ticks_are_due_a_quarter_of_a_heartbeat_apart(desk):
     assert desk.dispatcher.next_deadline() == pytest.approx(desk.now + HEARTBEAT / 4)
 
 
+@pytest.mark.covers("the coordinator stopped for 3 x DEAD", by="by the clock")
 def test_a_coordinator_that_slept_loses_nobody(desk):
     desk.join("a", "b")
     desk.wait(0.5, "a", "b")

@@ -318,6 +318,7 @@ def test_a_hello_after_again_that_nobody_answers_is_said_again(ready):
     assert ready.at(ready.session.next_deadline()).tick() == [Connect(), HELLO]
 
 
+@pytest.mark.covers("workers stopped for 0.5 to 30 x DEAD, all of them and the coordinator", by="by the clock")
 @pytest.mark.parametrize("seconds", [DEAD, 3 * DEAD, 1000.0])
 def test_a_worker_that_slept_does_not_take_its_own_sleep_for_silence(ready, seconds):
     ready.until(0.9)
@@ -385,6 +386,7 @@ def heard(life: Life, now: float) -> None:
         life.until(min(now, life.now + HEARTBEAT))
 
 
+@pytest.mark.covers("`--lifetime`, `--idle-timeout`", by="by the clock")
 @pytest.mark.parametrize(("spread", "seconds"), [(0, 10.0), (255, 9.0), (51, 9.8)])
 def test_a_worker_leaves_when_its_lifetime_is_over_and_workers_of_one_start_not_all_at_once(spread, seconds):
     life = living(spread=spread, lifetime=10.0)
@@ -430,6 +432,7 @@ def test_a_lifetime_ends_also_while_a_coordinator_is_looked_for():
     assert life.session.error is None
 
 
+@pytest.mark.covers("`--lifetime`, `--idle-timeout`", by="by the clock")
 @pytest.mark.parametrize(("spread", "seconds"), [(0, 3.0), (255, 3.3)])
 def test_a_worker_leaves_when_it_had_no_chunk_for_its_idle_timeout(spread, seconds):
     life = living(spread=spread, idle_timeout=3.0)
@@ -486,6 +489,13 @@ def test_a_chunk_that_comes_twice_is_computed_once(ready):
     assert ready.session.held == ()
 
 
+@pytest.mark.covers(
+    "An attempt sent twice to a worker that nobody listens to (found by 2,000 examples of 50 steps): computed once",
+    number=40,
+    bound="no exception",
+    measured="",
+    removed="`session.py`: `if (chunk.index, chunk.attempt) in self._held`",
+)
 def test_an_attempt_that_is_sent_twice_under_two_sequences_is_computed_once_even_when_nobody_listens(ready):
     """A coordinator that is none of ours may say anything; this once ended the worker with a KeyError."""
     assert ready.chunk(1, 0) == [Compute(chunk(1, 0))]

@@ -220,6 +220,7 @@ def test_authenticator_that_raises_admits_nobody_and_goes_on(door, far, studio, 
         assert outcome(door, monitor) == [Handshake.DONE]
 
 
+@pytest.mark.covers("Authenticator late")
 def test_authenticator_that_is_late_admits_nobody_until_it_answers(door, far, studio):
     gate, door.gate = door.gate, None
     with knocking(far, door.endpoint, studio) as (_, monitor):

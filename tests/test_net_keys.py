@@ -54,6 +54,13 @@ def test_secret_of_a_worker_is_nowhere_but_in_what_is_handed_over(folder):
     assert holders == ["handover/a/worker.secret"]
 
 
+@pytest.mark.covers(
+    "umask 000: CURVE keys",
+    number=29,
+    bound="0600, folders 0700",
+    measured="so",
+    removed="`net/keys.py`: `0o600` in `_write_key` made `0o644`",
+)
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
 def test_keys_are_for_their_owner_alone_whatever_the_umask(tmp_path, umask):
     before = os.umask(umask)
@@ -68,6 +75,13 @@ def test_keys_are_for_their_owner_alone_whatever_the_umask(tmp_path, umask):
     assert mode(tmp_path / "keys") == 0o700
 
 
+@pytest.mark.covers(
+    "CURVE keys exist already, or a link is in their place",
+    number=28,
+    bound="F, nothing changed",
+    measured="so",
+    removed="`net/keys.py`: `os.O_EXCL`",
+)
 def test_keys_are_never_written_over(folder):
     before = {name: Path(os.path.join(folder, name)).read_text() for name in files(folder)}
     with pytest.raises(KeyFileError, match=r"coordinator\.secret: exists already; keys are never written over"):
@@ -231,6 +245,12 @@ def test_list_that_is_not_there_any_more_admits_nobody(folder):
     assert allowed.read() == {}
 
 
+@pytest.mark.covers(
+    "A key that is moved away while the list is read",
+    bound="the others stay admitted",
+    measured="as told",
+    removed="`keys.py`: `suppress(FileNotFoundError)` in the listing",
+)
 def test_worker_that_is_revoked_while_the_list_is_read_takes_no_other_with_it(folder, monkeypatch):
     keys.add_worker(folder, "a")
     keys.add_worker(folder, "b")

@@ -2,8 +2,12 @@
 
 import os
 
+import pytest
+
 from zaudio.result import checkpoints as subject
 from zaudio.result.primitives import JournalSeal
+
+pytestmark = pytest.mark.covers("A disk or file system that does not answer while the job ends")
 
 
 def test_write_that_the_disk_does_not_answer_does_not_hold_up_the_end(tmp_path, monkeypatch):

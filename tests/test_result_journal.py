@@ -86,6 +86,7 @@ def test_torn_tail_is_left_out_and_gone_on_from():
     assert lengths(mended) == [160, 320]
 
 
+@pytest.mark.covers("journal truncated at every byte of its last records")
 def test_every_truncation_leaves_the_records_that_are_whole():
     content, ends = journal((1, 160), (1, 1600), (2, 1600), (2, 3200))
     expected = [[], [160], [160, 1600], [160, 1600], [160, 1600, 3200]]
@@ -110,6 +111,7 @@ def test_room_that_was_made_and_never_filled_is_a_torn_tail():
     assert decode_journal(bytes(4096), seal()) is None
 
 
+@pytest.mark.covers("a bit flipped in the journal or in `result.raw.part`", note="every bit")
 def test_every_bit_flip_is_damage_or_leaves_earlier_checkpoints_and_never_others():
     content, ends = journal((1, 160), (1, 1600), (1, 3200))
     damaged = 0

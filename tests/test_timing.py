@@ -10,6 +10,8 @@ from zaudio.timing import Timing
 from zaudio.wire.codec import TO_WORKER, decode, encode
 from zaudio.wire.messages import Channel, Welcome
 
+pytestmark = pytest.mark.covers("60 s at first, later max(30 s, 10 x median); `--chunk-timeout` in the place of both")
+
 SECONDS = ("heartbeat", "chunk_timeout", "chunk_timeout_floor", "chunk_timeout_factor", "worker_timeout")
 
 

@@ -27,6 +27,15 @@ from zaudio.wire.messages import (
     Welcome,
 )
 
+pytestmark = pytest.mark.covers(
+    "80,000 mutated messages through the codec, 20,000 more through the brains: a message that comes back as "
+    "it was, or a ProtocolError",
+    number=40,
+    bound="no other exception, invariants hold",
+    measured="2.7 s",
+    removed="`codec.py`: `type(values) is not list or not values or ...`",
+)
+
 COUNT = 20_000  # a seed; four of them
 
 

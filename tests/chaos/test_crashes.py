@@ -20,6 +20,21 @@ def crashing(scene):
     return scene
 
 
+@pytest.mark.covers(
+    "SIGKILL before every system call that changes the folder or is its lock, with a checkpoint after each "
+    "write of a 2 MB job: 86 instants, the publication included",
+    number=21,
+    note="one in ten and the whole publication in `make test`, all in `make chaos`",
+    bound="resume S",
+    measured=(
+        "S after each; in a job's second life too "
+        "(`::test_coordinator_killed_again_in_its_second_life_is_resumed`, `make chaos`)"
+    ),
+    removed=(
+        "`folder.py`: `publication.recover(...)`, `resume.was_published(...)`; `writer.py`: `os.lseek(self._fd, "
+        "held.length, os.SEEK_SET)`"
+    ),
+)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", TENTHS)
 def test_coordinator_killed_at_a_system_call_is_resumed(crashing, part):

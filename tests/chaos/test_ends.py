@@ -26,6 +26,15 @@ def assert_refused_within_1_s(job):
     job.finish(code=2, within=1000 * MS + SLACK)
 
 
+@pytest.mark.covers(
+    "a second coordinator in the same folder",
+    number=25,
+    bound="exit 2 within 1 s of a command that does nothing (+ 1.5 s for a busy machine)",
+    measured=(
+        "1.0 s from its start, of which 0.7 to 0.8 s more than the command that does nothing; the machine was busy"
+    ),
+    removed="`folder.py`: `if not publication.try_lock(self._fd):`",
+)
 def test_second_coordinator_in_the_same_folder_is_refused_and_the_first_unharmed(scene, gated):
     first, gate = gated
     second = scene.farm()
@@ -38,6 +47,13 @@ def test_second_coordinator_in_the_same_folder_is_refused_and_the_first_unharmed
     assert_promises(first)
 
 
+@pytest.mark.covers(
+    "a second coordinator on the same port",
+    number=25,
+    bound="the same",
+    measured="the same",
+    removed="`sockets.py`: `if error.errno == errno.EADDRINUSE:` (the sentence)",
+)
 def test_second_coordinator_on_the_same_port_is_refused_and_the_first_unharmed(scene):
     gate = scene.folder / "gate"  # the first must not end before the second has tried, however slow that is to start
     first = scene.coordinator(op=f"farm_ops:gated:gate={gate}")
@@ -55,6 +71,13 @@ def test_second_coordinator_on_the_same_port_is_refused_and_the_first_unharmed(s
     assert sum(first.report["shares"].values()) == CHUNKS
 
 
+@pytest.mark.covers(
+    "SIGINT or SIGTERM in mid-job, with local workers and with others",
+    number=26,
+    bound="exit 130 or 143 within 5 s; the resume skips what was done",
+    measured="0.5 s and 0.7 s",
+    removed="`pipeline.py`: `self._leave()` (the resume)",
+)
 @pytest.mark.parametrize(("number", "code"), SIGNALS, ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["local workers", "workers from elsewhere"])
 def test_interrupted_job_ends_within_5_s_and_is_resumed(scene, number, code, elsewhere):
@@ -72,6 +95,7 @@ def test_interrupted_job_ends_within_5_s_and_is_resumed(scene, number, code, els
     assert again.report["resumed_chunks"] >= 3, "an interrupted job keeps what it has"
 
 
+@pytest.mark.covers("SIGINT while an fsync does not return; while all workers are stopped")
 def test_stopped_workers_do_not_hold_up_an_interruption(scene, gated):
     job, _ = gated
     for path in scene.folder.glob("gate.*"):
@@ -81,6 +105,13 @@ def test_stopped_workers_do_not_hold_up_an_interruption(scene, gated):
     assert_promises(job)
 
 
+@pytest.mark.covers(
+    "SIGINT or SIGTERM while the result is published",
+    number=26,
+    bound="exit 0 with the report",
+    measured="exit 0",
+    removed="`cli/farm.py`: `stopped(job, signals)`: before it, the exit code was 130 with the result in place",
+)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_job_that_is_interrupted_while_it_publishes_is_done(scene, number):
     job = scene.farm(prefix=delay(2, calls="renameat", paths=["result.raw.part"]))

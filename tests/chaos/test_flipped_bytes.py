@@ -6,6 +6,14 @@ from harness import CHUNK, assert_promises
 from proxy import Proxy
 
 
+@pytest.mark.covers(
+    "a proxy flips bits, in every other payload, in every payload, in most headers",
+    number=35,
+    note="the last two: `make chaos`",
+    bound="S, something was refused or requeued",
+    measured="S",
+    removed="`assembly.py`: `if result.checksum != checksum:`; `net/worker.py`: `== chunk.checksum`",
+)
 @pytest.mark.parametrize(
     "every",
     [

@@ -53,6 +53,16 @@ def from_elsewhere(scene, op):
     return job, [scene.worker(job, "--once") for _ in range(2)]
 
 
+@pytest.mark.covers(
+    "the recording shrinks, grows, is rewritten, replaced or removed while it is read, on three lanes",
+    number=30,
+    bound="exit 3 and the file's name, no chunk named",
+    measured="so for 5 changes x 3 lanes",
+    removed=(
+        "three together, since each finds most: `files.py`: `check_descriptor()` after a read (both), "
+        "`coordinator.py`: `source.check()`"
+    ),
+)
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_recording_that_changes_ends_the_job_and_is_named(scene, change, lane):
@@ -71,6 +81,13 @@ def test_recording_that_changes_ends_the_job_and_is_named(scene, change, lane):
         worker.finish(code=0)
 
 
+@pytest.mark.covers(
+    "... when all of it was read",
+    number=30,
+    bound="exit 3, nothing published",
+    measured="exit 3",
+    removed="`coordinator.py`: `source.check()`",
+)
 def test_recording_that_changes_when_all_was_read_is_not_published(scene):
     gate = scene.folder / "gate"
     scene.record(2 * CHUNK)  # both chunks are read before any result comes

@@ -19,6 +19,13 @@ def assert_refused_before_any_chunk(job, sentence):
     assert_promises(job)
 
 
+@pytest.mark.covers(
+    "a result is there already",
+    number=28,
+    bound="exit 2 before any chunk, nothing changed",
+    measured="exit 2, no event",
+    removed="`folder.py`: `self._check_names()` in `_claim`",
+)
 def test_result_that_is_there_is_not_replaced_unasked(scene):
     first = scene.farm()
     first.finish(code=0)
@@ -32,6 +39,13 @@ def test_result_that_is_there_is_not_replaced_unasked(scene):
     assert_promises(again)
 
 
+@pytest.mark.covers(
+    "a name is taken by a symbolic link, a FIFO or a folder",
+    number=28,
+    bound="exit 2 before any chunk, it stays what it was",
+    measured="so for 4 names x 3 kinds",
+    removed="`publication.py`: `if not stat.S_ISREG(status.st_mode):`",
+)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("make", "kind"),
@@ -51,6 +65,7 @@ def test_name_that_is_taken_by_no_file_is_refused(scene, name, make, kind):
     assert listing(scene.output) == [name]
 
 
+@pytest.mark.covers("a read-only file system; a folder without the right to write; a file in the folder's place")
 def test_folder_that_is_a_file_is_refused(scene):
     scene.output.write_text("a file")
     job = scene.farm()
@@ -58,6 +73,16 @@ def test_folder_that_is_a_file_is_refused(scene):
     assert scene.output.read_text() == "a file"
 
 
+@pytest.mark.covers(
+    "a read-only file system; a folder without the right to write; a file in the folder's place",
+    number=28,
+    bound="exit 2 before any chunk",
+    measured="exit 2, no event",
+    removed=(
+        "`folder.py`: `if not os.access(...)` (the first and the third), "
+        "`except (FileExistsError, NotADirectoryError)` and `except OSError` together in `_open_folder` (the second)"
+    ),
+)
 def test_file_system_that_is_read_only_is_refused(scene):
     scene.cleaning.enter_context(small_disk(scene.output, 1 << 20))
     subprocess.run(["mount", "-o", "remount,ro", str(scene.output)], check=True)
@@ -65,6 +90,7 @@ def test_file_system_that_is_read_only_is_refused(scene):
     assert_refused_before_any_chunk(job, "cannot be written to")
 
 
+@pytest.mark.covers("a read-only file system; a folder without the right to write; a file in the folder's place")
 def test_folder_without_the_right_to_write_is_refused(scene):
     need("setpriv", root=True)
     scene.output.mkdir(mode=0o555)
@@ -74,6 +100,13 @@ def test_folder_without_the_right_to_write_is_refused(scene):
     assert_refused_before_any_chunk(job, "cannot be written to")
 
 
+@pytest.mark.covers(
+    "umask 000",
+    number=29,
+    bound="key and IV 0600 in mid-job and after",
+    measured="0600; `result.raw` 0666",
+    removed="`files.py`: `PRIVATE = 0o600`",
+)
 def test_umask_of_nothing_leaves_keys_to_their_owner_alone(scene):
     before = os.umask(0)
     try:

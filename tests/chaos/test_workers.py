@@ -69,6 +69,13 @@ def pass_time(seconds):
 # 1 to 4: workers die, and nobody comes
 
 
+@pytest.mark.covers(
+    "SIGKILL one of three workers elsewhere, in mid-chunk",
+    number=1,
+    bound="missed within DEAD + HB = 1.2 s",
+    measured="0.92 s, 1.01 s",
+    removed="`dispatch.py`: `if now - worker.heard > self.timing.dead_after:` (both)",
+)
 def test_killed_worker_is_missed_within_the_liveness(scene):
     scene.record(40 * SHORT)
     job = scene.coordinator(op="farm_ops:slow:ms=200", chunk=SHORT)
@@ -84,6 +91,16 @@ def test_killed_worker_is_missed_within_the_liveness(scene):
     assert_promises(job)
 
 
+@pytest.mark.covers(
+    "SIGKILL one of three local workers, in mid-chunk",
+    number=1,
+    bound="at once, with signal and memory",
+    measured='0.006 s; "signal 9 (SIGKILL), with at most 29 MiB of memory"',
+    removed=(
+        "`farm.py`: `self._desk.gone(event.session, event.cause, now=now)`; `supervisor.py`: `obituary(cause, mib, "
+        "tail)`"
+    ),
+)
 def test_killed_local_worker_is_missed_at_once_with_its_signal_and_memory(scene):
     job = scene.farm(op="farm_ops:slow:ms=200", workers=3)
     job.wait_for("Accepted", 3)
@@ -99,6 +116,13 @@ def test_killed_local_worker_is_missed_at_once_with_its_signal_and_memory(scene)
     assert job.report["requeued"] >= 1
 
 
+@pytest.mark.covers(
+    "a process of `zaudio worker -n 2` dies",
+    number=15,
+    bound="said with its signal, replaced, S",
+    measured="said",
+    removed='`supervisor.py`: `log.warning("worker %s: %s", ...)`',
+)
 def test_worker_command_says_which_of_its_processes_died_and_replaces_it(scene):
     job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
     workers = scene.worker(job, "-n", 2, "--name", "attic", "--once")
@@ -113,6 +137,13 @@ def test_worker_command_says_which_of_its_processes_died_and_replaces_it(scene):
     assert re.fullmatch(said, workers.err), workers.err
 
 
+@pytest.mark.covers(
+    "20 random kills of local workers with restarts",
+    number=2,
+    bound="S, each index accepted once",
+    measured="20 losses, S",
+    removed="`supervisor.py`: `self._start(child.number, child.name)` after a death (the first)",
+)
 @pytest.mark.chaos
 def test_twenty_random_kills_with_restarts_change_nothing(scene):
     scene.record(127 * SHORT)  # so few that each of them travels alone
@@ -132,6 +163,13 @@ def test_twenty_random_kills_with_restarts_change_nothing(scene):
     assert len(job.events("Lost")) == 20
 
 
+@pytest.mark.covers(
+    "all workers die, others come 10 x DEAD later",
+    number=3,
+    bound="S",
+    measured="S",
+    removed="`leases.py`: `heapq.heappush(...)` of a chunk that is wanted, in `_settle` (both)",
+)
 @pytest.mark.chaos
 def test_all_workers_die_and_others_come_ten_times_the_liveness_later(scene):
     job = scene.coordinator(op="farm_ops:slow:ms=100", durations={"worker_timeout": 30.0})
@@ -144,6 +182,13 @@ def test_all_workers_die_and_others_come_ten_times_the_liveness_later(scene):
     scene.assert_good_worker_completes(job)
 
 
+@pytest.mark.covers(
+    "no worker ever comes",
+    number=4,
+    bound="exit 69 within the worker timeout (2 s) + 1 s",
+    measured="2.06 s, 2.27 s",
+    removed="`dispatch.py`: the end of `_judge_hope`",
+)
 def test_nobody_comes_and_the_job_ends_within_the_worker_timeout(scene):
     job = scene.coordinator(durations={"worker_timeout": 2.0})
     assert job.endpoint
@@ -158,6 +203,13 @@ def test_nobody_comes_and_the_job_ends_within_the_worker_timeout(scene):
 # 5 and 6: stopped
 
 
+@pytest.mark.covers(
+    "SIGSTOP a holder, continue it after its chunks were redone",
+    number=5,
+    bound="S, one duplicate for each chunk that it held",
+    measured="2 duplicates of 2 chunks held; in virtual time 1 of 1",
+    removed="`assembly.py`: `if self.accepted(result.index):` (the first), `self.duplicates += 1` (the second)",
+)
 def test_worker_stopped_until_its_chunk_was_redone_is_a_duplicate_and_of_use_again(scene):
     scene.record(60 * SHORT)
     job = scene.coordinator(op="farm_ops:slow:ms=150", chunk=SHORT)
@@ -183,6 +235,18 @@ def test_worker_stopped_until_its_chunk_was_redone_is_a_duplicate_and_of_use_aga
     assert stopped.code is None
 
 
+@pytest.mark.covers(
+    "SIGSTOP for ever",
+    number=6,
+    bound=(
+        "the coordinator exits within 2 s of the last result; memory + credit x chunk (0.5 MiB) + 8 MiB for allocators"
+    ),
+    measured="0.06 s, 0.39 s; 4.5 MiB",
+    removed=(
+        "two together, since each is enough by itself: `dispatch.py`: silence, and `if self._ciphered == "
+        "self._released:` in `_grant`"
+    ),
+)
 @pytest.mark.chaos
 def test_worker_stopped_for_ever_holds_up_neither_the_job_nor_its_end(scene):
     scene.record(60 * 65_536)
@@ -205,6 +269,16 @@ def test_worker_stopped_for_ever_holds_up_neither_the_job_nor_its_end(scene):
 # 8: two workers disagree
 
 
+@pytest.mark.covers(
+    "two results for one chunk with different bytes, the second one of a worker that was given up long ago",
+    number=8,
+    bound="exit 1, both named",
+    measured="exit 1, both named",
+    removed=(
+        "`assembly.py`: keeping `out` of all attempts instead of the live ones (the first two); `dispatch.py`: "
+        "`self._remember(worker)` (the first)"
+    ),
+)
 def test_worker_that_disagrees_long_after_it_was_given_up_fails_the_job_and_both_are_named(scene):
     ops = ("--op", "farm_ops:moody", "--op", "farm_ops:slow:ms=200")  # results depend on the process
     job = scene.coordinator(*ops, op=f"farm_ops:gated:gate={scene.folder}/gate")
@@ -227,6 +301,15 @@ def test_worker_that_disagrees_long_after_it_was_given_up_fails_the_job_and_both
 # 12: coming back
 
 
+@pytest.mark.covers(
+    "a worker reconnects 1,000 times",
+    number=12,
+    bound="descriptors + 4, memory + 8 MiB",
+    measured="no descriptor more; + 0.2 MiB, + 2.0 MiB",
+    removed=(
+        "`dispatch.py`: `worker = self._roster.get(hello.session)` (virtual time; the real one was not seen to fail)"
+    ),
+)
 def test_worker_that_reconnects_a_thousand_times_leaves_nothing_behind(scene):
     job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
     good = scene.worker(job, "--once")
@@ -274,6 +357,13 @@ def resident(process):
 # 13: leaving in order
 
 
+@pytest.mark.covers(
+    "SIGTERM a worker: one process, three processes",
+    number=13,
+    bound="exit 0 within 5 s; known at once, no wait for DEAD, no blame",
+    measured="known after 0.00 s, exited after 0.23 to 0.39 s",
+    removed="`worker.py`: `if self._stopping:`; `session.py`: the goodbye in `leave`",
+)
 @pytest.mark.parametrize("processes", [1, 3])
 def test_worker_that_is_terminated_hands_back_what_it_holds_and_exits_zero(scene, processes):
     job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
@@ -292,6 +382,13 @@ def test_worker_that_is_terminated_hands_back_what_it_holds_and_exits_zero(scene
     scene.assert_good_worker_completes(job)
 
 
+@pytest.mark.covers(
+    "SIGTERM while an op lets no thread of its process run, `-n 2`",
+    number=13,
+    bound="exit 0 within 5 s",
+    measured="4.06 s, 4.24 s",
+    removed="`supervisor.py`: `self._signal(signal.SIGKILL)`",
+)
 @pytest.mark.chaos
 def test_workers_inside_a_call_that_lets_no_thread_run_are_ended_within_five_seconds(scene):
     job, leaving, first = hogs(scene)
@@ -303,6 +400,13 @@ def test_workers_inside_a_call_that_lets_no_thread_run_are_ended_within_five_sec
     scene.assert_good_worker_completes(job)
 
 
+@pytest.mark.covers(
+    "a second SIGTERM, `-n 2`",
+    number=13,
+    bound="exit 143 and all gone within 1 s",
+    measured="0.01 s",
+    removed="`exit.py`: `exit_at_once(number)`; `children.py`: `_die_with_parent()`",
+)
 def test_second_sigterm_ends_a_supervisor_and_its_workers_at_once(scene):
     job, leaving, first = hogs(scene)
     leaving.signal(signal.SIGTERM)
@@ -329,6 +433,15 @@ def hogs(scene):
     return job, leaving, first
 
 
+@pytest.mark.covers(
+    "`--lifetime`, `--idle-timeout`",
+    number=13,
+    bound="exit 0, the chunk finished, no blame",
+    measured="as told",
+    removed=(
+        "`session.py`: `self._leave_in_time(now)`; `if now >= self._idle_since + self._idle_timeout:` (by the clock)"
+    ),
+)
 def test_worker_leaves_when_its_lifetime_is_over_or_it_is_idle(scene):
     job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
     lived = scene.worker(job, "-n", 2, "--lifetime", 2)
@@ -348,6 +461,13 @@ def test_worker_leaves_when_its_lifetime_is_over_or_it_is_idle(scene):
 # 15 to 17: the chunk is at fault
 
 
+@pytest.mark.covers(
+    "a chunk that kills its worker",
+    number=15,
+    bound="exit 1 after exactly 3 attempts; index, frames, signal, memory, last words",
+    measured='3 deaths, 2 requeues; "it died of signal 11 (SIGSEGV), with at most 29 MiB of memory"',
+    removed="`dispatch.py`: `if len(causes) >= self.timing.failures:`; `pool.py`: the last words in `obituary`",
+)
 def test_chunk_that_kills_its_worker_ends_the_job_after_three_attempts_and_is_named(scene):
     job = scene.farm(op=f"farm_ops:dies_at:value={bad_sample(scene)},number=11")
     job.finish(code=1)
@@ -362,6 +482,7 @@ def test_chunk_that_kills_its_worker_ends_the_job_after_three_attempts_and_is_na
     assert again in ([1, 2], [1], [2])
 
 
+@pytest.mark.covers("a chunk that kills its worker")
 @pytest.mark.chaos
 def test_what_a_worker_wrote_before_it_died_is_in_the_last_line(scene):
     job = scene.farm(op=f"farm_ops:complains_at:value={bad_sample(scene)},code=7")
@@ -370,6 +491,13 @@ def test_what_a_worker_wrote_before_it_died_is_in_the_last_line(scene):
     assert re.search(r'it exited with code 7, with at most \d+ MiB of memory; it last wrote "out of \[luck\]"$', line)
 
 
+@pytest.mark.covers(
+    "an op that raises",
+    number=16,
+    bound="exit 1 with the worker's message",
+    measured='"ValueError: there is a ... on track one"',
+    removed="`dispatch.py`: `self._blame(lease, worker.name, message.error, where)` in `_failed`",
+)
 def test_op_that_raises_ends_the_job_after_three_attempts_with_the_workers_words(scene):
     job = scene.coordinator(op=f"farm_ops:raises_at:value={bad_sample(scene)}")
     workers = [scene.worker(job, "--name", f"w{number}") for number in range(2)]
@@ -381,6 +509,16 @@ def test_op_that_raises_ends_the_job_after_three_attempts_with_the_workers_words
     assert job.events("Lost") == []
 
 
+@pytest.mark.covers(
+    "a stuck op with live heartbeats, local and elsewhere; deadline 1.5 s",
+    number=17,
+    bound="granted elsewhere at the deadline; a local one killed and replaced",
+    measured="1.53 s, dead after 1.55 s",
+    removed=(
+        "`dispatch.py`: `elif self._overdue(worker, now):` (the first); `farm.py`: `self._pool.kill(...)` of "
+        "`Stuck` (the first)"
+    ),
+)
 def test_stuck_local_workers_are_killed_and_replaced_at_the_deadline_of_their_chunk(scene):
     """Two of them: the chunk that everything waits for is given to a second one, long before its deadline."""
     tally = scene.folder / "tally"
@@ -399,6 +537,7 @@ def test_stuck_local_workers_are_killed_and_replaced_at_the_deadline_of_their_ch
     assert len(job.events("Joined")) > 2, "another took the place"
 
 
+@pytest.mark.covers("a stuck op with live heartbeats, local and elsewhere; deadline 1.5 s")
 @pytest.mark.chaos
 def test_chunk_of_stuck_workers_elsewhere_is_granted_to_another_though_they_say_that_they_live(scene):
     tally = scene.folder / "tally"
@@ -412,6 +551,7 @@ def test_chunk_of_stuck_workers_elsewhere_is_granted_to_another_though_they_say_
     assert all(worker.code is None for worker in workers)
 
 
+@pytest.mark.covers("a stuck op with live heartbeats, local and elsewhere; deadline 1.5 s")
 @pytest.mark.chaos
 def test_chunk_that_nobody_finishes_ends_the_job_with_its_name(scene):
     op = f"farm_ops:sticks_at:value={bad_sample(scene)},tally={scene.folder}/tally,times=9"
@@ -425,6 +565,16 @@ def test_chunk_that_nobody_finishes_ends_the_job_with_its_name(scene):
 # 18: clocks
 
 
+@pytest.mark.covers(
+    "the coordinator stopped for 3 x DEAD",
+    number=18,
+    bound="nobody lost, nobody stuck",
+    measured="none",
+    removed=(
+        "`dispatch.py`: `self._excuse(late, now)` (the last two; the first one needs the drain before the tick in "
+        "`farm.py` removed too)"
+    ),
+)
 def test_coordinator_that_was_stopped_declares_nobody_dead(scene):
     job = scene.coordinator(op="farm_ops:slow:ms=150")
     workers = [scene.worker(job) for _ in range(2)]
@@ -474,6 +624,18 @@ time_t time(time_t *out) {
 """
 
 
+@pytest.mark.covers(
+    "the wall clock moved by an hour, forward and back, under coordinator, local worker and worker elsewhere "
+    "(a preloaded library; the machine's own clock is left alone)",
+    number=18,
+    note="forward: `make chaos`",
+    bound="nothing happens, and a death is missed as ever",
+    measured="none",
+    removed=(
+        "`farm.py` or `worker.py`: `time.time()` for `time.monotonic()` (an hour back; the second test with "
+        "`worker.py`)"
+    ),
+)
 @pytest.mark.parametrize("seconds", [pytest.param(3600, marks=pytest.mark.chaos), -3600])
 def test_wall_clock_that_is_moved_by_an_hour_changes_nothing(scene, seconds):
     need("cc")
@@ -512,6 +674,13 @@ def test_wall_clock_that_is_moved_by_an_hour_changes_nothing(scene, seconds):
 OTHER_VERSION = "import zaudio.core.session as session; session.VERSION = 2; from zaudio.cli import main; main()"
 
 
+@pytest.mark.covers(
+    "a worker of another protocol version; one that lacks the op",
+    number=19,
+    bound="exit 77 with the reason, within 5 s and Python's start",
+    measured="under 1 s with Python's start, on a quiet machine",
+    removed="`dispatch.py`: `if hello.version != VERSION:`, `if missing:`",
+)
 def test_worker_of_another_protocol_version_is_refused_with_a_reason(scene):
     job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
     stranger = scene.script(OTHER_VERSION, "worker", job.endpoint)
@@ -523,6 +692,7 @@ def test_worker_of_another_protocol_version_is_refused_with_a_reason(scene):
     scene.assert_good_worker_completes(job)
 
 
+@pytest.mark.covers("a worker of another protocol version; one that lacks the op")
 @pytest.mark.chaos
 def test_worker_that_lacks_the_op_is_refused_with_what_to_do(scene):
     job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
@@ -533,6 +703,13 @@ def test_worker_that_lacks_the_op_is_refused_with_what_to_do(scene):
     scene.assert_good_worker_completes(job)
 
 
+@pytest.mark.covers(
+    "who speaks of another job or incarnation",
+    number=19,
+    bound="asked to say hello again, a good worker completes",
+    measured="as said",
+    removed="`dispatch.py`: `if (message.job, message.incarnation) != ...` in `_known`",
+)
 def test_who_speaks_of_another_job_or_incarnation_is_asked_to_say_hello_again(scene):
     job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:

@@ -8,6 +8,14 @@ from network import Farm, Fault, Faults, checksum
 from zaudio.core.audit import Audit
 from zaudio.errors import ConflictError, NoWorkerError
 
+pytestmark = pytest.mark.covers(
+    "A liar, whatever the network does: every audited chunk is true, nobody honest is dropped, every lie that "
+    "came through is counted",
+    bound="in virtual time, 80 examples and 500",
+    measured="",
+    removed="`assembly.py`: `if digest not in noted.values()`",
+)
+
 SECRET = bytes(32)
 ALL = Audit(100, SECRET)
 

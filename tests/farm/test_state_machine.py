@@ -43,6 +43,18 @@ from zaudio.wire.messages import (
     Welcome,
 )
 
+pytestmark = pytest.mark.covers(
+    "State machines of leases, the coordinator's brains (without and with audits) and the worker's: 2,000 "
+    "examples of 50 steps (`make chaos`), 150 of 40 in `make test`",
+    number=42,
+    bound="invariants hold; a good worker completes the job afterwards (with audits, three)",
+    measured="69, 75, 180 and 50 s on a busy machine",
+    removed=(
+        "`leases.py`: `self._settle(lease.index, entry)` in `_end` (leases and coordinator); the worker's failed "
+        "before `session.py`: `in self._held` was there"
+    ),
+)
+
 NAMES = st.sampled_from("abcd")
 GHOSTS = st.sampled_from("abcdx")  # x never says hello
 INDEXES = st.integers(0, 12)  # of ten chunks

@@ -12,6 +12,12 @@ from zaudio.core.actions import Liar, Withdrawn
 CHUNK = 40_000  # frames of 4 bytes: long enough to travel alone
 
 
+@pytest.mark.covers(
+    "A liar among real local workers with `--audit 100`: dropped, named, replaced; the result is the reference",
+    bound="exit 0",
+    measured="0.4 s",
+    removed="`assembly.py`: `convictions = [... if other != digest]`",
+)
 @pytest.mark.slow
 def test_a_liar_among_local_workers_is_dropped_named_and_replaced(tmp_path, lane):
     samples = noise(20 * CHUNK + 7)
@@ -56,6 +62,12 @@ def test_a_recording_of_one_chunk_can_be_audited_by_local_workers(tmp_path):
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
 
+@pytest.mark.covers(
+    "One worker and an audited chunk: ends after `--worker-timeout` and says why",
+    bound="1 s + start",
+    measured="exit 69",
+    removed="`dispatch.py`: `worker.session not in asked` in `_judge_hope`",
+)
 @pytest.mark.slow
 def test_one_worker_cannot_audit_and_the_job_says_so(tmp_path):
     path = write_raw(tmp_path / "x.raw", noise(1000))

@@ -101,6 +101,21 @@ def take(request, tmp_path):
     return Take(tmp_path, CASES[request.param])
 
 
+@pytest.mark.covers(
+    "SIGKILL the coordinator at 10, 50, 90 %",
+    number=22,
+    note="frames of 2, 6, 12 bytes; shared memory and sockets",
+    bound="same result; redone is at most one checkpoint (2 s or 256 MB) and the chunk that holds byte C",
+    measured=(
+        "with a checkpoint after each write: 1 chunk at most of 30. With the ordinary ones, 606 chunks of 1 MiB at "
+        "44 chunks/s on the busy two-core machine: 68, 42 and 23 chunks redone"
+    ),
+    removed=(
+        "`result/writer.py`: `checkpoints.append(...)` (then `test_result_resume.py` fails); `net/farm.py`: "
+        "`[self._skip :]`; `coordinator.py`: `first=self._first`; `result/opening.py`: `held.last` as the chain's "
+        "last block"
+    ),
+)
 @pytest.mark.slow
 @pytest.mark.parametrize("lane", [(), ("--sockets-only",)], ids=["shared memory", "sockets"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
@@ -207,6 +222,16 @@ CHANGES = {
 }
 
 
+@pytest.mark.covers(
+    "input, ops or chunk size changed before a resume",
+    number=24,
+    bound="exit 2 and a sentence before any work, every file unchanged",
+    measured="as bound",
+    removed=(
+        "`result/resume.py`: `reason = job.difference(...)` (then the tag over the description refuses other ops, "
+        "but not by their name)"
+    ),
+)
 @pytest.mark.parametrize(("change", "sentence"), CHANGES.values(), ids=CHANGES)
 def test_changed_job_is_refused_before_any_work_and_loses_nothing(left, change, sentence):
     path, out, settings = left
@@ -219,6 +244,7 @@ def test_changed_job_is_refused_before_any_work_and_loses_nothing(left, change, 
     assert report.resumed_chunks >= 4
 
 
+@pytest.mark.covers("input, ops or chunk size changed before a resume")
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -247,6 +273,7 @@ def test_changed_input_is_refused_before_any_work(left, tmp_path, change, senten
     assert {name: (out / name).read_bytes() for name in listing(out)} == before
 
 
+@pytest.mark.covers("input, ops or chunk size changed before a resume")
 def test_input_that_was_swapped_for_one_of_its_size_and_time_is_refused(left):
     path, out, settings = left
     status = os.stat(path)
