@@ -27,15 +27,15 @@ def cut(frames: int, chunk_frames: int, run: int) -> Job:
 
 @pytest.mark.parametrize("run", [1, 2, 3, 7])
 @pytest.mark.parametrize("chunk_frames", [1, 2, 5])
-@pytest.mark.parametrize("frames", [1, 2, 4, 5, 6, 9, 10, 11, 37])
-def test_a_start_is_that_of_the_users_chunk_with_that_index(frames, chunk_frames, run):
-    whole = cut(frames, chunk_frames, run)
-    plan = Plan(frames, chunk_frames)
-    for index in range(len(plan)):
-        assert whole.chunk_at(plan.span(index).start) == index
-        assert whole.chunk_at(plan.span(index).stop - 1) == index, "and so is any frame in it"
-    for index in range(len(whole.plan)):
-        assert whole.chunk_of(index) == whole.chunk_at(whole.plan.span(index).start)
+def test_a_start_is_that_of_the_users_chunk_with_that_index(chunk_frames, run):
+    for frames in (1, 2, 4, 5, 6, 9, 10, 11, 37):
+        whole = cut(frames, chunk_frames, run)
+        plan = Plan(frames, chunk_frames)
+        for index in range(len(plan)):
+            assert whole.chunk_at(plan.span(index).start) == index
+            assert whole.chunk_at(plan.span(index).stop - 1) == index, "and so is any frame in it"
+        for index in range(len(whole.plan)):
+            assert whole.chunk_of(index) == whole.chunk_at(whole.plan.span(index).start)
 
 
 @pytest.mark.parametrize("run", [1, 2, 3, 7])

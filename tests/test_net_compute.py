@@ -90,9 +90,10 @@ def output(chain, array, plan, chunk_frames, *, before=0, after=0):
 # Context
 
 
-@pytest.mark.parametrize("chunk_frames", [1, 2, 3, 5, 7, 12, 13, 14])
-@pytest.mark.parametrize("order", list(Order))
-@pytest.mark.parametrize(("name", "channels"), [("s32le", 2), ("s16be", 1), ("s16le", 3)])
+@pytest.mark.parametrize("chunk_frames", [1, 2, 3, 7, 12, 13, 14])
+@pytest.mark.parametrize(
+    ("order", "name", "channels"), [(REVERSED, "s32le", 2), (FORWARD, "s16be", 1), (REVERSED, "s16le", 3)]
+)
 def test_an_op_that_looks_at_its_neighbours_is_exact_for_any_chunk_size_bundled_or_not(
     users, chunk_frames, order, name, channels
 ):
@@ -147,8 +148,7 @@ def test_an_op_sees_a_chunk_with_its_context_and_no_more(users):
 
 
 @pytest.mark.parametrize("chunk_frames", [1, 2, 3, 6, 7, 8, 100])
-@pytest.mark.parametrize("name", ["f32le", "s16be"])
-@pytest.mark.parametrize("start", [0, 700])
+@pytest.mark.parametrize(("name", "start"), [("f32le", 0), ("s16be", 700)])
 def test_a_bundle_is_the_same_as_its_chunks_one_by_one(users, name, chunk_frames, start):
     start -= start % chunk_frames
     chain = build(["invert", "zt_compute:mean"], name, 2, users)
@@ -174,8 +174,7 @@ def test_an_empty_chunk_is_a_call_too(users):
 
 
 @pytest.mark.parametrize("name", ["s16le", "f32be", "f64le"])
-@pytest.mark.parametrize("channels", [1, 2, 3, 5])
-@pytest.mark.parametrize("chunk_frames", [7, 100])
+@pytest.mark.parametrize(("channels", "chunk_frames"), [(1, 7), (2, 100), (3, 7)])
 def test_order_turns_frames_and_leaves_channels(name, channels, chunk_frames):
     chain = build("invert", name, channels)
     for frames in (1, 2, 61):

@@ -52,8 +52,8 @@ def mark(number, slot, length):
 # Regions and slots
 
 
-@pytest.mark.parametrize("slot_bytes", [1, 7, PAGE - 1, PAGE, PAGE + 1])
-@pytest.mark.parametrize(("count", "slots"), [(1, 1), (1, 3), (3, 1), (3, 2), (2, 5)])
+@pytest.mark.parametrize("slot_bytes", [1, PAGE - 1, PAGE, PAGE + 1])
+@pytest.mark.parametrize(("count", "slots"), [(1, 1), (1, 3), (3, 2)])
 def test_every_slot_of_every_worker_keeps_its_own_bytes(memory, make, count, slots, slot_bytes):
     outboxes = make(count, slots, slot_bytes)
     workers = [worker_of(memory, outboxes, number) for number in range(count)]

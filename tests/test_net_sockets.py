@@ -130,8 +130,7 @@ def test_dealer_without_a_peer_queues_up_to_the_high_water_mark_and_never_blocks
 @pytest.mark.parametrize(
     "size", [0, 1, sockets.ZERO_COPY_FROM - 1, sockets.ZERO_COPY_FROM, 10 * sockets.ZERO_COPY_FROM]
 )
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize(("kind", "copy"), [(bytes, True), (bytes, False), (bytearray, True), (memoryview, False)])
 def test_payload_of_any_size_and_kind_arrives_as_it_was(pair, size, kind, copy):
     router, dealer, route = pair
     payload = kind(bytes(range(251)) * (size // 251 + 1))[:size]

@@ -1,3 +1,4 @@
+import itertools
 import json
 import math
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -116,10 +117,9 @@ def test_gain_of_floats_overflows_to_infinity_without_a_warning(dtype):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("spec", ["gain:db=6", "gain:db=-200", "gain:db=0", "clip", "clip:low=0,high=0.5"])
-@pytest.mark.parametrize("state", ["warn", "raise"])
-def test_no_bit_pattern_makes_a_warning(dtype, spec, state):
+def test_no_bit_pattern_makes_a_warning(dtype, spec):
     for repeat in (1, 5):
-        with np.errstate(all=state):
+        with np.errstate(all="raise"):
             apply(spec, np.tile(special_bits(dtype), (repeat, 1)).view(dtype))
 
 
@@ -175,9 +175,8 @@ def test_clip_limits_floats_and_keeps_everything_else_bit_for_bit(dtype):
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("length", LENGTHS)
-def test_clip_at_zero_keeps_negative_zero_wherever_it_stands(dtype, length):
-    for spec in ("clip:low=0", "clip:low=-1,high=0", "clip:low=-0.0"):
+def test_clip_at_zero_keeps_negative_zero_wherever_it_stands(dtype):
+    for length, spec in itertools.product(LENGTHS, ("clip:low=0", "clip:low=-1,high=0", "clip:low=-0.0")):
         assert np.signbit(apply(spec, np.full((length, 1), -0.0, dtype))).all()
         assert not np.signbit(apply(spec, np.zeros((length, 1), dtype))).any()
 
@@ -218,10 +217,9 @@ def test_clip_wants_low_below_high(low, high):
 
 @pytest.mark.parametrize("dtype", NATIVE)
 @pytest.mark.parametrize("spec", ["invert", "gain:db=5.3", "clip:low=-0.3,high=0.7"])
-@pytest.mark.parametrize("channels", [1, 2, 3])
-def test_any_length_and_any_layout_in_memory_gives_the_same(dtype, spec, channels):
+def test_any_length_and_any_layout_in_memory_gives_the_same(dtype, spec):
     rng = np.random.default_rng(7)
-    for length in LENGTHS:
+    for length, channels in itertools.product(LENGTHS, (1, 2, 3)):
         raw = rng.integers(0, 256, length * channels * np.dtype(dtype).itemsize, np.uint8)
         array = raw.view(dtype).reshape(length, channels)
         expected = apply(spec, array).tobytes()
@@ -285,9 +283,9 @@ def test_every_op_describes_itself_in_plain_data():
 
 
 @pytest.mark.parametrize("name", sorted(BUILTIN))
-@pytest.mark.parametrize("format", sorted(FORMATS))
-def test_the_example_of_every_op_works_in_every_format(name, format):
+def test_the_example_of_every_op_works_in_every_format(name):
     example = parse(BUILTIN[name].example)
     assert example.name == name
-    coefficients = BUILTIN[name].prepare(dict(example.params), sample_format(format))
-    assert set(coefficients) == set(BUILTIN[name].coefficients)
+    for format in FORMATS:
+        coefficients = BUILTIN[name].prepare(dict(example.params), sample_format(format))
+        assert set(coefficients) == set(BUILTIN[name].coefficients)

@@ -156,9 +156,12 @@ def test_a_chain_of_none_or_too_many_steps_is_refused(count):
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 @pytest.mark.parametrize("channels", [1, 2, 3])
-@pytest.mark.parametrize("frames", [0, 1, 16, 17, 61])
-def test_a_chain_is_its_ops_one_after_the_other_in_any_byte_order(name, channels, frames):
-    format = sample_format(name)
+def test_a_chain_is_its_ops_one_after_the_other_in_any_byte_order(name, channels):
+    for frames in (0, 1, 16, 17, 61):
+        assert_is_its_ops(sample_format(name), channels, frames)
+
+
+def assert_is_its_ops(format, channels, frames):
     stored = np.random.default_rng(5).integers(0, 256, frames * channels * format.itemsize, np.uint8)
     array = stored.view(format.dtype).reshape(-1, channels)
     # By bytes, since a conversion could change NaN.
@@ -166,7 +169,7 @@ def test_a_chain_is_its_ops_one_after_the_other_in_any_byte_order(name, channels
     for step in prepare_chain(parse_chain(CHAIN), format):
         array = BUILTIN[step.name].apply(array, **dict(step.params))
     expected = array if format.is_native else array.byteswap()
-    result = build(CHAIN, name, channels)(stored.tobytes())
+    result = build(CHAIN, format.name, channels)(stored.tobytes())
     assert result.dtype == np.dtype(format.dtype)
     assert result.dtype.byteorder == np.dtype(format.dtype).byteorder
     assert result.shape == (frames, channels)
@@ -208,7 +211,7 @@ def test_no_cut_changes_the_result(content, cuts, name, channels):
     assert b"".join(parts) == chain(content).tobytes()
 
 
-@pytest.mark.parametrize("name", ["f32le", "f32be", "s16le", "s16be"])
+@pytest.mark.parametrize("name", ["f32le", "s16be"])
 @pytest.mark.parametrize("op", ["invert", "gain:db=3", "clip", "zt_users:in_place", "zt_users:same"])
 def test_a_payload_is_never_written_and_never_part_of_the_result(users, name, op):
     original = samples(name, [1, 2, 3, 4, 5, 6], 2).tobytes()

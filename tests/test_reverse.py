@@ -16,10 +16,10 @@ def turned(recording, frame_bytes):
 
 
 @pytest.mark.parametrize("frame_bytes", [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 18, 20, 24, 32, 40, 48, 56, 96, 1022])
-@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 16, 17, 101])
-def test_frames_are_reversed_and_their_bytes_are_not(frames, frame_bytes):
-    recording = pattern(frames, frame_bytes)
-    assert turned(recording, frame_bytes) == reverse(recording, frame_bytes)
+def test_frames_are_reversed_and_their_bytes_are_not(frame_bytes):
+    for frames in (1, 2, 3, 16, 17, 101):
+        recording = pattern(frames, frame_bytes)
+        assert turned(recording, frame_bytes) == reverse(recording, frame_bytes)
 
 
 @given(st.binary(min_size=1, max_size=200), st.integers(1, 40))

@@ -29,17 +29,17 @@ def test_the_defaults_agree():
 
 
 @pytest.mark.parametrize("name", SECONDS)
-@pytest.mark.parametrize("value", [0, 0.0, -1, -0.0, math.nan, math.inf, -math.inf, "1", None, [1], 1j])
-def test_a_duration_is_a_finite_number_above_zero(name, value):
-    with pytest.raises(UsageError, match=name):
-        Timing(**{name: value})
+def test_a_duration_is_a_finite_number_above_zero(name):
+    for value in (0, 0.0, -1, -0.0, math.nan, math.inf, -math.inf, "1", None, [1], 1j):
+        with pytest.raises(UsageError, match=name):
+            Timing(**{name: value})
 
 
 @pytest.mark.parametrize("name", ["liveness", "failures"])
-@pytest.mark.parametrize("value", [0, -1, 2.5, 5.0, math.nan, math.inf, "5", None, True])
-def test_a_count_is_a_whole_number_large_enough(name, value):
-    with pytest.raises(UsageError, match=name):
-        Timing(**{name: value})
+def test_a_count_is_a_whole_number_large_enough(name):
+    for value in (0, -1, 2.5, 5.0, math.nan, math.inf, "5", None, True):
+        with pytest.raises(UsageError, match=name):
+            Timing(**{name: value})
 
 
 @pytest.mark.parametrize(
