@@ -63,11 +63,12 @@ def job(
     run: int = 1,
     source: Reference | None = None,
     audit: Audit | None = None,
+    job_id: bytes = JOB_ID,
 ) -> Job:
     """A job of that many grants; `run`: so many of the user's chunks travel in each."""
     plan = Plan(chunks * FRAMES, FRAMES)
     return Job(
-        job=JOB_ID,
+        job=job_id,
         incarnation=1,
         plan=plan,
         chunk_frames=FRAMES // run,

@@ -1066,6 +1066,15 @@ def test_the_chunk_that_the_cipher_waits_for_is_granted_once_more_when_nothing_e
     assert grants(desk.join("c")) == [], "at most two are at it"
 
 
+def test_a_grant_says_whether_another_worker_is_at_the_chunk_already(desks):
+    desk = desks(chunks=2)
+    assert [grant.repeated for grant in only(desk.join("a"), Grant)] == [False, False]
+    assert [grant.repeated for grant in only(desk.join("b"), Grant)] == [True]
+    desk.gone("b")
+    desk.failed("a", 0)
+    assert [grant.repeated for grant in only(desk.result("a", 1), Grant)] == [False], "to grant again is no repetition"
+
+
 def test_a_full_window_is_reason_enough_for_a_straggler(desks):
     desk = desks(chunks=100, window=2)
     desk.join("a")
@@ -1277,6 +1286,14 @@ def test_the_farewell_goes_to_everyone_on_every_socket(desk):
     assert [send.peer for send in sends] == [sink("a"), route("a"), route("b")]
     assert sends[0].message == Goodbye(JOB_ID, 1, session("a"), "the job is done")
     assert {send.message.session for send in sends} == {session("a"), session("b")}
+
+
+def test_the_routes_are_every_connection_of_the_living(desk):
+    desk.join("a")
+    desk.hello("b")
+    assert desk.desk.routes == (sink("a"), route("a"), route("b"))
+    desk.gone("a")
+    assert desk.desk.routes == (route("b"),)
 
 
 def test_a_whole_job_leaves_nothing_behind(desks):

@@ -36,7 +36,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Read the chunk's frames and send them; if they cannot be sent, say so with `Dispatcher.undelivered`."""
+    """Read the chunk's frames and send them; if they cannot be sent, say so with `Desk.undelivered`."""
 
     peer: Peer
     session: bytes
@@ -45,6 +45,7 @@ class Grant:
     attempt: int
     slot: int = -1  # of the worker's outbox, for the result; -1 for none
     by_reference: bool = False  # the worker reads the frames itself
+    repeated: bool = False  # another worker is at it: the cipher waits for the chunk, and this one was idle
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,11 @@ class Desk:
         return self._dispatcher.knows(session)
 
     @property
+    def routes(self) -> tuple[Peer, ...]:
+        """Every connection of every living worker, so that the farm can tell all of them that another stage begins."""
+        return self._dispatcher.routes
+
+    @property
     def workers(self) -> int:
         """The number of workers that are ready."""
         return self._dispatcher.workers

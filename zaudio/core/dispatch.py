@@ -213,8 +213,7 @@ class Dispatcher:
         return [
             Send(peer, Goodbye(self.job.job, self.job.incarnation, worker.session, reason))
             for worker in self._roster
-            for peer in (worker.sink, worker.route)
-            if peer is not None
+            for peer in worker.peers
         ]
 
     # Time
@@ -280,6 +279,11 @@ class Dispatcher:
         if not self._register.asks:
             return True
         return not self._bar(peer, session) and peer.identity == self._identity(session)
+
+    @property
+    def routes(self) -> tuple[Peer, ...]:
+        """Every connection of every living worker."""
+        return tuple(peer for worker in self._roster for peer in worker.peers)
 
     def knows(self, session: bytes) -> bool:
         """Whether that session is a living worker."""
@@ -590,10 +594,10 @@ class Dispatcher:
         asked = self.leases.asked(index)
         for worker in self._roster.idle():
             if worker.session not in asked:
-                actions.append(self._grant_to(worker, index, now))
+                actions.append(self._grant_to(worker, index, now, repeated=True))
                 return
 
-    def _grant_to(self, worker: Worker, index: int, now: float) -> Grant:
+    def _grant_to(self, worker: Worker, index: int, now: float, *, repeated: bool = False) -> Grant:
         worker.sequence += 1
         worker.load += 1
         lease = self.leases.grant(worker.session, index, worker.sequence)
@@ -602,7 +606,14 @@ class Dispatcher:
             worker.head, worker.head_since = lease, now
         self._roster.place(worker)
         return Grant(
-            worker.route, worker.session, worker.sequence, index, lease.attempt, lease.slot, by_reference=worker.reads
+            worker.route,
+            worker.session,
+            worker.sequence,
+            index,
+            lease.attempt,
+            lease.slot,
+            by_reference=worker.reads,
+            repeated=repeated,
         )
 
 

@@ -38,6 +38,11 @@ class Worker:
     load: int = 0  # leases that take up its credit
     bucket: int = -1  # where it lies in Roster._free; -1 when it is not available
 
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """Its connections: to the sink, if it has one, and to the ventilator."""
+        return (self.route,) if self.sink is None else (self.sink, self.route)
+
 
 class Roster:
     """The living workers of one job."""

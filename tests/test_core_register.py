@@ -1,0 +1,222 @@
+"""Register: who may take part, whose session it is, and what of that outlives a stage."""
+
+import pytest
+from core_support import SINKS, Desk, checksum, messages, only, result, session
+
+from zaudio.core.actions import Accepted, Grant, Impostor, Liar, Peer, Rejected
+from zaudio.core.register import REVOKED, SESSIONS_KEPT, Register
+from zaudio.wire.messages import Again, Channel, Hello, Ready, Refused, Welcome
+
+NEXT = b"n" * 16  # the job's id of the stage that follows
+A, B = session("a"), session("b")
+
+
+def peer(identity: str) -> Peer:
+    return Peer(Channel.SINK, b"?", identity)
+
+
+@pytest.fixture
+def register():
+    register = Register(shared="local")
+    yield register
+    register.check()
+
+
+# Who may take part
+
+
+def test_without_identities_nobody_is_barred(register):
+    assert not register.asks
+    assert register.bar(peer(""), None) == ""
+    assert register.bar(peer("x"), "y") == ""
+    assert register.admits("")
+
+
+def test_an_identity_takes_part_while_it_is_admitted(register):
+    register.admit(frozenset({"x"}))
+    assert register.asks
+    assert (register.admits("x"), register.admits("y")) == (True, False)
+    assert register.bar(peer("x"), None) == ""
+    assert register.bar(peer("y"), None) == REVOKED
+    register.admit(frozenset({"y"}))
+    assert register.bar(peer("x"), None) == REVOKED
+    assert register.bar(peer("y"), None) == ""
+
+
+def test_a_session_is_that_of_its_identity_alone(register):
+    register.admit(frozenset({"x", "y"}))
+    assert register.bar(peer("x"), "x") == ""
+    assert register.bar(peer("y"), "x") == "that session belongs to another key"
+
+
+def test_a_banned_identity_is_refused_under_any_session_and_stays_so_when_it_is_admitted_again(register):
+    register.admit(frozenset({"x", "y"}))
+    assert register.ban_identity("x", "it lied")
+    register.admit(frozenset({"y"}))
+    register.admit(frozenset({"x", "y"}))
+    assert register.bar(peer("x"), None) == "it lied"
+    assert not register.admits("x")
+    assert register.admits("y")
+
+
+def test_an_identity_that_many_share_is_not_banned(register):
+    register.admit(frozenset({"local"}))
+    assert not register.ban_identity("local", "it lied")
+    assert register.admits("local")
+
+
+def test_where_nobody_has_an_identity_none_is_banned(register):
+    assert not register.ban_identity("", "it lied")
+    assert register.admits("")
+
+
+# Sessions
+
+
+def test_a_session_is_known_by_name_and_identity(register):
+    assert (register.name(A), register.identity(A)) == (None, None)
+    register.enter(A, "a", "x")
+    assert (register.name(A), register.identity(A)) == ("a", "x")
+
+
+def test_a_banned_session_says_why(register):
+    register.ban(A, "it lied")
+    assert (register.banned(A), register.banned(B)) == ("it lied", "")
+
+
+def test_the_oldest_sessions_are_forgotten_first(register):
+    for number in range(SESSIONS_KEPT + 2):
+        register.ban(session(f"w{number}"), "it lied")
+        register.enter(session(f"w{number}"), f"w{number}", "x")
+        register.enter(session("w0"), "w0", "x")
+        register.check()
+    assert register.name(session("w0")) == "w0", "it came again and again"
+    assert [register.name(session(f"w{number}")) for number in (1, 2, 3)] == [None, None, "w3"]
+    assert [register.banned(session(f"w{number}")) for number in (1, 2)] == ["", "it lied"]
+
+
+# From one stage to the next
+
+
+class Every:
+    """An audit of all chunks."""
+
+    def covers(self, index):
+        return True
+
+
+def stage(desk: Desk, chunks: int = 10, **of_job: object) -> Desk:
+    """The Desk of the stage that follows, on the same farm."""
+    return Desk(chunks, now=desk.now, register=desk.register, job_id=NEXT, **of_job)
+
+
+def say(desk: Desk, key: str, message: object, *, channel: Channel = Channel.SINK, **of_result: object) -> list:
+    return desk.desk.receive(Peer(channel, key.encode(), key), message, now=desk.now, **of_result)
+
+
+def hello(name: str) -> Hello:
+    return Hello(1, session(name), name, 1, "host", "software", ("invert",), (), b"")
+
+
+def join(desk: Desk, name: str, key: str) -> list:
+    return say(desk, key, hello(name), channel=Channel.VENTILATOR) + say(
+        desk, key, Ready(desk.job.job, 1, session(name), 0, (), False)
+    )
+
+
+def convict(desk: Desk, keys: dict[str, str]) -> None:
+    """Let the first of three workers lie about chunk 0, and be found out."""
+    for number, (name, key) in enumerate(keys.items()):
+        join(desk, name, key)
+        attempt = next(x.attempt for x in desk.leases.held(session(name)) if x.index == 0)
+        sum_ = 7 if number == 0 else checksum(0)
+        message = result(name, 0, attempt, checksum=sum_)
+        actions = say(desk, key, message, checksum=sum_, digest=sum_.to_bytes(8, "big"))
+    assert [liar.name for liar in only(actions, Liar)] == [next(iter(keys))]
+
+
+def test_a_liar_of_one_stage_is_kept_out_of_the_next_under_any_session_of_its_key():
+    keys = {"liar": "x", "b": "y", "c": "z"}
+    first = Desk(10, audit=Every())
+    first.desk.admit(frozenset(keys.values()), now=first.now)
+    convict(first, keys)
+    second = stage(first)
+    for name in ("liar", "new"):
+        (refused,) = messages(say(second, "x", hello(name), channel=Channel.VENTILATOR))
+        assert refused == Refused(
+            "a worker with its key was sent away: its result of chunk 0 is not that of two others"
+        )
+    assert isinstance(messages(say(second, "y", hello("b"), channel=Channel.VENTILATOR))[0], Welcome)
+    second.check()
+
+
+def test_a_liar_without_a_key_is_kept_out_of_the_next_stage_under_its_session():
+    first = Desk(10, audit=Every())
+    convict(first, {"liar": "", "b": "", "c": ""})
+    second = stage(first)
+    assert messages(second.hello("liar")) == [Refused("its result of chunk 0 is not that of two others")]
+    assert isinstance(messages(second.hello("b"))[0], Welcome)
+    second.check()
+
+
+def test_who_is_admitted_is_known_to_the_next_stage_at_once():
+    first = Desk(10)
+    first.desk.admit(frozenset({"x"}), now=first.now)
+    second = stage(first)
+    assert messages(say(second, "y", hello("b"), channel=Channel.VENTILATOR)) == [Refused(REVOKED)]
+    assert isinstance(messages(say(second, "x", hello("a"), channel=Channel.VENTILATOR))[0], Welcome)
+
+
+def test_a_session_of_one_stage_is_nobody_elses_in_the_next():
+    first = Desk(10)
+    first.desk.admit(frozenset({"x", "y"}), now=first.now)
+    join(first, "a", "x")
+    second = stage(first)
+    assert second.desk.name(A) == "a"
+    assert messages(say(second, "y", hello("a"), channel=Channel.VENTILATOR)) == [
+        Refused("that session belongs to another key")
+    ]
+
+
+@pytest.mark.parametrize("key", ["", "x"])
+def test_a_late_result_of_an_earlier_stage_is_refused_and_its_worker_says_hello_again(key):
+    first = Desk(10)
+    if key:
+        first.desk.admit(frozenset({key}), now=first.now)
+    (grant, *_) = only(join(first, "a", key), Grant)
+    second = stage(first)
+    late = result("a", grant.index, grant.attempt)
+    actions = say(second, key, late, checksum=late.checksum)
+    assert messages(actions) == [Again()]
+    assert [rejected.reason for rejected in only(actions, Rejected)] == ["it belongs to another job"]
+    assert not only(actions, Accepted)
+    assert not only(actions, Impostor), "it is still the session's own worker"
+    assert only(join(second, "a", key), Grant), "and takes part from then on"
+    assert [rejected.reason for rejected in only(say(second, key, late, checksum=late.checksum), Rejected)] == [
+        "it belongs to another job"
+    ]
+    second.check()
+
+
+def test_a_result_of_a_session_that_nobody_knows_is_answered_with_again():
+    desk = Desk(10)
+    actions = desk.take(result("stranger", 0))
+    assert messages(actions) == [Again()]
+    assert [rejected.reason for rejected in only(actions, Rejected)] == ["it was never granted"]
+
+
+def test_with_keys_a_result_of_a_session_that_nobody_knows_is_not_looked_at_and_answered_with_again():
+    desk = Desk(10)
+    desk.desk.admit(frozenset({"x"}), now=desk.now)
+    message = result("stranger", 0)
+    assert messages(actions := say(desk, "x", message, checksum=message.checksum)) == [Again()]
+    assert only(actions, Impostor)
+    assert desk.desk.rejected == 0
+
+
+def test_the_ways_of_the_farm_are_what_a_welcome_of_any_stage_names():
+    first = Desk(10)
+    second = stage(first)
+    for desk in (first, second):
+        (welcome,) = messages(desk.hello("a"))
+        assert (welcome.sinks, welcome.job) == (SINKS, desk.job.job)
