@@ -112,7 +112,8 @@ class Desk:
             now=now,
         )
         self.dispatcher, self.assembler = self.desk._dispatcher, self.desk._assembler  # to look at
-        self.leases = self.dispatcher.leases
+        self.leases, self.roster, self.granting = self.desk._leases, self.desk._roster, self.desk._granting
+        self.blame = self.desk._blame
         self.ciphering = ciphering  # whether the cipher is done with a chunk as soon as it has it
         self.ciphered = 0
 

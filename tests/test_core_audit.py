@@ -159,7 +159,7 @@ def test_the_third_decides_and_the_liar_is_named_and_dropped(desk, sum_, liar):
     assert kinds(actions, Accepted, Released)[:2] == [Accepted(session("c"), 0, 3), Released(0)]
     assert [lost.name for lost in only(actions, Lost)] == [liar]
     assert "is not that of two others" in next(m.reason for m in messages(actions) if isinstance(m, Refused))
-    assert not desk.dispatcher.knows(session(liar))
+    assert not desk.desk.knows(session(liar))
 
 
 def test_a_liar_cannot_come_back(desk):

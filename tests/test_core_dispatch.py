@@ -24,7 +24,9 @@ from core_support import (
 from core_support import result as result_of
 
 from zaudio.core.actions import Fail, Grant, Joined, Lost, Requeued, Send, Stuck
-from zaudio.core.dispatch import LOSSES, STRIKES, TIMES_NEEDED, WINDOW_LEAST
+from zaudio.core.blame import TIMES_NEEDED
+from zaudio.core.dispatch import LOSSES, STRIKES
+from zaudio.core.granting import WINDOW_LEAST
 from zaudio.core.register import SESSIONS_KEPT
 from zaudio.errors import ChunkError, ConflictError, NoWorkerError, ProtocolError
 from zaudio.steps import Step
@@ -61,8 +63,8 @@ def test_a_hello_is_answered_with_the_job(desk):
     assert isinstance(welcome, Welcome)
     assert (welcome.job, welcome.incarnation, welcome.session) == (JOB_ID, 1, session("a"))
     assert (welcome.heartbeat, welcome.liveness, welcome.credit, welcome.ops) == (HEARTBEAT, 5, 2, INVERT)
-    assert desk.dispatcher.knows(session("a"))
-    assert desk.dispatcher.workers == 0, "it is not ready yet"
+    assert desk.desk.knows(session("a"))
+    assert desk.desk.workers == 0, "it is not ready yet"
 
 
 def test_a_worker_gets_chunks_once_its_ready_came_on_the_sinks_socket(desk):
@@ -72,19 +74,19 @@ def test_a_worker_gets_chunks_once_its_ready_came_on_the_sinks_socket(desk):
     assert granted(actions) == [("a", 0), ("a", 1)]
     assert [grant.sequence for grant in only(actions, Grant)] == [1, 2]
     assert {grant.peer for grant in only(actions, Grant)} == {route("a")}
-    assert desk.dispatcher.workers == 1
+    assert desk.desk.workers == 1
 
 
 def test_a_heartbeat_does_not_make_a_worker_ready(desk):
     desk.hello("a")
     assert desk.alive("a") == []
-    assert desk.dispatcher.workers == 0
+    assert desk.desk.workers == 0
 
 
 def test_another_protocol_version_is_refused(desk):
     (send,) = desk.hello("a", version=2)
     assert send.message == Refused("it speaks protocol version 2, this coordinator speaks 1")
-    assert not desk.dispatcher.knows(session("a"))
+    assert not desk.desk.knows(session("a"))
 
 
 def test_a_worker_that_lacks_an_op_is_refused_with_a_sentence(desks):
@@ -97,7 +99,7 @@ def test_a_worker_that_lacks_an_op_is_refused_with_a_sentence(desks):
 
 
 def test_bytes_of_no_message_are_refused_with_the_version_spoken_here(desk):
-    (send,) = desk.dispatcher.refuse(route("a"), ProtocolError("expected 3 parts, got 1"))
+    (send,) = desk.desk.refuse(route("a"), ProtocolError("expected 3 parts, got 1"))
     assert send.peer == route("a")
     assert "protocol version 1" in send.message.reason
     assert "expected 3 parts, got 1" in send.message.reason
@@ -117,15 +119,15 @@ def test_a_known_session_that_speaks_of_another_job_is_asked_to_say_hello_again(
     desk.join("a")
     for job, incarnation in ((b"x" * 16, 1), (JOB_ID, 2)):
         message = Heartbeat(job, incarnation, session("a"))
-        assert messages(desk.dispatcher.receive(route("a"), message, now=desk.now)) == [Again()]
+        assert messages(desk.desk.receive(route("a"), message, now=desk.now)) == [Again()]
 
 
 def test_a_worker_has_a_name_and_who_never_said_it_has_its_session_in_short(desk):
     desk.join("a")
-    assert desk.dispatcher.name(session("a")) == "a"
+    assert desk.desk.name(session("a")) == "a"
     desk.goodbye("a")
-    assert desk.dispatcher.name(session("a")) == "a", "a late result is still its own"
-    assert desk.dispatcher.name(session("b")) == session("b").hex()[:8]
+    assert desk.desk.name(session("a")) == "a", "a late result is still its own"
+    assert desk.desk.name(session("b")) == session("b").hex()[:8]
 
 
 # Granting
@@ -175,27 +177,27 @@ def test_the_window_begins_at_the_first_chunk_that_the_cipher_has_not_finished_w
     assert granted(desk.result("a", 1)) == []
     assert granted(desk.progress(ciphered=2)) == [("a", 4)]
     assert granted(desk.progress(ciphered=3)) == [("a", 5)]
-    assert desk.dispatcher.released == 3
+    assert desk.granting._released == 3
 
 
 def test_the_window_grows_with_the_workers_and_is_capped_by_memory(desks):
     desk = desks(chunks=1000, credit=8, window=50)
-    assert desk.dispatcher.window == WINDOW_LEAST
+    assert desk.granting.window == WINDOW_LEAST
     for name, window in (("a", 16), ("b", 32), ("c", 48), ("d", 50)):
         desk.hello(name)
-        assert desk.dispatcher.window == window
-    assert desks(window=0).dispatcher.window == 1, "it is at least one chunk"
+        assert desk.granting.window == window
+    assert desks(window=0).granting.window == 1, "it is at least one chunk"
 
 
 def test_the_job_is_finished_when_all_was_given_to_the_cipher(desks):
     desk = desks(chunks=2)
     desk.join("a")
     desk.result("a", 1)
-    assert not desk.dispatcher.finished
+    assert not desk.granting.finished
     desk.result("a", 0)
-    assert desk.dispatcher.finished
+    assert desk.granting.finished
     assert desk.leases.in_flight == 0
-    assert desks(chunks=0).dispatcher.finished
+    assert desks(chunks=0).granting.finished
 
 
 # Credit
@@ -211,7 +213,7 @@ def test_a_rejected_result_frees_its_credit_and_its_chunk_is_granted_again(desk)
     actions = desk.result("a", 0, length=3)
     assert requeued(actions) == [0]
     assert grants(actions) == [("a", 0, 2)]
-    assert desk.dispatcher.requeued == 1
+    assert desk.desk.requeued == 1
     assert desk.leases.failures(0) == 0
 
 
@@ -252,7 +254,7 @@ def test_a_chunk_that_did_not_arrive_is_granted_again_without_blame(desk):
     assert only(actions, Requeued) == [Requeued(0, 1, "a", "it was lost on the way")]
     assert grants(actions) == [("a", 0, 2)]
     assert desk.leases.failures(0) == 0
-    assert desk.dispatcher.requeued == 1
+    assert desk.desk.requeued == 1
 
 
 def test_a_chunk_beyond_what_was_received_is_still_on_its_way(desk):
@@ -292,7 +294,7 @@ def test_a_worker_that_counted_on_is_not_sent_sequences_from_before(desk):
 def test_what_a_worker_holds_from_before_it_was_given_up_takes_up_its_credit(desk):
     desk.join("a")
     desk.wait(1.2)
-    assert not desk.dispatcher.knows(session("a"))
+    assert not desk.desk.knows(session("a"))
     desk.hello("a")
     assert granted(desk.ready("a", received=2, held=((0, 1), (1, 1)))) == [], "it is busy with these"
     desk.result("a", 0, 1)
@@ -368,7 +370,7 @@ def test_a_failure_of_a_chunk_that_has_its_result_is_no_blame(desks):
     desk.join("a", "b")
     desk.result("b", 0, 2)
     assert only(desk.failed("a", 0, 1), Requeued) == []
-    assert desk.dispatcher.requeued == 0
+    assert desk.desk.requeued == 0
     assert desk.leases.in_flight == 0
 
 
@@ -534,7 +536,7 @@ def test_a_worker_with_an_outbox_is_given_a_slot_for_each_result(desks):
     desk = desks(credit=3, outboxes=(OUTBOX,))
     slots = [grant.slot for grant in only(desk.join("a", outbox=OUTBOX), Grant)]
     assert sorted(slots) == [0, 1, 2]
-    assert desk.dispatcher.outbox(session("a")) == OUTBOX
+    assert desk.desk.outbox(session("a")) == OUTBOX
     for index in range(3):
         lease = next(lease for lease in desk.leases.held(session("a")) if lease.index == index)
         (grant,) = only(desk.result("a", index, slot=lease.slot), Grant)
@@ -546,8 +548,8 @@ def test_a_worker_with_an_outbox_is_given_a_slot_for_each_result(desks):
 def test_an_outbox_that_is_none_of_ours_gets_no_slots(desks, outbox):
     desk = desks(outboxes=(OUTBOX,))
     assert [grant.slot for grant in only(desk.join("a", outbox=outbox), Grant)] == [-1, -1]
-    assert desk.dispatcher.outbox(session("a")) == b""
-    assert desk.dispatcher.outbox(session("nobody")) == b""
+    assert desk.desk.outbox(session("a")) == b""
+    assert desk.desk.outbox(session("nobody")) == b""
 
 
 def test_no_worker_gets_slots_where_there_are_no_outboxes(desk):
@@ -568,9 +570,9 @@ def test_a_slot_is_free_once_its_lease_has_ended_however_it_did(desks, end):
         "a wrong one": lambda: desk.result("a", 0, slot=first.slot, length=3),
         "a failure": lambda: desk.failed("a", 0),
         "a loss": lambda: desk.ready("a", received=2, held=held),
-        "not sent": lambda: desk.dispatcher.undelivered(first, now=desk.now),
+        "not sent": lambda: desk.desk.undelivered(first, now=desk.now),
     }[end]()
-    (worker,) = [worker for worker in desk.dispatcher._roster if worker.session == session("a")]
+    (worker,) = [worker for worker in desk.roster if worker.session == session("a")]
     taken = [lease.slot for lease in desk.leases.held(session("a"))]
     assert sorted(worker.slots + taken) == [0, 1]
     assert second.slot in taken
@@ -583,7 +585,7 @@ def test_a_lease_past_its_deadline_keeps_its_slot_until_it_ends(desks):
     desk.join("a", outbox=OUTBOX)
     desk.wait(6.1, "a")
     desk.check()
-    (worker,) = desk.dispatcher._roster
+    (worker,) = desk.roster
     assert worker.slots == []
     assert len(only(desk.result("a", 0), Grant)) == 1
 
@@ -592,7 +594,7 @@ def test_a_worker_that_says_hello_again_keeps_its_slots(desks):
     desk = desks(outboxes=(OUTBOX,))
     first, second = only(desk.join("a", outbox=OUTBOX), Grant)
     assert only(desk.hello("a", outbox=OUTBOX, life=2), Lost) == []
-    assert desk.dispatcher.outbox(session("a")) == OUTBOX
+    assert desk.desk.outbox(session("a")) == OUTBOX
     desk.ready("a", life=2)
     (grant,) = only(desk.result("a", 0, slot=first.slot), Grant)
     assert grant.slot == first.slot != second.slot
@@ -619,8 +621,8 @@ def test_a_second_process_with_an_outbox_takes_the_place_of_the_first(desks):
     assert only(actions, Lost) == [Lost(session("a"), "a", "another process took its place")]
     assert sorted(requeued(actions)) == [0, 1]
     assert isinstance(messages(actions)[-1], Welcome)
-    assert not desk.dispatcher.knows(session("a"))
-    assert desk.dispatcher.knows(session("other"))
+    assert not desk.desk.knows(session("a"))
+    assert desk.desk.knows(session("other"))
     assert sorted(grant.slot for grant in only(desk.ready("b"), Grant)) == [0, 1]
     assert messages(desk.alive("a")) == [Again()]
 
@@ -645,7 +647,7 @@ def test_a_worker_without_an_outbox_takes_nobodys_place(desks):
     desk.join("c", outbox=OUTBOX)
     desk.join("d", outbox=b"x" * 16)
     desk.join("e", outbox=b"x" * 16)
-    assert all(desk.dispatcher.knows(session(name)) for name in "abcde")
+    assert all(desk.desk.knows(session(name)) for name in "abcde")
 
 
 # Silence
@@ -659,8 +661,8 @@ def test_a_silent_worker_is_lost_after_five_heartbeats_and_its_chunks_granted_ag
     assert (lost.session, lost.name) == (session("a"), "a")
     assert lost.reason.startswith("no sign of life for 1.")
     assert sorted(requeued(actions)) == [0, 1]
-    assert desk.dispatcher.requeued == 2
-    assert not desk.dispatcher.knows(session("a"))
+    assert desk.desk.requeued == 2
+    assert not desk.desk.knows(session("a"))
 
 
 def test_only_the_head_of_a_dead_workers_queue_is_to_blame(desk):
@@ -688,7 +690,7 @@ def test_any_message_on_either_socket_proves_life(desk, sign):
 def test_the_late_result_of_a_lost_worker_is_accepted(desk):
     desk.join("a", "b")
     desk.wait(1.2, "b")
-    assert not desk.dispatcher.knows(session("a"))
+    assert not desk.desk.knows(session("a"))
     actions = desk.result("a", 0)
     assert messages(actions) == [Again()], "it is asked to say hello again"
     assert desk.assembler.accepted(0)
@@ -699,8 +701,8 @@ def test_the_names_of_lost_workers_are_bounded(desk):
     for number in range(SESSIONS_KEPT + 10):
         desk.join(f"w{number}")
         desk.goodbye(f"w{number}")
-    assert desk.dispatcher.name(session("w9")) == session("w9").hex()[:8]
-    assert desk.dispatcher.name(session("w10")) == "w10"
+    assert desk.desk.name(session("w9")) == session("w9").hex()[:8]
+    assert desk.desk.name(session("w10")) == "w10"
 
 
 def test_a_worker_whose_process_died_is_lost_at_once(desk):
@@ -793,12 +795,12 @@ def test_a_worker_that_says_hello_again_keeps_what_it_holds_and_gets_nothing_bef
     (send,) = desk.at(0.1).hello("a", life=2)
     assert isinstance(send.message, Welcome)
     assert send.peer == route("a", 2)
-    assert desk.dispatcher.workers == 0
+    assert desk.desk.workers == 0
     assert granted(desk.result("a", 0)) == [], "it is not ready"
     actions = desk.ready("a", life=2)
     assert only(actions, Joined) == [Joined(session("a"), "a")]
     assert [(grant.peer, grant.index, grant.sequence) for grant in only(actions, Grant)] == [(route("a", 2), 2, 3)]
-    assert desk.dispatcher.requeued == 0
+    assert desk.desk.requeued == 0
 
 
 def test_chunks_sent_on_a_connection_that_was_lost_are_found_missing(desk):
@@ -838,7 +840,7 @@ def lose(desk, name, chunks):
     """So many chunks in a row are granted to a worker and do not come to it; ends early when it is sent away."""
     lost, said = 0, []
     for _ in range(chunks):
-        if lost < chunks and desk.dispatcher.knows(session(name)):
+        if lost < chunks and desk.desk.knows(session(name)):
             sent = max(lease.sequence for lease in desk.leases.held(session(name)))
             said = desk.ready(name, received=sent, held=())
             lost += len(requeued(said))
@@ -858,7 +860,7 @@ def test_worker_to_which_no_chunk_comes_whole_is_sent_away_and_the_job_ends_with
     assert [message for message in messages(said) if isinstance(message, Refused)]
     assert desk.leases.suspect() is None, "no chunk is to blame"
     desk.hello("a")
-    assert not desk.dispatcher.knows(session("a"))
+    assert not desk.desk.knows(session("a"))
     fails = only(desk.wait(TIMING.worker_timeout + 1), Fail)
     assert isinstance(fails[0].error, NoWorkerError)
     assert "chunks in a row did not come to it whole" in str(fails[0].error)
@@ -872,7 +874,7 @@ def test_worker_that_gets_one_chunk_in_so_many_is_kept(desk, sign):
         held = desk.leases.held(session("a"))[0]
         getattr(desk, sign)("a", held.index, held.attempt)
     assert lose(desk, "a", LOSSES - desk.job.credit)[0] >= LOSSES - desk.job.credit
-    assert desk.dispatcher.knows(session("a"))
+    assert desk.desk.knows(session("a"))
 
 
 @pytest.mark.parametrize("sign", ["result", "failed"])
@@ -881,7 +883,7 @@ def test_what_is_said_of_a_chunk_that_was_never_granted_is_no_sign_that_one_came
     for _ in range(2):
         lose(desk, "a", LOSSES - desk.job.credit)
         getattr(desk, sign)("a", 9, 999)
-    assert not desk.dispatcher.knows(session("a"))
+    assert not desk.desk.knows(session("a"))
 
 
 def test_wrong_results_that_were_not_awaited_do_not_count(desk):
@@ -889,18 +891,18 @@ def test_wrong_results_that_were_not_awaited_do_not_count(desk):
     for _ in range(5):
         desk.result("a", 0, 7, length=3)  # never granted
         desk.result("a", 9, 1, length=3)
-    assert desk.dispatcher.knows(session("a"))
+    assert desk.desk.knows(session("a"))
     desk.wait(6.1, "a")  # it is late, and its chunks were given to others
     for index in (0, 1):
         desk.result("a", index, length=3)
-    assert desk.dispatcher.knows(session("a"))
+    assert desk.desk.knows(session("a"))
 
 
 def test_wrong_results_are_counted_over_a_workers_whole_life(desks):
     desk = desks(chunks=100)
     desk.join("a", "b")
     for strike in range(STRIKES):
-        assert desk.dispatcher.knows(session("a"))
+        assert desk.desk.knows(session("a"))
         head = desk.leases.head(session("a"))
         desk.result("a", head.index, head.attempt, length=3)
         for _ in range(3):
@@ -908,8 +910,8 @@ def test_wrong_results_are_counted_over_a_workers_whole_life(desks):
                 head = desk.leases.head(session(name))
                 if head is not None:
                     desk.result(name, head.index, head.attempt)
-        assert desk.dispatcher.knows(session("a")) == (strike + 1 < STRIKES)
-    assert desk.dispatcher.knows(session("b"))
+        assert desk.desk.knows(session("a")) == (strike + 1 < STRIKES)
+    assert desk.desk.knows(session("b"))
 
 
 def test_why_a_worker_was_sent_away_is_said_when_hope_is_lost(desk):
@@ -932,7 +934,7 @@ def test_a_chunk_that_was_granted_to_a_worker_that_was_silent_by_then_is_not_to_
     desk.wait(0.5, "b", "c")
     assert granted(desk.failed("b", 1)) == [("a", 1)], "the idle one, silent for longer than a heartbeat"
     desk.wait(0.6, "b", "c")
-    assert not desk.dispatcher.knows(session("a"))
+    assert not desk.desk.knows(session("a"))
     assert desk.leases.failures(1) == 1, "of b"
 
 
@@ -952,7 +954,7 @@ def test_a_chunk_past_its_deadline_makes_its_worker_stuck_and_is_granted_elsewhe
     assert only(actions, Stuck) == [Stuck(session("a"), 0)]
     assert sorted(requeued(actions)) == [0, 1]
     assert [desk.leases.failures(index) for index in (0, 1)] == [1, 0]
-    assert desk.dispatcher.knows(session("a")), "it lives"
+    assert desk.desk.knows(session("a")), "it lives"
     assert granted(desk.wait(1.0, "a")) == [], "and gets nothing more"
     assert granted(desk.join("b")) == [("b", 0)], "the suspect goes alone"
 
@@ -973,7 +975,7 @@ def test_the_death_of_a_stuck_worker_blames_nobody_again(desk):
     desk.wait(6.1, "a")
     desk.gone("a")
     assert desk.leases.failures(0) == 1
-    assert desk.dispatcher.requeued == 2
+    assert desk.desk.requeued == 2
 
 
 def test_the_deadline_runs_from_when_a_chunk_became_the_head(desk):
@@ -1019,22 +1021,22 @@ def test_nobody_is_late_with_what_a_lost_result_left_at_the_head(desk):
 )
 def test_the_deadline_follows_what_chunks_take(desks):
     desk = desks(chunks=100, credit=1)
-    dispatcher = desk.dispatcher
+    blame = desk.blame
     desk.join("a")
-    assert dispatcher.chunk_timeout == TIMING.chunk_timeout
+    assert blame.chunk_timeout == TIMING.chunk_timeout
     for index in range(TIMES_NEEDED):
-        assert dispatcher.chunk_timeout == TIMING.chunk_timeout
+        assert blame.chunk_timeout == TIMING.chunk_timeout
         desk.later(0.5).result("a", index)
-    assert dispatcher.chunk_timeout == pytest.approx(5.0), "ten medians"
+    assert blame.chunk_timeout == pytest.approx(5.0), "ten medians"
     for index in range(TIMES_NEEDED, 80):
         desk.later(0.01).result("a", index)
-    assert dispatcher.chunk_timeout == TIMING.chunk_timeout_floor
+    assert blame.chunk_timeout == TIMING.chunk_timeout_floor
 
 
 @pytest.mark.parametrize("run", [1, 2, 8])
 def test_the_first_deadline_of_a_run_is_that_of_all_chunks_in_it(desks, run):
     desk = desks(chunks=100, credit=1, run=run)
-    assert desk.dispatcher.chunk_timeout == run * TIMING.chunk_timeout
+    assert desk.blame.chunk_timeout == run * TIMING.chunk_timeout
     desk.join("a")
     assert only(desk.wait(run * TIMING.chunk_timeout, "a"), Stuck) == []
     assert only(desk.wait(0.1, "a"), Stuck) == [Stuck(session("a"), 0)]
@@ -1045,15 +1047,15 @@ def test_what_runs_take_is_measured_as_runs(desks):
     desk.join("a")
     for index in range(TIMES_NEEDED):
         desk.later(0.5).result("a", index)
-    assert desk.dispatcher.chunk_timeout == pytest.approx(5.0), "ten medians, however many chunks"
+    assert desk.blame.chunk_timeout == pytest.approx(5.0), "ten medians, however many chunks"
 
 
 def test_what_a_chunk_takes_is_measured_at_the_head_alone(desk):
     desk.join("a")
     desk.later(0.5).result("a", 1)
-    assert len(desk.dispatcher._times) == 0
+    assert len(desk.blame._times) == 0
     desk.later(0.5).result("a", 0)
-    assert list(desk.dispatcher._times) == pytest.approx([1.0])
+    assert list(desk.blame._times) == pytest.approx([1.0])
 
 
 # Stragglers
@@ -1114,7 +1116,7 @@ def test_the_loss_of_one_of_two_attempts_requeues_nothing(desks):
     desk = desks(chunks=1)
     desk.join("a", "b")
     assert requeued(desk.goodbye("a")) == []
-    assert desk.dispatcher.requeued == 0
+    assert desk.desk.requeued == 0
     assert desk.leases.live(0) == (session("b"),)
 
 
@@ -1145,9 +1147,9 @@ def test_heartbeats_go_down_both_sockets_each_heartbeat(desk):
 
 
 def test_ticks_are_due_a_quarter_of_a_heartbeat_apart(desk):
-    assert desk.dispatcher.next_deadline() == pytest.approx(desk.now + HEARTBEAT / 4)
+    assert desk.desk.next_deadline() == pytest.approx(desk.now + HEARTBEAT / 4)
     desk.later(0.05).tick()
-    assert desk.dispatcher.next_deadline() == pytest.approx(desk.now + HEARTBEAT / 4)
+    assert desk.desk.next_deadline() == pytest.approx(desk.now + HEARTBEAT / 4)
 
 
 @pytest.mark.covers("the coordinator stopped for 3 x DEAD", by="by the clock")
@@ -1236,7 +1238,7 @@ def test_why_the_last_worker_could_not_take_part_is_said_when_hope_is_lost(desk,
         desk.hello("a", version=9)
         expected = "worker a was refused: it speaks protocol version 9, this coordinator speaks 1"
     elif why == "bytes":
-        desk.dispatcher.refuse(route("a"), ProtocolError("junk"))
+        desk.desk.refuse(route("a"), ProtocolError("junk"))
         expected = "a peer does not speak protocol version 1: junk"
     else:
         desk.hello("a")
@@ -1253,7 +1255,7 @@ def test_a_grant_that_could_not_be_sent_is_taken_back_without_blame(desk):
     grant, second = only(desk.join("a"), Grant)
     desk.hello("b")
     desk.ready("b")
-    actions = desk.dispatcher.undelivered(grant, now=desk.now)
+    actions = desk.desk.undelivered(grant, now=desk.now)
     assert only(actions, Requeued) == [Requeued(0, 1, "a", "it could not be sent")]
     assert desk.leases.failures(0) == 0
     assert granted(desk.later(0.05).tick()) == [], "nothing more for a; b has no credit left"
@@ -1264,14 +1266,14 @@ def test_a_grant_that_could_not_be_sent_is_taken_back_without_blame(desk):
 def test_a_grant_to_a_worker_that_is_gone_since_is_nothing_to_take_back(desk):
     grant, _ = only(desk.join("a"), Grant)
     desk.goodbye("a")
-    assert desk.dispatcher.undelivered(grant, now=desk.now) == []
+    assert desk.desk.undelivered(grant, now=desk.now) == []
 
 
 def test_a_suspect_that_could_not_be_sent_is_granted_to_another(desk):
     desk.join("a")
     desk.failed("a", 0)
     (grant,) = only(desk.result("a", 1), Grant)
-    desk.dispatcher.undelivered(grant, now=desk.now)
+    desk.desk.undelivered(grant, now=desk.now)
     assert desk.leases.suspect() == 0
     assert granted(desk.join("b")) == [("b", 0)]
 
@@ -1282,7 +1284,7 @@ def test_a_suspect_that_could_not_be_sent_is_granted_to_another(desk):
 def test_the_farewell_goes_to_everyone_on_every_socket(desk):
     desk.join("a")
     desk.hello("b")
-    sends = desk.dispatcher.farewell("the job is done")
+    sends = desk.desk.farewell("the job is done")
     assert [send.peer for send in sends] == [sink("a"), route("a"), route("b")]
     assert sends[0].message == Goodbye(JOB_ID, 1, session("a"), "the job is done")
     assert {send.message.session for send in sends} == {session("a"), session("b")}
@@ -1300,7 +1302,7 @@ def test_a_whole_job_leaves_nothing_behind(desks):
     desk = desks(chunks=101, credit=3)
     desk.join("a", "b")
     order = 0
-    while not desk.dispatcher.finished:
+    while not desk.granting.finished:
         order += 1
         for name in "ab":
             held = desk.leases.held(session(name))
@@ -1313,7 +1315,7 @@ def test_a_whole_job_leaves_nothing_behind(desks):
             for lease in desk.leases.held(session(name)):
                 desk.result(name, lease.index, lease.attempt)
     assert desk.leases.in_flight == 0
-    assert desk.dispatcher.requeued == 0
+    assert desk.desk.requeued == 0
     assert desk.assembler.released == 101
 
 
@@ -1325,5 +1327,5 @@ def test_messages_that_are_not_for_a_coordinator_are_harmless(desk):
         Failed(JOB_ID, 1, session("x"), 0, 1, 0, 8, ""),
         Ready(JOB_ID, 1, b"?" * 16, 0, (), reads=False),
     ):
-        desk.dispatcher.receive(route("x"), message, now=desk.now)
+        desk.desk.receive(route("x"), message, now=desk.now)
     desk.check()

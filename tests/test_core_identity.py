@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from core_support import JOB_ID, TIMING, Desk, granted, only, requeued, result, route, session, sink
 
-from zaudio.core.actions import Fail, Lost, Send
+from zaudio.core.actions import Fail, Impostor, Lost, Send
 from zaudio.core.register import SESSIONS_KEPT, Register
 from zaudio.wire.messages import VERSION, Again, Failed, Goodbye, Heartbeat, Hello, Ready, Refused, Welcome
 
@@ -17,7 +17,7 @@ ANOTHERS = "that session belongs to another key"
 @pytest.fixture
 def desk():
     desk = Desk(6)
-    desk.dispatcher.admit(frozenset(KEYS.values()), now=desk.now)
+    desk.desk.admit(frozenset(KEYS.values()), now=desk.now)
     yield desk
     desk.check()
 
@@ -28,7 +28,7 @@ def hello(name):
 
 def say(desk, key, message, *, on=route):
     """The message, from a connection of that key."""
-    return desk.dispatcher.receive(replace(on(f"by {key}"), identity=key), message, now=desk.now)
+    return desk.desk.receive(replace(on(f"by {key}"), identity=key), message, now=desk.now)
 
 
 def join(desk, name):
@@ -44,8 +44,15 @@ def held(desk, name):
     return [lease.index for lease in desk.leases.held(session(name))]
 
 
+def hear(desk, key, name):
+    """Say a result of that worker, which was never granted, from a connection of that key."""
+    message = result(name, 0, 99)
+    return desk.desk.receive(replace(sink("x"), identity=key), message, now=desk.now, checksum=message.checksum)
+
+
 def may(desk, key, name):
-    return desk.dispatcher.speaks_for(replace(sink("x"), identity=key), session(name))
+    """Whether a result of that worker is looked at when it comes from a connection of that key."""
+    return not only(hear(desk, key, name), Impostor)
 
 
 # Whose session that is
@@ -73,7 +80,7 @@ def test_nobody_speaks_for_a_session_of_another_key(desk, message):
 @pytest.mark.parametrize("message", ABOUT_A, ids=lambda message: type(message).__name__)
 def test_the_key_of_a_session_speaks_for_it_from_any_connection(desk, message):
     join(desk, "a")
-    actions = desk.dispatcher.receive(replace(sink("elsewhere"), identity=KEYS["a"]), message, now=desk.now)
+    actions = desk.desk.receive(replace(sink("elsewhere"), identity=KEYS["a"]), message, now=desk.now)
     assert Refused(ANOTHERS) not in answers(actions)
 
 
@@ -81,28 +88,27 @@ def test_result_is_taken_from_the_key_of_its_session_alone(desk):
     join(desk, "a")
     assert (may(desk, KEYS["a"], "a"), may(desk, KEYS["b"], "a"), may(desk, "", "a")) == (True, False, False)
     peer = replace(sink("x"), identity=KEYS["b"])
-    assert desk.dispatcher.heard(session("a"), peer, now=desk.now) == [Send(peer, Refused(ANOTHERS))]
+    assert hear(desk, KEYS["b"], "a") == [Send(peer, Refused(ANOTHERS)), Impostor(peer, session("a"))]
 
 
 def test_result_of_a_lost_session_is_still_taken_from_its_key_alone(desk):
     join(desk, "a")
-    desk.dispatcher.gone(session("a"), "it died", now=desk.now)
+    desk.desk.gone(session("a"), "it died", now=desk.now)
     assert (may(desk, KEYS["a"], "a"), may(desk, KEYS["b"], "a")) == (True, False)
     assert Refused(ANOTHERS) in answers(say(desk, KEYS["b"], hello("a")))
 
 
 def test_result_of_a_session_that_nobody_knows_is_not_taken_and_its_sender_says_hello_again(desk):
     assert not may(desk, KEYS["a"], "a")
-    peer = replace(sink("x"), identity=KEYS["a"])
-    assert answers(desk.dispatcher.heard(session("a"), peer, now=desk.now)) == [Again()]
+    assert answers(hear(desk, KEYS["a"], "a")) == [Again()]
 
 
 def test_what_is_remembered_of_lost_sessions_is_bounded(desk):
     for number in range(SESSIONS_KEPT + 10):
         name = f"w{number}"
         say(desk, KEYS["a"], hello(name))
-        desk.dispatcher.gone(session(name), "it died", now=desk.now)
-    desk.dispatcher.check()
+        desk.desk.gone(session(name), "it died", now=desk.now)
+    desk.desk.check()
     assert not may(desk, KEYS["a"], "w9")
     assert may(desk, KEYS["a"], "w10")
 
@@ -114,7 +120,7 @@ def test_revoked_worker_is_lost_at_once_and_told_and_its_chunks_go_to_others_wit
     join(desk, "a")
     join(desk, "b")
     assert held(desk, "a") == [0, 1]
-    actions = desk.dispatcher.admit(frozenset({KEYS["b"]}), now=desk.now)
+    actions = desk.desk.admit(frozenset({KEYS["b"]}), now=desk.now)
     assert [(lost.name, lost.reason) for lost in only(actions, Lost)] == [("a", REVOKED)]
     assert answers(actions) == [Refused(REVOKED)]
     assert sorted(requeued(actions)) == [0, 1]
@@ -125,7 +131,7 @@ def test_revoked_worker_is_lost_at_once_and_told_and_its_chunks_go_to_others_wit
 def test_chunks_of_revoked_workers_are_not_granted_to_others_that_are_revoked_too(desk):
     join(desk, "a")
     join(desk, "b")
-    actions = desk.dispatcher.admit(frozenset(), now=desk.now)
+    actions = desk.desk.admit(frozenset(), now=desk.now)
     assert {lost.name for lost in only(actions, Lost)} == {"a", "b"}
     assert granted(actions) == []
 
@@ -133,28 +139,28 @@ def test_chunks_of_revoked_workers_are_not_granted_to_others_that_are_revoked_to
 @pytest.mark.parametrize("message", [*ABOUT_A, hello("new")], ids=lambda message: type(message).__name__)
 def test_revoked_key_is_refused_whatever_it_says(desk, message):
     join(desk, "a")
-    desk.dispatcher.admit(frozenset({KEYS["b"]}), now=desk.now)
+    desk.desk.admit(frozenset({KEYS["b"]}), now=desk.now)
     assert answers(say(desk, KEYS["a"], message)) == [Refused(REVOKED)]
     assert not may(desk, KEYS["a"], "a")
-    assert desk.dispatcher.workers == 0
+    assert desk.desk.workers == 0
 
 
 def test_revoked_key_that_is_admitted_again_may_come_back(desk):
     join(desk, "a")
-    desk.dispatcher.admit(frozenset({KEYS["b"]}), now=desk.now)
-    desk.dispatcher.admit(frozenset(KEYS.values()), now=desk.now)
+    desk.desk.admit(frozenset({KEYS["b"]}), now=desk.now)
+    desk.desk.admit(frozenset(KEYS.values()), now=desk.now)
     assert isinstance(answers(say(desk, KEYS["a"], hello("a")))[0], Welcome)
 
 
 def test_who_is_still_on_the_list_notices_nothing(desk):
     join(desk, "a")
-    assert desk.dispatcher.admit(frozenset({KEYS["a"]}), now=desk.now) == []
+    assert desk.desk.admit(frozenset({KEYS["a"]}), now=desk.now) == []
     assert held(desk, "a") == [0, 1]
 
 
 def test_job_that_ends_for_want_of_workers_says_that_the_last_one_was_revoked(desk):
     join(desk, "a")
-    desk.dispatcher.admit(frozenset(), now=desk.now)
+    desk.desk.admit(frozenset(), now=desk.now)
     failures = []
     while not failures:
         desk.later(TIMING.heartbeat)
@@ -186,13 +192,13 @@ def test_other_sessions_of_a_convicted_key_go_with_it_without_blame(desk):
     assert {(lost.name, lost.reason) for lost in only(actions, Lost)} == {("a", LIED), ("sibling", SENT_AWAY)}
     assert answers(actions) == [Refused(LIED), Refused(SENT_AWAY)]
     assert not may(desk, KEYS["a"], "sibling"), "what is in flight is not taken"
-    assert desk.dispatcher.workers == 1
+    assert desk.desk.workers == 1
     assert [desk.leases.failures(index) for index in range(4)] == [0, 0, 0, 0]
 
 
 def test_worker_that_was_lost_before_it_was_convicted_does_not_come_back_either(desk):
     join(desk, "a")
-    desk.dispatcher.gone(session("a"), "it died", now=desk.now)
+    desk.desk.gone(session("a"), "it died", now=desk.now)
     assert desk.dispatcher.convict(session("a"), 0) == []
     assert answers(say(desk, KEYS["a"], hello("new"))) == [Refused(SENT_AWAY)]
 
@@ -200,14 +206,14 @@ def test_worker_that_was_lost_before_it_was_convicted_does_not_come_back_either(
 def test_convicted_key_that_is_revoked_and_admitted_again_stays_out_of_this_job(desk):
     join(desk, "a")
     desk.dispatcher.convict(session("a"), 0)
-    desk.dispatcher.admit(frozenset({KEYS["b"]}), now=desk.now)
-    desk.dispatcher.admit(frozenset(KEYS.values()), now=desk.now)
+    desk.desk.admit(frozenset({KEYS["b"]}), now=desk.now)
+    desk.desk.admit(frozenset(KEYS.values()), now=desk.now)
     assert answers(say(desk, KEYS["a"], hello("new"))) == [Refused(SENT_AWAY)]
 
 
 def test_local_workers_share_a_key_and_one_that_was_convicted_takes_no_other_with_it():
     desk = Desk(6, register=Register(shared=KEYS["a"]))
-    desk.dispatcher.admit(frozenset(KEYS.values()), now=desk.now)
+    desk.desk.admit(frozenset(KEYS.values()), now=desk.now)
     join(desk, "a")
     say(desk, KEYS["a"], hello("sibling"))
     actions = desk.dispatcher.convict(session("a"), 0)
@@ -223,11 +229,11 @@ def test_local_workers_share_a_key_and_one_that_was_convicted_takes_no_other_wit
 def test_without_keys_nobody_is_asked():
     desk = Desk(6)
     desk.join("a")
-    assert desk.dispatcher.speaks_for(sink("any"), session("a"))
-    assert desk.dispatcher.speaks_for(sink("any"), session("never seen"))
+    assert may(desk, "", "a")
+    assert may(desk, "any", "never seen")
     assert desk.take(result("a", 0))
     desk.gone("a")
-    assert desk.dispatcher.speaks_for(sink("any"), session("a"))
+    assert may(desk, "", "a")
     desk.check()
 
 

@@ -3,24 +3,25 @@
 import pytest
 from core_support import route, session
 
-from zaudio.core.roster import Roster, Worker
+from zaudio.core.register import Register
+from zaudio.core.roster import Member, Roster
 
 
-def worker(name: str, *, ready: bool = True, load: int = 0) -> Worker:
-    worker = Worker(session(name), name, route(name), 0.0)
-    worker.ready, worker.load = ready, load
-    return worker
+def member(name: str, *, ready: bool = True, load: int = 0) -> Member:
+    member = Member(session(name), name, route(name), 0.0)
+    member.ready, member.load = ready, load
+    return member
 
 
 @pytest.fixture
 def roster():
-    roster = Roster(3)
+    roster = Roster(3, Register())
     yield roster
     roster.check()
 
 
 def test_workers_are_found_counted_and_listed_while_they_live(roster):
-    a, b = worker("a"), worker("b")
+    a, b = member("a"), member("b")
     roster.add(a)
     roster.add(b)
     assert len(roster) == 2
@@ -34,14 +35,14 @@ def test_workers_are_found_counted_and_listed_while_they_live(roster):
 
 def test_a_worker_can_be_removed_while_all_are_looked_at(roster):
     for name in "abc":
-        roster.add(worker(name))
+        roster.add(member(name))
     for each in roster:
         roster.remove(each)
     assert len(roster) == 0
 
 
 def test_the_least_loaded_comes_first(roster):
-    busy, half, idle = worker("busy", load=2), worker("half", load=1), worker("idle")
+    busy, half, idle = member("busy", load=2), member("half", load=1), member("idle")
     for each in (busy, half, idle):
         roster.add(each)
     assert roster.least_loaded() is idle
@@ -55,7 +56,7 @@ def test_the_least_loaded_comes_first(roster):
 
 @pytest.mark.parametrize("why", ["not ready", "stuck", "alone", "no credit left"])
 def test_who_is_not_available_is_not_offered(roster, why):
-    it = worker("it")
+    it = member("it")
     roster.add(it)
     assert roster.least_loaded() is it
     it.ready = why != "not ready"
@@ -71,7 +72,7 @@ def test_who_is_not_available_is_not_offered(roster, why):
 
 
 def test_who_becomes_available_again_is_offered_again(roster):
-    it = worker("it", ready=False)
+    it = member("it", ready=False)
     roster.add(it)
     assert roster.least_loaded() is None
     it.ready = True
@@ -81,8 +82,8 @@ def test_who_becomes_available_again_is_offered_again(roster):
 
 
 def test_check_finds_a_worker_whose_place_was_forgotten():
-    roster = Roster(2)
-    it = worker("it")
+    roster = Roster(2, Register())
+    it = member("it")
     roster.add(it)
     it.load = 1
     with pytest.raises(AssertionError, match="bucket of its load"):

@@ -89,7 +89,7 @@ def test_the_coordinators_brains_take_whatever_the_codec_lets_pass(audited):
         channel = (Channel.SINK, Channel.VENTILATOR)[number % 2]
         message = fate(parts, TO_COORDINATOR[channel])
         if message is None:
-            desk.dispatcher.refuse(Peer(channel, b"?"), ProtocolError("no message"))
+            desk.desk.refuse(Peer(channel, b"?"), ProtocolError("no message"))
             continue
         taken[type(message)] += 1
         if isinstance(message, Result):

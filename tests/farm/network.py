@@ -363,7 +363,11 @@ class Farm:
             offers=lambda ops, name: name in ops,
             now=self.now,
         )
-        self.dispatcher, self.assembler = self.desk._dispatcher, self.desk._assembler  # to look at
+        self.assembler, self.leases, self.roster = (
+            self.desk._assembler,
+            self.desk._leases,
+            self.desk._roster,
+        )  # to look at
         self.audit = audit
         self.accepted: dict[int, int] = {}  # index -> checksum of what was accepted last
         self.liars: list[Liar] = []
@@ -484,14 +488,15 @@ class Farm:
 
     def _check(self) -> None:
         self._turns += 1
-        self.most_in_flight = max(self.most_in_flight, self.dispatcher.leases.in_flight)
+        self.most_in_flight = max(self.most_in_flight, self.leases.in_flight)
         if self._turns % self._check_every:
             return
         self.desk.check()
-        leases = self.dispatcher.leases
         for index in range(self.assembler.released, min(len(self.plan), self.assembler.released + 8)):
             most = 4 if self.audit is not None and self.audit.covers(index) else 2
-            assert len(leases.live(index)) <= most, f"chunk {index} has {len(leases.live(index))} live attempts"
+            assert len(self.leases.live(index)) <= most, (
+                f"chunk {index} has {len(self.leases.live(index))} live attempts"
+            )
 
     def _take(self, peer: Peer, result: Result) -> None:
         really: int | None = result.checksum
@@ -546,11 +551,11 @@ class Farm:
     def _note(self, grant: Grant) -> None:
         self.report.grants[grant.index] += 1
         self.by_reference += grant.by_reference
-        taken = [lease for lease in self.dispatcher.leases.held(grant.session) if lease.slot == grant.slot >= 0]
+        taken = [lease for lease in self.leases.held(grant.session) if lease.slot == grant.slot >= 0]
         assert [(lease.index, lease.attempt) for lease in taken] in ([], [(grant.index, grant.attempt)]), (
             f"slot {grant.slot} is named while a lease has it"
         )
-        assert (grant.slot >= 0) == (self.dispatcher.outbox(grant.session) != b""), "who has an outbox gets a slot"
+        assert (grant.slot >= 0) == (self.desk.outbox(grant.session) != b""), "who has an outbox gets a slot"
 
     def _was_read(self, action: Grant | Send) -> None:
         self._read.append(action)
@@ -594,7 +599,7 @@ class Farm:
             assert self.first + len(report.released) == len(self.plan), "everything was released"
             self._settle()
         report.duplicates, report.rejected = self.assembler.duplicates, self.assembler.rejected
-        assert report.requeued == self.dispatcher.requeued, "requeued is counted as it is told"
+        assert report.requeued == self.desk.requeued, "requeued is counted as it is told"
         assert sum(report.shares.values()) >= len(report.released), "every chunk has somebody who computed it"
         return replace(report)
 
@@ -619,14 +624,14 @@ class Farm:
         """Let late results come; then nothing may be remembered and all credit must be back."""
         self.faults = Faults()
         quiet = self.now + 5.0 + 20 * max((worker.seconds for worker in self.workers.values()), default=0)
-        self._advance(quiet, lambda: not self._owed() and self.dispatcher.leases.in_flight == 0)
-        assert self.dispatcher.leases.in_flight == 0, "no chunk is remembered when all are done"
+        self._advance(quiet, lambda: not self._owed() and self.leases.in_flight == 0)
+        assert self.leases.in_flight == 0, "no chunk is remembered when all are done"
         assert not self._owed(), f"credit did not come back from {self._owed()}"
 
     def _owed(self) -> list[str]:
         """The workers that are well, and whose credit is not back."""
         well = [worker for worker in self.workers.values() if worker.alive and not worker.stopped]
-        return [w.name for w in well if w.computing is None and self.dispatcher.leases.load(w.id)]
+        return [w.name for w in well if w.computing is None and self.leases.load(w.id)]
 
     def end(self) -> None:
         """The farewell, to those it reaches; nobody answers afterwards."""
@@ -636,10 +641,9 @@ class Farm:
 
     def state(self) -> str:
         """For a message when a farm hangs."""
-        leases = self.dispatcher.leases
         workers = [
             f"{w.name}: {w.session.state.value} alive={w.alive} stopped={w.stopped} held={w.session.held} "
-            f"leases={[(lease.index, lease.attempt, lease.live) for lease in leases.held(w.id)]}"
+            f"leases={[(lease.index, lease.attempt, lease.live) for lease in self.leases.held(w.id)]}"
             for w in self.workers.values()
             if w.lives
         ]

@@ -77,8 +77,8 @@ def test_many_thousands_of_chunks_cost_what_is_in_flight_costs():
     farm = Farm(20_000, workers=8, seconds=0.01, check_every=50)
     report = farm.run()
     assert report.error is None
-    assert farm.most_in_flight <= farm.dispatcher.window + 16
-    assert len(farm.dispatcher.leases._waiting) + len(farm.dispatcher.leases._suspects) <= 16
+    assert farm.most_in_flight <= farm.desk._granting.window + 16
+    assert len(farm.leases._waiting) + len(farm.leases._suspects) <= 16
 
 
 @pytest.mark.slow
@@ -152,7 +152,7 @@ def test_all_workers_die_and_new_ones_come_much_later(chunks, workers, known):
     report = farm.run()
     assert report.error is None
     assert len(report.lost) == workers
-    assert max(farm.dispatcher.leases.failures(index) for index in range(chunks)) == 0, "nothing is left of the blame"
+    assert max(farm.leases.failures(index) for index in range(chunks)) == 0, "nothing is left of the blame"
 
 
 def test_the_supervisor_of_many_idle_workers_dies_and_no_chunk_is_to_blame():
@@ -473,7 +473,7 @@ def test_a_worker_that_reconnects_a_thousand_times_leaves_nothing_behind():
         farm.after(1.0 + k, lambda: worker.do(worker.session._seek(farm.now, afresh=True)))
     report = farm.run(limit=3000)
     assert report.error is None
-    assert len(farm.dispatcher._roster) == 2
+    assert len(farm.roster) == 2
     assert farm.most_in_flight <= 20
 
 

@@ -187,7 +187,7 @@ class BrainsMachine(RuleBasedStateMachine):
                     self.results.remove(action.index)
                 case Liar():
                     assert self.audit is not None
-                    assert not self.desk.dispatcher.knows(action.session), "a liar is out"
+                    assert not self.desk.desk.knows(action.session), "a liar is out"
                 case Fail():
                     self.failure = action.error
                     assert isinstance(action.error, (ChunkError, NoWorkerError, ConflictError))
@@ -255,7 +255,7 @@ class BrainsMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def undelivered(self, data):
         grant = data.draw(st.sampled_from(self.granted))
-        self.do(self.desk.dispatcher.undelivered(grant, now=self.desk.now))
+        self.do(self.desk.desk.undelivered(grant, now=self.desk.now))
 
     @rule(job=st.sampled_from([b"j" * 16, b"k" * 16]), kind=st.sampled_from([Heartbeat, Goodbye, Ready, Failed]))
     def another_job(self, job, kind):
@@ -264,7 +264,7 @@ class BrainsMachine(RuleBasedStateMachine):
 
     @rule()
     def no_message(self):
-        self.do(self.desk.dispatcher.refuse(self.desk.hello("a")[0].peer, ProtocolError("junk")))
+        self.do(self.desk.desk.refuse(self.desk.hello("a")[0].peer, ProtocolError("junk")))
 
     @rule(behind=st.integers(0, 3))
     def progress(self, behind):
@@ -284,14 +284,14 @@ class BrainsMachine(RuleBasedStateMachine):
         assert self.released == list(range(len(self.released))), "released in order, each once"
         for index in range(10):
             assert len(self.desk.leases.live(index)) <= self.most_live, "attempts are bounded"
-        assert self.desk.dispatcher.next_deadline() is not None
-        for worker in self.desk.dispatcher._roster:
+        assert self.desk.desk.next_deadline() is not None
+        for worker in self.desk.roster:
             unspent = [lease for lease in self.desk.leases.held(worker.session) if lease.live]
             assert len(unspent) <= 2, "no more than the credit"
             slots = [lease.slot for lease in self.desk.leases.held(worker.session) if lease.slot >= 0]
             assert len(slots) == len(set(slots)), "a slot is one lease's"
             assert not slots or worker.outbox in OUTBOXES
-        owners = [worker.outbox for worker in self.desk.dispatcher._roster if worker.outbox]
+        owners = [worker.outbox for worker in self.desk.roster if worker.outbox]
         assert len(owners) == len(set(owners)), "an outbox is one worker's"
 
     def teardown(self):

@@ -75,7 +75,7 @@ def coordinator(content):
         try:
             message = decode(parts, TO_COORDINATOR[channel])
         except ProtocolError as error:
-            actions = desk.dispatcher.refuse(Peer(channel, b"?"), error)
+            actions = desk.desk.refuse(Peer(channel, b"?"), error)
         else:
             if isinstance(message, Result):
                 actions = desk.take(message)

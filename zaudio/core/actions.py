@@ -84,6 +84,14 @@ class Stuck:
 
 
 @dataclass(frozen=True, slots=True)
+class Impostor:
+    """A result came from a peer that does not speak for the session that it names: it was not looked at."""
+
+    peer: Peer
+    session: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Fail:
     """The job cannot go on."""
 
@@ -154,17 +162,6 @@ class Withdrawn:
     name: str
 
 
-# Of the Desk
-
-
-@dataclass(frozen=True, slots=True)
-class Impostor:
-    """A result came from a peer that does not speak for the session that it names: it was not looked at."""
-
-    peer: Peer
-    session: bytes
-
-
 # Of the Session
 
 
@@ -221,7 +218,7 @@ class Discard:
     """Forget all chunks and results: their job is over."""
 
 
-DispatcherAction = Send | Grant | Joined | Lost | Requeued | Stuck | Fail
+DispatcherAction = Send | Grant | Joined | Lost | Requeued | Stuck | Impostor | Fail
 AssemblerAction = Accepted | Released | Duplicate | Rejected | Noted | Liar | Withdrawn | Fail
-DeskAction = DispatcherAction | AssemblerAction | Impostor
+DeskAction = DispatcherAction | AssemblerAction
 SessionAction = Connect | ConnectSink | Say | Deliver | Prepare | Compute | Discard

@@ -16,9 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from zaudio.core.actions import Accepted, DeskAction, Grant, Impostor, Liar, Noted, Peer, Rejected, Withdrawn
 from zaudio.core.assembly import Assembler
+from zaudio.core.blame import Blame
 from zaudio.core.dispatch import Dispatcher
+from zaudio.core.granting import Granting
 from zaudio.core.job import Job, Ways
+from zaudio.core.leases import Leases
 from zaudio.core.register import Register
+from zaudio.core.roster import Roster
 from zaudio.errors import ProtocolError
 from zaudio.wire.messages import Message, Result
 
@@ -48,15 +52,29 @@ class Desk:
         now: float,
     ) -> None:
         self.job = job
-        self._ciphered = job.first  # chunks that the cipher has finished with, in earlier lives too
-        self._dispatcher = Dispatcher(job, ways=ways, register=register, offers=offers, now=now)
+        self._register = register
+        self._roster = Roster(job.credit, register)
+        self._leases = Leases(len(job.plan), job.first, audited=job.audits)
+        self._granting = Granting(job, self._leases, self._roster, now=now)
+        self._blame = Blame(job, self._leases, self._roster)
+        self._dispatcher = Dispatcher(
+            job,
+            ways=ways,
+            register=register,
+            roster=self._roster,
+            leases=self._leases,
+            granting=self._granting,
+            blame=self._blame,
+            offers=offers,
+            now=now,
+        )
         self._assembler = Assembler(
             job.plan,
             job=job.job,
             incarnation=job.incarnation,
             frame_bytes=frame_bytes,
-            grants=self._dispatcher.leases,
-            name=self._dispatcher.name,
+            grants=self._leases,
+            name=self._roster.name,
             chunk_of=job.chunk_of,
             first=job.first,
             audits=job.audits if job.audit is not None else None,
@@ -104,11 +122,9 @@ class Desk:
 
         Calling it when nothing has changed costs nothing and does nothing.
         """
-        released = self._assembler.released
-        if (released, ciphered) == (self._dispatcher.released, self._ciphered):
+        if not self._granting.move(released=self._assembler.released, ciphered=ciphered):
             return []
-        self._ciphered = ciphered
-        return [*self._dispatcher.progressed(released=released, ciphered=ciphered, now=now)]
+        return [*self._granting.grant(now)]
 
     def undelivered(self, grant: Grant, *, now: float) -> Actions:
         """Take back a grant that could not be sent."""
@@ -134,25 +150,26 @@ class Desk:
 
     def outbox(self, session: bytes) -> bytes:
         """Return the token of that worker's outbox; empty when it has none, or is not known."""
-        return self._dispatcher.outbox(session)
+        member = self._roster.get(session)
+        return member.outbox if member is not None else b""
 
     def name(self, session: bytes) -> str:
         """Return that worker's name, or its session in short when it was never known, or long ago."""
-        return self._dispatcher.name(session)
+        return self._roster.name(session)
 
     def knows(self, session: bytes) -> bool:
         """Return whether that session is a living worker."""
-        return self._dispatcher.knows(session)
+        return self._roster.get(session) is not None
 
     @property
     def routes(self) -> tuple[Peer, ...]:
         """Every connection of every living worker, so that the farm can tell all of them that another stage begins."""
-        return self._dispatcher.routes
+        return tuple(peer for member in self._roster for peer in member.peers)
 
     @property
     def workers(self) -> int:
         """The number of workers that are ready."""
-        return self._dispatcher.workers
+        return sum(member.ready for member in self._roster)
 
     @property
     def released(self) -> int:
@@ -162,7 +179,7 @@ class Desk:
     @property
     def requeued(self) -> int:
         """The number of grants that came to nothing."""
-        return self._dispatcher.requeued
+        return self._blame.requeued
 
     @property
     def duplicates(self) -> int:
@@ -180,7 +197,11 @@ class Desk:
         return self._assembler.dropped
 
     def check(self) -> None:
-        """Assert the invariants of both brains."""
+        """Assert the invariants of all that is in here."""
+        self._register.check()
+        self._roster.check()
+        self._leases.check()
+        self._granting.check()
         self._dispatcher.check()
         self._assembler.check()
 
@@ -188,27 +209,25 @@ class Desk:
 
     def _judge(self, peer: Peer, result: Result, checksum: int | None, digest: bytes, now: float) -> Actions:
         actions: Actions = [*self._dispatcher.heard(result.session, peer, now=now)]
-        if not self._dispatcher.speaks_for(peer, result.session):
-            return [*actions, Impostor(peer, result.session)]
+        if actions and isinstance(actions[-1], Impostor):
+            return actions
         # Without a payload no sum can agree: the result is judged as one that was damaged on the way.
         checksum = checksum if checksum is not None else ~result.checksum
-        verdicts = self._assembler.receive(result, checksum=checksum, digest=digest)
-        for verdict in verdicts:
+        accepted = noted = wrong = False
+        for verdict in self._assembler.receive(result, checksum=checksum, digest=digest):
             actions.append(verdict)
             match verdict:
+                case Accepted():
+                    accepted = True
+                case Noted():
+                    noted = True
+                case Rejected():
+                    wrong = True
                 case Liar():
                     actions += self._dispatcher.convict(verdict.session, verdict.index)
                 case Withdrawn():
-                    self._dispatcher.withdraw(verdict.index)
+                    self._leases.reopen(verdict.index)
         if (result.job, result.incarnation) == (self.job.job, self.job.incarnation):
             # Last: whatever the verdict, the lease's credit is free, and more may be granted.
-            actions += self._dispatcher.settled(
-                result.session,
-                result.index,
-                result.attempt,
-                accepted=any(isinstance(verdict, Accepted) for verdict in verdicts),
-                noted=any(isinstance(verdict, Noted) for verdict in verdicts),
-                wrong=any(isinstance(verdict, Rejected) for verdict in verdicts),
-                now=now,
-            )
+            actions += self._dispatcher.settled(result, accepted=accepted, noted=noted, wrong=wrong, now=now)
         return actions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zaudio.core.audit import Audit
@@ -58,6 +59,13 @@ class Job:
     def chunks_a_grant(self) -> int:
         """How many of the user's chunks travel together, at most."""
         return -(-self.plan.chunk_frames // self.chunk_frames)
+
+    def source_for(self, folders: Sequence[str]) -> Reference | None:
+        """Return the recording for a worker that reads what lies below those folders; None when it cannot."""
+        below = self.source is not None and any(
+            self.source.path.startswith(folder.rstrip("/") + "/") for folder in folders
+        )
+        return self.source if below else None
 
     def welcome(self, session: bytes, sinks: tuple[str, ...], source: Reference | None) -> Welcome:
         """Return what a worker is told: where the sinks are, and the `source` if it can read the recording itself."""

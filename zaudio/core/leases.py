@@ -100,7 +100,7 @@ class Leases:
             heapq.heappop(self._suspects)
         return self._suspects[0] if self._suspects else None
 
-    def opinions(self) -> list[int]:
+    def half_asked(self) -> list[int]:
         """The audited chunks that somebody must be asked about who was not, first ones first."""
         return sorted(self._opinions)
 

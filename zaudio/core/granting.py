@@ -1,0 +1,154 @@
+"""Granting: which worker is granted which chunk, and when nobody can be granted any.
+
+Rules:
+
+- Chunks are granted in output order, to the member that holds least, inside the window: so many chunks may lie
+  between the first that the cipher has not finished with and the newest grant.
+- A suspect (a chunk with a failure) is granted alone, to a member that holds nothing. The least loaded member is kept
+  free for it.
+- A chunk that needs several answers is granted at once to as many members, each of them once.
+- The straggler rule has no timer: nothing new can be granted, the cipher waits, and a member is idle. It is then
+  granted the chunk that the cipher waits for, though another is at it.
+- When the cipher needs a chunk that no member here can be asked about, the job has as few workers as if there were
+  none.
+"""
+
+from __future__ import annotations
+
+from zaudio.core.actions import Grant
+from zaudio.core.job import Job
+from zaudio.core.leases import Leases
+from zaudio.core.roster import Member, Roster
+
+WINDOW_LEAST = 16  # chunks; measured with 1 MiB chunks: a window of 8 leaves the cipher waiting now and then
+
+
+class Granting:
+    """The grants of one stage.
+
+    Args:
+        job: The job.
+        leases: Its leases; grants are made here, and ended elsewhere.
+        roster: Its members.
+        now: The time at which the job begins.
+    """
+
+    def __init__(self, job: Job, leases: Leases, roster: Roster, *, now: float) -> None:
+        self._job = job
+        self._leases = leases
+        self._roster = roster
+        self._released = job.first  # chunks given to the cipher, in earlier lives too
+        self._ciphered = job.first  # chunks that the cipher has finished with; never more than released
+        self._able = now  # when a member could last be granted a chunk
+
+    def move(self, *, released: int, ciphered: int) -> bool:
+        """Move the window: so many chunks were released, and ciphered. Return whether that is news."""
+        if (released, ciphered) == (self._released, self._ciphered):
+            return False
+        self._released, self._ciphered = released, ciphered
+        return True
+
+    def grant(self, now: float) -> list[Grant]:
+        """Grant all that can be granted now."""
+        grants: list[Grant] = []
+        reserved = self._grant_suspects(grants, now)
+        self._grant_half_asked(grants, now)
+        limit = self._ciphered + self.window
+        while (index := self._leases.waiting(limit)) is not None:
+            member = self._roster.least_loaded(but=reserved)
+            if member is None:
+                return grants
+            grants.append(self._grant_to(member, index, now))
+            self._grant_half_asked(grants, now)
+        if self._ciphered == self._released:
+            self._grant_straggler(grants, now)
+        return grants
+
+    def excuse(self, late: float, now: float) -> None:
+        """Take that many seconds from the time for which no member could be granted a chunk."""
+        self._able = min(now, self._able + late)
+
+    def starved(self, now: float) -> str:
+        """Return why no member could be granted a chunk for too long; empty when one could."""
+        able = [member for member in self._roster if member.ready and not member.stuck]
+        asked = self._leases.asked(self._released) if self._leases.lacking(self._released) > 0 else frozenset()
+        if self.finished or any(member.session not in asked for member in able):
+            self._able = now
+        patience = self._job.timing.worker_timeout
+        if now - self._able <= patience:
+            return ""
+        if able:
+            return self._lack_of_witnesses(self._released)
+        return f"no worker could be given a chunk for {patience:g} s"
+
+    @property
+    def finished(self) -> bool:
+        """Whether every chunk has been given to the cipher, as far as `move` said."""
+        return self._released >= self._leases.total
+
+    @property
+    def window(self) -> int:
+        """The number of chunks that may lie between the first that is not ciphered and the newest grant."""
+        wanted = max(WINDOW_LEAST, 2 * self._job.credit * len(self._roster))
+        return max(1, min(wanted, self._job.window_most))
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        assert 0 <= self._ciphered <= self._released <= self._leases.total, "the cipher is behind the release"
+
+    # One kind of grant each
+
+    def _grant_suspects(self, grants: list[Grant], now: float) -> Member | None:
+        """Grant suspects to idle members. Return the member that is kept free for the next one."""
+        while (index := self._leases.suspect()) is not None:
+            member = self._roster.least_loaded()
+            if member is None or member.head is not None:
+                return member
+            grants.append(self._grant_to(member, index, now))
+            member.alone = True
+            self._roster.place(member)
+        return None
+
+    def _grant_half_asked(self, grants: list[Grant], now: float) -> None:
+        """Ask further members about chunks that too few were asked about."""
+        for index in self._leases.half_asked():
+            member = self._roster.least_loaded_of_others(self._leases.asked(index))
+            alone = self._leases.failures(index) > 0
+            if member is not None and not (alone and member.head is not None):
+                grants.append(self._grant_to(member, index, now))
+                member.alone = alone
+                self._roster.place(member)
+
+    def _grant_straggler(self, grants: list[Grant], now: float) -> None:
+        index = self._released
+        # A chunk may have its result and not be known as released: `move` comes after the result was judged.
+        if self._leases.failures(index) or not self._leases.wanted(index) or self._leases.lacking(index):
+            return
+        asked = self._leases.asked(index)
+        for member in self._roster.idle():
+            if member.session not in asked:
+                grants.append(self._grant_to(member, index, now, repeated=True))
+                return
+
+    def _grant_to(self, member: Member, index: int, now: float, *, repeated: bool = False) -> Grant:
+        member.sequence += 1
+        lease = self._leases.grant(member.session, index, member.sequence)
+        member.take(lease, now)
+        self._roster.place(member)
+        return Grant(
+            member.route,
+            member.session,
+            member.sequence,
+            index,
+            lease.attempt,
+            lease.slot,
+            by_reference=member.reads,
+            repeated=repeated,
+        )
+
+    def _lack_of_witnesses(self, index: int) -> str:
+        patience = self._job.timing.worker_timeout
+        where = f"chunk {self._job.chunk_of(index)} is audited, and for {patience:g} s there was no "
+        if self._leases.said(index) > 1:
+            return where + "third worker to decide between the different results of two"
+        return where + "second worker to compute it too; an audit takes two workers at least"
