@@ -42,6 +42,12 @@ def always(monkeypatch):
     monkeypatch.setattr(Schedule, "due", lambda self, written, *, now: written > 0)
 
 
+@pytest.fixture
+def never_due(always, monkeypatch):
+    """No checkpoint but the last."""
+    monkeypatch.setattr(Schedule, "due", lambda self, written, *, now: False)
+
+
 def job(frame_bytes=6, frames=FRAMES):
     channels, format = FORMATS[frame_bytes]
     return describe(frames, channels=channels, format=format, chunk_frames=CHUNK), pattern(frames, frame_bytes)
@@ -723,6 +729,69 @@ def test_what_comes_slowly_is_saved_without_anything_coming_after_it(tmp_path, m
         quiet.set()
         wait_until(lambda: writer.saved > 0, "it is saved")
         writer.abort()
+
+
+@pytest.mark.parametrize("frames", [0, 1, 2, 8, 100, 101])  # of 6 bytes: with and without an incomplete last block
+@pytest.mark.usefixtures("never_due")
+def test_a_job_that_is_given_up_when_it_is_sealed_is_resumed_at_its_last_block(tmp_path, frames):
+    description, recording = job(frames=frames)
+    with ResultFolder(str(tmp_path), job=job_record(description)) as folder:
+        writer, bell, _ = start_writer(folder, description)
+        for payload in payloads(recording, description):
+            writer.put(payload)
+        writer.seal()
+        bell.wait_for(lambda: writer.sealed)
+        assert writer.saved == 0
+        writer.abort()
+        writer.abort()
+        saved = writer.saved
+    assert saved == len(recording) // 16 * 16
+    assert finish_job(tmp_path, recording, description) == saved
+    assert_result(tmp_path, description, recording)
+
+
+@pytest.mark.usefixtures("never_due")
+def test_a_job_that_is_given_up_between_its_padding_and_its_end_is_resumed_at_its_last_block(tmp_path, monkeypatch):
+    description, recording = job()
+    padded, stopped, write = threading.Event(), threading.Event(), os.write
+
+    def write_then_wait(fd, piece):
+        size = write(fd, piece)
+        if os.fstat(fd).st_size > len(recording):
+            padded.set()
+            assert stopped.wait(20)
+        return size
+
+    with ResultFolder(str(tmp_path), job=job_record(description)) as folder, monkeypatch.context() as patch:
+        writer, _, _ = start_writer(folder, description)
+        stop = writer._pipeline.stop
+        patch.setattr(writer._pipeline, "stop", lambda: (stop(), stopped.set()))
+        patch.setattr(os, "write", write_then_wait)
+        for payload in payloads(recording, description):
+            writer.put(payload)
+        writer.seal()
+        assert padded.wait(20)
+        writer.abort()
+        assert not writer.sealed
+        assert writer.saved == len(recording) // 16 * 16
+    assert finish_job(tmp_path, recording, description) == len(recording) // 16 * 16
+    assert_result(tmp_path, description, recording)
+
+
+@pytest.mark.usefixtures("never_due")
+def test_a_sealed_job_that_the_disk_then_fails_is_given_up_without_an_error(tmp_path, monkeypatch):
+    description, recording = job()
+    path = tmp_path / "out"
+    with ResultFolder(str(path), job=job_record(description)) as folder, monkeypatch.context() as patch:
+        writer, bell, _ = start_writer(folder, description)
+        for payload in payloads(recording, description):
+            writer.put(payload)
+        writer.seal()
+        bell.wait_for(lambda: writer.sealed)
+        failing_fsync(patch, path / "result.journal", 0)
+        writer.abort()
+        assert writer.saved == 0
+    assert contents(path) == {}
 
 
 def test_a_thread_that_hangs_in_the_disk_writes_nothing_once_it_was_given_up(tmp_path, monkeypatch):

@@ -8,7 +8,9 @@ write and no fsync is tried a second time, and a resume goes on from the last ch
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -60,12 +62,16 @@ class ResultWriter:
         self._written = 0  # bytes of it; the storage thread's, as is the next
         self._written_back = 0  # bytes of it that the system was told to write to the disk
         self._tag: primitives.Tag | None = None
+        self._before_padding: tuple[int, bytes] | None = (
+            None  # the last that a checkpoint can cover, once it is written
+        )
         self._checkpoints: Checkpoints | None = None
         self._pipeline: Pipeline | None = None
         self._ended = False  # by seal or abort: no payload may follow
         self._aborted = False
         self._disowned = False
         self._sealed = False
+        self._published = False
         self._error: ZaudioError | None = None
 
     @property
@@ -187,6 +193,7 @@ class ResultWriter:
         if not self._sealed or self._aborted:
             raise UsageError("only a sealed result can be published")
         self._folder.publish()
+        self._published = True
         return self._folder.paths
 
     def disown(self) -> None:
@@ -195,12 +202,18 @@ class ResultWriter:
         self.abort()
 
     def abort(self) -> None:
-        """Stop the threads. What no checkpoint vouches for is removed; after `publish` nothing is. Idempotent."""
+        """Stop the threads, after a last checkpoint. A part that none covers is removed. Idempotent.
+
+        After `publish` nothing is removed. When the disk refuses the last checkpoint, or does not answer in time, a
+        later start goes on from the one before.
+        """
         self._ended = self._aborted = True
         done = True
         if self._pipeline:
             self._pipeline.stop()
             done = self._pipeline.join(JOIN_TIMEOUT)
+        if self._sealed and not self._published and not self._folder.closed:
+            done = self._save_last()
         if self._checkpoints is not None:
             self._checkpoints.stop()
         if done:  # else the thread is inside a call on these descriptors, whose numbers must not be given away
@@ -214,6 +227,19 @@ class ResultWriter:
         if order is not Order.REVERSED:
             raise UsageError(f"a sealed result holds its frames reversed; it cannot be written {order.value}")
 
+    def _save_last(self) -> bool:
+        """Make the checkpoint of a result that will not be published; False when the disk does not answer."""
+
+        def save() -> None:
+            with contextlib.suppress(OSError):
+                self._save()
+
+        # The storage thread, which makes the others, has ended.
+        thread = threading.Thread(target=save, name="zaudio-last-checkpoint", daemon=True)
+        thread.start()
+        thread.join(JOIN_TIMEOUT)
+        return not thread.is_alive()
+
     def _close(self) -> None:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
@@ -225,13 +251,16 @@ class ResultWriter:
 
     def _write(self, ciphertext: memoryview) -> None:
         assert self._tag is not None
+        if self._written + ciphertext.nbytes > self._expected:
+            self._before_padding = (self._written, self._tag.running())
         self._tag.update(ciphertext)
         files.write_all(self._fd, ciphertext)
         self._written += ciphertext.nbytes
         if self._written - self._written_back >= WRITEBACK_BYTES:
             files.start_writeback(self._fd, self._written_back, self._written)
             self._written_back = self._written
-        self._save_if_due()
+        if self._before_padding is None:  # else the end is near, with an fsync of its own
+            self._save_if_due()
 
     def _save_if_due(self) -> None:
         if self._checkpoints is not None:
@@ -241,13 +270,14 @@ class ResultWriter:
                 self._schedule.made(began=began, now=time.monotonic())
 
     def _save(self) -> None:
-        """Make what was written durable, and then the checkpoint that says so. The padding never is under one."""
-        checkpoints = self._checkpoints
-        if checkpoints is None or not checkpoints.length < self._written <= self._expected:
+        """Make the ciphertext durable, and then the checkpoint that covers it, up to the padding."""
+        if self._checkpoints is None:
             return
         assert self._tag is not None
-        os.fsync(self._fd)
-        checkpoints.append(self._written, self._tag.running())
+        length, running = self._before_padding or (self._written, self._tag.running())
+        if length > self._checkpoints.length:
+            os.fsync(self._fd)
+            self._checkpoints.append(length, running)
 
     def _complete(self) -> None:
         assert self._tag is not None
@@ -255,7 +285,6 @@ class ResultWriter:
         store(self._folder, DESCRIPTION, join_file(self._encoded, self._tag.digest()), mode=files.PUBLIC)
         with storage_errors(self._folder.part_path(RESULT)):
             os.fsync(self._fd)
-        self._close()
         self._sealed = True
         self._notify()
 
