@@ -22,8 +22,8 @@ import numpy as np
 import xxhash
 import zmq
 
+from zaudio.endpoints import reachable
 from zaudio.net import sockets
-from zaudio.net.addresses import reachable
 from zaudio.wire.codec import TO_WORKER, Buffer, decode, encode
 from zaudio.wire.messages import (
     VERSION,

@@ -3,7 +3,6 @@
 import gc
 import json
 import os
-import socket
 import weakref
 from contextlib import ExitStack
 
@@ -18,7 +17,6 @@ from zaudio.audio import open_source
 from zaudio.coordinator import CREDIT
 from zaudio.errors import ConflictError, EndpointError, ExposedError, KeyFileError, NoWorkerError, StoppedError
 from zaudio.net import starter as starters
-from zaudio.net.addresses import from_elsewhere, parse_advertise, sink_beside
 from zaudio.net.farm import Farm
 from zaudio.net.keys import add_worker, init
 from zaudio.report import Report
@@ -188,51 +186,6 @@ def test_timing_takes_the_place_of_the_worker_timeout(tmp_path, recording):
 def test_chunk_timeout_is_the_first_and_the_least(tmp_path, recording):
     timing = Coordinator(recording, tmp_path / "out", workers=1, chunk_timeout=5)._timing
     assert (timing.chunk_timeout, timing.chunk_timeout_floor, timing.worker_timeout) == (5, 5, 30.0)
-
-
-@pytest.mark.parametrize(
-    ("text", "parsed"),
-    [
-        (None, None),
-        ("farm.example", ("farm.example", 0, 0)),
-        ("farm.example:7001", ("farm.example", 7001, 7002)),
-        ("farm.example:7001,8001", ("farm.example", 7001, 8001)),
-        ("10.0.0.1:1,65535", ("10.0.0.1", 1, 65535)),
-    ],
-)
-def test_advertised_host_and_ports_are_parsed(text, parsed):
-    assert parse_advertise(text) == parsed
-
-
-@pytest.mark.parametrize("text", ["", ":7001", "h:0", "h:x", "h:1,2,3", "h:65536", "h:1,"])
-def test_nonsense_is_not_advertised(text):
-    with pytest.raises(UsageError, match=r"advertise: expected HOST\[:PORT\[,PORT\]\]"):
-        parse_advertise(text)
-
-
-@pytest.mark.parametrize(
-    ("bind", "sink"),
-    [
-        ("tcp://127.0.0.1:5555", "tcp://127.0.0.1:5556"),
-        ("tcp://127.0.0.1:0", "tcp://127.0.0.1:0"),
-        ("tcp://*:*", "tcp://*:0"),
-        ("tcp://127.0.0.1:65534", "tcp://127.0.0.1:65535"),
-        ("tcp://127.0.0.1:65535", "tcp://127.0.0.1:0"),
-        ("ipc:///tmp/x", "ipc:///tmp/x.sink"),
-    ],
-)
-def test_sink_is_beside_the_ventilator(bind, sink):
-    assert sink_beside(bind) == sink
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "*", "[::]"])
-def test_endpoint_on_all_addresses_is_told_by_the_name_of_the_machine(host):
-    assert from_elsewhere(f"tcp://{host}:5555") == f"tcp://{socket.gethostname()}:5555"
-
-
-@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:5555", "tcp://[::1]:1", "tcp://farm.example:2", "ipc:///tmp/x"])
-def test_endpoint_on_one_address_is_told_as_it_is(endpoint):
-    assert from_elsewhere(endpoint) == endpoint
 
 
 # Where local workers leave results

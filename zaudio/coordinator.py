@@ -11,6 +11,7 @@ import atexit
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -23,9 +24,17 @@ from typing import Self
 from zaudio.audio import Source, open_source
 from zaudio.core.audit import SECRET_BYTES, Audit
 from zaudio.core.job import Job, Ways
+from zaudio.endpoints import (
+    check_endpoint,
+    from_elsewhere,
+    is_loopback,
+    parse_advertise,
+    parse_tcp,
+    sink_beside,
+    sink_names,
+)
 from zaudio.errors import ConflictError, EndpointError, ExposedError, JobError, StoppedError, UsageError
 from zaudio.machine import usable_cores
-from zaudio.net import addresses
 from zaudio.net.farm import Endpoints, Event, Farm, Tally
 from zaudio.net.keys import CoordinatorKeys, coordinator_keys
 from zaudio.net.outbox import Outboxes
@@ -139,9 +148,9 @@ class Coordinator:
         self._input = os.fspath(input)
         self._output = os.fspath(output)
         self._specs = parse_chain(ops)
-        self._bind = addresses.check_endpoint(bind) if bind is not None else None
-        self._sink_bind = addresses.check_endpoint(sink_bind) if sink_bind is not None else None
-        self._advertise = addresses.parse_advertise(advertise)
+        self._bind = check_endpoint(bind) if bind is not None else None
+        self._sink_bind = check_endpoint(sink_bind) if sink_bind is not None else None
+        self._advertise = parse_advertise(advertise)
         self._workers = _count_workers(workers, bind)
         self._chunk = chunk if chunk is not None else CHUNK
         self._memory = parse_bytes(memory if memory is not None else MEMORY, what="memory")
@@ -328,16 +337,16 @@ class Coordinator:
             return None
         if self._advertise is not None:
             host, port, _ = self._advertise
-            bound = addresses.parse_tcp(self._farm.bound.ventilator[-1])
+            bound = parse_tcp(self._farm.bound.ventilator[-1])
             return f"tcp://{host}:{port or (bound[1] if bound else 0)}"
-        return addresses.from_elsewhere(self._farm.bound.ventilator[-1])
+        return from_elsewhere(self._farm.bound.ventilator[-1], host=socket.gethostname())
 
     @property
     def sink_endpoint(self) -> str | None:
         """Where results go. None without `bind`."""
         if self._bind is None or self._farm is None or self._farm.bound is None:
             return None
-        return addresses.from_elsewhere(self._farm.bound.sink[-1])
+        return from_elsewhere(self._farm.bound.sink[-1], host=socket.gethostname())
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -396,7 +405,7 @@ class Coordinator:
         advertised = None
         if self._advertise is not None:
             host, _, port = self._advertise
-            bound = addresses.parse_tcp(sinks[-1])
+            bound = parse_tcp(sinks[-1])
             advertised = f"tcp://{host}:{port or (bound[1] if bound else 0)}"
         tokens = frozenset(outboxes.tokens) if outboxes is not None else frozenset()
         job = Job(
@@ -416,7 +425,7 @@ class Coordinator:
             first=self._first,
             audit=Audit(self._audit, os.urandom(SECRET_BYTES)) if self._audit else None,
         )
-        return job, Ways(addresses.sink_names(sinks, advertised), tokens)
+        return job, Ways(sink_names(sinks, advertised), tokens)
 
     def _key_store(self) -> KeyStore:
         """How the encryption key is stored."""
@@ -495,7 +504,7 @@ class Coordinator:
         if starter is not None:
             folder = tempfile.mkdtemp(prefix="zaudio-", dir=_short_folder())  # 0700, as mkdtemp makes them
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            ventilators.append(addresses.check_endpoint(f"ipc://{folder}/v"))
+            ventilators.append(check_endpoint(f"ipc://{folder}/v"))
             sinks.append(f"ipc://{folder}/s")
             allow = tuple(dict.fromkeys(spec.name for spec in self._specs if spec.is_function))
             pool = Pool(
@@ -510,7 +519,7 @@ class Coordinator:
             stack.callback(pool.close)
         if self._bind is not None:
             ventilators.append(self._bind)
-            sinks.append(self._sink_bind or addresses.sink_beside(self._bind))
+            sinks.append(self._sink_bind or sink_beside(self._bind))
         return pool, Endpoints(tuple(ventilators), tuple(sinks))
 
     def _exposed(self) -> str | None:
@@ -518,7 +527,7 @@ class Coordinator:
         if self._keys_folder is not None:
             return None
         binds = (self._bind, self._sink_bind)
-        return next((bind for bind in binds if bind is not None and not addresses.is_loopback(bind)), None)
+        return next((bind for bind in binds if bind is not None and not is_loopback(bind)), None)
 
     def _check_exposure(self) -> None:
         if self._insecure and self._keys_folder is not None:

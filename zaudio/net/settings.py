@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from zaudio.endpoints import check_endpoint
 from zaudio.errors import UsageError
-from zaudio.net import addresses
 from zaudio.net.keys import ClientKeys, worker_keys
 from zaudio.ops.functions import Allowed, import_allowed
 from zaudio.wire.codec import LIST_MAX, NAME_MAX
@@ -58,7 +58,7 @@ class WorkerSettings:
                 number of seconds above 0.
         """
         return cls(
-            addresses.check_endpoint(endpoint),
+            check_endpoint(endpoint),
             import_allowed(allow),
             _folders(read),
             once,

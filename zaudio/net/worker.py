@@ -20,9 +20,9 @@ import xxhash
 from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard, Prepare, Say, SessionAction
 from zaudio.core.handshake import Handshakes
 from zaudio.core.session import Introduction, Session
+from zaudio.endpoints import reachable
 from zaudio.errors import EndpointError, ProtocolError, RefusedError, UsageError
 from zaudio.formats import sample_format
-from zaudio.net import addresses
 from zaudio.net.compute import Computer, Outcome, Work
 from zaudio.net.connections import Connections
 from zaudio.net.outbox import Outbox
@@ -271,7 +271,7 @@ class Shell:
                 raise RefusedError(reason)
 
     def _connect_sink(self, sinks: tuple[str, ...]) -> None:
-        endpoint = addresses.reachable(sinks, self._settings.endpoint)
+        endpoint = reachable(sinks, self._settings.endpoint)
         if endpoint is None:
             self._do(self._session.unable(f"none of the sinks {', '.join(sinks)} can be reached from here"))
             return

@@ -1,34 +1,34 @@
-"""Addresses: where sockets are bound, and what to call that for whoever connects.
+"""Endpoints: the addresses at which sockets are bound, and the names by which others reach them.
 
-Rules: pure; no socket is opened here. An endpoint is `tcp://HOST:PORT` or `ipc://PATH`; what a user wrote is checked
-here, once.
+Rules: pure; this module opens no socket and asks no name server. An endpoint is `tcp://HOST:PORT` or `ipc://PATH`. An
+address that a user wrote is checked here, once.
 """
 
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Sequence
 
 from zaudio.errors import EndpointError, UsageError
 
 LAST_PORT = 65535
-IPC_PATH_MAX = 107  # bytes that the address of a Unix socket may have
+IPC_PATH_MAX = 107  # bytes: the longest path that Linux takes for a Unix socket
 
 _TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\s]+|\*):(?P<port>\d{1,5}|\*)")
+_EVERY_ADDRESS = ("0.0.0.0", "[::]", "*")  # noqa: S104  # compared, not bound
 
 
 def parse_tcp(endpoint: str) -> tuple[str, int] | None:
-    """Host and port of a tcp endpoint (port 0 for `*`), or None for any other."""
+    """Return host and port of a tcp endpoint (port 0 for `*`), or None for any other."""
     match = _TCP.fullmatch(endpoint)
     if match is None:
         return None
     port = 0 if match["port"] == "*" else int(match["port"])
-    return (match["host"], port) if port <= 65535 else None
+    return (match["host"], port) if port <= LAST_PORT else None
 
 
 def check_endpoint(endpoint: str) -> str:
-    """The endpoint, if it is one that zaudio can use.
+    """Return the endpoint if zaudio can use it.
 
     Raises:
         EndpointError: It is not `tcp://HOST:PORT` or `ipc://PATH`.
@@ -43,7 +43,7 @@ def check_endpoint(endpoint: str) -> str:
 
 
 def is_loopback(endpoint: str) -> bool:
-    """Whether nobody beyond this machine can reach that endpoint."""
+    """Return whether only this machine can reach the endpoint."""
     tcp = parse_tcp(endpoint)
     if tcp is None:
         return endpoint.startswith("ipc://")
@@ -52,19 +52,23 @@ def is_loopback(endpoint: str) -> bool:
 
 
 def parse_advertise(text: str | None) -> tuple[str, int, int] | None:
-    """Host, ventilator's port and sink's port; 0 for the port that is bound."""
+    """Return the host, the ventilator's port and the sink's port; 0 stands for the port that is bound.
+
+    Raises:
+        UsageError: The text is not `HOST[:PORT[,PORT]]`.
+    """
     if text is None:
         return None
     host, _, ports = text.rpartition(":") if ":" in text else (text, "", "")
     numbers = ports.split(",") if ports else []
-    if not host or len(numbers) > 2 or not all(n.isdecimal() and 0 < int(n) < 65536 for n in numbers):
+    if not host or len(numbers) > 2 or not all(n.isdecimal() and 0 < int(n) <= LAST_PORT for n in numbers):
         raise UsageError(f"advertise: expected HOST[:PORT[,PORT]], got {text!r}")
     ventilator = int(numbers[0]) if numbers else 0
     return host, ventilator, int(numbers[1]) if len(numbers) > 1 else (ventilator + 1 if ventilator else 0)
 
 
 def sink_beside(bind: str) -> str:
-    """Where the sink is bound when nobody said: one port above the ventilator's, any when that is any or the last."""
+    """Return the sink's default endpoint: one port above the ventilator's, any port if that is any or the last."""
     tcp = parse_tcp(bind)
     if tcp is None:
         return f"{bind}.sink"
@@ -72,16 +76,16 @@ def sink_beside(bind: str) -> str:
     return f"tcp://{host}:{port + 1 if 0 < port < LAST_PORT else 0}"
 
 
-def from_elsewhere(endpoint: str) -> str:
-    """The endpoint as others would write it: this machine's name where all its addresses are meant."""
+def from_elsewhere(endpoint: str, *, host: str) -> str:
+    """Return the endpoint as other machines write it: with `host`, this machine's name, for "every address"."""
     tcp = parse_tcp(endpoint)
-    if tcp is None or tcp[0] not in ("0.0.0.0", "[::]", "*"):  # noqa: S104  # compared, not bound
+    if tcp is None or tcp[0] not in _EVERY_ADDRESS:
         return endpoint
-    return f"tcp://{socket.gethostname()}:{tcp[1]}"
+    return f"tcp://{host}:{tcp[1]}"
 
 
 def sink_names(bound: Sequence[str], advertised: str | None) -> tuple[str, ...]:
-    """What a welcome says of the sinks.
+    """Return the sinks as a welcome names them.
 
     An empty host stands for the one by which the worker reached the ventilator: the coordinator cannot know it.
     """
@@ -95,9 +99,10 @@ def sink_names(bound: Sequence[str], advertised: str | None) -> tuple[str, ...]:
 
 
 def reachable(sinks: Sequence[str], endpoint: str) -> str | None:
-    """The first of these sinks that a worker can reach which reached the ventilator at `endpoint`.
+    """Return the first sink that a worker can reach, given the `endpoint` at which it reached the ventilator.
 
-    A sink with an empty host is on the host by which the ventilator was reached; ``ipc`` is for those who came by it.
+    A sink with an empty host is on the host by which the ventilator was reached. An ``ipc`` sink is for workers that
+    came by ``ipc``.
     """
     tcp = parse_tcp(endpoint)
     for sink in sinks:  # those for ipc come first
