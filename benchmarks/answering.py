@@ -65,7 +65,7 @@ def main() -> None:
 
 def coordinate(recording: Path, folder: Path, count: int, memory: str) -> None:
     """Run one job with answerers, and write to report.json what it was."""
-    from zaudio import Coordinator
+    from zaudio import Coordinator, Limits
     from zaudio.net.farm import Accepted, Event, Joined, Lost
 
     raise_descriptor_limit()
@@ -84,7 +84,7 @@ def coordinate(recording: Path, folder: Path, count: int, memory: str) -> None:
 
     with tempfile.TemporaryDirectory(prefix="answer-") as short:  # the path of a socket may not be long
         bind = f"ipc://{short}/v"
-        with Coordinator(recording, folder, bind=bind, chunk=CHUNK, memory=memory, on_event=hear) as job:
+        with Coordinator(recording, folder, bind=bind, chunk=CHUNK, limits=Limits(memory=memory), on_event=hear) as job:
             command = method.script("answerers.py", bind, "--sessions", count, "--processes", min(count, PROCESSES))
             with subprocess.Popen(command) as answerers:
                 try:

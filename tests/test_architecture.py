@@ -4,9 +4,9 @@
                 |          |-> audio, ops ---------> base
                 |-> audio, ops, result, report ----> base
 
-`base` is plan, steps, timing, errors, formats, sizes, signal, endpoints, reference, reverse, version and machine. An
-import points down or right, never back; audio, ops and result do not know each other. Imports inside functions and for
-type checkers only count like any other: a type that a room may not name is a type it should not know.
+`base` is plan, steps, timing, errors, formats, sizes, signal, endpoints, settings, reference, reverse, version and
+machine. An import points down or right, never back; audio, ops and result do not know each other. Imports inside
+functions and for type checkers only count like any other: a type that a room may not name is a type it should not know.
 """
 
 import ast
@@ -18,8 +18,8 @@ import zaudio
 
 PACKAGE = Path(zaudio.__file__).parent
 ROOMS = {"cli", "coordinator", "report", "net", "core", "wire", "audio", "ops", "result"}
-BASE = {"plan", "steps", "timing", "errors", "formats", "sizes", "signal", "endpoints", "reference", "reverse"}
-BASE |= {"version", "machine"}
+BASE = {"plan", "steps", "timing", "errors", "formats", "sizes", "signal", "endpoints", "settings", "reference"}
+BASE |= {"reverse", "version", "machine"}
 
 # Room -> the rooms it may import, besides itself. A missing pair is forbidden.
 ALLOWED = {
@@ -30,13 +30,14 @@ ALLOWED = {
     "wire": {"plan", "steps", "timing", "errors", "formats", "sizes", "reference", "version"},
     "ops": {"plan", "steps", "timing", "errors", "formats", "version"},
     "result": {"plan", "timing", "errors", "formats", "signal", "reference", "reverse", "version"},
-    "audio": {"plan", "timing", "errors", "formats", "reference", "version"},
+    "audio": {"plan", "timing", "errors", "formats", "reference", "settings", "version"},
     "report": set(),
     **{room: {"errors"} for room in BASE},
     "reverse": {"plan"},
     "signal": {"formats"},
+    "settings": {"endpoints", "errors", "formats", "sizes", "timing"},
     "__main__": {"cli"},
-    "__init__": {"coordinator", "report", "net", "audio", "result", "errors", "timing", "version"},
+    "__init__": {"coordinator", "report", "net", "audio", "result", "errors", "settings", "timing", "version"},
 }
 
 # Rooms that decide: no sockets, clock, threads, files, chance or logging.

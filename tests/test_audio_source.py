@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from zaudio import Raw
 from zaudio.audio import open_source
 from zaudio.errors import InputChangedError, InputError, UsageError
 from zaudio.formats import FORMATS
@@ -29,7 +30,7 @@ def test_raw_samples_are_the_bytes_of_the_file(tmp_path, name, channels, frames)
     content = np.random.default_rng(frames).bytes(frames * frame_bytes)
     path = tmp_path / "take.raw"
     path.write_bytes(content)
-    with open_source(path, format=name, channels=channels, samplerate=8000) as source:
+    with open_source(path, Raw(format=name, channels=channels, samplerate=8000)) as source:
         assert (source.frames, source.channels, source.samplerate) == (frames, channels, 8000)
         assert (source.format, source.frame_bytes, source.container) == (FORMATS[name], frame_bytes, "raw")
         assert source.warnings == ()
@@ -56,7 +57,7 @@ def test_a_raw_name_is_raw_without_parameters(tmp_path, suffix):
 def test_any_named_parameter_makes_a_file_raw(tmp_path, named):
     path = tmp_path / "take.dat"
     path.write_bytes(b"\1" * 16)
-    with open_source(path, **named) as source:
+    with open_source(path, Raw(**named)) as source:
         assert source.container == "raw"
     with pytest.raises(InputError, match=r"is no WAV.*--samplerate, --channels and --format"):
         open_source(path)
@@ -66,13 +67,13 @@ def test_parameters_for_a_container_are_refused(tmp_path):
     path = tmp_path / "take.wav"
     soundfile.write(path, np.zeros(5, np.int16), 8000)
     with pytest.raises(UsageError, match="is a WAV file: --samplerate, --channels and --format are for raw samples"):
-        open_source(path, channels=1)
+        open_source(path, Raw(channels=1))
 
 
 def test_a_raw_name_wins_over_a_container_and_warns(tmp_path):
     path = tmp_path / "take.raw"
     soundfile.write(path, np.zeros(5, np.int16), 8000, format="WAV", subtype="PCM_16")
-    with open_source(path, format="s16le") as source:
+    with open_source(path, Raw(format="s16le")) as source:
         assert (source.container, source.frames) == ("raw", 27)
         assert bytes(source.read(0, 2)) == b"RIFF"
         assert "a WAV file" in source.warnings[0]
@@ -82,22 +83,7 @@ def test_a_partial_frame_is_an_error_that_names_the_sizes(tmp_path):
     path = tmp_path / "take.raw"
     path.write_bytes(b"\0" * 1003)
     with pytest.raises(InputError, match=r"1003 bytes .* 83 frames of 12 bytes .*3 x f32le.* 7 bytes more.*--format"):
-        open_source(path, channels=3)
-
-
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [
-        (argument, value)
-        for argument in ("samplerate", "channels")
-        for value in (0, -1, True, 1.0, "2", 2**31 if argument == "samplerate" else 1025)
-    ]
-    + [("format", "f32"), ("format", 3), ("format", [])],
-)
-def test_an_argument_out_of_range_is_named(take, argument, value):
-    with pytest.raises(UsageError) as caught:
-        open_source(take, **{argument: value})
-    assert repr(value) in str(caught.value)
+        open_source(path, Raw(channels=3))
 
 
 @pytest.mark.parametrize(("path", "words"), [("", "is empty"), ("a\0b", "NUL"), (b"take.raw", "string")])
@@ -253,7 +239,7 @@ def test_no_descriptor_is_left_open(tmp_path):
         with pytest.raises(InputError):
             open_source(tmp_path / name)
     with pytest.raises(UsageError):
-        open_source(tmp_path / "good.wav", channels=1)
+        open_source(tmp_path / "good.wav", Raw(channels=1))
     open_source(tmp_path / "good.wav").close()
     assert set(os.listdir("/proc/self/fd")) == before
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import zaudio
+from zaudio import Limits, Network, Raw, Security
 from zaudio.cli import farm as farm_module
 from zaudio.cli import report as reports
 from zaudio.cli.app import app
@@ -59,6 +60,7 @@ class FakeCoordinator:
 
     made: list
     left: list
+    used: list
     steps = (progress("waiting for workers", 0), progress("running", 1), progress("publishing", 2))
     failure = None
     resumable = False
@@ -71,6 +73,9 @@ class FakeCoordinator:
         self.made.append((input, output, settings))
         self._steps = list(self.steps)
         self.progress = progress("starting", 0)
+
+    def use(self, starter):
+        self.used.append(starter)
 
     def __enter__(self):
         self.entered = True
@@ -116,6 +121,7 @@ def coordinator(monkeypatch):
     class Fake(FakeCoordinator):
         made = []
         left = []
+        used = []
 
     monkeypatch.setattr(zaudio, "Coordinator", Fake, raising=False)
     monkeypatch.setattr(starters, "Starter", FakeStarter)
@@ -127,68 +133,49 @@ def coordinator(monkeypatch):
 DEFAULTS = {
     "ops": ("invert",),
     "bind": None,
-    "sink_bind": None,
-    "advertise": None,
-    "keys": None,
-    "insecure": False,
     "chunk": None,
-    "memory": None,
-    "samplerate": None,
-    "channels": None,
-    "format": None,
     "overwrite": False,
     "fresh": False,
-    "worker_timeout": 30.0,
-    "chunk_timeout": None,
-    "audit": 0.0,
-    "recipient": None,
-    "identity": None,
+    "raw": Raw(),
+    "network": Network(),
+    "security": Security(),
+    "limits": Limits(),
 }
 
 
 def test_farm_takes_the_documented_defaults(coordinator):
     done = CliRunner().invoke(app, ["farm", "take.wav"])
     assert done.exit_code == 0, done.output
-    (starter,) = FakeStarter.launched
-    settings = DEFAULTS | {"workers": usable_cores(), "sockets_only": False, "starter": starter}
+    settings = DEFAULTS | {"workers": usable_cores()}
     assert coordinator.made == [("take.wav", "generated_data", settings)]
     assert coordinator.left == [None]
+    assert coordinator.used == FakeStarter.launched
 
 
 def test_farm_passes_every_option_on(coordinator):
     line = (
         "farm take.raw -o out -n 3 --op gain:db=-3 --op invert --chunk 1MiB --memory 64MiB --samplerate 8000 "
         "--channels 2 --format s16le --overwrite --fresh --bind tcp://127.0.0.1:0 --sink-bind tcp://127.0.0.1:0 "
-        "--advertise farm.example --keys k --insecure --worker-timeout 2.5 --chunk-timeout 7.5 --sockets-only "
+        "--advertise farm.example --keys k --worker-timeout 2.5 --chunk-timeout 7.5 --sockets-only "
         "--audit 2.5 --recipient pub.txt --identity me.identity"
     )
-    assert CliRunner().invoke(app, line.split()).exit_code == 0
+    done = CliRunner().invoke(app, line.split())
+    assert done.exit_code == 0, done.output
     assert coordinator.made == [
         (
             "take.raw",
             "out",
             {
                 "workers": 3,
-                "starter": FakeStarter.launched[0],
-                "sockets_only": True,
                 "ops": ("gain:db=-3", "invert"),
                 "bind": "tcp://127.0.0.1:0",
-                "sink_bind": "tcp://127.0.0.1:0",
-                "advertise": "farm.example",
-                "keys": "k",
-                "insecure": True,
-                "audit": 2.5,
-                "recipient": "pub.txt",
-                "identity": "me.identity",
                 "chunk": "1MiB",
-                "memory": "64MiB",
-                "samplerate": 8000,
-                "channels": 2,
-                "format": "s16le",
                 "overwrite": True,
                 "fresh": True,
-                "worker_timeout": 2.5,
-                "chunk_timeout": 7.5,
+                "raw": Raw(samplerate=8000, channels=2, format="s16le"),
+                "network": Network(sink_bind="tcp://127.0.0.1:0", advertise="farm.example", sockets_only=True),
+                "security": Security(keys="k", recipient="pub.txt", identity="me.identity", audit=2.5),
+                "limits": Limits(memory="64MiB", worker_timeout=2.5, chunk_timeout=7.5),
             },
         )
     ]
@@ -197,9 +184,9 @@ def test_farm_passes_every_option_on(coordinator):
 def test_coordinator_starts_no_worker_and_says_how_to_start_one(coordinator):
     done = CliRunner().invoke(app, ["coordinator", "take.raw", "--bind", "tcp://127.0.0.1:0"])
     assert done.exit_code == 0
-    settings = DEFAULTS | {"workers": 0, "bind": "tcp://127.0.0.1:0", "starter": None}
+    settings = DEFAULTS | {"workers": 0, "bind": "tcp://127.0.0.1:0"}
     assert coordinator.made == [("take.raw", "generated_data", settings)]
-    assert FakeStarter.launched == []
+    assert FakeStarter.launched == coordinator.used == []
     hint = "workers connect with: zaudio worker tcp://127.0.0.1:40000\n"
     assert done.stderr.count(hint) == 1
 
@@ -444,6 +431,7 @@ class Coordinator:
         bytes_resumed=0,
     )
     def __init__(self, *_, **__): pass
+    def use(self, starter): pass
     def stop(self, *, wait=True): pass
     def __enter__(self):
         print("started", flush=True)

@@ -11,7 +11,7 @@ import pytest
 import zmq
 from net_support import PATIENCE, wait_until
 
-from zaudio import Coordinator, InputError, Timing, UsageError
+from zaudio import Coordinator, InputError, Limits, Network, Raw, Security, Timing, UsageError
 from zaudio import coordinator as coordinators
 from zaudio.audio import open_source
 from zaudio.coordinator import CREDIT
@@ -39,13 +39,9 @@ def recording(tmp_path):
         ({"ops": []}, "a chain has 1 to 32 ops"),
         ({"ops": "no such:op"}, "no such"),
         ({"ops": lambda array: array}, "finds in its module by name"),
-        ({"memory": "much"}, "memory"),
-        ({"memory": 0}, "memory"),
-        ({"worker_timeout": 0}, "worker_timeout"),
-        ({"chunk_timeout": 0.5}, "longer than a heartbeat"),
         ({"bind": "localhost"}, "expected tcp://HOST:PORT"),
-        ({"bind": "tcp://127.0.0.1:0", "sink_bind": "5556"}, "expected tcp://HOST:PORT"),
-        ({"bind": "tcp://127.0.0.1:0", "advertise": ":1"}, "advertise"),
+        ({"network": Network(sink_bind="tcp://127.0.0.1:0")}, "--sink-bind .* goes with --bind"),
+        ({"limits": Limits(chunk_timeout=5), "timing": Timing()}, "chunk_timeout and timing exclude each other"),
     ],
 )
 def test_argument_that_cannot_be_used_is_refused_before_anything_is_opened(tmp_path, recording, settings, sentence):
@@ -61,8 +57,6 @@ def test_argument_that_cannot_be_used_is_refused_before_anything_is_opened(tmp_p
         ({"ops": "gain:db=loud"}, "gain"),
         ({"chunk": "a bit"}, "chunk"),
         ({"chunk": 0}, "chunk"),
-        ({"channels": 0}, "channels"),
-        ({"format": "u8"}, "u8"),
     ],
 )
 def test_argument_that_does_not_fit_the_recording_is_refused_before_the_output_is_touched(
@@ -91,7 +85,7 @@ def test_input_that_the_result_would_replace_is_refused(tmp_path, name):
     out.mkdir()
     (out / name).write_bytes(bytes(400))
     with pytest.raises(UsageError, match="is the input and would be replaced"):
-        Coordinator(out / name, out, workers=1, overwrite=True, format="f32le").start()
+        Coordinator(out / name, out, workers=1, overwrite=True, raw=Raw(format="f32le")).start()
     assert (out / name).read_bytes() == bytes(400)
 
 
@@ -107,7 +101,10 @@ def test_without_bind_there_is_no_endpoint(tmp_path, recording):
 
 
 EXPOSED = [{"bind": "tcp://0.0.0.0:0"}, {"bind": "tcp://*:0"}, {"bind": "tcp://[::]:0"}, {"bind": "tcp://10.0.0.1:1"}]
-EXPOSED += [{"bind": "tcp://127.0.0.1:0", "sink_bind": "tcp://0.0.0.0:0"}, {"bind": "tcp://eth0:1", "workers": 2}]
+EXPOSED += [
+    {"bind": "tcp://127.0.0.1:0", "network": Network(sink_bind="tcp://0.0.0.0:0")},
+    {"bind": "tcp://eth0:1", "workers": 2},
+]
 
 
 @pytest.mark.covers("Non-loopback bind without keys")
@@ -119,7 +116,7 @@ def test_bind_beyond_this_machine_without_keys_is_refused_before_anything_is_tou
 
 
 def test_bind_beyond_this_machine_is_warned_of_when_it_is_insisted_on(tmp_path, recording):
-    with Coordinator(recording, tmp_path / "out", bind="tcp://0.0.0.0:0", insecure=True) as job:
+    with Coordinator(recording, tmp_path / "out", bind="tcp://0.0.0.0:0", security=Security(insecure=True)) as job:
         (warning,) = job.warnings
     assert warning.startswith("tcp://0.0.0.0:0: whoever can reach this address can take part")
 
@@ -127,35 +124,32 @@ def test_bind_beyond_this_machine_is_warned_of_when_it_is_insisted_on(tmp_path, 
 def test_bind_beyond_this_machine_with_keys_needs_no_warning(tmp_path, recording):
     init(str(tmp_path / "keys"))
     add_worker(str(tmp_path / "keys"), "studio")
-    with Coordinator(recording, tmp_path / "out", bind="tcp://0.0.0.0:0", keys=tmp_path / "keys") as job:
+    security = Security(keys=tmp_path / "keys")
+    with Coordinator(recording, tmp_path / "out", bind="tcp://0.0.0.0:0", security=security) as job:
         assert job.warnings == ()
 
 
 def test_keys_of_no_worker_at_all_are_warned_of(tmp_path, recording):
     init(str(tmp_path / "keys"))
-    with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0", keys=tmp_path / "keys") as job:
+    security = Security(keys=tmp_path / "keys")
+    with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0", security=security) as job:
         (warning,) = job.warnings
     assert warning.startswith("no worker is admitted yet; `zaudio keys worker NAME --keys ")
 
 
-def test_keys_and_insecure_exclude_each_other(tmp_path, recording):
-    with pytest.raises(UsageError, match="keys and insecure exclude each other"):
-        Coordinator(recording, tmp_path / "out", bind="tcp://0.0.0.0:0", keys=tmp_path / "keys", insecure=True)
-
-
 def test_folder_without_keys_is_refused_before_anything_is_touched(tmp_path, recording):
     with pytest.raises(KeyFileError, match=r"coordinator\.secret: there is no such file"):
-        Coordinator(recording, tmp_path / "out", workers=1, keys=tmp_path / "nowhere").start()
+        Coordinator(recording, tmp_path / "out", workers=1, security=Security(keys=tmp_path / "nowhere")).start()
     assert not (tmp_path / "out").exists()
 
 
 def test_identity_that_would_not_be_of_use_is_refused(tmp_path, recording):
     mine, theirs = (str(make_identity(tmp_path / name)) for name in ("me", "they"))
     with pytest.raises(UsageError, match=f"pass --recipient {mine} .* too, or neither"):
-        Coordinator(recording, tmp_path / "out", identity=tmp_path / "me")
+        Coordinator(recording, tmp_path / "out", security=Security(identity=tmp_path / "me"))
     with pytest.raises(UsageError, match=f"the identity is that of {mine}, and the recipient is another"):
-        Coordinator(recording, tmp_path / "out", recipient=theirs, identity=tmp_path / "me")
-    Coordinator(recording, tmp_path / "out", recipient=mine, identity=tmp_path / "me")
+        Coordinator(recording, tmp_path / "out", security=Security(recipient=theirs, identity=tmp_path / "me"))
+    Coordinator(recording, tmp_path / "out", security=Security(recipient=mine, identity=tmp_path / "me"))
 
 
 @pytest.mark.covers(
@@ -174,18 +168,6 @@ def test_peer_that_talks_faster_than_anybody_listens_does_not_stop_the_clock(tmp
             talker.send(b"and another thing")
             with pytest.raises(NoWorkerError):
                 job.wait(timeout=PATIENCE)
-
-
-def test_timing_takes_the_place_of_the_worker_timeout(tmp_path, recording):
-    job = Coordinator(recording, tmp_path / "out", workers=1, timing=Timing(worker_timeout=7))
-    assert job._timing.worker_timeout == 7
-    assert Coordinator(recording, tmp_path / "out", workers=1, worker_timeout=9)._timing.worker_timeout == 9
-
-
-@pytest.mark.covers("60 s at first, later max(30 s, 10 x median); `--chunk-timeout` in the place of both")
-def test_chunk_timeout_is_the_first_and_the_least(tmp_path, recording):
-    timing = Coordinator(recording, tmp_path / "out", workers=1, chunk_timeout=5)._timing
-    assert (timing.chunk_timeout, timing.chunk_timeout_floor, timing.worker_timeout) == (5, 5, 30.0)
 
 
 # Where local workers leave results
@@ -211,11 +193,13 @@ def launched(monkeypatch):
     return made
 
 
-def opened(tmp_path, samples, **settings):
+def opened(tmp_path, samples, *, starter=None, **settings):
     """Workers, slots and bytes of the outboxes of such a job; None when it has no outboxes."""
     path = tmp_path / "x.raw"
     np.zeros(samples, "<f4").tofile(path)
     job = Coordinator(path, tmp_path / "out", **{"workers": 2, **settings})
+    if starter is not None:
+        job.use(starter)
     with ExitStack() as stack:
         source = stack.enter_context(open_source(path))
         job._plan = job._bundles = job._make_plan(source)
@@ -229,14 +213,22 @@ def test_each_local_worker_has_a_slot_for_each_chunk_that_it_may_hold(tmp_path, 
     assert opened(tmp_path, 10, chunk="100f", workers=1) == (1, CREDIT, 40), "no slot longer than the recording"
 
 
+def held(memory):
+    return {"limits": Limits(memory=memory)}
+
+
 @pytest.mark.parametrize(
     "settings",
-    [{"sockets_only": True}, {"workers": None, "bind": "tcp://127.0.0.1:0"}, {"memory": 2 * CREDIT * 400 - 1}],
+    [
+        {"network": Network(sockets_only=True)},
+        {"workers": None, "bind": "tcp://127.0.0.1:0"},
+        held(2 * CREDIT * 400 - 1),
+    ],
     ids=["told so", "no local workers", "more than the memory"],
 )
 def test_there_are_no_outboxes_where_they_are_of_no_use(tmp_path, launched, settings):
     assert opened(tmp_path, 1000, chunk="100f", **settings) is None
-    assert opened(tmp_path, 1000, chunk="100f", memory=2 * CREDIT * 400) is not None
+    assert opened(tmp_path, 1000, chunk="100f", **held(2 * CREDIT * 400)) is not None
 
 
 def test_an_empty_recording_needs_no_outboxes_and_no_starter(tmp_path, launched):
@@ -255,6 +247,13 @@ def test_a_starter_that_was_launched_ahead_is_used_or_closed(tmp_path, launched)
     for settings in ({"samples": 0}, {"samples": 9, "workers": 0, "bind": "tcp://127.0.0.1:0"}):
         assert opened(tmp_path, starter=coordinators.Starter(), **settings) is None
     assert [starter.closed for starter in launched] == [True] * 3, "and there is no other"
+
+
+def test_a_job_that_was_started_takes_no_starter(tmp_path, recording, launched):
+    job = Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0")
+    with job, pytest.raises(UsageError, match="started already"):
+        job.use(coordinators.Starter())
+    launched[0].close()
 
 
 def missing(*_):
@@ -278,7 +277,7 @@ def test_a_system_that_does_not_know_anonymous_memory_has_no_outboxes(tmp_path, 
 
 def test_a_start_that_failed_is_not_kept_until_the_program_ends(tmp_path, recording):
     bind = "tcp://192.0.2.1:1"  # an address that is not this machine's
-    job = Coordinator(recording, tmp_path / "out", bind=bind, insecure=True)
+    job = Coordinator(recording, tmp_path / "out", bind=bind, security=Security(insecure=True))
     with pytest.raises(EndpointError):
         job.start()
     known = weakref.ref(job)

@@ -75,6 +75,7 @@ def test_loopback_is_what_nobody_else_can_reach(endpoint, loopback):
         ("farm.example:7001", ("farm.example", 7001, 7002)),
         ("farm.example:7001,8001", ("farm.example", 7001, 8001)),
         ("10.0.0.1:1,65535", ("10.0.0.1", 1, 65535)),
+        ("10.0.0.1:65535", ("10.0.0.1", 65535, 0)),
     ],
 )
 def test_advertised_host_and_ports_are_parsed(text, parsed):

@@ -35,9 +35,12 @@ def test_importing_zaudio_imports_none_of_its_dependencies():
     assert imported_by("import zaudio") & DEPENDENCIES == set()
 
 
-def test_using_its_errors_and_timing_imports_none_either():
+def test_using_its_errors_and_settings_imports_none_either():
     assert (
-        imported_by("import zaudio; zaudio.JobError, zaudio.Timing(), zaudio.__version__, dir(zaudio)") & DEPENDENCIES
+        imported_by(
+            "import zaudio; zaudio.JobError, zaudio.Timing(), zaudio.Security(audit=5), zaudio.__version__, dir(zaudio)"
+        )
+        & DEPENDENCIES
         == set()
     )
 
@@ -55,7 +58,19 @@ def test_starting_a_worker_imports_no_more_than_it_needs(statement):
 
 
 @pytest.mark.parametrize(
-    "module", ["plan", "timing", "formats", "sizes", "version", "errors", "core.dispatch", "core.session"]
+    "module",
+    [
+        "plan",
+        "timing",
+        "formats",
+        "sizes",
+        "version",
+        "errors",
+        "settings",
+        "endpoints",
+        "core.dispatch",
+        "core.session",
+    ],
 )
 def test_the_decisions_can_be_imported_without_numpy_and_sockets(module):
     assert imported_by(f"import zaudio.{module}") & DEPENDENCIES <= {"msgpack"}

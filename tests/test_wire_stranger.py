@@ -9,7 +9,7 @@ import pytest
 import xxhash
 import zmq
 
-from zaudio import Coordinator, decrypt
+from zaudio import Coordinator, Raw, decrypt
 
 DTYPES = {"f32": "f4", "f64": "f8", "s16": "i2", "s32": "i4"}
 HELLO, WELCOME, REFUSED, AGAIN, CHUNK, SENT, HEARTBEAT, READY, RESULT, FAILED, GOODBYE = range(1, 12)
@@ -148,7 +148,7 @@ def test_a_worker_written_from_the_page_gives_the_results_of_our_own(
         samples[:2] = limits.min
     source = tmp_path / "take.raw"
     source.write_bytes(samples.tobytes())
-    how = {"ops": ops, "channels": channels, "format": format, "chunk": f"{chunk_frames}f"}
+    how = {"ops": ops, "raw": Raw(channels=channels, format=format), "chunk": f"{chunk_frames}f"}
     Coordinator(source, tmp_path / "ours", workers=1, **how).run()
     with Coordinator(source, tmp_path / "theirs", bind="tcp://127.0.0.1:0", **how) as farm:
         stranger = Stranger(farm.endpoint)

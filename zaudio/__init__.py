@@ -34,13 +34,18 @@ if TYPE_CHECKING:
     from zaudio.net.worker import Worker
     from zaudio.report import Progress, Report
     from zaudio.result import decrypt, verify
+    from zaudio.settings import Limits, Network, Raw, Security
 
 __version__ = VERSION
 
 _HOMES = {
     "Coordinator": "zaudio.coordinator",
+    "Limits": "zaudio.settings",
+    "Network": "zaudio.settings",
     "Progress": "zaudio.report",
+    "Raw": "zaudio.settings",
     "Report": "zaudio.report",
+    "Security": "zaudio.settings",
     "Worker": "zaudio.net.worker",
     "decrypt": "zaudio.result",
     "generate": "zaudio.audio",
@@ -50,8 +55,12 @@ _HOMES = {
 __all__ = [
     # a job
     "Coordinator",
+    "Limits",
+    "Network",
     "Progress",
+    "Raw",
     "Report",
+    "Security",
     "Timing",
     "Worker",
     # files

@@ -27,13 +27,11 @@ from zaudio.core.job import Job, Ways
 from zaudio.endpoints import (
     check_endpoint,
     from_elsewhere,
-    is_loopback,
     parse_advertise,
     parse_tcp,
-    sink_beside,
     sink_names,
 )
-from zaudio.errors import ConflictError, EndpointError, ExposedError, JobError, StoppedError, UsageError
+from zaudio.errors import ConflictError, EndpointError, JobError, StoppedError, UsageError
 from zaudio.machine import usable_cores
 from zaudio.net.farm import Endpoints, Event, Farm, Tally
 from zaudio.net.keys import CoordinatorKeys, coordinator_keys
@@ -58,13 +56,14 @@ from zaudio.result import (
     parse_recipient,
     read_identity,
 )
+from zaudio.result.recipient import Identity, Recipient
+from zaudio.settings import Limits, Network, Raw, Security, check_reach, exposed
 from zaudio.signal import Signal
-from zaudio.sizes import parse_bytes, parse_frames
+from zaudio.sizes import parse_frames
 from zaudio.steps import Step
 from zaudio.timing import Timing
 
 CHUNK = "1MiB"  # large enough that Python's share of a chunk vanishes, small enough for the caches and the window
-MEMORY = "128MiB"  # 64 chunks of 1 MiB each way: the window is what 2 to 16 workers need, and no more is of use
 BUNDLE_BYTES = 256 * 1024  # small chunks travel together, as many as fit: a message costs what 256 KiB of AES costs
 BUNDLES_LEAST = 64  # so that 16 workers share a small job of a slow op evenly; more of them share it less evenly
 CREDIT = 2  # runs that a worker holds: one to compute, one to fetch meanwhile
@@ -76,41 +75,27 @@ class Coordinator:
     """One job: a recording, what to do with it, and where the result goes.
 
     Args:
-        input: The recording. Raw samples, or a file that libsndfile reads.
+        input: The recording: raw samples, or a file that libsndfile reads.
         output: The folder for the four files of the result.
-        ops: What to do with the samples: a SPEC such as ``"gain:db=-3"``, a function of an importable module, or a
+        ops: The operations on the samples: a SPEC such as ``"gain:db=-3"``, a function of an importable module, or a
             sequence of these, applied in order.
-        workers: Local worker processes. By default the machine's cores, or none when `bind` is given.
-        bind: Where workers from elsewhere connect, ``tcp://HOST:PORT`` (port 0 for any). By default nowhere.
-        sink_bind: Where their results go; by default the port after that of `bind`, any when that was 0.
-        advertise: ``HOST[:PORT[,PORT]]`` under which workers reach ventilator and sink, when that is another than
-            they were bound to.
+        workers: Number of local worker processes. By default one per core, or none when `bind` is given.
+        bind: The endpoint where workers from elsewhere connect, ``tcp://HOST:PORT`` (port 0 for any free one). By
+            default there is none.
         chunk: Chunk size: bytes (``"1MiB"`` or an int), seconds (``"1s"``) or frames (``"44100f"``).
-        memory: Bytes of samples that the coordinator may hold or have in flight (``"128MiB"`` or an int).
-        samplerate: Frames a second of raw samples; 44100 by default.
-        channels: Samples a frame of raw samples; 1 by default.
-        format: Sample format of raw samples; ``f32le`` by default.
-        sockets_only: Send chunks to local workers and get results back over sockets, as with remote ones, in place of
-            files and shared memory.
-        overwrite: Replace a result that is there already, at the instant of publication.
-        fresh: Begin anew. Otherwise a job that was interrupted in that folder is resumed, if it is this very one.
-        keys: The folder of the coordinator's keys, as `zaudio keys init` made it. Connections are then encrypted, and
-            nobody connects whose key is not on its list of workers, which is read again while the job runs.
-        insecure: Bind to an address that other machines can reach, and have no keys: whoever reaches it can take part,
-            read the recording, and give wrong results.
-        worker_timeout: Seconds without anybody who could be given a chunk after which the job ends.
-        chunk_timeout: Seconds that a chunk may take, transfer included, before it is given to another worker; longer
-            when ten times the median of what chunks take is longer. By default 60 at first, then at least 30.
-        starter: The process that starts local workers, launched ahead of time by who knows that it will be needed.
-        recipient: Whom to wrap the encryption key for: a public key that `zaudio identity` printed, or a file that
-            holds it. By default it is written raw.
-        identity: The file with the private key of that very recipient; needed only to resume a job.
-        audit: Percentage of chunks, chosen at random, that two workers compute and that count only when both give the
-            same; a worker that two others contradict is dropped. 0 for none.
-        timing: All durations, instead of `worker_timeout` and `chunk_timeout`.
+        overwrite: Replace an older result, at the instant of publication.
+        fresh: Discard an interrupted job in that folder. By default it is resumed, if it is this very job.
+        raw: How raw samples lie in their file: sample rate, channels, format.
+        network: How workers reach the farm, besides `bind`.
+        security: Keys, the recipient of the encryption key, audits.
+        limits: Memory and timeouts.
+        timing: All durations, in place of the timeouts of `limits`.
         on_event: Called with every event (`Joined`, `Lost`, `Requeued`, `Accepted`, `Duplicate`, `Rejected`, `Stuck`,
             and with an audit `Noted`, `Liar`, `Withdrawn`) in the coordinator's own thread. What it raises is logged,
             and the job goes on.
+
+    Raises:
+        UsageError: A value cannot be used, or two contradict each other.
 
     Example:
         >>> report = Coordinator("take.raw", "out", ops="invert", workers=4).run()  # doctest: +SKIP
@@ -124,51 +109,37 @@ class Coordinator:
         ops: Requested | Sequence[Requested] = "invert",
         workers: int | None = None,
         bind: str | None = None,
-        sink_bind: str | None = None,
-        advertise: str | None = None,
         chunk: str | int | None = None,
-        memory: str | int | None = None,
-        samplerate: int | None = None,
-        channels: int | None = None,
-        format: str | None = None,
-        sockets_only: bool = False,
         overwrite: bool = False,
         fresh: bool = False,
-        keys: str | os.PathLike[str] | None = None,
-        insecure: bool = False,
-        worker_timeout: float = 30.0,
-        chunk_timeout: float | None = None,
-        recipient: str | os.PathLike[str] | None = None,
-        identity: str | os.PathLike[str] | None = None,
-        audit: float = 0,
+        raw: Raw = Raw(),
+        network: Network = Network(),
+        security: Security = Security(),
+        limits: Limits = Limits(),
         timing: Timing | None = None,
-        starter: Starter | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> None:
         self._input = os.fspath(input)
         self._output = os.fspath(output)
         self._specs = parse_chain(ops)
         self._bind = check_endpoint(bind) if bind is not None else None
-        self._sink_bind = check_endpoint(sink_bind) if sink_bind is not None else None
-        self._advertise = parse_advertise(advertise)
+        check_reach(self._bind, network, security)
+        self._advertise = parse_advertise(network.advertise)
         self._workers = _count_workers(workers, bind)
         self._chunk = chunk if chunk is not None else CHUNK
-        self._memory = parse_bytes(memory if memory is not None else MEMORY, what="memory")
-        self._raw = {"samplerate": samplerate, "channels": channels, "format": format}
-        self._sockets_only = sockets_only
         self._overwrite = overwrite
         self._fresh = fresh
-        self._keys_folder = os.fspath(keys) if keys is not None else None
-        self._insecure = insecure
-        self._recipient = parse_recipient(os.fspath(recipient)) if recipient is not None else None
-        self._identity = read_identity(identity) if identity is not None else None
-        self._audit = _check_audit(audit)
-        own = Timing(worker_timeout=worker_timeout).allowing(chunk_timeout)
-        self._timing = timing if timing is not None else own
-        self._starter = starter
+        self._raw = raw
+        self._network = network
+        self._security = security
+        self._keys_folder = os.fspath(security.keys) if security.keys is not None else None
+        self._memory = limits.memory_bytes
+        self._timing = limits.durations(timing)
+        self._recipient = parse_recipient(os.fspath(security.recipient)) if security.recipient is not None else None
+        self._identity = read_identity(security.identity) if security.identity is not None else None
+        _check_identity(self._identity, self._recipient)
         self._on_event = on_event
-        self._check_exposure()
-        self._check_identity()
+        self._starter: Starter | None = None
         self._warnings: tuple[str, ...] = ()
         self._state = "starting"
         self._farm: Farm | None = None
@@ -181,6 +152,16 @@ class Coordinator:
         self._bound = threading.Event()
         self._report: Report | None = None
         self._failure: BaseException | None = None
+
+    def use(self, starter: Starter) -> None:
+        """Start local workers by this process, launched ahead of time; the job closes it, whether it needs it or not.
+
+        Raises:
+            UsageError: The job was started already.
+        """
+        if self._thread is not None or self._report is not None:
+            raise UsageError("this coordinator was started already, with a starter of its own")
+        self._starter = starter
 
     # The life of a job
 
@@ -207,7 +188,7 @@ class Coordinator:
         self._stopping = False  # a `stop` before the start does nothing
         with ExitStack() as stack:
             keys = coordinator_keys(self._keys_folder) if self._keys_folder is not None else None
-            source = stack.enter_context(open_source(self._input, **self._raw))  # type: ignore[arg-type]
+            source = stack.enter_context(open_source(self._input, self._raw))
             self._source = source
             self._plan = self._make_plan(source)
             fitting = BUNDLE_BYTES // (self._plan.chunk_frames * source.frame_bytes)
@@ -419,11 +400,11 @@ class Coordinator:
             credit=CREDIT,
             # A run is in flight one way, then the other; while two workers are at it, both ways at once.
             # An audited one is at two workers from the start.
-            window_most=self._memory // ((4 if self._audit else 2) * bundle_bytes),
+            window_most=self._memory // ((4 if self._security.audit else 2) * bundle_bytes),
             timing=self._timing,
             source=source.reference,
             first=self._first,
-            audit=Audit(self._audit, os.urandom(SECRET_BYTES)) if self._audit else None,
+            audit=Audit(self._security.audit, os.urandom(SECRET_BYTES)) if self._security.audit else None,
         )
         return job, Ways(sink_names(sinks, advertised), tokens)
 
@@ -479,13 +460,13 @@ class Coordinator:
     @property
     def _local_workers(self) -> int:
         """How many there are to be: no more than runs still to be done, or three for each that a third may judge."""
-        return min(self._workers, (len(self._bundles) - self._first) * (3 if self._audit else 1))
+        return min(self._workers, (len(self._bundles) - self._first) * (3 if self._security.audit else 1))
 
     def _open_outboxes(self, source: Source, starter: Starter | None, stack: ExitStack) -> Outboxes | None:
         """Shared memory for the results of local workers; without it, they use sockets as all others do."""
         workers = self._local_workers
         bundle_bytes = min(self._bundles.chunk_frames, source.frames) * source.frame_bytes
-        if self._sockets_only or starter is None or workers * CREDIT * bundle_bytes > self._memory:
+        if self._network.sockets_only or starter is None or workers * CREDIT * bundle_bytes > self._memory:
             return None
         try:
             outboxes = Outboxes(starter.memory, workers, CREDIT, bundle_bytes)
@@ -519,38 +500,14 @@ class Coordinator:
             stack.callback(pool.close)
         if self._bind is not None:
             ventilators.append(self._bind)
-            sinks.append(self._sink_bind or sink_beside(self._bind))
+            sinks.append(self._network.sink(self._bind))
         return pool, Endpoints(tuple(ventilators), tuple(sinks))
 
-    def _exposed(self) -> str | None:
-        """Where strangers can connect whom nothing keeps out, if anywhere."""
-        if self._keys_folder is not None:
-            return None
-        binds = (self._bind, self._sink_bind)
-        return next((bind for bind in binds if bind is not None and not is_loopback(bind)), None)
-
-    def _check_exposure(self) -> None:
-        if self._insecure and self._keys_folder is not None:
-            raise UsageError("keys and insecure exclude each other: with keys, nobody is let in without one")
-        exposed = self._exposed()
-        if exposed is not None and not self._insecure:
-            raise ExposedError(exposed)
-
-    def _check_identity(self) -> None:
-        """An identity that would not be of use is a mistake: without a recipient the key would be written raw."""
-        if self._identity is None:
-            return
-        own = str(self._identity.recipient)
-        if self._recipient is None:
-            raise UsageError(f"an identity goes with a recipient; pass --recipient {own} (recipient=) too, or neither")
-        if str(self._recipient) != own:
-            raise UsageError(f"the identity is that of {own}, and the recipient is another; pass that one's, or none")
-
     def _warn_of_strangers(self) -> tuple[str, ...]:
-        exposed = self._exposed()
-        if exposed is None:
+        endpoint = exposed(self._bind, self._network, self._security)
+        if endpoint is None:
             return ()
-        return (f"{exposed}: whoever can reach this address can take part and read the recording",)
+        return (f"{endpoint}: whoever can reach this address can take part and read the recording",)
 
     def _warn_of_nobody(self, keys: CoordinatorKeys | None) -> tuple[str, ...]:
         if keys is None or self._bind is None or keys.allowed.read():
@@ -629,10 +586,17 @@ def _count_workers(workers: int | None, bind: str | None) -> int:
     return workers
 
 
-def _check_audit(percent: float) -> float:
-    if not (isinstance(percent, int | float) and 0 <= percent <= 100):
-        raise UsageError(f"audit: expected a percentage, 0 to 100, got {percent!r}")
-    return percent
+def _check_identity(identity: Identity | None, recipient: Recipient | None) -> None:
+    """Refuse an identity that would be of no use: without a recipient the key would be written raw."""
+    if identity is None:
+        return
+    own = str(identity.recipient)
+    if recipient is None:
+        raise UsageError(
+            f"an identity goes with a recipient; pass --recipient {own} (Security(recipient=)) too, or neither"
+        )
+    if str(recipient) != own:
+        raise UsageError(f"the identity is that of {own}, and the recipient is another; pass that one's, or none")
 
 
 def _short_folder() -> str | None:

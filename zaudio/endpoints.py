@@ -64,7 +64,7 @@ def parse_advertise(text: str | None) -> tuple[str, int, int] | None:
     if not host or len(numbers) > 2 or not all(n.isdecimal() and 0 < int(n) <= LAST_PORT for n in numbers):
         raise UsageError(f"advertise: expected HOST[:PORT[,PORT]], got {text!r}")
     ventilator = int(numbers[0]) if numbers else 0
-    return host, ventilator, int(numbers[1]) if len(numbers) > 1 else (ventilator + 1 if ventilator else 0)
+    return host, ventilator, int(numbers[1]) if len(numbers) > 1 else _port_after(ventilator)
 
 
 def sink_beside(bind: str) -> str:
@@ -73,7 +73,7 @@ def sink_beside(bind: str) -> str:
     if tcp is None:
         return f"{bind}.sink"
     host, port = tcp
-    return f"tcp://{host}:{port + 1 if 0 < port < LAST_PORT else 0}"
+    return f"tcp://{host}:{_port_after(port)}"
 
 
 def from_elsewhere(endpoint: str, *, host: str) -> str:
@@ -115,3 +115,7 @@ def reachable(sinks: Sequence[str], endpoint: str) -> str | None:
         elif parse_tcp(sink) is not None:
             return sink
     return None
+
+
+def _port_after(port: int) -> int:
+    return port + 1 if 0 < port < LAST_PORT else 0

@@ -136,8 +136,8 @@ class ExposedError(UsageError):
 
     template = (
         "{0.endpoint}: whoever reaches this address could take part and read the recording; "
-        "make keys with `zaudio keys init` and pass --keys DIR (keys=DIR), "
-        "or accept that with --insecure (insecure=True)"
+        "make keys with `zaudio keys init` and pass --keys DIR (Security(keys=DIR)), "
+        "or accept that with --insecure (Security(insecure=True))"
     )
 
 

@@ -1,4 +1,4 @@
-"""SampleFormat: the eight sample formats of raw audio, and the byte sizes that follow from them.
+"""SampleFormat: the eight sample formats of raw audio, their byte sizes, and how many samples a frame may have.
 
 Rules: pure; names and sizes only, no arrays. A format is named as FFmpeg and SoX users know it: kind, bits, byte
 order.
@@ -10,6 +10,9 @@ import sys
 from dataclasses import dataclass
 
 from zaudio.errors import UsageError
+
+MAX_CHANNELS = 1024  # libsndfile's limit
+MAX_SAMPLERATE = 2**31 - 1  # a C int in libsndfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +57,14 @@ def sample_format(name: str) -> SampleFormat:
         return FORMATS[name]
     except KeyError:
         raise UsageError(f"sample format {name!r} is none of {', '.join(sorted(FORMATS))}") from None
+
+
+def check_count(name: str, value: object, most: int) -> int:
+    """Return a number of samples or frames as a user gave it.
+
+    Raises:
+        UsageError: It is not a whole number from 1 to `most`.
+    """
+    if type(value) is int and 1 <= value <= most:
+        return value
+    raise UsageError(f"{name} is a whole number from 1 to {most}, not {value!r}")

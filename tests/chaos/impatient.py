@@ -13,10 +13,8 @@ import sys
 import time
 
 import zaudio
-from zaudio import Coordinator, Timing
+from zaudio import Coordinator, Limits
 from zaudio.result import checkpoints
-
-FIELDS = {field.name for field in dataclasses.fields(Timing)}
 
 
 def plain(value):
@@ -38,11 +36,10 @@ def impatient(durations, events):
 
     class Impatient(Coordinator):
         def __init__(self, *arguments, **settings):
-            given = settings.pop("timing", None)
-            said = {name: settings.pop(name) for name in FIELDS & settings.keys()}
-            said = {name: value for name, value in said.items() if value is not None} | durations
-            timing = dataclasses.replace(given, **said) if given is not None else Timing(**said)
-            super().__init__(*arguments, **settings, timing=timing, on_event=write)
+            limits = settings.pop("limits")
+            timing = dataclasses.replace(limits.durations(None), **durations)
+            limits = Limits(memory=limits.memory)
+            super().__init__(*arguments, **settings, limits=limits, timing=timing, on_event=write)
 
     return Impatient
 

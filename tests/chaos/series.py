@@ -1,8 +1,9 @@
 """Jobs one after the other in one process, for as long as it is let: `python series.py SETTINGS`.
 
-SETTINGS are arguments of `Coordinator` as JSON, and ``durations`` for `Timing`; job n writes to the folder `output`
-with the number n modulo `FOLDERS` behind its name. After each job, a line of JSON says which folder that was, and what
-the process itself has when no job runs: bytes of memory, descriptors and threads. Ends in order at SIGTERM.
+SETTINGS are arguments of `Coordinator` as JSON, with ``durations`` for `Timing` and ``network`` for `Network`; job n
+writes to the folder `output` with the number n modulo `FOLDERS` behind its name. After each job, a line of JSON says
+which folder that was, and what the process itself has when no job runs: bytes of memory, descriptors and threads. Ends
+in order at SIGTERM.
 """
 
 import gc
@@ -15,7 +16,7 @@ import threading
 
 from footprint import descriptors, memory
 
-from zaudio import Coordinator, Timing, ZaudioError
+from zaudio import Coordinator, Network, Timing, ZaudioError
 
 FOLDERS = 8  # so that a result can be looked at while later jobs run
 asked_to_end = threading.Event()
@@ -24,7 +25,7 @@ asked_to_end = threading.Event()
 def main(settings):
     """Run jobs until SIGTERM comes; returns how many failed."""
     signal.signal(signal.SIGTERM, lambda *_: asked_to_end.set())
-    timing = Timing(**settings.pop("durations"))
+    timing, network = Timing(**settings.pop("durations")), Network(**settings.pop("network"))
     failed = 0
     output = settings.pop("output")
     for number in itertools.count():
@@ -33,7 +34,7 @@ def main(settings):
         said = {}
         folder = f"{output}{number % FOLDERS}"
         try:
-            with Coordinator(output=folder, **settings, timing=timing) as job:
+            with Coordinator(output=folder, **settings, network=network, timing=timing) as job:
                 while not asked_to_end.is_set():
                     try:
                         report = job.wait(timeout=0.2)

@@ -140,7 +140,7 @@ class Soak:
         settings = {
             "input": str(scene.path), "output": str(scene.folder / "series"), "ops": OP, "chunk": f"{CHUNK}f",
             "overwrite": True, "workers": 1, "bind": f"tcp://{scene.host}:5555",
-            "advertise": f"{scene.host}:6555,6556", "durations": DURATIONS,
+            "network": {"advertise": f"{scene.host}:6555,6556"}, "durations": DURATIONS,
         }  # fmt: skip
         return Process(scene, [sys.executable, Path(__file__).with_name("series.py"), json.dumps(settings)])
 

@@ -15,7 +15,7 @@ from farm_support import write_raw
 from harness import CHUNK, assert_promises, peak_memory
 from net_support import MS, processes_with, wait_until
 
-from zaudio import Coordinator
+from zaudio import Coordinator, Security
 from zaudio import coordinator as coordinators
 from zaudio.net import keys, sockets
 from zaudio.wire.codec import TO_WORKER, decode, encode
@@ -513,7 +513,9 @@ def test_key_of_local_workers_is_handed_on_by_a_pipe_and_seen_nowhere(scene, fol
     monkeypatch.setenv("TMPDIR", str(scene.temporary))
     caplog.set_level("DEBUG")
     write_raw(scene.folder / "x.raw", np.zeros((20 * CHUNK, 1), "<f4"))
-    with Coordinator(scene.folder / "x.raw", scene.folder / "here", workers=2, keys=folder, chunk=CHUNK * 4) as job:
+    with Coordinator(
+        scene.folder / "x.raw", scene.folder / "here", workers=2, security=Security(keys=folder), chunk=CHUNK * 4
+    ) as job:
         wait_until(lambda: job.progress.workers == 2 or job.progress.done == job.progress.chunks, "workers have come")
         found = b"".join(map(shown, processes_with(f"TMPDIR={scene.temporary}")))
         job.wait(timeout=20)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from net_support import MS
 
-from zaudio import Timing, decrypt
+from zaudio import Network, Timing, decrypt
 from zaudio.formats import sample_format
 
 HERE = str(Path(__file__).parent)
 NAMES = ["encryption_iv.bin", "encryption_key.bin", "result.json", "result.raw"]
-LANES = {"shared memory": {"sockets_only": False}, "sockets": {"sockets_only": True}}  # ways to local workers
+LANES = {"shared memory": {}, "sockets": {"network": Network(sockets_only=True)}}  # ways to local workers
 PROMPT = Timing(heartbeat=0.2, liveness=5, worker_timeout=10)  # faults are found within about a second
 
 

@@ -6,7 +6,7 @@ import pytest
 from farm_support import PROMPT, decrypted, finish, inverted, launch, noise, write_raw
 from net_support import MS
 
-from zaudio import Coordinator, NoWorkerError, Timing, UsageError
+from zaudio import Coordinator, NoWorkerError, Raw, Security
 from zaudio.core.actions import Liar, Withdrawn
 
 CHUNK = 40_000  # frames of 4 bytes: long enough to travel alone
@@ -29,7 +29,7 @@ def test_a_liar_among_local_workers_is_dropped_named_and_replaced(tmp_path, lane
         ops=f"farm_ops:lies:mark={tmp_path / 'mark'}",
         workers=3,
         chunk=f"{CHUNK}f",
-        audit=100,
+        security=Security(audit=100),
         timing=PROMPT,
         on_event=events.append,
         **lane,
@@ -45,8 +45,8 @@ def test_a_liar_among_local_workers_is_dropped_named_and_replaced(tmp_path, lane
 def test_an_audit_where_nobody_lies_gives_the_reference_and_says_how_much_it_compared(tmp_path, lane):
     samples = noise(300_001, channels=2)
     path = write_raw(tmp_path / "x.raw", samples)
-    settings = {"workers": 2, "chunk": "1000f", "channels": 2, "audit": 30, "timing": PROMPT, **lane}
-    report = Coordinator(path, tmp_path / "out", **settings).run()
+    settings = {"workers": 2, "chunk": "1000f", "raw": Raw(channels=2), "timing": PROMPT, **lane}
+    report = Coordinator(path, tmp_path / "out", security=Security(audit=30), **settings).run()
     assert 0 < report.audited < report.chunks
     assert report.dropped == {}
     assert sum(report.shares.values()) == report.chunks
@@ -57,7 +57,7 @@ def test_an_audit_where_nobody_lies_gives_the_reference_and_says_how_much_it_com
 def test_a_recording_of_one_chunk_can_be_audited_by_local_workers(tmp_path):
     samples = noise(100)
     path = write_raw(tmp_path / "x.raw", samples)
-    report = Coordinator(path, tmp_path / "out", workers=4, audit=100, timing=PROMPT).run()
+    report = Coordinator(path, tmp_path / "out", workers=4, security=Security(audit=100), timing=PROMPT).run()
     assert report.audited == 1
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
@@ -78,9 +78,3 @@ def test_one_worker_cannot_audit_and_the_job_says_so(tmp_path):
     assert err.splitlines()[-1].startswith("zaudio: chunk 0 is audited, and for 1 s there was no second worker")
     assert time.monotonic() - began < 15_000 * MS
     assert not (tmp_path / "out" / "result.raw").exists()
-
-
-@pytest.mark.parametrize("percent", [-1, 100.1, float("nan"), "5", None])
-def test_what_is_no_percentage_is_refused(tmp_path, percent):
-    with pytest.raises(UsageError, match="audit: expected a percentage, 0 to 100, got"):
-        Coordinator(tmp_path / "x.raw", tmp_path / "out", audit=percent, timing=Timing())

@@ -22,7 +22,7 @@ from farm_support import (
 )
 from net_support import MS, wait_until
 
-from zaudio import Coordinator, StoppedError, UsageError, Worker
+from zaudio import Coordinator, Network, Security, StoppedError, UsageError, Worker
 from zaudio.core.actions import Accepted, Joined
 from zaudio.errors import EndpointError, FolderBusyError, OutputExistsError
 
@@ -233,8 +233,9 @@ def test_worker_in_a_thread_over_any_transport(tmp_path, recording, bind):
 
     if bind == "ipc":
         bind = f"ipc://{os.environ['TMPDIR']}/v"
+    security = Security(insecure="*" in bind)
     try:
-        with Coordinator(recording, tmp_path / "out", bind=bind, insecure="*" in bind, chunk=f"{CHUNK}f") as job:
+        with Coordinator(recording, tmp_path / "out", bind=bind, security=security, chunk=f"{CHUNK}f") as job:
             endpoint = job.endpoint if "*" not in bind else job.endpoint.replace(socket.gethostname(), "127.0.0.1")
             worker = Worker(endpoint, name="in a thread", once=True)
             thread = threading.Thread(target=worker.run)
@@ -267,22 +268,23 @@ def test_worker_is_told_to_stop(tmp_path, recording):
 
 
 def test_advertised_names_are_told(tmp_path, recording):
-    with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0", advertise="farm.example:7001") as job:
+    network = Network(advertise="farm.example:7001")
+    with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0", network=network) as job:
         assert job.endpoint == "tcp://farm.example:7001"
 
 
 def test_local_workers_do_not_go_by_what_is_advertised_to_others(tmp_path, recording):
     # 192.0.2.0/24 is for documentation: nobody is there.
-    job = Coordinator(recording, tmp_path / "out", workers=1, bind="tcp://127.0.0.1:0", advertise="192.0.2.1:7001")
+    network = Network(advertise="192.0.2.1:7001")
+    job = Coordinator(recording, tmp_path / "out", workers=1, bind="tcp://127.0.0.1:0", network=network)
     with job:
         job.wait(timeout=10)
     assert decrypted(tmp_path / "out") == EXPECTED
 
 
 def test_sink_is_bound_where_it_is_asked_for(tmp_path, recording):
-    with Coordinator(
-        recording, tmp_path / "out", bind="tcp://127.0.0.1:0", sink_bind="tcp://127.0.0.1:0", chunk=f"{CHUNK}f"
-    ) as job:
+    network = Network(sink_bind="tcp://127.0.0.1:0")
+    with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0", network=network, chunk=f"{CHUNK}f") as job:
         assert job.sink_endpoint.startswith("tcp://127.0.0.1:")
         assert job.sink_endpoint != job.endpoint
         thread = threading.Thread(target=Worker(job.endpoint, once=True).run)
@@ -320,9 +322,11 @@ def test_port_in_use_is_refused_at_the_start(tmp_path, recording, which):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         endpoint = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        settings = {"bind": endpoint} if which == "ventilator" else {"bind": "tcp://127.0.0.1:0", "sink_bind": endpoint}
+        bind, network = endpoint, Network()
+        if which == "sink":
+            bind, network = "tcp://127.0.0.1:0", Network(sink_bind=endpoint)
         with pytest.raises(EndpointError, match="in use") as refusal:
-            Coordinator(recording, tmp_path / "out", workers=1, **settings).start()
+            Coordinator(recording, tmp_path / "out", workers=1, bind=bind, network=network).start()
     assert refusal.value.endpoint == endpoint
     assert listing(tmp_path / "out") == []
 

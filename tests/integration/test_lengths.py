@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from farm_support import decrypted, inverted, noise, openssl_decrypted, write_raw
 
-from zaudio import Coordinator
+from zaudio import Coordinator, Raw
 
 pytestmark = pytest.mark.covers(
     "Sizes 0, 1, 15 to 17 frames, chunk +- 1, and 100 MB; also 7 to 9 frames of 2 bytes, around a block of the "
@@ -26,7 +26,7 @@ def test_openssl_decrypts_a_recording_of_any_length_to_the_reference(tmp_path, f
     samples = noise(frames, channels=channels, format=format)
     path = write_raw(tmp_path / "x.raw", samples)
     out = tmp_path / "out"
-    Coordinator(path, out, workers=1, chunk=f"{CHUNK}f", channels=channels, format=format).run()
+    Coordinator(path, out, workers=1, chunk=f"{CHUNK}f", raw=Raw(channels=channels, format=format)).run()
     assert openssl_decrypted(out) == inverted(samples).tobytes()
     length = (out / "result.raw").stat().st_size
     assert length == samples.nbytes + 16 - samples.nbytes % 16

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from farm_support import NAMES, decrypted, inverted, listing, noise, openssl_decrypted, write_raw
 
-from zaudio import Coordinator, verify
+from zaudio import Coordinator, Limits, Raw, verify
 
 FORMATS = ["f32le", "f64le", "s16le", "s32le", "f32be", "f64be", "s16be", "s32be"]
 
@@ -36,7 +36,7 @@ def test_recording_of_any_length_comes_out_inverted_and_reversed(tmp_path, frame
 def test_every_sample_format_is_kept(tmp_path, format):
     samples = noise(3001, channels=2, format=format)
     path = write_raw(tmp_path / "x.raw", samples)
-    report = Coordinator(path, tmp_path / "out", workers=1, chunk="1000f", channels=2, format=format).run()
+    report = Coordinator(path, tmp_path / "out", workers=1, chunk="1000f", raw=Raw(channels=2, format=format)).run()
     assert_is_reference(tmp_path / "out", inverted(samples))
     assert (report.format, report.channels, report.bytes) == (format, 2, samples.nbytes)
 
@@ -69,7 +69,7 @@ def test_number_of_workers_and_size_of_chunks_change_no_bit(tmp_path, workers, c
     samples = noise(20_011, channels=2)
     path = write_raw(tmp_path / "x.raw", samples)
     ops = ["gain:db=-3", "invert"]
-    Coordinator(path, tmp_path / "out", ops=ops, workers=workers, chunk=chunk, channels=2, **lane).run()
+    Coordinator(path, tmp_path / "out", ops=ops, workers=workers, chunk=chunk, raw=Raw(channels=2), **lane).run()
     gain = np.float32(10 ** (-3 / 20))
     assert decrypted(tmp_path / "out") == np.ascontiguousarray(-(samples * gain)[::-1]).tobytes()
 
@@ -94,5 +94,5 @@ def test_tiny_chunks_many_of_them(tmp_path, lane):
 def test_chunk_larger_than_the_memory_still_goes_through_one_by_one(tmp_path, lane):
     samples = noise(100_003)
     path = write_raw(tmp_path / "x.raw", samples)
-    Coordinator(path, tmp_path / "out", workers=2, chunk="64KiB", memory="64KiB", **lane).run()
+    Coordinator(path, tmp_path / "out", workers=2, chunk="64KiB", limits=Limits(memory="64KiB"), **lane).run()
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()

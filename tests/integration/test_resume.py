@@ -10,7 +10,7 @@ import pytest
 from farm_support import NAMES, decrypted, finish, inverted, launch, launch_script, listing, noise, write_raw
 from net_support import kill, wait_until
 
-from zaudio import Coordinator
+from zaudio import Coordinator, Raw
 from zaudio.errors import OutputExistsError, ResumeError, StoppedError
 from zaudio.result import ResultWriter, journal
 from zaudio.result.journal import decode_journal
@@ -216,9 +216,9 @@ def left(tmp_path):
 CHANGES = {
     "ops": ({"ops": "invert"}, "its ops were farm_ops:slow:ms=5 and not invert"),
     "chunk size": ({"chunk": "1000f"}, "its chunks had this many frames: 20011 and not 1000"),
-    "channels": ({"channels": 2}, "its number of channels was 1 and not 2"),
-    "format": ({"format": "s32le"}, "its sample format was f32le and not s32le"),
-    "samplerate": ({"samplerate": 8000}, "its samplerate was 44100 and not 8000"),
+    "channels": ({"raw": Raw(channels=2)}, "its number of channels was 1 and not 2"),
+    "format": ({"raw": Raw(format="s32le")}, "its sample format was f32le and not s32le"),
+    "samplerate": ({"raw": Raw(samplerate=8000)}, "its samplerate was 44100 and not 8000"),
 }
 
 

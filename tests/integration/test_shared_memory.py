@@ -25,7 +25,7 @@ from farm_support import (
 )
 from net_support import alive, kill, wait_until
 
-from zaudio import Coordinator, Timing, Worker
+from zaudio import Coordinator, Network, Timing, Worker
 from zaudio.core.actions import Joined, Lost, Requeued
 from zaudio.errors import ChunkError, InputChangedError
 from zaudio.net import farm as farms
@@ -96,7 +96,7 @@ def test_local_workers_read_raw_samples_and_leave_results_themselves(tmp_path, r
 
 
 def test_with_sockets_only_everything_travels(tmp_path, recording, travel):
-    Coordinator(recording, tmp_path / "out", workers=2, chunk=f"{CHUNK}f", sockets_only=True).run()
+    Coordinator(recording, tmp_path / "out", workers=2, chunk=f"{CHUNK}f", network=Network(sockets_only=True)).run()
     assert (travel.references, travel.outboxes) == (0, [])
     assert travel.payloads >= CHUNKS
     assert decrypted(tmp_path / "out") == EXPECTED

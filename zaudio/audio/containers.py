@@ -17,9 +17,9 @@ from zaudio.audio.files import FileSource, InputFile
 from zaudio.audio.layout import Fmt, Layout, LayoutError, find_samples
 from zaudio.audio.magic import READABLE, called, looks_like_mp3
 from zaudio.audio.raw import RawSource
-from zaudio.audio.source import MAX_CHANNELS, MAX_SAMPLERATE, Source
+from zaudio.audio.source import Source
 from zaudio.errors import InputError
-from zaudio.formats import FORMATS, SampleFormat
+from zaudio.formats import FORMATS, MAX_CHANNELS, MAX_SAMPLERATE, SampleFormat
 
 _NATIVE = "le" if sys.byteorder == "little" else "be"
 

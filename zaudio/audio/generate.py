@@ -13,8 +13,8 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
-from zaudio.audio.source import MAX_CHANNELS, MAX_SAMPLERATE
 from zaudio.errors import StorageError, UsageError
+from zaudio.formats import MAX_CHANNELS, MAX_SAMPLERATE, check_count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,10 +68,8 @@ def _check(seconds: object, samplerate: object, channels: object, seed: object) 
     """The number of frames, once every argument is known to be good."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
         raise UsageError(f"seconds is a number, 0 or more, not {seconds!r}")
-    if type(samplerate) is not int or not 1 <= samplerate <= MAX_SAMPLERATE:
-        raise UsageError(f"samplerate is a whole number from 1 to {MAX_SAMPLERATE}, not {samplerate!r}")
-    if type(channels) is not int or not 1 <= channels <= MAX_CHANNELS:
-        raise UsageError(f"channels is a whole number from 1 to {MAX_CHANNELS}, not {channels!r}")
+    samplerate = check_count("samplerate", samplerate, MAX_SAMPLERATE)
+    channels = check_count("channels", channels, MAX_CHANNELS)
     if type(seed) is not int or seed < 0:
         raise UsageError(f"seed is a whole number, 0 or more, not {seed!r}")
     frames = seconds * samplerate

@@ -16,15 +16,13 @@ from zaudio.audio.raw import RawSource
 from zaudio.errors import UsageError
 from zaudio.formats import SampleFormat, sample_format
 from zaudio.reference import Fingerprint, Reference
+from zaudio.settings import Raw
 
 RAW_SUFFIXES = frozenset({".raw", ".pcm", ".f32", ".f64", ".s16", ".s32", ".bin"})
 
 SAMPLERATE = 44100  # of raw samples: what the recordings of this project have, and a CD
 CHANNELS = 1
 FORMAT = "f32le"
-
-MAX_CHANNELS = 1024  # libsndfile's limit
-MAX_SAMPLERATE = 2**31 - 1  # a C int in libsndfile
 
 
 class Source(Protocol):
@@ -89,43 +87,29 @@ class Source(Protocol):
     ) -> None: ...
 
 
-def open_source(
-    path: str | os.PathLike[str],
-    *,
-    samplerate: int | None = None,
-    channels: int | None = None,
-    format: str | None = None,
-) -> Source:
-    """Opens a recording.
+def open_source(path: str | os.PathLike[str], raw: Raw = Raw()) -> Source:
+    """Open a recording.
 
-    A name that ends in .raw .pcm .f32 .f64 .s16 .s32 or .bin is raw samples, and so is any file when `samplerate`,
-    `channels` or `format` is given. Every other file must be WAV, AIFF, FLAC, RF64, W64 or CAF.
+    A name that ends in .raw .pcm .f32 .f64 .s16 .s32 or .bin is raw samples, and so is any file when a value of `raw`
+    is given. Every other file must be WAV, AIFF, FLAC, RF64, W64 or CAF.
 
     Args:
         path: A regular file.
-        samplerate: Frames a second of raw samples; 44100 when not given.
-        channels: Samples a frame of raw samples; 1 when not given.
-        format: The name of a SampleFormat for raw samples; ``f32le`` when not given.
+        raw: How raw samples lie in their file; by default 44100 frames a second, 1 channel, ``f32le``.
 
     Raises:
-        UsageError: An argument is out of range, or describes raw samples where the file is a container.
+        UsageError: The path is no text, or `raw` describes a file that is a container.
         InputError: The file cannot be read as audio.
     """
     name = os.fspath(path)
     if not isinstance(name, str):
         raise UsageError(f"a path is a string, not {name!r}")
-    _check_count("samplerate", samplerate, MAX_SAMPLERATE)
-    _check_count("channels", channels, MAX_CHANNELS)
-    if not isinstance(format, str | None):
-        raise UsageError(f"a sample format is named by a string, not {format!r}")
-    raw_format = sample_format(FORMAT if format is None else format)
     named_raw = os.path.splitext(name)[1].lower() in RAW_SUFFIXES
-    described = (samplerate, channels, format) != (None, None, None)
     file = InputFile(name)
     try:
         head = file.read_at(0, HEAD_BYTES)
         kind = sniff(head)
-        if not (named_raw or described):
+        if not (named_raw or raw.given):
             from zaudio.audio.containers import open_container  # soundfile, which raw samples do not need
 
             return open_container(file, kind, head)
@@ -133,9 +117,9 @@ def open_source(
             raise UsageError(f"{name} is {called(kind)}: --samplerate, --channels and --format are for raw samples")
         source = RawSource(
             file,
-            samplerate=SAMPLERATE if samplerate is None else samplerate,
-            channels=CHANNELS if channels is None else channels,
-            format=raw_format,
+            samplerate=SAMPLERATE if raw.samplerate is None else raw.samplerate,
+            channels=CHANNELS if raw.channels is None else raw.channels,
+            format=sample_format(FORMAT if raw.format is None else raw.format),
         )
     except BaseException:
         file.close()
@@ -143,8 +127,3 @@ def open_source(
     if kind:
         source.warnings = (f"{name} starts like {called(kind)}; its name says raw, so it is read as raw samples",)
     return source
-
-
-def _check_count(what: str, value: object, most: int) -> None:
-    if value is not None and not (type(value) is int and 1 <= value <= most):
-        raise UsageError(f"{what} is a whole number from 1 to {most}, not {value!r}")

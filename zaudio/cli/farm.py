@@ -11,13 +11,14 @@ import click
 
 from zaudio.cli import voice
 from zaudio.cli.exit import Signals
-from zaudio.cli.options import bind_options, job_options, make_folder_importable
+from zaudio.cli.options import bind_options, grouped, job_options, make_folder_importable
 from zaudio.errors import InputChangedError, StoppedError, ZaudioError
 from zaudio.machine import usable_cores
 
 if TYPE_CHECKING:
     from zaudio import Coordinator, Report
     from zaudio.cli.progress import Display
+    from zaudio.net.starter import Starter
 
 POLL = 0.1  # seconds between two looks at the progress: ten a second look fluent
 
@@ -72,7 +73,15 @@ def coordinator(**settings: Any) -> None:  # noqa: ANN401  the options of `run`,
     run(workers=0, starter=None, **settings)
 
 
-def run(*, input: str, output: str, report: str | None, progress: str, **settings: Any) -> None:  # noqa: ANN401
+def run(
+    *,
+    input: str,
+    output: str,
+    report: str | None,
+    progress: str,
+    starter: Starter | None,
+    **settings: Any,  # noqa: ANN401
+) -> None:
     """Run one job: start it, show how it goes, print and write its report.
 
     Args:
@@ -80,7 +89,8 @@ def run(*, input: str, output: str, report: str | None, progress: str, **setting
         output: The folder for the result.
         report: Where the report goes as JSON, or None.
         progress: One of the display modes.
-        settings: Passed on to `zaudio.Coordinator`.
+        starter: The process that starts local workers, launched already; None if there are none.
+        settings: The other options, as click names them.
     """
     from zaudio.cli import report as reports
     from zaudio.cli.progress import display
@@ -89,7 +99,9 @@ def run(*, input: str, output: str, report: str | None, progress: str, **setting
         reports.check(report, input, output)
     from zaudio import Coordinator
 
-    job = Coordinator(input, output, **settings)
+    job = Coordinator(input, output, **grouped(settings))
+    if starter is not None:
+        job.use(starter)
 
     def leave() -> None:
         if not started:

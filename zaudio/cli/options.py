@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any, TypeVar
 
 import click
 
 from zaudio.cli import voice
 from zaudio.formats import FORMATS
+from zaudio.settings import MEMORY, Limits, Network, Raw, Security
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+GROUPS = {"raw": Raw, "network": Network, "security": Security, "limits": Limits}  # arguments of the Coordinator
 MODES = ("auto", "bar", "plain", "json", "none")
 LAST_PORT = 65535
 
@@ -73,6 +76,21 @@ def bind_options(*, required: bool) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+def grouped(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `zaudio.Coordinator` that these options are: most belong to a group of settings.
+
+    An option is named like its field.
+
+    Raises:
+        UsageError: A value cannot be used, or two of one group contradict each other.
+    """
+    arguments = dict(options)
+    for name, group in GROUPS.items():
+        own = [field.name for field in fields(group) if field.name in options]
+        arguments[name] = group(**{field: arguments.pop(field) for field in own})
+    return arguments
 
 
 def make_folder_importable() -> None:
@@ -179,7 +197,7 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "--memory",
         metavar="SIZE",
-        show_default="128MiB",
+        default=MEMORY,
         help="Audio that the coordinator may hold or have in flight, such as 64MiB.",
     ),
     click.option(
@@ -214,7 +232,7 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
         "--worker-timeout",
         metavar="SECONDS",
         type=click.FloatRange(min=0, min_open=True),
-        default=30.0,
+        show_default="30",
         help="Seconds without anybody who could be given a chunk, after which the job ends with exit code 69.",
     ),
     click.option(

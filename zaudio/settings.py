@@ -1,0 +1,231 @@
+"""Settings of a job in four groups: raw samples, network, security, limits. Python and the command line share them.
+
+Rules: pure. A group is frozen, and checks its values once, when it is made. Values of different groups are checked
+against each other by `Limits.durations` and `check_reach`. Two values that contradict each other are an error, never a
+silent choice; its sentence names the option, and in brackets what Python calls it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from zaudio.endpoints import check_endpoint, is_loopback, parse_advertise, parse_tcp, sink_beside
+from zaudio.errors import ExposedError, UsageError
+from zaudio.formats import MAX_CHANNELS, MAX_SAMPLERATE, check_count, sample_format
+from zaudio.sizes import parse_bytes
+from zaudio.timing import Timing
+
+MEMORY = "128MiB"  # 64 chunks of 1 MiB each way: the window that 2 to 16 workers need; more is of no use
+
+
+class PathLike(Protocol):
+    """A path that is not text, such as `pathlib.Path`."""
+
+    def __fspath__(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Raw:
+    """How raw samples lie in their file. A value that is given makes the file raw, whatever its name.
+
+    Attributes:
+        samplerate: Frames a second, 1 to 2,147,483,647; 44100 if None.
+        channels: Samples a frame, 1 to 1024; 1 if None.
+        format: The sample format's name, such as ``s16le``; ``f32le`` if None.
+
+    Raises:
+        UsageError: A value is out of range.
+    """
+
+    samplerate: int | None = None
+    channels: int | None = None
+    format: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.samplerate is not None:
+            check_count("samplerate", self.samplerate, MAX_SAMPLERATE)
+        if self.channels is not None:
+            check_count("channels", self.channels, MAX_CHANNELS)
+        if not isinstance(self.format, str | None):
+            raise UsageError(f"a sample format is named by a string, not {self.format!r}")
+        if self.format is not None:
+            sample_format(self.format)
+
+    @property
+    def given(self) -> bool:
+        """Whether any value is given."""
+        return self != Raw()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """How workers reach the farm, besides `bind`.
+
+    Attributes:
+        sink_bind: The endpoint at which results arrive. By default the port after that of `bind`, or any free port if
+            that was 0.
+        advertise: ``HOST[:PORT[,PORT]]`` by which workers reach ventilator and sink, if that differs from the addresses
+            that are bound: through a firewall or NAT. The sink's port is by default the one after the ventilator's.
+        sockets_only: Reach local workers over sockets, like remote ones. By default they read the recording themselves
+            and leave results in shared memory, where the system allows it.
+
+    Raises:
+        EndpointError: The endpoint of `sink_bind` is malformed.
+        UsageError: The text of `advertise` is malformed.
+    """
+
+    sink_bind: str | None = None
+    advertise: str | None = None
+    sockets_only: bool = False
+
+    def __post_init__(self) -> None:
+        _check_text("sink_bind", self.sink_bind)
+        _check_text("advertise", self.advertise)
+        _check_flag("sockets_only", self.sockets_only)
+        if self.sink_bind is not None:
+            check_endpoint(self.sink_bind)
+        parse_advertise(self.advertise)
+
+    def sink(self, bind: str) -> str:
+        """Return the endpoint of the sink of a ventilator at `bind`."""
+        return self.sink_bind if self.sink_bind is not None else sink_beside(bind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """Which workers are let in and believed, and how the encryption key is kept.
+
+    Attributes:
+        keys: The folder of the coordinator's keys, as `zaudio keys init` made it. Connections are then encrypted, and
+            only workers whose keys are on its list are let in. The list is read again while the job runs.
+        insecure: Allow `bind` at an address that other machines can reach, without keys. Every machine that reaches it
+            can then take part, read the recording and give wrong results.
+        recipient: The public key for which the encryption key is wrapped, as `zaudio identity` printed it, or a file
+            that holds it. By default the encryption key is written raw.
+        identity: The file with the private key of that very recipient. It is needed only to resume a job.
+        audit: Percentage of chunks, 0 to 100, chosen at random, that two workers compute. Such a chunk counts only when
+            both give the same; a worker that two others contradict is dropped.
+
+    Raises:
+        UsageError: A value has the wrong type or is out of range, or `keys` and `insecure` are both given.
+    """
+
+    keys: str | PathLike | None = None
+    insecure: bool = False
+    recipient: str | PathLike | None = None
+    identity: str | PathLike | None = None
+    audit: float = 0
+
+    def __post_init__(self) -> None:
+        _check_path("keys", self.keys)
+        _check_path("recipient", self.recipient)
+        _check_path("identity", self.identity)
+        _check_flag("insecure", self.insecure)
+        if self.insecure and self.keys is not None:
+            raise UsageError("keys and insecure exclude each other: with keys, nobody is let in without one")
+        percent = self.audit
+        if not (isinstance(percent, int | float) and not isinstance(percent, bool) and 0 <= percent <= 100):
+            raise UsageError(f"audit: expected a percentage, 0 to 100, got {percent!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much a job may hold, and how long it waits.
+
+    Attributes:
+        memory: Bytes of samples that the coordinator may hold or have in flight (``"128MiB"`` or an int). Local workers
+            get no shared memory when this is less than they would need.
+        worker_timeout: Seconds without a worker that could be given a chunk, after which the job ends; 30 if None.
+        chunk_timeout: Seconds that a chunk may take, transfer included, before another worker gets it. Ten times the
+            median of the chunks so far counts instead when that is longer. If None, 60 at first, then at least 30.
+
+    Raises:
+        UsageError: A value is out of range.
+    """
+
+    memory: str | int = MEMORY
+    worker_timeout: float | None = None
+    chunk_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        parse_bytes(self.memory, what="memory")
+        self.durations(None)
+
+    @property
+    def memory_bytes(self) -> int:
+        """`memory` in bytes."""
+        return parse_bytes(self.memory, what="memory")
+
+    def durations(self, timing: Timing | None) -> Timing:
+        """Return the durations of a job: `timing` if it is given, otherwise those that follow from these limits.
+
+        Raises:
+            UsageError: A timeout is given here and `timing` as well.
+        """
+        if timing is None:
+            own = Timing() if self.worker_timeout is None else Timing(worker_timeout=self.worker_timeout)
+            return own.allowing(self.chunk_timeout)
+        for name in ("worker_timeout", "chunk_timeout"):
+            if getattr(self, name) is not None:
+                raise UsageError(f"{name} and timing exclude each other: give Timing({name}=...), or leave timing out")
+        return timing
+
+
+def check_reach(bind: str | None, network: Network, security: Security) -> None:
+    """Check that workers can connect as these settings say, and that no stranger can by accident.
+
+    Raises:
+        ExposedError: Other machines can connect, and there are neither keys nor `insecure`.
+        UsageError: Two values contradict each other.
+    """
+    if bind is None:
+        for option, value in (("sink_bind", network.sink_bind), ("advertise", network.advertise)):
+            if value is not None:
+                raise UsageError(
+                    f"--{option.replace('_', '-')} (Network({option}=)) goes with --bind (bind=), "
+                    "where workers connect; give both or none"
+                )
+        return
+    _check_kinds(bind, network)
+    endpoint = exposed(bind, network, security)
+    if endpoint is not None and not security.insecure:
+        raise ExposedError(endpoint)
+
+
+def exposed(bind: str | None, network: Network, security: Security) -> str | None:
+    """Return the endpoint at which any machine could take part; None if keys or loopback addresses prevent that."""
+    if security.keys is not None:
+        return None
+    binds = (bind, network.sink_bind)
+    return next((endpoint for endpoint in binds if endpoint is not None and not is_loopback(endpoint)), None)
+
+
+def _check_kinds(bind: str, network: Network) -> None:
+    local = parse_tcp(bind) is None
+    if network.advertise is None:
+        if network.sink_bind is not None and (parse_tcp(network.sink_bind) is None) != local:
+            raise UsageError(
+                f"a worker that connects to --bind {bind} (bind=) cannot reach --sink-bind {network.sink_bind} "
+                "(Network(sink_bind=)); give two tcp:// addresses or two ipc:// ones"
+            )
+    elif local and parse_advertise(network.advertise) == (network.advertise, 0, 0):
+        raise UsageError(
+            f"advertise: {bind} has no port; expected HOST:PORT or HOST:PORT,PORT, got {network.advertise!r}"
+        )
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str | None):
+        raise UsageError(f"{name} is text, not {value!r}")
+
+
+def _check_flag(name: str, value: object) -> None:
+    # A string such as "no" would count as yes.
+    if type(value) is not bool:
+        raise UsageError(f"{name} is True or False, not {value!r}")
+
+
+def _check_path(name: str, value: object) -> None:
+    if not (value is None or isinstance(value, str) or hasattr(value, "__fspath__")):
+        raise UsageError(f"{name} is a path, not {value!r}")
