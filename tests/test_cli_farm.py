@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import chain, combinations
 from types import SimpleNamespace
 
 import pytest
@@ -13,9 +14,11 @@ from zaudio import Limits, Network, Raw, Security
 from zaudio.cli import farm as farm_module
 from zaudio.cli import report as reports
 from zaudio.cli.app import app
+from zaudio.coordinator import Coordinator as RealCoordinator
 from zaudio.errors import ChunkError, InputChangedError, InputError, NoWorkerError, StoppedError
 from zaudio.machine import usable_cores
 from zaudio.net import starter as starters
+from zaudio.result import make_identity
 
 PATHS = {key: f"out/{key}" for key in ("result", "key", "iv", "description")}
 FIELDS = {
@@ -208,6 +211,47 @@ def test_coordinator_has_no_local_workers_that_could_be_reached_over_sockets_onl
     assert done.exit_code == 2
     assert "--sockets-only" in done.stderr
     assert coordinator.made == []
+
+
+# Options that go together, and options that do not
+
+BINDS = [(), ("--bind", "tcp://127.0.0.1:0"), ("--bind", "tcp://0.0.0.0:0")]
+TOGETHER = [
+    ("--sink-bind", "tcp://127.0.0.1:0"),
+    ("--advertise", "farm.example"),
+    ("--keys", "keys"),
+    ("--insecure",),
+    ("--recipient", "me.public"),
+    ("--identity", "me.identity"),
+    ("--sockets-only",),
+]
+CONTRADICTIONS = [  # options, options that are missing beside them, the sentence
+    ({"--sink-bind"}, {"--bind"}, "--sink-bind (Network(sink_bind=)) goes with --bind"),
+    ({"--advertise"}, {"--bind"}, "--advertise (Network(advertise=)) goes with --bind"),
+    ({"--keys", "--insecure"}, set(), "keys and insecure exclude each other"),
+    ({"tcp://0.0.0.0:0"}, {"--keys", "--insecure"}, "make keys with `zaudio keys init` and pass --keys DIR"),
+    ({"--identity"}, {"--recipient"}, "an identity goes with a recipient; pass --recipient "),
+]
+
+
+@pytest.mark.parametrize("bind", BINDS, ids=["no bind", "loopback", "all addresses"])
+def test_options_are_refused_exactly_when_they_contradict_each_other(tmp_path, monkeypatch, coordinator, bind):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "me.public").write_text(f"{make_identity('me.identity')}\n")
+
+    class Checked(coordinator):
+        def __init__(self, *arguments, **settings):
+            super().__init__(*arguments, **settings)
+            RealCoordinator(*arguments, **settings)  # checks its settings, and opens nothing
+
+    monkeypatch.setattr(zaudio, "Coordinator", Checked)
+    for size in range(len(TOGETHER) + 1):
+        for chosen in combinations(TOGETHER, size):
+            given = [*bind, *chain.from_iterable(chosen)]
+            done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "none", *given])
+            sentences = [why for there, missing, why in CONTRADICTIONS if there <= {*given} and not missing & {*given}]
+            assert done.exit_code == (2 if sentences else 0), given
+            assert bool(sentences) == any(why in done.stderr for why in sentences), (given, done.stderr)
 
 
 def test_farm_alone_tells_no_address(coordinator):
@@ -421,6 +465,7 @@ def test_the_display_is_polled_often_enough_to_look_fluent():
 
 REAL = """
 import sys, threading, zaudio
+from itertools import chain, combinations
 from types import SimpleNamespace
 class Coordinator:
     warnings = ()
