@@ -32,6 +32,7 @@ from zaudio.errors import EndpointError, UsageError
         ("tcp://::1:7", None),
         ("tcp://a b:7", None),
         ("tcp://127.0.0.1:-1", None),
+        ("tcp://127.0.0.1:\u0665", None),
         ("tcp://127.0.0.1:5555\n", None),
         ("ipc:///tmp/x", None),
         ("", None),

@@ -14,7 +14,7 @@ from zaudio.errors import EndpointError, UsageError
 LAST_PORT = 65535
 IPC_PATH_MAX = 107  # bytes: the longest path that Linux takes for a Unix socket
 
-_TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\s]+|\*):(?P<port>\d{1,5}|\*)")
+_TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\s]+|\*):(?P<port>[0-9]{1,5}|\*)")
 _EVERY_ADDRESS = ("0.0.0.0", "[::]", "*")  # noqa: S104  # compared, not bound
 
 

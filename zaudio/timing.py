@@ -1,6 +1,6 @@
-"""Timing: every duration of a job in one place, checked for agreeing with each other.
+"""Timing: every duration of a job in one place. They are checked against each other.
 
-Rules: seconds, as floats. Pure: nothing here reads a clock.
+Rules: a duration is a float, in seconds. Pure: nothing here reads a clock.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from zaudio.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When silence means loss, and when patience ends.
+    """The durations after which silence means loss and a job gives up.
 
     Attributes:
-        heartbeat: Seconds between heartbeats, both ways.
-        liveness: Heartbeats of silence after which a peer is lost.
-        chunk_timeout: Seconds a worker may spend on one chunk, transfer included, before anything was measured.
-        chunk_timeout_floor: The least that the measured timeout may shrink to.
-        chunk_timeout_factor: The measured timeout, in medians of the time a chunk took.
-        worker_timeout: Seconds without anybody who could be given a chunk after which the job ends.
-        failures: Failures of one chunk that end the job.
+        heartbeat: Seconds between heartbeats, both ways; 0.001 to 3600.
+        liveness: Heartbeats of silence after which a peer is lost; 2 to 1000.
+        chunk_timeout: Seconds that a worker may spend on one chunk, transfer included, before any chunk was measured.
+            Longer than a heartbeat.
+        chunk_timeout_floor: Seconds; the measured timeout is never shorter.
+        chunk_timeout_factor: The measured timeout, in medians of the time that a chunk took.
+        worker_timeout: Seconds without a worker that could be given a chunk, after which the job ends.
+        failures: Failures of one chunk that end the job; 1 or more.
 
     Raises:
         UsageError: A value is out of range, or two disagree.
@@ -41,29 +42,29 @@ class Timing:
             value = getattr(self, name)
             if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
                 raise UsageError(f"{name} is a number of seconds above 0, not {value!r}")
-        # The bounds of the first two are what a welcome can carry: a worker would not understand any other.
+        # A welcome can carry no other heartbeat and liveness: a worker would refuse it.
         if not 0.001 <= self.heartbeat <= 3600:
             raise UsageError(f"heartbeat is 0.001 to 3600 s, not {self.heartbeat!r}")
         if not (type(self.liveness) is int and 2 <= self.liveness <= 1000):
             raise UsageError(f"liveness is 2 to 1000 heartbeats, not {self.liveness!r}")
         if not (type(self.failures) is int and self.failures >= 1):
             raise UsageError(f"failures is at least 1, not {self.failures!r}")
-        # Shorter than silence it may be: who knows how long a chunk takes need not wait until a worker counts as dead.
+        # It may be shorter than `dead_after`: a user who knows the op need not wait until a worker counts as dead.
         if self.chunk_timeout <= self.heartbeat:
             raise UsageError(
                 f"chunk_timeout ({self.chunk_timeout:g} s) must be longer than a heartbeat ({self.heartbeat:g} s), "
-                "which is how often anything is heard of a chunk"
+                "which is how often a worker reports on a chunk"
             )
 
     def allowing(self, chunk_timeout: float | None) -> Timing:
-        """These durations, with a user's own word on how long a chunk may take; None for no word.
+        """Return these durations with a user's own chunk timeout; None changes nothing.
 
-        Who says 5 s knows the op: no chunk is given up before 5 s, neither at first nor later, and the only thing that
-        makes it longer is what was measured, since ten medians of a slow op are no accident. So one number is both the
-        first timeout and the floor.
+        The number becomes both the first timeout and the floor. A user who says 5 s knows the op, so no chunk is given
+        up before 5 s, neither at first nor later. Only a measurement makes the timeout longer: ten medians of a slow op
+        are no accident.
 
         Raises:
-            UsageError: It is out of range.
+            UsageError: The timeout is out of range.
         """
         if chunk_timeout is None:
             return self

@@ -1,4 +1,4 @@
-"""The group of commands behind ``zaudio``."""
+"""The command ``zaudio``: its subcommands, and its help."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Example:
 Exit codes:
   0   done
   1   the job failed
-  2   usage; it would overwrite; folder or port in use; no keys, or keys that others can read
+  2   usage; a result would be overwritten; folder or port in use; no keys, or keys that others can read
   3   the input cannot be read as audio, or changed
   5   verification failed
-  69  no worker
+  69  no worker, or no coordinator
   77  this worker was refused, or does not trust the coordinator
   130, 143  interrupted, terminated
 """

@@ -46,12 +46,12 @@ def farm(workers: int | None, **settings: Any) -> None:  # noqa: ANN401  the opt
     With --bind, workers on other machines share the job.
     """
     make_folder_importable()
-    # No linear algebra is done in this process, and numpy's would start a thread a core for it, just when the starter
-    # needs them.
+    # numpy would start one thread per core for linear algebra, which this process does not do, just when the starter
+    # needs the cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from zaudio.net.starter import Starter
 
-    # Before the imports of this process, which take as long as its own: the two run side by side.
+    # Its imports take as long as those of this process, so it is launched before them: the two run side by side.
     with Starter() as starter:
         run(workers=workers if workers is not None else usable_cores(), starter=starter, **settings)
 
@@ -82,12 +82,12 @@ def run(
     starter: Starter | None,
     **settings: Any,  # noqa: ANN401
 ) -> None:
-    """Run one job: start it, show how it goes, print and write its report.
+    """Run one job: start it, show its progress, print and write its report.
 
     Args:
         input: The recording.
         output: The folder for the result.
-        report: Where the report goes as JSON, or None.
+        report: The file for the report as JSON, or None.
         progress: One of the display modes.
         starter: The process that starts local workers, launched already; None if there are none.
         settings: The other options, as click names them.
@@ -105,22 +105,22 @@ def run(
 
     def leave() -> None:
         if not started:
-            job.stop(wait=False)  # it may be reading what an interrupted job left
+            job.stop(wait=False)  # the start may be reading the result of an interrupted job
 
     started = False
-    # A signal waits for the next look at the job: raised at the end of its start, before the block has begun, it would
-    # leave a started job that nobody stops.
+    # A signal waits for the next look at the job. Raised at the end of the start, before the block has begun, it would
+    # leave a job that runs on.
     signals = Signals(leave=leave)
     try:
         with signals:
-            signals.raise_received()  # one that the command took over; a job that has not begun cannot be told
+            signals.raise_received()  # an early signal: a job that has not begun cannot be told to stop
             with job, display("none" if voice.is_quiet() else progress) as shown:
                 if settings["bind"] is not None and job.endpoint is not None and not voice.is_quiet():
                     keys = " --keys DIR" if settings["keys"] is not None else ""
                     voice.err(f"workers connect with: zaudio worker {job.endpoint}{keys}")
                 started = True
                 done = watch(job, shown, signals)
-            # The result is there. One signal does not change any more how this ends; two always do.
+            # The result is published: one signal no longer changes how this ends; a second one always does.
             if report is not None:
                 reports.write(report, done)
             if not voice.is_quiet():
@@ -135,8 +135,8 @@ def run(
 
 
 def same_command(settings: Mapping[str, Any]) -> str:
-    """What goes on with a job that was started with these settings."""
-    changes = ["without --fresh"] if settings["fresh"] else []  # it would discard what is done
+    """Return the command, in words, that resumes a job which was started with these settings."""
+    changes = ["without --fresh"] if settings["fresh"] else []  # --fresh would discard the work
     if settings["recipient"] is not None and settings["identity"] is None:
         changes.append("with --identity FILE")
     return " ".join(["the same command", " and ".join(changes)]).rstrip()
@@ -149,7 +149,7 @@ def watch(job: Coordinator, shown: Display, signals: Signals) -> Report:
         The job's report.
 
     Raises:
-        ZaudioError: What ended the job.
+        ZaudioError: The job failed.
         KeyboardInterrupt: SIGINT came.
         Terminated: SIGTERM came.
     """
@@ -173,7 +173,7 @@ def stopped(job: Coordinator, signals: Signals) -> Report:
     """Stop a job because of a signal.
 
     Returns:
-        Its report: it was being published, which cannot be called off.
+        The job's report, if it was being published, which cannot be called off.
 
     Raises:
         KeyboardInterrupt: SIGINT came, and nothing was published.

@@ -1,6 +1,6 @@
-"""`zaudio keys`: make the keys by which a coordinator and its workers know each other, list them, revoke them.
+"""`zaudio keys`: make, list and revoke the keys by which a coordinator and its workers know each other.
 
-Rules: a secret is written to its file and printed nowhere.
+Rules: a secret is written to its file and never printed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _keys_option(command: Callable[..., Any]) -> Callable[..., Any]:
     "  zaudio keys init farm-keys\n"
     "  zaudio keys worker studio-2 --keys farm-keys\n"
     "  zaudio coordinator take.wav --bind tcp://0.0.0.0:5555 --keys farm-keys\n"
-    "  zaudio worker tcp://192.168.1.5:5555 --keys studio-2     # the folder that was moved to that machine"
+    "  zaudio worker tcp://192.168.1.5:5555 --keys studio-2     # that folder, moved to the worker's machine"
 )
 def keys() -> None:
     """Make, list and revoke the keys of a farm."""
@@ -65,7 +65,7 @@ def init(folder: str) -> None:
 def worker(name: str, folder: str) -> None:
     """Make a key for the worker NAME, and admit it.
 
-    A worker with many processes needs one key. It is admitted by coordinators that run already, too.
+    A worker with many processes needs one key. Coordinators that run already admit it too.
     """
     from zaudio.net import keys as files
 
@@ -81,7 +81,7 @@ def worker(name: str, folder: str) -> None:
 @_keys_option
 @voice_options
 def show(folder: str) -> None:
-    """Print every public key, and who is admitted."""
+    """Print every public key, and which workers are admitted."""
     from zaudio.net import keys as files
 
     lines = [f"coordinator  {files.public_key(folder).decode()}"]
@@ -94,12 +94,12 @@ def show(folder: str) -> None:
 @_keys_option
 @voice_options
 def revoke(name: str, folder: str) -> None:
-    """Admit the worker NAME no more.
+    """Revoke the key of the worker NAME.
 
-    A running coordinator sends it away within a second. What it delivered before stays in the result.
+    A running coordinator sends it away within a second. Results that it delivered before stay.
     """
     from zaudio.net import keys as files
 
     files.revoke(folder, name)
     if not voice.is_quiet():
-        voice.out(f"{name} is not admitted any more; a coordinator that runs sends it away within a second")
+        voice.out(f"{name} is no longer admitted; a coordinator that runs sends it away within a second")

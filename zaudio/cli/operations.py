@@ -1,4 +1,4 @@
-"""`zaudio ops`: what workers can do."""
+"""`zaudio ops`: list and describe the operations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zaudio.cli.options import voice_options
 
 OWN = """\
 An operation of your own is a function that takes an array (frames, channels) and returns one of the same shape
-and dtype. Name it module:function[:key=value,...]; workers started by hand need --allow module."""
+and dtype. Name it module:function[:key=value,...]. Workers that you start yourself need --allow module."""
 
 
 @click.command(epilog="\b\nExample:\n  zaudio ops gain")
@@ -26,14 +26,14 @@ def ops(name: str | None) -> None:
 
 
 def catalogue(descriptions: Sequence[Mapping[str, Any]]) -> str:
-    """One line an operation, and how to bring one's own."""
+    """Return one line per operation, and how to add an operation of one's own."""
     width = max((len(op["name"]) for op in descriptions), default=0)
     lines = [f"{op['name']:<{width}}  {op['summary']}" for op in descriptions]
     return "\n".join([*lines, "", "`zaudio ops NAME` shows one in full.", OWN])
 
 
 def page(op: Mapping[str, Any]) -> str:
-    """An operation with its parameters and an example."""
+    """Return the description of an operation, with its parameters and an example."""
     lines = [f"{op['name']}: {op['summary']}"]
     for parameter in op["parameters"]:
         default = "required" if parameter["default"] is None else f"default {parameter['default']:g}"

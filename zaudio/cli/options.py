@@ -1,4 +1,4 @@
-"""Options that several commands share, and the types of their values."""
+"""Options that several commands share, the checks of their values, and the groups of settings that they make."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from zaudio.cli import voice
+from zaudio.endpoints import parse_tcp
 from zaudio.formats import FORMATS
 from zaudio.settings import MEMORY, Limits, Network, Raw, Security
 
@@ -18,29 +19,28 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 GROUPS = {"raw": Raw, "network": Network, "security": Security, "limits": Limits}  # arguments of the Coordinator
 MODES = ("auto", "bar", "plain", "json", "none")
-LAST_PORT = 65535
 
 
 def connect_address(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    """An address to connect to, as it was given.
+    """Return an address to connect to, as it was given.
 
     Raises:
-        click.BadParameter: It is none.
+        click.BadParameter: It is not an address, or its port is 0.
     """
     return _address(ctx, param, value, first_port=1)
 
 
 def bind_address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """An address to bind, where port 0 means any free one; None when the option was not given.
+    """Return an address to bind, as it was given; port 0 means any free one, and None that the option was left out.
 
     Raises:
-        click.BadParameter: It is none.
+        click.BadParameter: It is not an address.
     """
     return None if value is None else _address(ctx, param, value, first_port=0)
 
 
 def voice_options(command: Command) -> Command:
-    """-v and -q."""
+    """Add -v and -q to a command."""
     command = click.option(
         "-q",
         "--quiet",
@@ -60,7 +60,7 @@ def voice_options(command: Command) -> Command:
 
 
 def job_options(command: Command) -> Command:
-    """What `farm` and `coordinator` have in common, in the order of the help."""
+    """Add the options that `farm` and `coordinator` have in common, in the order of the help."""
     command = voice_options(command)
     for option in reversed(_JOB_OPTIONS):
         command = option(command)
@@ -68,7 +68,7 @@ def job_options(command: Command) -> Command:
 
 
 def bind_options(*, required: bool) -> Callable[[Command], Command]:
-    """--bind and what belongs to it."""
+    """Return a decorator that adds --bind and the options that belong to it."""
 
     def decorate(command: Command) -> Command:
         for option in reversed(_bind_options(required=required)):
@@ -79,9 +79,9 @@ def bind_options(*, required: bool) -> Callable[[Command], Command]:
 
 
 def grouped(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `zaudio.Coordinator` that these options are: most belong to a group of settings.
+    """Return the arguments of `zaudio.Coordinator` for these options. Most options belong to a group of settings.
 
-    An option is named like its field.
+    An option has the name of its field.
 
     Raises:
         UsageError: A value cannot be used, or two of one group contradict each other.
@@ -97,7 +97,7 @@ def make_folder_importable() -> None:
     """Let ops be imported from the current folder, as ``python -m`` would; the console script does not by itself."""
     try:
         folder = os.getcwd()
-    except FileNotFoundError:  # somebody removed it: nothing to import there
+    except FileNotFoundError:  # it was removed, so there is nothing to import
         return
     if folder not in sys.path and "" not in sys.path:
         sys.path.insert(0, folder)
@@ -114,19 +114,13 @@ def _set_voice(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 def _address(ctx: click.Context, param: click.Parameter, text: str, *, first_port: int) -> str:
-    scheme, _, rest = text.partition("://")
-    if (scheme == "ipc" and rest) or (scheme == "tcp" and _is_host_and_port(rest, first_port)):
+    tcp = parse_tcp(text)
+    is_path = text.startswith("ipc://") and text != "ipc://"
+    if is_path or (tcp is not None and tcp[1] >= first_port):
         return text
     raise click.BadParameter(
         f"{text!r} is neither tcp://HOST:PORT nor ipc://PATH; write it like tcp://127.0.0.1:5555", ctx, param
     )
-
-
-def _is_host_and_port(rest: str, first_port: int) -> bool:
-    host, _, port = rest.rpartition(":")
-    if not host or (":" in host and not (host.startswith("[") and host.endswith("]"))):
-        return False  # an IPv6 address needs its brackets
-    return port.isascii() and port.isdigit() and first_port <= int(port) <= LAST_PORT
 
 
 def _bind_options(*, required: bool) -> list[Callable[[Command], Command]]:
@@ -149,7 +143,7 @@ def _bind_options(*, required: bool) -> list[Callable[[Command], Command]]:
         click.option(
             "--advertise",
             metavar="HOST[:PORT[,PORT]]",
-            show_default="what the sockets are bound to",
+            show_default="the addresses that are bound",
             help="Host and ports by which workers reach this machine through a firewall or NAT.",
         ),
         click.option(
@@ -157,14 +151,14 @@ def _bind_options(*, required: bool) -> list[Callable[[Command], Command]]:
             metavar="DIR",
             type=click.Path(),
             show_default="none; on loopback only",
-            help="Folder of keys that `zaudio keys init` made: connections are encrypted, and only workers with a key "
-            "that it admits take part.",
+            help="Folder of keys that `zaudio keys init` made: connections are encrypted, and only workers whose keys "
+            "are on its list take part.",
         ),
         click.option(
             "--insecure",
             is_flag=True,
-            help="Bind beyond this machine without keys: whoever reaches the address can read the recording and give "
-            "wrong results.",
+            help="Bind beyond this machine without keys: every machine that reaches the address can read the recording "
+            "and give wrong results.",
         ),
     ]
 
@@ -204,20 +198,20 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
         "--samplerate",
         metavar="HZ",
         type=click.IntRange(min=1),
-        show_default="44100 for raw input; others say it themselves",
+        show_default="44100 for raw input; other files state their own",
         help="Frames a second of a raw input.",
     ),
     click.option(
         "--channels",
         metavar="COUNT",
         type=click.IntRange(min=1),
-        show_default="1 for raw input; others say it themselves",
+        show_default="1 for raw input; other files state their own",
         help="Samples a frame of a raw input.",
     ),
     click.option(
         "--format",
         type=click.Choice(list(FORMATS)),
-        show_default="f32le for raw input; others say it themselves",
+        show_default="f32le for raw input; other files state their own",
         help="Sample format of a raw input.",
     ),
     click.option(
@@ -226,14 +220,14 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "--fresh",
         is_flag=True,
-        help="Discard what an interrupted job left in DIR, in place of going on with it.",
+        help="Discard an interrupted job in DIR, in place of resuming it.",
     ),
     click.option(
         "--worker-timeout",
         metavar="SECONDS",
         type=click.FloatRange(min=0, min_open=True),
         show_default="30",
-        help="Seconds without anybody who could be given a chunk, after which the job ends with exit code 69.",
+        help="Seconds without a worker that could be given a chunk, after which the job ends with exit code 69.",
     ),
     click.option(
         "--chunk-timeout",
@@ -241,21 +235,21 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
         type=click.FloatRange(min=0, min_open=True),
         show_default="60 at first, then at least 30",
         help="Seconds that a chunk may take, transfer included, before another worker gets it; "
-        "ten times the median of what chunks take, when that is longer.",
+        "or ten times the median of the chunks so far, if that is longer.",
     ),
     click.option(
         "--recipient",
         metavar="PUBLICKEY",
         show_default="the key is written raw",
-        help="Wrap the encryption key for the owner of this public key, which `zaudio identity` printed; or a file "
-        "that holds it.",
+        help="Public key, or a file that holds it, of the person for whom the encryption key is wrapped; "
+        "`zaudio identity` prints one.",
     ),
     click.option(
         "--identity",
         metavar="FILE",
         type=click.Path(),
         show_default="none",
-        help="The recipient's identity, needed to resume a job with --recipient.",
+        help="File with the recipient's private key; it is needed to resume a job with --recipient.",
     ),
     click.option(
         "--audit",
@@ -263,15 +257,15 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
         type=click.FloatRange(0, 100),
         default=0.0,
         show_default="none",
-        help="Percentage of chunks, chosen at random, that two workers compute and that count only when they agree. "
-        "A worker that two others contradict is dropped and named.",
+        help="Percentage of chunks, chosen at random, that two workers compute. Such a chunk counts only when the two "
+        "agree; a worker that two others contradict is dropped and named.",
     ),
     click.option(
         "--report",
         metavar="FILE",
         type=click.Path(),
         show_default="none",
-        help="Write a report as JSON to this file; it replaces an older one.",
+        help="Write a report as JSON to this file, in place of an older one.",
     ),
     click.option(
         "--progress",

@@ -1,7 +1,7 @@
-"""`zaudio worker`: one or more processes that compute for a coordinator elsewhere.
+"""`zaudio worker`: run one or more processes that compute for a coordinator elsewhere.
 
-Rules: SIGTERM asks a worker to leave in order, so it ends with exit code 0; SIGINT asks the same and ends with 130. A
-second signal, of either kind, ends it at once.
+Rules: SIGTERM asks a worker to leave in order, and it ends with exit code 0. SIGINT asks the same, and it ends with
+130. A second signal, of either kind, ends it at once.
 """
 
 from __future__ import annotations
@@ -23,48 +23,48 @@ from zaudio.cli.options import connect_address, make_folder_importable, voice_op
     "--name", metavar="NAME", show_default="host and process id", help="Name of this worker in logs and reports."
 )
 @click.option(
-    "--once", is_flag=True, help="Exit when no coordinator answers, or when its job is over, in place of trying again."
+    "--once", is_flag=True, help="Exit when no coordinator answers or the job is over, in place of trying again."
 )
 @click.option(
     "--allow",
     metavar="MODULE[:FUNCTION]",
     multiple=True,
     show_default="built-in operations only",
-    help="Module, or one function of it, that jobs may name as an operation; imported at the start. Repeatable.",
+    help="Module, or one function of it, that jobs may name as an operation. It is imported at the start. Repeatable.",
 )
 @click.option(
     "--read",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False),
     multiple=True,
-    help="Folder shared with the coordinator: recordings below it are read from the file itself. Repeatable.",
+    help="Folder shared with the coordinator: the worker itself reads recordings that lie below it. Repeatable.",
 )
 @click.option(
     "--keys",
     metavar="DIR",
     type=click.Path(),
     show_default="none",
-    help="This worker's folder of keys, as `zaudio keys worker` made it on the coordinator's machine.",
+    help="This worker's folder of keys, which `zaudio keys worker` made on the coordinator's machine.",
 )
 @click.option(
     "--lifetime",
     metavar="SECONDS",
     type=click.FloatRange(min=0, min_open=True),
     show_default="no end",
-    help="Seconds after which a worker finishes its chunk and leaves; each process up to a tenth sooner.",
+    help="Seconds after which a worker finishes its chunk and leaves; each process leaves up to a tenth sooner.",
 )
 @click.option(
     "--idle-timeout",
     metavar="SECONDS",
     type=click.FloatRange(min=0, min_open=True),
     show_default="no end",
-    help="Seconds without a chunk after which a worker leaves; each process up to a tenth later.",
+    help="Seconds without a chunk after which a worker leaves; each process leaves up to a tenth later.",
 )
 @voice_options
-def worker(endpoint: str, processes: int, **settings: Any) -> None:  # noqa: ANN401  those of `Worker`, as click names them
+def worker(endpoint: str, processes: int, **settings: Any) -> None:  # noqa: ANN401  arguments of `Worker`, as click names them
     """Compute chunks for a coordinator.
 
-    ENDPOINT is its address: tcp://HOST:PORT or ipc://PATH.
+    ENDPOINT is the coordinator's address: tcp://HOST:PORT or ipc://PATH.
     """
     try:
         make_folder_importable()
@@ -75,11 +75,11 @@ def worker(endpoint: str, processes: int, **settings: Any) -> None:  # noqa: ANN
                 supervise(endpoint, processes, **settings)
         else:
             run_here(endpoint, **settings)
-    except Terminated:  # left in order, as asked: here, in the supervisor, or before either had begun
+    except Terminated:  # the worker left in order, as it was asked
         pass
 
 
-def run_here(endpoint: str, **settings: Any) -> None:  # noqa: ANN401  those of `Worker`
+def run_here(endpoint: str, **settings: Any) -> None:  # noqa: ANN401  arguments of `Worker`
     """Run one worker in this process until its job, or a signal, ends it.
 
     Raises:
