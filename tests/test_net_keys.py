@@ -140,7 +140,7 @@ def test_secret_that_others_can_read_is_refused_with_what_to_do(folder, bits):
 def test_folder_in_which_others_could_admit_a_key_is_refused_with_what_to_do(folder, place, bits):
     path = os.path.join(folder, place) if place else folder
     os.chmod(path, bits)
-    with pytest.raises(KeyFileError, match=f"others can write here, and so admit whom they like: chmod 700 {path}"):
+    with pytest.raises(KeyFileError, match=f"others can write here, and so could admit any worker: chmod 700 {path}"):
         keys.coordinator_keys(folder)
 
 

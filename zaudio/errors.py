@@ -2,7 +2,7 @@
 
     ZaudioError
     ├── UsageError (also ValueError)     2  an argument, a path or an op that cannot be used
-    │   ├── OutputExistsError            2  a result is there already and may not be replaced
+    │   ├── OutputExistsError            2  a result is there already and must not be replaced
     │   ├── FolderBusyError              2  another job holds the output folder
     │   ├── ResumeError                  2  an unfinished job lies there that this one cannot go on with
     │   ├── EndpointError                2  a socket address is in use or malformed
@@ -22,10 +22,14 @@
     ├── RefusedError                    77  the coordinator refused this worker, or the two do not trust each other
     └── ProtocolError                    1  bytes from a peer that are no message; never leaves `net`
 
-Rules: an error stores its fields, and its class has one template for the sentence: `{0}` stands for the error. The
-sentence names the object at fault, what was expected and what came, on one line. The fields are the positional
-arguments in their order, so an error pickles, copies and matches (`case InputError(path, reason)`). A new error is
-a dataclass with `eq=False`, since two failures are two, and `repr=False`, since `Exception` shows its arguments.
+Rules:
+
+- An error stores its fields, and its class has one template for the sentence: `{0}` stands for the error.
+- The sentence names the object at fault, the expectation and the finding, on one line.
+- The fields are the positional arguments in their order, so an error pickles, copies and matches
+  (`case InputError(path, reason)`).
+- A new error is a dataclass with `eq=False`, since two failures are two, and `repr=False`, since `Exception` shows its
+  arguments.
 """
 
 from __future__ import annotations
@@ -105,7 +109,7 @@ class ResumeError(UsageError):
 
     template = (
         "{0.path}: the unfinished job in this folder cannot be resumed: {0.reason}; "
-        "pass --fresh (fresh=True) to discard it and begin anew"
+        "pass --fresh (fresh=True) to discard it and start over"
     )
 
 
@@ -135,7 +139,7 @@ class ExposedError(UsageError):
     endpoint: str
 
     template = (
-        "{0.endpoint}: whoever reaches this address could take part and read the recording; "
+        "{0.endpoint}: any machine that reaches this address could take part and read the recording; "
         "make keys with `zaudio keys init` and pass --keys DIR (Security(keys=DIR)), "
         "or accept that with --insecure (Security(insecure=True))"
     )
@@ -212,7 +216,7 @@ class ChunkError(JobError):
 
 @dataclass(eq=False, repr=False)
 class ConflictError(JobError):
-    """Two workers returned different bytes for one chunk. One of them cannot be trusted, so nothing of the job is kept.
+    """Two workers returned different bytes for one chunk. One of them is wrong, so nothing of the job is kept.
 
     Attributes:
         index: The chunk's index.
@@ -288,7 +292,7 @@ class VerificationError(ZaudioError):
 
 
 class NoWorkerError(ZaudioError):
-    """No worker could be given a chunk for as long as the worker timeout allows."""
+    """No worker could be given a chunk within the worker timeout."""
 
     exit_code = 69
 
@@ -299,7 +303,7 @@ class NoCoordinatorError(ZaudioError):
 
     Attributes:
         endpoint: The address.
-        seconds: How long the worker asked.
+        seconds: The time for which the worker asked.
     """
 
     exit_code = 69

@@ -1,11 +1,14 @@
 """Plan and Span: the integer geometry of a recording that is cut into chunks.
 
-Rules: pure arithmetic, no arrays, no table: a plan of a million chunks is a few integers. All ranges are half-open and
-in frames of the recording. Cuts lie on a grid that starts at frame 0. Chunks are numbered in **output order**, which
-`Order` decides: reversed in time, chunk 0 holds the recording's last frames, because a CBC chain is encrypted from its
-first byte. A chunk's input range is longer than its output range where ops need context, which is trimmed from the
-result. Small chunks are granted in bundles: to the farm, a bundle is one chunk of a coarser plan (`Plan.in_bundles`);
-only the worker sees the cuts inside it.
+Rules:
+
+- Pure arithmetic: no arrays, no table. A plan of a million chunks is a few integers.
+- All ranges are half-open and in frames of the recording. Cuts lie on a grid that starts at frame 0.
+- Chunks are numbered in **output order**, which `Order` decides. Reversed in time, chunk 0 holds the recording's last
+  frames, because a CBC chain is encrypted from its first byte.
+- Where ops need context, a chunk's input range is longer than its output range. The context is trimmed from the result.
+- Small chunks are granted in bundles. To the farm, a bundle is one chunk of a coarser plan (`Plan.in_bundles`); only
+  the worker sees the cuts inside it.
 """
 
 from __future__ import annotations

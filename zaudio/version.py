@@ -1,3 +1,3 @@
-"""The version of zaudio, in the one place that packaging, the hello of a worker and `--version` read."""
+"""The version of zaudio. Packaging, a worker's hello and `--version` read it here."""
 
 VERSION = "0.1.0"

@@ -427,7 +427,9 @@ def test_bind_beyond_this_machine_without_keys_is_refused_before_anything_is_don
     job = scene.job(command, f"--bind={bind}", "--overwrite")
     job.finish(within=SOON, code=2)
     [line] = job.err.splitlines()
-    assert line.startswith(f"zaudio: {bind}: whoever reaches this address could take part and read the recording; ")
+    assert line.startswith(
+        f"zaudio: {bind}: any machine that reaches this address could take part and read the recording; "
+    )
     assert "--keys DIR" in line
     assert "--insecure" in line
     assert not job.output.exists()

@@ -1,10 +1,14 @@
-"""Handshakes: what a worker makes of those that fail. Which of them end it, and the sentence that an operator needs.
+"""Handshakes: decides which failed handshakes end a worker, and with which sentence for its operator.
 
-Rules: what the coordinator says clearly (this key is not admitted; here one does, or does not, use keys) ends the
-worker at once. A connection that is cut in mid-handshake says nothing by itself: it may be the wrong key of the
-coordinator, a coordinator that ends just now, or one without keys that was faster to close than to say so. Many in a
-row, over some time, end a worker that has keys and was never welcomed with them; one that was knows that its keys are
-right, and one without keys cannot have wrong ones. Mere slowness ends nobody.
+Rules:
+
+- A clear answer of the coordinator ends the worker at once: this key is not admitted, or one side uses keys and the
+  other does not.
+- A connection that is cut in mid-handshake says nothing by itself. The worker may have a wrong public key of the
+  coordinator. The coordinator may be ending just now, or have no keys and close before it says so.
+- So several cuts in a row, over some time, end a worker that has keys and was never welcomed with them. A worker that
+  was welcomed knows that its keys are right; one without keys cannot have wrong ones.
+- Slowness never ends a worker.
 """
 
 from __future__ import annotations
@@ -12,14 +16,14 @@ from __future__ import annotations
 from enum import Enum
 
 CUTS = 3  # in a row; a coordinator that ends cuts one
-CUTS_SPAN = 1.5  # s that they take at least: with new attempts every 0.05 to 1 s, all is over well within 5 s
+CUTS_SPAN = 1.5  # s from the first to the last; attempts come every 0.05 to 1 s, so all is over well within 5 s
 
 
 class Handshake(Enum):
     """How a handshake ended."""
 
     DONE = "done"
-    NOT_ADMITTED = "not admitted"  # the coordinator knows this key not, or not any more
+    NOT_ADMITTED = "not admitted"  # this key is unknown to the coordinator, or revoked
     NOT_CHECKED = "not checked"  # its authenticator failed
     OTHER_MECHANISM = "other mechanism"  # one side uses keys, the other does not
     CUT = "cut"  # the connection was closed
@@ -30,7 +34,7 @@ class Handshakes:
     """The handshakes of one worker with the ventilator.
 
     Args:
-        endpoint: Where the ventilator is, for sentences.
+        endpoint: The ventilator's address, for sentences.
         keys: Whether the worker has keys.
     """
 
@@ -42,11 +46,11 @@ class Handshakes:
         self._trusted = False
 
     def welcomed(self) -> None:
-        """The coordinator welcomed this worker: their keys fit."""
+        """Note that the coordinator welcomed this worker: their keys fit."""
         self._trusted = True
 
     def ended(self, how: Handshake, *, now: float) -> str:
-        """A handshake ended like that. Why the worker has to end, or nothing if it should go on trying."""
+        """Note how a handshake ended; return why the worker must end, or an empty text to go on trying."""
         match how:
             case Handshake.DONE:
                 self._cuts = 0

@@ -1,9 +1,14 @@
-"""Authenticator: says for each connection whether its key is admitted, before a byte of it reaches our code.
+"""Authenticator: decides for each connection whether its key is admitted, before a byte of it reaches our code.
 
 It answers ZAP (ZeroMQ RFC 27) on a socket that the farm's own loop polls, so it cannot die by itself: a farm that does
-not answer does not admit. Rules: it is bound before any socket that asks it. What it does not understand, and whatever
-goes wrong in it, is a refusal. The list of keys is read again for each connection, and besides four times a second, so
-that whoever is revoked is gone within a second.
+not answer does not admit.
+
+Rules:
+
+- It is bound before any socket that asks it.
+- A question that it does not understand is refused, and so is one on which it fails.
+- The list of keys is read again for each connection, and four times a second besides. So a worker whose key is revoked
+  is gone within a second.
 """
 
 from __future__ import annotations
@@ -19,26 +24,26 @@ from zaudio.net.sockets import ZAP_DOMAIN
 from zaudio.steps import Buffer
 
 ENDPOINT = "inproc://zeromq.zap.01"  # where libzmq asks
-ANSWERS_A_TURN = 64  # then the farm's sockets are looked at again
+ANSWERS_A_TURN = 64  # then the farm's sockets have their turn again
 REREAD = 0.25  # s between two looks at the list
-STRANGERS_NAMED = 16  # unknown keys that are warned of; a flood of them may not fill a disk with logs
+STRANGERS_NAMED = 16  # unknown keys that get a warning; a flood of them must not fill a disk with logs
 ADMITTED, REFUSED, FAILED = b"200", b"400", b"500"
 
 log = logging.getLogger("zaudio.coordinator")
 
 
 class Authenticator:
-    """The one that a farm's sockets ask.
+    """The authenticator of a farm's sockets.
 
     Args:
-        context: That of the sockets.
-        keys: The coordinator's.
+        context: The sockets' context.
+        keys: The coordinator's keys.
         now: The time.
 
     Attributes:
-        socket: What becomes readable when somebody wants to connect.
+        socket: The socket that becomes readable when a peer wants to connect.
         due: When to call `refresh` next.
-        local: The public key that all local workers of this job have together.
+        local: The public key that all local workers of this job share.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: CoordinatorKeys, *, now: float) -> None:
@@ -56,11 +61,11 @@ class Authenticator:
 
     @property
     def admitted(self) -> frozenset[str]:
-        """The public keys that are admitted, as of the last look."""
+        """The admitted public keys, as of the last look."""
         return frozenset(self._names)
 
     def serve(self) -> None:
-        """Answer those who wait to connect."""
+        """Answer the peers that wait to connect."""
         for _ in range(ANSWERS_A_TURN):
             if not int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
                 return
@@ -74,7 +79,7 @@ class Authenticator:
             self.socket.send_multipart([b"1.0", number, status, text.encode(), key.encode(), b""])
 
     def refresh(self, now: float) -> bool:
-        """Look at the list again if that is due. Whether who is admitted has changed since this was last asked."""
+        """Read the list again if that is due; return whether the admitted keys changed since the last call."""
         if now >= self.due:
             self.due = now + REREAD
             self._reread()
@@ -88,7 +93,7 @@ class Authenticator:
             log.warning("a peer at %s was refused: it does not use CURVE", address.decode("ascii", "replace"))
             return REFUSED, "only CURVE is admitted", ""
         key = z85.encode(credentials[0]).decode()
-        if key == self.local:  # it is on no list, so no list that cannot be read may keep it out
+        if key == self.local:  # on no list, so a list that cannot be read must not keep it out
             return ADMITTED, "", key
         if not self._reread():
             return FAILED, "the list of keys cannot be read", ""
@@ -99,7 +104,7 @@ class Authenticator:
         return REFUSED, "this key is not admitted", ""
 
     def _reread(self) -> bool:
-        """Look at the list. False when that is impossible now: who is here stays, and nobody else is admitted."""
+        """Read the list; return False, and keep the former one, when it cannot be read now."""
         try:
             names = self._allowed.read()
         except OSError as error:

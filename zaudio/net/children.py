@@ -2,8 +2,8 @@
 
 Rules:
 
-- Nothing returns from a forked child: it ends by `os._exit`, whatever happens.
-- A worker writes to its own pipe: `ready` when it is, or why it cannot be, and `done` when it leaves in order.
+- Nothing returns from a forked child: it always ends by `os._exit`.
+- A worker writes to its own pipe: `ready` when it is ready, or why it cannot be, and `done` when it leaves in order.
 - A child keeps no descriptor of its parent but its pipe and the lifeline.
 - A child dies with the process that forked it (Linux), and leaves when the lifeline breaks.
 """
@@ -40,13 +40,13 @@ def become_worker(
     """Turn this forked child into a worker process; end it when the worker ends.
 
     Args:
-        settings: What it has in common with others.
+        settings: The settings that it shares with the other workers.
         name: Its name.
-        session: What this life of it is called.
+        session: The name of this life of it.
         make_outbox: Makes its outbox.
         lifeline: A descriptor that becomes readable when it is to end.
         life: The write end of its own pipe.
-        stderr: The write end of the pipe for all that it prints.
+        stderr: The write end of the pipe for its output.
     """
     code = 1
     try:
@@ -73,14 +73,14 @@ def work(settings: WorkerSettings, name: str, session: bytes, outbox: Outbox | N
 
     try:
         with Shell(settings, name, session, outbox=outbox, lifeline=lifeline, on_ready=ready) as shell:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles it, and tells
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles it, and sends SIGTERM
             signal.signal(signal.SIGTERM, lambda *_: shell.stop())
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
             shell.run()
     except RefusedError as error:
         os.write(life, str(error).encode())
         return error.exit_code
-    except NoCoordinatorError as error:  # the same goes for the others: it is said once, for all of them
+    except NoCoordinatorError as error:  # the supervisor says it once, for all workers
         return error.exit_code
     except ZaudioError as error:
         sys.stderr.write(f"zaudio: {error}\n")

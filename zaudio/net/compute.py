@@ -2,8 +2,8 @@
 
 Rules:
 
-- The chain sees one of the user's chunks at a time, with its context and no more, however many travel in a bundle. The
-  cuts lie on a grid that starts at frame 0 of the recording.
+- The chain sees one of the user's chunks at a time, with its context and no more, even in a bundle. The cuts lie on a
+  grid that starts at frame 0 of the recording.
 - The context is clipped at the recording's ends: a chunk's input range says where they are.
 - Ops see frames in the recording's order. The order of the output is applied once, at the end, on the way into the
   outbox or into a fresh buffer.
@@ -61,7 +61,7 @@ class Ranges(Protocol):
         """The frame after the last of the input range, at least `stop`."""
 
 
-class ChunkFailed(Exception):  # noqa: N818  # it says where; its cause says what the error is
+class ChunkFailed(Exception):  # noqa: N818  # it says where; its cause is the error
     """The chain failed on the user's chunk of frames `start` to `stop` of the recording."""
 
     def __init__(self, start: int, stop: int) -> None:
@@ -135,7 +135,7 @@ def _apply(chain: Chain, chunk: Ranges, frames: Array, chunk_frames: int, before
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How the chunks of one job are computed.
+    """All that is the same for the chunks of one job.
 
     Attributes:
         chain: The chain.
@@ -156,7 +156,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A chunk for the thread. `job` counts jobs, so that a task of one that is over is recognised."""
+    """A chunk for the thread. `job` counts jobs, so that a task of a finished job is recognised."""
 
     job: int
     work: Work
@@ -266,8 +266,8 @@ class Computer:
         try:
             payload = task.payload if task.payload is not None else _read(work, chunk)
             slot, into = self._room(chunk, (chunk.stop - chunk.start) * work.chain.frame_bytes)
-            # The order is applied here, spread over all workers and in their caches: the whole farm waits for the
-            # cipher's thread.
+            # The order is applied here, spread over all workers and in their caches, because the whole farm waits for
+            # the cipher's thread.
             result = compute(
                 work.chain,
                 chunk,

@@ -23,7 +23,7 @@ class Connections:
     """The sockets of one worker; none is open at first.
 
     Args:
-        endpoint: Where the ventilator is.
+        endpoint: The ventilator's address.
         keys: The worker's keys, if the coordinator has any.
     """
 
@@ -36,11 +36,11 @@ class Connections:
         self._monitor: Monitor | None = None
 
     def watch(self, fd: int) -> None:
-        """Let `wait` wait for that descriptor too."""
+        """Have `wait` wait for that descriptor too."""
         self._poller.register(fd, zmq.POLLIN)
 
     def wait(self, seconds: float) -> set[object]:
-        """Wait until something is readable, or for so long; return the readable sockets and descriptors."""
+        """Wait until something is readable, at most so long; return the readable sockets and descriptors."""
         return {key for key, _ in self._poller.poll(max(0, math.ceil(seconds * 1000)))}
 
     def connect(self) -> None:

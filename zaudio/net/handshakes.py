@@ -1,4 +1,4 @@
-"""The monitor of a worker's socket: tells how its handshakes end, which libzmq otherwise keeps to itself.
+"""The monitor of a worker's socket: reports how its handshakes end, which libzmq otherwise keeps to itself.
 
 Rules: a monitor is opened before its socket connects and closed with it.
 """
@@ -24,7 +24,7 @@ class Monitor:
     """The monitor of one socket.
 
     Attributes:
-        socket: What becomes readable when a handshake ended.
+        socket: The socket that becomes readable when a handshake ended.
     """
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
@@ -32,7 +32,7 @@ class Monitor:
         self.socket: zmq.Socket[bytes] = socket.get_monitor_socket(_EVENTS)
 
     def read(self) -> list[Handshake]:
-        """How the handshakes ended that ended since the last call."""
+        """Return how handshakes ended, for all that ended since the last call."""
         ended = []
         while int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             event = recv_monitor_message(self.socket)

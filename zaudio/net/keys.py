@@ -1,17 +1,20 @@
-"""Keys: CURVE keys as files, and the list of the workers that are admitted.
+"""Keys: CURVE keys as files, and the list of admitted workers.
 
     DIR/                          the coordinator's folder, 0700
         coordinator.secret        its secret key
-        workers/NAME.public       the public key of a worker that is admitted
-        revoked/NAME.public       that of one that was admitted, and is no more
+        workers/NAME.public       the public key of an admitted worker
+        revoked/NAME.public       the public key of a worker that is admitted no more
         handover/NAME/            all that worker NAME needs, to be moved to its machine
             worker.secret         its secret key
-            coordinator.public    how it knows the coordinator
+            coordinator.public    the key by which it knows the coordinator
 
-Rules: a key file is the 40 characters of a key in Z85 and a newline. It is made with mode 0600 where nothing was, and
-never written again. A secret is only read from a file that nobody else can read, a public key from one that nobody else
-can change. No secret is in a `repr`, a sentence or a log; Python cannot promise to wipe one from memory, so nothing is
-promised about that.
+Rules:
+
+- A key file is the 40 characters of a key in Z85 and a newline. It is made with mode 0600 where no file was, and never
+  written again.
+- A secret is read only from a file that no other user can read, a public key from one that no other user can change.
+- No secret is in a `repr`, a sentence or a log. Python cannot promise to wipe one from memory, so this promises nothing
+  about that.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from zaudio.errors import KeyFileError
 SECRET, WORKER_SECRET, PUBLIC = "coordinator.secret", "worker.secret", "coordinator.public"
 WORKERS, REVOKED, HANDOVER = "workers", "revoked", "handover"
 SUFFIX = ".public"
-LOCAL = "local"  # what the workers that a coordinator starts itself are called in a list of keys
+LOCAL = "local"  # stands in a list of keys for the workers that a coordinator starts itself
 KEY_LENGTH = 40  # characters of Z85 for 32 bytes
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -43,14 +46,14 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ServerKeys:
-    """What a listening socket needs."""
+    """The key of a listening socket."""
 
     secret: bytes
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ClientKeys:
-    """What a connecting socket needs: its own pair, and the public key of whom it means to reach."""
+    """The keys of a connecting socket: its own pair, and the public key of the server that it means to reach."""
 
     public: bytes
     secret: bytes
@@ -59,7 +62,7 @@ class ClientKeys:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CoordinatorKeys:
-    """What a coordinator needs; `local` is a pair of this job's own, which its local workers share."""
+    """The keys of a coordinator; `local` is a pair of this job's own, which its local workers share."""
 
     server: ServerKeys
     local: ClientKeys
@@ -77,10 +80,10 @@ class AllowList:
         self._folder = os.path.join(folder, WORKERS)
         self._seen: object = None
         self._names: dict[str, str] = {}
-        self.faults: tuple[str, ...] = ()  # files that are no keys, a sentence each: nobody is admitted by them
+        self.faults: tuple[str, ...] = ()  # files that are no keys, a sentence each: they admit no worker
 
     def read(self) -> dict[str, str]:
-        """Each public key with the name of its worker. A folder that is not there is an empty list.
+        """Return each public key with the name of its worker. A folder that is not there is an empty list.
 
         Raises:
             OSError: It cannot be read now.
@@ -106,7 +109,7 @@ class AllowList:
 
 
 def default_folder() -> str:
-    """Where the coordinator's keys are when nobody says: in the user's configuration, not beside recordings."""
+    """Return the default folder of the coordinator's keys: in the user's configuration, not beside recordings."""
     configuration = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
     return os.path.join(configuration, "zaudio", "keys")
 
@@ -133,7 +136,7 @@ def add_worker(folder: str, name: str) -> str:
         The folder that it needs on its machine.
 
     Raises:
-        KeyFileError: `name` is none, is or was taken, or there are no coordinator's keys in `folder`.
+        KeyFileError: `name` cannot be a name, is or was taken, or there are no coordinator's keys in `folder`.
     """
     server = public_key(folder)
     known, revoked = (os.path.join(folder, place, _checked(name) + SUFFIX) for place in (WORKERS, REVOKED))
@@ -153,7 +156,7 @@ def add_worker(folder: str, name: str) -> str:
 
 
 def revoke(folder: str, name: str) -> None:
-    """Admit that worker no more; a running coordinator sends it away within a second.
+    """Stop admitting that worker; a running coordinator sends it away within a second.
 
     Raises:
         KeyFileError: No such worker is admitted.
@@ -169,16 +172,16 @@ def revoke(folder: str, name: str) -> None:
 
 
 def public_key(folder: str) -> bytes:
-    """The coordinator's public key, for who knows its secret.
+    """Return the coordinator's public key, computed from its secret.
 
     Raises:
-        KeyFileError: There is none.
+        KeyFileError: There is no secret, or it cannot be used.
     """
     return bytes(zmq.curve_public(_coordinator_secret(folder)))
 
 
 def listed(folder: str) -> list[tuple[str, str, str]]:
-    """Every worker as its name, ``admitted`` or ``revoked``, and its public key; sorted.
+    """Return every worker as its name, ``admitted`` or ``revoked``, and its public key; sorted.
 
     Raises:
         KeyFileError: A file is no key.
@@ -197,10 +200,10 @@ def listed(folder: str) -> list[tuple[str, str, str]]:
 
 
 def coordinator_keys(folder: str) -> CoordinatorKeys:
-    """The keys of a coordinator, and a new pair for its local workers.
+    """Return the keys of a coordinator, with a new pair for its local workers.
 
     Raises:
-        KeyFileError: There are none, or they cannot be used.
+        KeyFileError: There are no keys, or they cannot be used.
     """
     secret = _coordinator_secret(folder)
     for each in (folder, os.path.join(folder, WORKERS)):
@@ -216,10 +219,10 @@ def coordinator_keys(folder: str) -> CoordinatorKeys:
 
 
 def worker_keys(folder: str) -> ClientKeys:
-    """The keys of a worker.
+    """Return the keys of a worker.
 
     Raises:
-        KeyFileError: There are none, or they cannot be used.
+        KeyFileError: There are no keys, or they cannot be used.
     """
     path = os.path.join(folder, WORKER_SECRET)
     if not os.path.lexists(path):
@@ -245,22 +248,22 @@ def _coordinator_secret(folder: str) -> bytes:
 
 
 def _check_folder(folder: str) -> None:
-    """Make sure that nobody else decides who is admitted."""
+    """Make sure that no other user can admit workers."""
     with _system_errors(folder), contextlib.suppress(FileNotFoundError):
         status = os.stat(folder)
         if status.st_mode & 0o022:
-            raise KeyFileError(folder, f"others can write here, and so admit whom they like: chmod 700 {folder}")
+            raise KeyFileError(folder, f"others can write here, and so could admit any worker: chmod 700 {folder}")
         if os.geteuid() != 0 and status.st_uid not in (0, os.geteuid()):
-            raise KeyFileError(folder, "another user owns it, and so admits whom he likes; use a folder of your own")
+            raise KeyFileError(folder, "another user owns it, and so could admit any worker; use a folder of your own")
 
 
 def _listing(folder: str) -> list[tuple[str, int, int, int]]:
-    """The key files of a folder, and what changes with them."""
+    """Return the key files of a folder, each with the numbers that change when the file does."""
     found = []
     try:
         with os.scandir(folder) as entries:
             for entry in filter(lambda entry: _is_key_name(entry.name), entries):
-                # One that is moved away in this instant, as `revoke` does, is gone; the others are not.
+                # A file that `revoke` moves away in this instant is gone; the others are not.
                 with contextlib.suppress(FileNotFoundError):
                     found.append((entry.name, entry.stat(follow_symlinks=False)))
     except FileNotFoundError:
@@ -301,7 +304,7 @@ def _key_in(path: str, *, secret: bool) -> bytes:
     finally:
         os.close(descriptor)
     key = text.removesuffix(b"\n")
-    # Never what was read: it may be most of a secret.
+    # The sentence never shows the text: it may be most of a secret.
     try:
         if len(key) != KEY_LENGTH or len(z85.decode(key)) != 32:
             raise ValueError

@@ -1,6 +1,6 @@
-"""Obituaries: how the death of a process reads in a sentence.
+"""Obituaries: sentences about the death of a process.
 
-Rules: pure. A sentence is one line without control characters, whatever the dead process wrote.
+Rules: pure. A sentence is one line without control characters, even if the dead process wrote some.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ def last_words(stderr: str) -> str:
 
 
 def obituary(cause: str, mib: float, stderr: str) -> str:
-    """Return all that is known of a death, on one line.
+    """Return all that is known about a death, on one line.
 
     Args:
         cause: Its signal or exit code in words, or why it was killed.
-        mib: The most memory that it ever had, in MiB.
+        mib: The most memory that it ever had, MiB.
         stderr: The tail of its standard error.
     """
     words = last_words(stderr)

@@ -133,13 +133,13 @@ def decode(line: bytes, kinds: tuple[type[Line], ...]) -> Line:
 
 
 class Lines:
-    """The lines of a stream that comes in pieces of any length."""
+    """Cuts a stream that comes in pieces of any length into lines."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """Return the lines that this piece completes, without their ends."""
+        """Take the next piece; return the lines that it completes, without their ends."""
         *lines, self._rest = (self._rest + piece).split(b"\n")
         return lines
 

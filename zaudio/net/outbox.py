@@ -10,8 +10,8 @@ Rules:
 - Each worker owns one region of it. A region has as many slots as the worker has credit.
 - A grant names the slot for its result. The slot is named again only when that lease has ended: the sink has copied the
   result, or the worker said that it does not hold the chunk.
-- A worker that was given up while it computed may write into a slot that was named again. The checksum, taken of the
-  copy, then does not agree, and the chunk is granted again.
+- A worker that was given up while it computed may write into a slot that was named again. Then the checksum of the copy
+  does not agree, and the chunk is granted again.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Buffers:
 
     def __init__(self) -> None:
         self._free: list[bytearray] = []
-        self._lent: deque[bytearray | None] = deque()  # at the destination; None: none of these
+        self._lent: deque[bytearray | None] = deque()  # at the destination; None for a payload that is no such buffer
 
     def take(self, length: int) -> memoryview:
         """Return a buffer of that length."""
@@ -117,7 +117,7 @@ class Buffers:
         return memoryview(buffer)[:length]
 
     def give_back(self, payload: Buffer) -> None:
-        """Take a buffer back that never went to the destination."""
+        """Take back a buffer that never went to the destination."""
         if isinstance(payload, memoryview) and isinstance(payload.obj, bytearray):
             self._free.append(payload.obj)
 

@@ -26,11 +26,11 @@ class Pool:
 
     Args:
         starter: The process that starts them; the pool's from now on.
-        endpoint: Where they connect.
+        endpoint: The address that they connect to.
         count: Their number.
         folder: The folder of their sockets. The starter removes it if the coordinator is killed and cannot.
         allow: Modules that they may import.
-        outboxes: Where they leave results, and so read the recording themselves; None for sockets both ways.
+        outboxes: The memory for their results; with it, they read the recording themselves. None for sockets both ways.
         keys: The keys by which they are admitted, if the coordinator has keys. They go through the starter's pipe,
             never as an argument or in the environment, which others can read.
 
@@ -104,7 +104,7 @@ class Pool:
         self._starter.tell(orders.encode(orders.Kill(session, reason)))
 
     def close(self) -> None:
-        """End all of them, within about a second. Idempotent."""
+        """End all workers, within about a second. Idempotent."""
         self.ended = True
         for starter in reversed(self._starters):  # the first one owns the memory
             starter.close()

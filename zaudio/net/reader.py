@@ -23,10 +23,10 @@ STOP_PATIENCE = 2.0  # s; only a read that the disk does not answer takes longer
 
 
 class Frames(Protocol):
-    """What the Reader asks of a recording."""
+    """A recording, as the Reader uses it."""
 
     def read(self, start: int, stop: int) -> Buffer:
-        """The bytes of those frames."""
+        """Return the bytes of those frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class Read:
 
 
 class Reader:
-    """Reads chunks in the order in which they were asked for.
+    """Reads chunks in the order of the requests.
 
     Args:
         source: The recording.
-        plan: How it is cut.
+        plan: Its cutting.
         notify: Called from the thread when there is something in `done`, or an error.
     """
 
@@ -71,14 +71,14 @@ class Reader:
         self._stopped = True
         self._asked.put(None)
         if self._thread.is_alive():
-            # Not for ever: a file system that does not answer may not hold up the end. What it says then, nobody hears.
+            # Not without end: a file system that does not answer must not hold up the job's end.
             self._thread.join(STOP_PATIENCE)
 
     def _run(self) -> None:
         while (action := self._asked.get()) is not None and not self._stopped:
             try:
                 self.done.append(self._read(action) if isinstance(action, Grant) else action)
-            except Exception as error:  # noqa: BLE001  # a thread that ends in silence leaves everyone waiting
+            except Exception as error:  # noqa: BLE001  # a thread that ends in silence leaves the farm waiting
                 self.error = error
             self._notify()
             if self.error is not None:

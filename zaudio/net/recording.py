@@ -1,7 +1,7 @@
 """The recording as a worker reads it itself, where the coordinator's file can be reached from here.
 
-Rules: only files below the folders that the worker offered are opened, whatever a message says. A file that is not the
-very one that is meant is as good as no file: chunks then come over the socket.
+Rules: only files below the folders that the worker offered are opened; no message can change that. A file that is not
+the very one that the coordinator named counts as no file: chunks then come over the socket.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class LocalRecording:
 
 
 def open_recording(source: Reference | None, folders: Sequence[str], *, local: bool) -> LocalRecording | None:
-    """Return the recording that is meant, open; None if it cannot be read here.
+    """Open the recording that the coordinator named; return None if it cannot be read here.
 
     Args:
-        source: The file that is meant; None for no file.
+        source: The file that the coordinator named; None for no file.
         folders: The folders below which files may be opened, by their real names.
         local: Whether the coordinator is on this machine, so that device and inode must be the same too.
     """

@@ -1,4 +1,4 @@
-"""Settings of a worker: all that the workers of one start have in common, checked once, before the first is started."""
+"""Settings of a worker: all that workers started together have in common, checked once, before the first one starts."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from zaudio.wire.codec import LIST_MAX, NAME_MAX
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What each worker of one start is given.
+    """The settings that workers started together share.
 
     Attributes:
-        endpoint: Where the ventilator is, ``tcp://HOST:PORT`` or ``ipc://PATH``.
+        endpoint: The ventilator's address, ``tcp://HOST:PORT`` or ``ipc://PATH``.
         allowed: The functions that jobs may use as ops; imported already.
         read: Folders below which the worker reads recordings itself, by their real names.
         once: End after one job, or when no coordinator answers, instead of looking for the next.
@@ -49,7 +49,7 @@ class WorkerSettings:
         idle_timeout: float | None = None,
         keys: str | os.PathLike[str] | None = None,
     ) -> Self:
-        """Return the settings that these arguments of a user mean; import the modules of `allow`.
+        """Check a user's arguments, and import the modules of `allow`; return them as settings.
 
         Raises:
             EndpointError: The endpoint is malformed.

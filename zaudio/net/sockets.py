@@ -1,7 +1,10 @@
 """The ZeroMQ sockets that peers reach: their options and the reasons, binding, and sending without ever blocking.
 
-Rules: a socket is used by the thread that opened it. No routing ids are set: a fixed one and a healed partition lead
-messages into a dead connection. What cannot be sent at once is not sent, and the caller is told.
+Rules:
+
+- A socket is used by the thread that opened it.
+- No routing ids are set: with a fixed one, a healed partition leads messages into a dead connection.
+- A message that cannot be sent at once is not sent, and the caller is told.
 """
 
 from __future__ import annotations
@@ -17,60 +20,60 @@ from zaudio.net.keys import ClientKeys, ServerKeys
 from zaudio.steps import Buffer
 from zaudio.wire.codec import HEADER_MAX, HELD_MAX
 
-VENTILATOR_PART_MAX = 8192  # bytes; workers say only small things there, and unknown peers meet it first
+VENTILATOR_PART_MAX = 8192  # bytes; workers send only small messages there, and unknown peers meet it first
 CURVE_SLACK = 33  # bytes that CURVE adds to a part
 ZERO_COPY_FROM = 65536  # bytes; below it, handing a buffer over costs more than copying it
 HIGH_WATER = 4 * HELD_MAX  # messages; a backstop only: credit bounds what is in flight
 BACKLOG = 1024  # connections that the kernel keeps for us while we are busy
-ZAP_DOMAIN = b"zaudio"  # what an authenticator is asked about; ours is the only one in its context
+ZAP_DOMAIN = b"zaudio"  # named in each question to the authenticator; ours is the only one in its context
 DESCRIPTORS = 65536  # enough for 30,000 workers
 
 
 def options(kind: int, *, part_max: int = 0, keys: ServerKeys | ClientKeys | None = None) -> dict[int, int | bytes]:
-    """Every option of a socket of ours but the address family, by its number. A routing id is never among them.
+    """Return every option of a socket but the address family, by its number. A routing id is never among them.
 
     Args:
         kind: `zmq.ROUTER` for the coordinator, `zmq.DEALER` for a worker.
         part_max: Bytes of the longest part that a peer may send to the coordinator.
-        keys: CURVE keys for that side; without them, the mechanism is NULL and nobody is asked who he is.
+        keys: CURVE keys for that side; without them, the mechanism is NULL and every peer may connect.
     """
     chosen: dict[int, int | bytes] = {
         zmq.SNDHWM: HIGH_WATER,
         zmq.RCVHWM: HIGH_WATER,
-        # The default is for ever, and ends in a program that does not. Raised where goodbyes are to leave.
+        # The default has no limit, and can keep a program from ending. Raised where goodbyes are to leave.
         zmq.LINGER: 0,
         # A silent connection keeps a descriptor that long; the default is 30 s.
         zmq.HANDSHAKE_IVL: 5000,  # ms
-        # These see a dead host or a half-open link, not a stuck worker. A timeout shorter than one part takes on the
-        # slowest link would kill the transfer for good, so 30 s.
+        # These notice a dead host or a half-open link, not a stuck worker. 30 s, because a timeout shorter than the
+        # time of one part on the slowest link would kill each transfer of it.
         zmq.HEARTBEAT_IVL: 10_000,  # ms
         zmq.HEARTBEAT_TIMEOUT: 30_000,  # ms
-        # For what is stuck in the kernel, where no ping of ZeroMQ's gets through.
+        # For bytes that are stuck in the kernel, where no ping of ZeroMQ's gets through.
         zmq.TCP_KEEPALIVE: 1,
         zmq.TCP_KEEPALIVE_IDLE: 30,  # s
     }
     if kind == zmq.ROUTER:
-        # Without it, a ROUTER drops in silence what it cannot send.
+        # Without it, a ROUTER silently drops a message that it cannot send.
         chosen[zmq.ROUTER_MANDATORY] = 1
-        # Without it, a peer that never proved anything may make us allocate what its part header claims.
+        # Without it, an unknown peer could make us allocate as many bytes as its part header claims.
         chosen[zmq.MAXMSGSIZE] = part_max + CURVE_SLACK
-        # As many may knock at once as workers are started by one command on many machines; the default is 100.
+        # One command may start workers on many machines, and all connect at once; the default is 100.
         chosen[zmq.BACKLOG] = BACKLOG
     else:
-        # A coordinator that starts after its workers is found within this, by each of them.
+        # Each worker finds a coordinator that starts after it within this time.
         chosen[zmq.RECONNECT_IVL] = 50  # ms
         chosen[zmq.RECONNECT_IVL_MAX] = 1000  # ms
     if isinstance(keys, ServerKeys):
         chosen[zmq.CURVE_SERVER] = 1
         chosen[zmq.CURVE_SECRETKEY] = keys.secret
-        # A CURVE server without a domain admits whoever has any key at all; without ZAP_ENFORCE_DOMAIN it does so
-        # whenever nobody is there to answer for the domain.
+        # A CURVE server without a domain admits every key. Without ZAP_ENFORCE_DOMAIN it does so as long as there is
+        # no authenticator.
         chosen[zmq.ZAP_DOMAIN] = ZAP_DOMAIN
         chosen[zmq.ZAP_ENFORCE_DOMAIN] = 1
     elif keys is not None:
         chosen[zmq.CURVE_PUBLICKEY] = keys.public
         chosen[zmq.CURVE_SECRETKEY] = keys.secret
-        # A coordinator that does not have the secret of this one gets nothing out of us.
+        # A coordinator without the secret of this key learns nothing from this worker.
         chosen[zmq.CURVE_SERVERKEY] = keys.server
     return chosen
 
@@ -78,12 +81,13 @@ def options(kind: int, *, part_max: int = 0, keys: ServerKeys | ClientKeys | Non
 def router(
     context: zmq.Context[zmq.Socket[bytes]], *, part_max: int, keys: ServerKeys | None = None
 ) -> zmq.Socket[bytes]:
-    """A ROUTER for one of the coordinator's two sockets.
+    """Return a ROUTER for one of the coordinator's two sockets.
 
     Args:
         context: The coordinator's.
         part_max: Bytes of the longest part that a peer may send here.
-        keys: With them, an `Authenticator` of the same context says who may connect; without one, nobody may.
+        keys: The coordinator's key, if it has one. Then an `Authenticator` of the same context decides which peers may
+            connect; without an authenticator, none may.
     """
     return _open(context, zmq.ROUTER, options(zmq.ROUTER, part_max=part_max, keys=keys))
 
@@ -95,13 +99,13 @@ def dealer(
     keys: ClientKeys | None = None,
     watch: Callable[[zmq.Socket[bytes]], None] = lambda _: None,
 ) -> zmq.Socket[bytes]:
-    """A worker's DEALER, connected.
+    """Return a worker's DEALER, connected.
 
     Args:
         context: The worker's.
-        endpoint: Where to connect.
+        endpoint: The address to connect to.
         keys: The worker's keys, if the coordinator has any.
-        watch: Called before it connects, so that nothing is missed of what becomes of that.
+        watch: Called before it connects, so that a monitor misses nothing.
 
     Raises:
         EndpointError: The endpoint is malformed.
@@ -118,7 +122,7 @@ def dealer(
 
 
 def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
-    """Bind, and say where: the endpoint with its real port.
+    """Bind; return the endpoint with its real port.
 
     Raises:
         EndpointError: It is malformed or in use.
@@ -136,7 +140,7 @@ def bind(socket: zmq.Socket[bytes], endpoint: str) -> str:
 
 
 def send(socket: zmq.Socket[bytes], parts: Sequence[Buffer]) -> bool:
-    """Send now or not at all. False when the peer is gone or takes nothing more."""
+    """Send now or not at all; return False when the peer is gone or takes nothing more."""
     try:
         socket.send_multipart(parts, zmq.DONTWAIT, copy=_nbytes(parts[-1]) < ZERO_COPY_FROM)
     except zmq.ZMQError as error:
@@ -147,20 +151,20 @@ def send(socket: zmq.Socket[bytes], parts: Sequence[Buffer]) -> bool:
 
 
 def receive(socket: zmq.Socket[bytes], *, copy: bool) -> list[Buffer] | None:
-    """The parts of the next message, or None when there is none.
+    """Return the parts of the next message; None when there is none.
 
     Args:
-        socket: Where from.
+        socket: The socket.
         copy: False where parts are large: they are then views of memory that ZeroMQ received into.
     """
-    # Asked first: the exception for "nothing there" costs ten times the question, and each drain ends with it.
+    # Ask first: the exception for "nothing there" costs ten times as much, and each drain ends with it.
     if not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
         return None
     return _take(socket, copy=copy)
 
 
 def receive_from(socket: zmq.Socket[bytes], *, copy: bool) -> tuple[list[Buffer], str] | None:
-    """As `receive`, with the public key that the sender proved to have; for sockets with keys."""
+    """Return the next message as `receive` does, with the key that its sender proved to have; for sockets with keys."""
     if not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
         return None
     envelope = socket.recv(zmq.DONTWAIT, copy=False)
@@ -168,7 +172,7 @@ def receive_from(socket: zmq.Socket[bytes], *, copy: bool) -> tuple[list[Buffer]
 
 
 def raise_descriptor_limit() -> None:
-    """Let this process open as many descriptors as it may: each worker takes two, and 1,024 is a usual soft limit."""
+    """Raise this process's limit of descriptors: each worker takes two, and 1,024 is a usual soft limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < hard:
         wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
@@ -176,7 +180,7 @@ def raise_descriptor_limit() -> None:
 
 
 def sink_part_max(payload_max: int) -> int:
-    """Bytes of the longest part that a worker may send to the sink."""
+    """Return the bytes of the longest part that a worker may send to the sink."""
     return max(payload_max, 0) + HEADER_MAX
 
 
@@ -196,12 +200,12 @@ def _take(socket: zmq.Socket[bytes], *, copy: bool) -> list[Buffer]:
 def _user(part: zmq.Frame) -> str:
     try:
         return str(part.get("User-Id"))
-    except zmq.ZMQError:  # no such property: nobody, whom no list of keys has
+    except zmq.ZMQError:  # no such property: the empty key, which is on no list
         return ""
 
 
 def _is_ipv6(endpoint: str) -> int:
-    # Only where it is written so: a socket for both would name its IPv4 address in IPv6's way.
+    # Only for an IPv6 address: a socket for both families would name its IPv4 address in IPv6's way.
     return int("[" in endpoint)
 
 

@@ -6,8 +6,8 @@ Rules:
   again.
 - It is launched before it is told what to do, so that its imports and the coordinator's run side by side. Hence this
   module imports next to nothing.
-- The coordinator holds the only write end of a pipe, the lifeline. When the coordinator ends, in whatever way, the pipe
-  closes, and starter and workers end within a second.
+- The coordinator holds the only write end of a pipe, the lifeline. However the coordinator ends, the pipe closes, and
+  starter and workers end within a second.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Starter:
     """A starter process, and an anonymous piece of memory that it shares with us.
 
     Args:
-        memory: The memory of a starter before this one, which keeps it; None to make a piece.
+        memory: The memory of a starter before this one, which keeps owning it; None to make a piece.
 
     Attributes:
-        memory: The descriptor of that memory, empty at first; -1 where this system has no such thing.
-        lifeline: The descriptor by which the process itself knows its end of the lifeline.
+        memory: The descriptor of that memory, empty at first; -1 where this system has no such memory.
+        lifeline: The number that the descriptor of the lifeline's read end has in the starter.
     """
 
     def __init__(self, *, memory: int | None = None) -> None:
@@ -60,7 +60,7 @@ class Starter:
         return _pipe(self._process.stdout).fileno()
 
     def tell(self, line: bytes) -> None:
-        """Pass an encoded order to the process. If it has ended, `read` says so."""
+        """Pass an encoded order to the process; if the process has ended, do nothing: `read` says so."""
         with contextlib.suppress(OSError):
             _pipe(self._process.stdin).write(line)
             _pipe(self._process.stdin).flush()
@@ -75,7 +75,7 @@ class Starter:
         return self._process.wait()
 
     def cut(self) -> None:
-        """Close the lifeline: all of them end soon. Idempotent."""
+        """Close the lifeline: starter and workers end soon. Idempotent."""
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
@@ -118,8 +118,8 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
 
 
 def _environment() -> dict[str, str]:
-    # One worker a core: threads of its own inside a numpy call would only fight over the cores.
+    # There is one worker per core: numpy's own threads would only fight over the cores.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    # Let glibc keep what is freed: a fresh array for each chunk would fault in each of its pages again.
+    # Let glibc keep freed memory: otherwise a fresh array for each chunk would fault in each of its pages again.
     memory = {"MALLOC_MMAP_THRESHOLD_": str(64 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
     return threads | memory | dict(os.environ)

@@ -1,7 +1,7 @@
 """The starter process: imports once, forks the local workers of a coordinator, and reports on them.
 
-Rules: the first line on standard input says what to start, later lines whom to kill. Reports go to standard output, and
-nothing else does. When the lifeline breaks, the coordinator may have been killed: its folder is removed here.
+Rules: the first line on standard input is a Start order, later lines are Kill orders. Only reports go to standard
+output. When the lifeline breaks, the coordinator may have been killed: its folder is removed here.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def main() -> None:
     try:
         supervisor.run()
     finally:
-        if supervisor.cut_off:  # a coordinator that was killed could not
+        if supervisor.cut_off:  # a coordinator that was killed could not remove it
             shutil.rmtree(start.folder, ignore_errors=True)
-    os._exit(0)  # nothing is left to clean up, the coordinator waits, and taking an interpreter down costs it 30 ms
+    os._exit(0)  # the coordinator waits, nothing is left to clean up, and an orderly interpreter exit takes 30 ms
 
 
 def _read_line() -> bytes:
@@ -69,7 +69,7 @@ def _read_line() -> bytes:
 
 
 def _settings(start: Start) -> WorkerSettings:
-    # Not `once`: the lifeline ends them. A coordinator that answers nobody for a while may only be stopped (Ctrl-Z).
+    # Not `once`: the lifeline ends them. A coordinator that does not answer for a while may only be stopped (Ctrl-Z).
     return WorkerSettings(
         start.endpoint,
         import_allowed(start.allow),

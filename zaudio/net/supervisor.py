@@ -7,11 +7,11 @@ Rules:
 
 - The end of a worker's own pipe is its death. It is a death even with exit code 0 when the worker did not say that it
   was done: an op may end the process.
-- A worker that dies is replaced at once. Three that die in a row before they were ready end it all.
+- A worker that dies is replaced at once. Three deaths in a row before a worker was ready end all workers.
 - A worker that leaves, with `once`, because no coordinator answers is not replaced. Nor is one that a coordinator
   elsewhere refused.
-- The lifeline is a pipe that nobody writes to. When the process at its other end is gone, workers leave by themselves,
-  and those left after a second are killed.
+- The lifeline is a pipe that is never written to. When the process at its other end is gone, workers leave by
+  themselves, and those left after a second are killed.
 - A worker's standard error is passed on, and its tail is kept to explain a death. Its standard output goes there too:
   the starter's own standard output carries reports.
 """
@@ -39,8 +39,8 @@ from zaudio.net.settings import WorkerSettings
 FAILED_STARTS = 3  # in a row; one may be bad luck, three are not
 TAIL = 2048  # bytes of standard error that explain a death
 MAXRSS_MIB = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss, which counts bytes there and KiB elsewhere
-LIFELINE_PATIENCE = 1.0  # s that workers have to leave when the lifeline broke
-LEAVE_PATIENCE = 4.0  # s, when they were asked to leave in order: everything ends within 5
+LIFELINE_PATIENCE = 1.0  # s for workers to leave when the lifeline broke
+LEAVE_PATIENCE = 4.0  # s for workers to leave in order when they are asked to: everything ends within 5
 
 log = logging.getLogger("zaudio.worker")
 
@@ -74,15 +74,15 @@ class Supervisor:
     """The worker processes of one `zaudio worker` or of one coordinator.
 
     Args:
-        settings: What they have in common.
+        settings: The settings that they share.
         names: The name of each; as many workers as names.
         report: Called with every report.
-        lifeline: A descriptor that becomes readable when everything is to end.
+        lifeline: A descriptor that becomes readable when all workers are to end.
         make_outbox: Makes the outbox of the worker with that number, in its own process.
         commands: A descriptor from which `Kill` orders come, for a coordinator's own workers; None for nowhere.
 
     Attributes:
-        unanswered: Workers with `once` that left since no coordinator answered.
+        unanswered: The number of workers with `once` that left because no coordinator answered.
         cut_off: Whether the lifeline broke.
     """
 
@@ -111,7 +111,7 @@ class Supervisor:
         self.cut_off = False
 
     def run(self) -> None:
-        """Run until every worker has ended in order, the lifeline broke, or it is given up."""
+        """Run until every worker has ended in order, the lifeline broke, or no worker can be started."""
         try:
             self._selector.register(self._lifeline, selectors.EVENT_READ, self._lose_lifeline)
             if self._commands is not None:
@@ -135,7 +135,7 @@ class Supervisor:
         session = os.urandom(16)
         life, life_write = os.pipe()
         stderr, stderr_write = os.pipe()
-        # Until the child has handlers of its own, a signal must not run those of the process it came from.
+        # Until the child has handlers of its own, a signal must not run its parent's.
         signals = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         pid = os.fork()
         if pid == 0:
@@ -199,7 +199,8 @@ class Supervisor:
         tail = child.tail.decode(errors="replace")
         own = self._commands is not None
         if code == RefusedError.exit_code and not (own and child.ready):
-            # Another would be as bad: same machine, same line, same key. One of a coordinator's own may do better.
+            # Another worker would be refused too: same machine, same link, same key. A coordinator's own worker that
+            # was ready before is replaced all the same.
             self._over = not child.ready
             self._report(Unable(child.refusal))
             return
@@ -209,7 +210,7 @@ class Supervisor:
             self._failed_starts += 1
         if self._failed_starts >= FAILED_STARTS:
             self._over = True
-            self._report(GaveUp(obituary(cause, mib, ""), tail))  # the error itself says what it last wrote
+            self._report(GaveUp(obituary(cause, mib, ""), tail))  # the error itself has the last line that it wrote
         else:
             self._start(child.number, child.name)
 
@@ -232,7 +233,7 @@ class Supervisor:
         self._over = self.cut_off = True
 
     def _end(self) -> None:
-        """End what still runs: in order first, and by SIGKILL when that does not help."""
+        """End the workers that still run: first in order, then by SIGKILL."""
         self._over = True
         if not self.cut_off:
             self._signal(signal.SIGTERM)

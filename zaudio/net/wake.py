@@ -8,8 +8,8 @@ import os
 class Waker:
     """Wakes the loop that polls `fd`.
 
-    The loop calls `clear` first and looks at what there is to do afterwards: what a thread did before its `wake` is
-    then never missed, even when the flag kept it from writing.
+    The loop calls `clear` first and looks for work afterwards. So it never misses what a thread did before `wake`, even
+    when the flag kept that thread from writing.
     """
 
     def __init__(self) -> None:
@@ -30,8 +30,8 @@ class Waker:
 
     def clear(self) -> None:
         """Take note of being woken."""
-        # Whatever the flag says: a byte may arrive after a clear that saw the flag alone, and unread it would keep the
-        # loop spinning.
+        # Read even when the flag is down: a byte may arrive after the clear that lowered the flag, and an unread byte
+        # would keep the loop spinning.
         try:
             os.read(self.fd, 64)
         except BlockingIOError:
@@ -39,12 +39,12 @@ class Waker:
         self._awake = False
 
     def close(self) -> None:
-        """Free the descriptors. The loop calls it when no other thread will wake it any more."""
+        """Free the descriptors; for the loop, when no other thread will wake it any more. Idempotent."""
         if not self._closed:
             self._closed = True
             os.close(self.fd)
             os.close(self._write)
 
     def __del__(self) -> None:
-        # A thread inside an op may outlive the loop; then nobody is left to close it but the last to forget it.
+        # A thread inside an op may outlive the loop. Then the last reference to go closes the descriptors.
         self.close()

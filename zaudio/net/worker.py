@@ -1,8 +1,10 @@
-"""Worker: the shell around a Session. One thread for both sockets, one that computes.
+"""Worker: the shell around a Session. One thread has both sockets, another computes.
 
-Rules: the thread that calls `run` owns the sockets. It answers heartbeats while the other is inside an op: numpy lets
-go of the interpreter lock, and the coordinator's chunk deadline is there for an op that does not. No message makes a
-worker import anything: the modules of `allow` are imported before the first hello.
+Rules:
+
+- The thread that calls `run` owns the sockets. It sends heartbeats while the other is inside an op: numpy lets go of
+  the interpreter lock. For an op that does not, there is the coordinator's chunk deadline.
+- No message makes a worker import anything: the modules of `allow` are imported before the first hello.
 """
 
 from __future__ import annotations
@@ -43,10 +45,10 @@ log = logging.getLogger("zaudio.worker")
 
 
 class Worker:
-    """One worker: connects to a coordinator, computes the chunks it is granted, and goes on to the next job.
+    """One worker: connects to a coordinator, computes the chunks that it is granted, and goes on to the next job.
 
     Args:
-        endpoint: Where the ventilator is, ``tcp://HOST:PORT`` or ``ipc://PATH``.
+        endpoint: The ventilator's address, ``tcp://HOST:PORT`` or ``ipc://PATH``.
         allow: Modules (``MODULE`` or ``MODULE:FUNCTION``) whose functions jobs may use as ops. They are imported when
             the worker starts; no job can make it import anything else.
         read: Folders below which it reads recordings itself, as on a file system that it shares with the coordinator.
@@ -158,7 +160,7 @@ class Shell:
 
     def __exit__(self, *_: object) -> None:
         self._computer.stop()
-        # Without a sink there was no welcome: the hello without an answer need not be waited for.
+        # Without a sink there was no welcome: the unanswered hello need not leave.
         welcomed = self._session.finished and self._connections.is_open(Channel.SINK)
         self._connections.close(linger=LEAVING_LINGER if welcomed else 0)
         if self._computer.join():

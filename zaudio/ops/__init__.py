@@ -1,4 +1,4 @@
-"""What is done to a chunk: numpy in, numpy out. Imported by workers: numpy and the standard library only."""
+"""Ops: numpy in, numpy out. Workers import this, so it imports numpy and the standard library only."""
 
 from zaudio.ops.builtin import BUILTIN, Op, Parameter, describe_op, describe_ops
 from zaudio.ops.chain import Chain, prepare_chain
@@ -7,14 +7,14 @@ from zaudio.ops.spec import OpSpec, Requested, offers, parse, parse_chain
 from zaudio.steps import Scalar, Step
 
 __all__ = [
-    # what users ask for
+    # requests
     "OpSpec",
     "Requested",
     "Scalar",
     "offers",
     "parse",
     "parse_chain",
-    # what there is
+    # built in
     "BUILTIN",
     "Op",
     "Parameter",
@@ -23,7 +23,7 @@ __all__ = [
     # users' own functions
     "Allowed",
     "import_allowed",
-    # what is applied
+    # application
     "Chain",
     "Step",
     "prepare_chain",

@@ -1,10 +1,14 @@
-"""The built-in ops: a table, and for each what it does to an array and what is computed for it beforehand.
+"""The built-in ops: a table, and for each op a function that applies it and one that computes its coefficients.
 
-Rules: an op works sample by sample, so that no cut changes its result. `prepare` runs once, on the coordinator, and is
-the only place for transcendental functions: numpy's and libm's differ between CPUs in the last bit. `apply` runs on
-workers and uses + - * /, rounding, comparisons and the sign bit, none of which differ. It takes an array (frames,
-channels) in native byte order, never writes to it (it may be a message), and returns a new, C-contiguous one of the
-same dtype. No numpy warning leaves it: overflow to infinity is what multiplying does.
+Rules:
+
+- An op works sample by sample, so no cut changes its result.
+- `prepare` runs once, on the coordinator. Transcendental functions stand there alone: numpy's and libm's differ between
+  CPUs in the last bit.
+- `apply` runs on workers. It uses + - * /, rounding, comparisons and the sign bit, none of which differ.
+- `apply` takes an array (frames, channels) in native byte order and never writes to it: it may be a message. It returns
+  a new, C-contiguous array of the same dtype.
+- No numpy warning leaves `apply`: a product may overflow to infinity.
 """
 
 from __future__ import annotations
@@ -38,8 +42,8 @@ class Parameter:
         default: Its value when it is not given; None if it must be.
         least: The least value allowed.
         most: The greatest value allowed.
-        meaning: What it is, with its unit.
-        type: What kind of value it takes.
+        meaning: Its meaning, with the unit.
+        type: The kind of value that it takes.
     """
 
     name: str
@@ -55,13 +59,13 @@ class Op:
     """A built-in op.
 
     Attributes:
-        name: What a SPEC calls it.
-        summary: What it does, in one line.
-        parameters: What a user may set.
+        name: Its name in a SPEC.
+        summary: Its effect, in one line.
+        parameters: The parameters that a user may set.
         example: A SPEC that works.
         coefficients: The keywords of `apply`, all numbers.
-        compute: From values of all parameters and the sample format to the coefficients.
-        apply: From an array (frames, channels) to a new one.
+        compute: Turns values of all parameters and the sample format into coefficients.
+        apply: Turns an array (frames, channels) into a new one.
     """
 
     name: str
@@ -73,7 +77,7 @@ class Op:
     apply: Callable[..., Array]
 
     def prepare(self, params: Mapping[str, Scalar], format: SampleFormat) -> dict[str, Scalar]:
-        """The coefficients for these parameters; runs on the coordinator.
+        """Return the coefficients for these parameters; runs on the coordinator.
 
         Raises:
             UsageError: A parameter is unknown, missing, no number or out of range.
@@ -85,7 +89,7 @@ class Op:
         return self.compute({name: self._value(known[name], params.get(name)) for name in known}, format)
 
     def check(self, coefficients: Mapping[str, Scalar]) -> None:
-        """See that coefficients from a message are those that `apply` takes.
+        """Make sure that coefficients from a message are those that `apply` takes.
 
         Raises:
             UsageError: One is missing, unknown, or no finite number.
@@ -107,10 +111,10 @@ class Op:
 
 
 def find_op(name: str) -> Op:
-    """The built-in op of that name.
+    """Return the built-in op of that name.
 
     Raises:
-        UsageError: There is none; the sentence lists those there are.
+        UsageError: There is no such op; the sentence lists all ops.
     """
     if name in BUILTIN:
         return BUILTIN[name]
@@ -122,9 +126,9 @@ def find_op(name: str) -> Op:
 
 
 def describe_op(name: str) -> dict[str, Any]:
-    """What is to know about one built-in op, as plain data: name, summary, parameters, example.
+    """Return one built-in op as plain data: name, summary, parameters, example.
 
-    Each of the parameters has name, type, default (None: required), least, most, meaning.
+    Each parameter has name, type, default (None: required), least, most, meaning.
 
     Raises:
         UsageError: There is no such op.
@@ -135,7 +139,7 @@ def describe_op(name: str) -> dict[str, Any]:
 
 
 def describe_ops() -> list[dict[str, Any]]:
-    """`describe_op` of every built-in op, by name."""
+    """Return all built-in ops as `describe_op` has them, sorted by name."""
     return [describe_op(name) for name in sorted(BUILTIN)]
 
 
@@ -180,14 +184,14 @@ def _compute_clip(values: Mapping[str, float], format: SampleFormat) -> dict[str
 
 
 def _level(value: float, full: int) -> int:
-    """The integer sample for a value in units of full scale: half to even, clamped into the range."""
+    """Return the integer sample for a value in units of full scale: rounded half to even, clamped into the range."""
     return min(max(round(value * full), -full), full - 1)
 
 
 def _clip(array: Array, *, low: float, high: float) -> Array:
-    # Not numpy's clip: for -0.0 against 0.0, and for bits of NaN, minimum and maximum may return either, and
-    # which one depends on the CPU and on where in the array a sample lies. Comparisons leave both as they are.
-    # With some compilers, comparing a signalling NaN warns.
+    # Not numpy's clip: of -0.0 and 0.0, and of two NaNs, its minimum and maximum may return either. Which one depends
+    # on the CPU and on a sample's place in the array. Comparisons leave both as they are. With some compilers,
+    # comparing a signalling NaN warns.
     with np.errstate(all="ignore"):
         bottom, top = array.dtype.type(low), array.dtype.type(high)
         below, above = array < bottom, array > top

@@ -1,9 +1,12 @@
 """Chain: the ops of a job, applied to one chunk after the other.
 
-Rules: `prepare_chain` runs on the coordinator and turns the ops that users ask for into Steps, which travel. A Chain is
-made of Steps on a worker. The first op may see the payload itself, which must not be written to. From then on the array
-between two ops is private (nothing else refers to it), writeable and C-contiguous. So a user's function may write to
-the array that it gets, and a result may be sent without a copy while the next chunk is worked on.
+Rules:
+
+- `prepare_chain` runs on the coordinator and turns the ops that users ask for into Steps, which travel. A worker makes
+  a Chain of them.
+- The first op may see the payload itself, which must not be written to.
+- From then on the array between two ops is private (nothing else refers to it), writeable and C-contiguous. So a user's
+  function may write to the array that it gets, and a result may be sent without a copy during the next chunk.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ class Chain:
     Args:
         steps: 1 to 32 of them, applied in order.
         format: How samples are stored in a payload and in its result.
-        channels: Samples a frame, 1 or more.
+        channels: Samples per frame, 1 or more.
         allowed: The users' functions that may be selected.
 
     Attributes:
@@ -87,7 +90,7 @@ class Chain:
         Raises:
             ValueError: A function changed the shape.
             TypeError: A function returned no array, or one of another dtype.
-            Exception: Whatever a user's function raises.
+            Exception: Any other that a user's function raises.
         """
         array = frames
         if not self._format.is_native:
@@ -117,7 +120,7 @@ class _Function:
             raise ValueError(f"op {self.name}: expected an array of shape {shape} back, got {result.shape}")
         if result.dtype != dtype:
             raise TypeError(f"op {self.name}: expected an array of {dtype} back, got {result.dtype}")
-        # Another array than the one it got may be a scratch array, which the function fills again for the next chunk.
+        # Any array but the one that it got may be scratch memory, which the function fills again for the next chunk.
         return array if result is array and array.flags.carray else np.array(result, order="C")
 
 

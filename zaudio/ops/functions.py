@@ -1,9 +1,13 @@
-"""Allowed: the users' own functions that a worker may be asked for.
+"""Allowed: the users' own functions that a job may ask a worker for.
 
-Rules: `import_allowed` is the only place that imports a user's module, and it runs when a worker starts, on names from
-its own command line. A name from the wire selects among what was imported; it never causes an import, not even
-through a module's `__getattr__`. Only what a module defines itself can be selected: not what it imported (`os.system`
-would be within reach of most), not classes, no attributes of attributes.
+Rules:
+
+- `import_allowed` is the only place that imports a user's module. It runs when a worker starts, on names from the
+  worker's own command line.
+- A name from the wire selects among the imported modules. It never causes an import, not even through a module's
+  `__getattr__`.
+- A name can select only a function that the module itself defines: none that it imported (most modules could reach
+  `os.system`), no class, no attribute of an attribute.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from zaudio.ops.spec import offers, split_function
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What a worker allows; made by `import_allowed`.
+    """The functions that a worker allows; made by `import_allowed`.
 
     Attributes:
         names: ``module`` (any function defined there) or ``module:function``, as offered over the wire.
@@ -32,7 +36,7 @@ class Allowed:
     modules: Mapping[str, ModuleType] = field(repr=False)
 
     def select(self, name: str) -> Callable[..., Any]:
-        """The function called ``module:function``.
+        """Return the function called ``module:function``.
 
         Raises:
             UsageError: It is not allowed, or is no function that this module defines.
@@ -64,7 +68,7 @@ def import_allowed(entries: Sequence[str]) -> Allowed:
 
 
 def _split_entry(entry: str) -> tuple[str, str]:
-    """The module and the function of an entry; no function means any."""
+    """Return the module and the function of an entry; an empty function means any."""
     try:
         return split_function(entry) if ":" in entry else (split_function(f"{entry}:any")[0], "")
     except UsageError:
@@ -79,14 +83,14 @@ def _import(module: str, entry: str) -> ModuleType:
         raise UsageError(f"cannot allow {entry}: {module} is a built-in op; give the module another name")
     try:
         return importlib.import_module(module)
-    except (Exception, SystemExit) as error:  # it runs a stranger's code, which may raise anything
+    except (Exception, SystemExit) as error:  # an import runs a stranger's code, which may raise anything
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise UsageError(f"cannot import {entry}: {cause}") from error
 
 
 def _defined(module: ModuleType, module_name: str, name: str) -> Callable[..., Any]:
-    """The function of that name that the module itself defines."""
-    # The dictionary, not getattr: a module's own __getattr__ may import what it is asked for.
+    """Return the function of that name that the module itself defines."""
+    # The dictionary, not getattr: a module's own __getattr__ may import something.
     found: object = vars(module).get(name)
     home = getattr(found, "__module__", None)
     if name not in vars(module):

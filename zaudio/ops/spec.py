@@ -1,11 +1,15 @@
-"""OpSpec: an op as its user asks for it, and the text that it is written as.
+"""OpSpec: an op as its user asks for it, and its text, the SPEC.
 
     SPEC   = NAME [":" PARAMS]  |  MODULE ":" FUNCTION [":" PARAMS]
     PARAMS = KEY "=" VALUE {"," KEY "=" VALUE}
 
-Rules: pure; no arrays, and no import of anybody's module. What stands between the first colon and the next tells the
-two forms apart: with "=" in it, it is a parameter; without, it is a function. MODULE may be dotted, FUNCTION may not.
-A VALUE is an integer, a finite decimal number, true or false; anything else is a string. It holds no comma.
+Rules:
+
+- This module is pure: no arrays, and no import of a user's module.
+- The text between the first colon and the next tells the two forms apart: with "=" in it, it is a parameter; without,
+  it is a function.
+- MODULE may hold dots, FUNCTION must not.
+- A VALUE is an integer, a finite decimal number, true or false; anything else is a string. It holds no comma.
 """
 
 from __future__ import annotations
@@ -50,12 +54,12 @@ class OpSpec:
         return ":" in self.name
 
     def __str__(self) -> str:
-        """The canonical SPEC; `parse` gives this OpSpec back."""
+        """Return the canonical SPEC; `parse` gives this OpSpec back."""
         return ":".join([self.name, *([",".join(f"{k}={_text(v)}" for k, v in self.params)] if self.params else [])])
 
 
 def parse(text: str) -> OpSpec:
-    """The op that a SPEC names.
+    """Return the op that a SPEC names.
 
     Raises:
         UsageError: It is no SPEC, or it names a function of `__main__`.
@@ -73,13 +77,13 @@ def parse(text: str) -> OpSpec:
 
 
 def parse_chain(ops: Requested | Sequence[Requested]) -> tuple[OpSpec, ...]:
-    """The chain of ops that a user asked for, in the order in which they are applied.
+    """Return the chain of ops that a user asked for, in the order in which they are applied.
 
     Args:
         ops: A SPEC, a module-level function, or a sequence of 1 to 32 of these. A string holds one SPEC.
 
     Raises:
-        UsageError: One of them cannot be used, or there are none, or too many.
+        UsageError: One of them cannot be used, or there is none, or there are too many.
     """
     if isinstance(ops, str) or not isinstance(ops, Sequence):
         return (_one(ops),)
@@ -89,7 +93,7 @@ def parse_chain(ops: Requested | Sequence[Requested]) -> tuple[OpSpec, ...]:
 
 
 def split_function(name: str) -> tuple[str, str]:
-    """The module and the function of ``module:function``.
+    """Return the module and the function of ``module:function``.
 
     Raises:
         UsageError: It is nothing of that form.
@@ -103,7 +107,7 @@ def split_function(name: str) -> tuple[str, str]:
 
 
 def offers(names: Iterable[str], step_name: str) -> bool:
-    """Whether a worker that offers these names has that op.
+    """Return whether a worker that offers these names has that op.
 
     Args:
         names: Names of built-in ops, and ``module`` (any function of it) or ``module:function``.
@@ -114,7 +118,7 @@ def offers(names: Iterable[str], step_name: str) -> bool:
 
 
 def _split(text: str) -> tuple[str, str | None]:
-    """The name and the text of the parameters, None when there is no colon for them."""
+    """Return the name and the text of the parameters; None for the text when there is no colon for it."""
     first, colon, rest = text.partition(":")
     if not colon:
         return first, None
@@ -138,7 +142,7 @@ def _parse_params(spec: str, text: str) -> Params:
 
 def _parse_value(spec: str, text: str) -> Scalar:
     if _INTEGER.fullmatch(text):
-        # What a message can carry; the length first, because Python refuses to read thousands of digits.
+        # A message carries 64 bits. The length comes first, because Python refuses to read thousands of digits.
         if len(text) > 20 or not -(2**63) <= int(text) < 2**63:
             raise UsageError(f"op {spec!r}: expected an integer of 64 bits, not {text}")
         return int(text)
@@ -166,7 +170,7 @@ def _one(op: object) -> OpSpec:
 
 
 def _of_callable(op: Callable[..., object]) -> OpSpec:
-    """The SPEC of a function that a worker will find under the same name in the same module."""
+    """Return the SPEC of a function that a worker will find under the same name in the same module."""
     if not isinstance(op, types.FunctionType):
         raise UsageError(f"an op is a plain function of a module, not {type(op).__name__} {op!r:.80}")
     module, name = op.__module__, op.__qualname__

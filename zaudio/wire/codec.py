@@ -1,10 +1,13 @@
 """encode(message) -> parts, decode(parts) -> message: the only code that knows message bytes.
 
-Rules: a message is a header part, a msgpack array `[kind, field, ...]`, and for `Chunk` and `Result` a payload part of
-raw bytes, unless they lie where the other side finds them itself. Every limit of the protocol stands in this file.
-`decode` returns something valid or raises ProtocolError, and nothing else raises it; nothing behind it checks again. No
-maps, no extension types, no floats that are not finite: what msgpack would let pass is refused here. Nothing from the
-wire is ever unpickled or imported.
+Rules:
+
+- A message is a header part, the msgpack array `[kind, field, ...]`. A `Chunk` or a `Result` has a payload part of raw
+  bytes besides, unless the other side finds those bytes itself.
+- Every limit of the protocol stands in this file.
+- `decode` returns something valid or raises ProtocolError. Nothing behind it checks again.
+- Maps, extension types and floats that are not finite are refused, although msgpack lets them pass.
+- Nothing from the wire is ever unpickled or imported.
 """
 
 from __future__ import annotations
@@ -113,14 +116,14 @@ def _texts(value: object) -> tuple[str, ...]:
 
 
 def _held(value: object) -> tuple[tuple[int, int], ...]:
-    """Pairs travel flat: index, attempt, index, attempt ..."""
+    """Read pairs, which travel flat: index, attempt, index, attempt ..."""
     if type(value) is not list or len(value) % 2 or len(value) > 2 * HELD_MAX:
         raise ProtocolError(f"expected at most {HELD_MAX} pairs of index and attempt, got {_shown(value)}")
     return tuple(zip(map(_COUNT, value[::2]), map(_ATTEMPT, value[1::2]), strict=True))
 
 
 def _steps(value: object) -> tuple[Step, ...]:
-    """Each op is [name, [parameter, value, parameter, value ...]]."""
+    """Read ops; each is [name, [parameter, value, parameter, value ...]]."""
     if type(value) is not list or not 1 <= len(value) <= LIST_MAX:
         raise ProtocolError(f"expected 1 to {LIST_MAX} ops, got {_shown(value)}")
     return tuple(_step(item) for item in value)
@@ -152,7 +155,7 @@ def _scalar(value: object) -> Scalar:
 
 
 def _shown(value: object) -> str:
-    # Never repr: msgpack passes lists nested a thousand deep, and repr of those is a RecursionError.
+    # Never repr: msgpack lets lists nested a thousand deep pass, and repr of those is a RecursionError.
     text = _BRIEF.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -172,7 +175,7 @@ _TEXT = _text(TEXT_MAX)
 _INCARNATION = _integer(1, 2**31)
 _LEASE = (_identity, _INCARNATION, _identity)  # job, incarnation, session
 
-# One row a message: its kind on the wire, its class, and a check for each field in order.
+# One row per message: its kind on the wire, its class, and a check for each field in order.
 _TABLE: tuple[tuple[int, type[Message], tuple[_Check, ...]], ...] = (
     (
         1,
@@ -223,7 +226,7 @@ _FIELDS = {cls: tuple(field.name for field in fields(cls)) for _, cls, _ in _TAB
 _DECODE = {kind: (cls, checks) for kind, cls, checks in _TABLE}
 _WITH_PAYLOAD = (Chunk, Result)
 
-# Which message may arrive where; what is not in a row is a protocol error there.
+# The messages that may arrive on each socket; any other is a protocol error there.
 TO_COORDINATOR: dict[Channel, frozenset[type[Message]]] = {
     Channel.VENTILATOR: frozenset({Hello, Heartbeat, Goodbye}),
     Channel.SINK: frozenset({Ready, Result, Failed, Goodbye}),
@@ -235,10 +238,10 @@ TO_WORKER: dict[Channel, frozenset[type[Message]]] = {
 
 
 def encode(message: Message, payload: Buffer | None = None) -> list[Buffer]:
-    """The parts of a message, without envelope.
+    """Return the parts of a message, without envelope.
 
     Args:
-        message: What to say.
+        message: The message.
         payload: The bytes that go with a Chunk or a Result; exactly `message.length` of them.
 
     Raises:
@@ -257,14 +260,14 @@ def encode(message: Message, payload: Buffer | None = None) -> list[Buffer]:
 
 
 def decode(parts: Sequence[Buffer], accepted: frozenset[type[Message]]) -> Message:
-    """The message that those parts are. Its payload, where it has one, is `parts[1]`.
+    """Return the message that these parts hold. Its payload, if it has one, is `parts[1]`.
 
     Args:
         parts: Header, and for a Chunk or a Result the payload; without envelope.
         accepted: The classes that may come here, a row of TO_COORDINATOR or TO_WORKER.
 
     Raises:
-        ProtocolError: They are none, or not one that may come here.
+        ProtocolError: The parts are no message, or not one that may come here.
     """
     if not parts:
         raise ProtocolError("a message of no parts")
@@ -285,7 +288,7 @@ def decode(parts: Sequence[Buffer], accepted: frozenset[type[Message]]) -> Messa
 
 
 def cut(text: str, limit: int = TEXT_MAX) -> str:
-    """The text, shortened to what a message may carry."""
+    """Return the text, shortened to at most `limit` bytes of UTF-8 at a whole character."""
     raw = text.encode("utf-8", "replace")
     return raw.decode() if len(raw) <= limit else raw[: limit - 4].decode("utf-8", "ignore") + "..."
 
@@ -331,7 +334,7 @@ def _check_payload(message: Message, parts: int, length: int) -> None:
 
 
 def _flat(value: object) -> object:
-    """Held pairs, parameters and references travel as flat arrays; everything else as it is."""
+    """Return a field as it travels: held pairs, parameters and references as flat arrays, all else as it is."""
     if isinstance(value, Reference):
         return [getattr(value, field.name) for field in fields(value)]
     if isinstance(value, Step):

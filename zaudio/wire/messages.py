@@ -1,9 +1,13 @@
 """The messages of protocol version 1, as frozen dataclasses. `docs/protocol.md` describes them part by part.
 
-Rules: plain values only; a payload travels beside its message, never in it. Positions on the wire are the order of the
-fields here. Two sockets a worker, and on each one way is busy and the other quiet: chunks go down the ventilator's
-socket and results go up the sink's. A `Heartbeat` travels the quiet way and proves life; `Sent` and `Ready` travel the
-busy way, behind the chunks and results themselves, and so prove what has arrived.
+Rules:
+
+- A message has plain values only; a payload travels beside its message, never in it.
+- Fields travel in the order in which they stand here.
+- Each worker has two sockets, and each socket a busy and a quiet way. Chunks go down the ventilator's, results go up
+  the sink's.
+- A `Heartbeat` travels the quiet way and proves life. `Sent` and `Ready` travel the busy way, behind the chunks and
+  results that they speak of, so they prove what has arrived.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ Held = tuple[tuple[int, int], ...]  # the (index, attempt) pairs that a worker h
 
 
 class Channel(Enum):
-    """Which of the coordinator's two sockets a message travels on."""
+    """The coordinator's two sockets; a message travels on one of them."""
 
     VENTILATOR = "ventilator"
     SINK = "sink"
@@ -175,7 +179,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Goodbye:
-    """Both ways, on either socket: I leave. What a worker still held goes back, without blame."""
+    """Both ways, on either socket: I leave. The chunks that a worker still held go back, without blame."""
 
     job: bytes
     incarnation: int
