@@ -2,9 +2,9 @@
 
     python benchmarks/answerers.py ipc:///tmp/here/v --sessions 1000 --processes 4
 
-Each session has two DEALER sockets of its own and speaks the protocol by `zaudio.wire`: hello, ready, a result for each
-chunk (its copy with the signs of float32 samples flipped), heartbeats. What is measured is the coordinator. All
-sessions say that they are ready only when all are welcomed, so that the job begins with everyone there.
+Each session has two DEALER sockets of its own and speaks the protocol by `zaudio.wire`: hello, ready, heartbeats, and a
+result for each chunk (a copy with the signs of float32 samples flipped). So the coordinator alone is measured. The
+sessions say that they are ready only when all are welcomed, so that the job begins with all of them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from zaudio.wire.messages import (
 
 SIGN = np.uint32(0x80000000)
 BEAT = 1.0  # s between two heartbeats of a session
-PAUSE_MS = 50  # how long a loop sleeps at most: heartbeats and the common start need no more
+PAUSE_MS = 50  # the longest sleep of a loop: heartbeats and the common start need no shorter one
 AT_ONCE = 16  # messages of one session before the next one's turn
 
 
@@ -51,8 +51,8 @@ class Answerer:
 
     Args:
         context: The process's.
-        endpoint: Where the ventilator is.
-        name: What it is called.
+        endpoint: The ventilator's address.
+        name: The session's name.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, name: str) -> None:
@@ -67,7 +67,7 @@ class Answerer:
         self._say_hello()
 
     def take(self, socket: zmq.Socket[bytes]) -> None:
-        """Answer what came on one of the two sockets."""
+        """Answer the messages on one of the two sockets."""
         channel = Channel.SINK if socket is self.sink else Channel.VENTILATOR
         for _ in range(AT_ONCE):
             parts = sockets.receive(socket, copy=False)
@@ -89,7 +89,7 @@ class Answerer:
                     self.over = True
 
     def say_alive(self, now: float) -> None:
-        """Heartbeat and ready, when it is time. Nothing is ever held: a chunk is answered at once."""
+        """Send heartbeat and ready, when it is time. No chunk is ever held: each is answered at once."""
         if now < self._beat or self.sink is None:
             return
         self._beat = now + BEAT
@@ -97,7 +97,7 @@ class Answerer:
         self._say_ready()
 
     def begin(self, now: float) -> None:
-        """Everyone is there."""
+        """Start to say ready: all sessions are welcomed."""
         self._beat = now
 
     def keep(self) -> None:
@@ -192,7 +192,7 @@ def main() -> None:
 
 
 def raise_descriptor_limit() -> None:
-    """A worker costs each side two descriptors, and the usual limit is 1,024."""
+    """Raise the limit of descriptors: a worker costs each side two, and the usual limit is 1,024."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -1,8 +1,8 @@
-"""What does the coordinator do with a thousand workers?
+"""Does the coordinator keep its rate with a thousand workers?
 
-The same job with 10 and with 1,000 workers that only answer (`answerers.py`): how many chunks a second come back, from
-the first to the last that is accepted, with all workers there from the start; and whether anyone was taken for dead.
-`method.py` says how it is measured.
+Runs the same job with 1 to 1,000 workers that only answer (`answerers.py`), all there from the start. Counts the chunks
+per second, from the first accepted to the last, and the workers that were wrongly taken for dead. `method.py` says how
+it is measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from answerers import raise_descriptor_limit
 from method import Command, Measured, median
 
 COUNTS = (1, 10, 100, 1000)
-CHUNK = 256 * 1024  # what travels in one message also when chunks are smaller: the most messages there can be
+CHUNK = 256 * 1024  # bytes; smaller chunks travel together up to this size, so there cannot be more messages
 BYTES = 1_000_000_000
 PROCESSES = 2
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--workers", nargs="+", type=int, default=COUNTS, metavar="N", help="how many answer")
     parser.add_argument("--bytes", type=int, default=BYTES, help=f"of the (sparse) recording; {BYTES}")
     parser.add_argument("--memory", default="128MiB", help="as of zaudio farm")
-    parser.add_argument("--inside", nargs=3, help=argparse.SUPPRESS)  # what is timed, in its own process
+    parser.add_argument("--inside", nargs=3, help=argparse.SUPPRESS)  # the timed job, in its own process
     arguments = parser.parse_args()
     if arguments.inside:
         recording, folder, count = arguments.inside
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def coordinate(recording: Path, folder: Path, count: int, memory: str) -> None:
-    """Run one job with answerers, and write to report.json what it was."""
+    """Run one job with answerers, and write its figures to report.json."""
     from zaudio import Coordinator, Limits
     from zaudio.net.farm import Accepted, Event, Joined, Lost
 
@@ -82,7 +82,7 @@ def coordinate(recording: Path, folder: Path, count: int, memory: str) -> None:
             case Lost():
                 lost += 1
 
-    with tempfile.TemporaryDirectory(prefix="answer-") as short:  # the path of a socket may not be long
+    with tempfile.TemporaryDirectory(prefix="answer-") as short:  # the path of a socket must be short
         bind = f"ipc://{short}/v"
         with Coordinator(recording, folder, bind=bind, chunk=CHUNK, limits=Limits(memory=memory), on_event=hear) as job:
             command = method.script("answerers.py", bind, "--sessions", count, "--processes", min(count, PROCESSES))

@@ -1,4 +1,4 @@
-"""The floor: AES-256-CBC over as many bytes, from one buffer in memory to another, and nothing else.
+"""The floor: AES-256-CBC from one buffer in memory to another, and nothing else.
 
 python benchmarks/bare_cipher.py BYTES
 """

@@ -1,4 +1,4 @@
-"""Is that the result? Decrypts what a run wrote and compares it with the recording, outside of all timing."""
+"""Checks a run's result: decrypts it and compares it with the recording, outside of all timing."""
 
 from __future__ import annotations
 

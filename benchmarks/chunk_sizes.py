@@ -1,8 +1,8 @@
 """Which chunk size is the best one, and how many workers are of use?
 
-Runs whole jobs with chunks from 4 KiB to 16 MiB, then with 1 worker to as many as there are cores. Says which chunk
-size it would choose: the smallest whose job takes at most 3 % longer than the fastest, since a smaller chunk costs
-less memory and spreads more evenly. `method.py` says how it is measured.
+Runs whole jobs with chunks from 4 KiB to 16 MiB, then with 1 worker to as many as there are cores. Names the chunk size
+that it would choose: the smallest whose job takes at most 3 % longer than the fastest. A smaller chunk costs less
+memory and spreads more evenly. `method.py` says how it is measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zaudio.machine import usable_cores
 from zaudio.sizes import parse_bytes
 
 SIZES = ("4KiB", "16KiB", "64KiB", "256KiB", "1MiB", "4MiB", "16MiB")
-AS_GOOD = 1.03  # of the fastest: what a run differs from the next by itself
+AS_GOOD = 1.03  # of the fastest: two runs of the same command differ as much
 COLUMNS = ("chunks", "whole command, s", "job alone, s", "MB/s", "chunks/s", "coordinator, MiB", "worker, MiB")
 
 
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def choose(sizes: Mapping[str, Measured]) -> str:
-    """The smallest chunk size that is as good as the fastest."""
+    """Return the smallest chunk size that is as good as the fastest."""
     least = min(median(each.jobs) for each in sizes.values())
     good = [size for size, each in sizes.items() if median(each.jobs) <= AS_GOOD * least]
     return min(good, key=_bytes)

@@ -1,7 +1,7 @@
 """An op that takes its time: numpy arithmetic over and over, and then the inversion.
 
-`benchmarks.costly:work:passes=N` is an op for `zaudio farm`, and what `stream.py --passes N` applies. Its result is
-that of `invert`, so that it can be checked in the same way; what it computes before is thrown away, but computed.
+`benchmarks.costly:work:passes=N` is an op for `zaudio farm`; `stream.py --passes N` applies the same. Its result is
+that of `invert`, so it is checked in the same way; the arithmetic before is computed and thrown away.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 MIB_SAMPLES = (1 << 20) // 4
-PATIENCE = 5  # measurements, of which the fastest counts: everything else is the machine's other business
+PATIENCE = 5  # measurements, of which the fastest counts: the others waited for something else on the machine
 
 
 def work(samples: np.ndarray, *, passes: int) -> np.ndarray:
@@ -22,7 +22,7 @@ def work(samples: np.ndarray, *, passes: int) -> np.ndarray:
 
 
 def toil(samples: np.ndarray, passes: int) -> None:
-    """Smooth the samples again and again, as many passes; the samples stay as they are."""
+    """Smooth a copy of the samples that many times; the samples stay as they are."""
     scratch = np.array(samples)
     for _ in range(passes):
         np.multiply(scratch, np.float32(0.5), out=scratch)
@@ -30,7 +30,7 @@ def toil(samples: np.ndarray, passes: int) -> None:
 
 
 def passes_for(seconds: float) -> int:
-    """How many passes over 1 MiB of samples take that long here."""
+    """Return the number of passes over 1 MiB of samples that take that long here."""
     samples = np.linspace(-1, 1, MIB_SAMPLES, dtype=np.float32)
     toil(samples, 20)
     times = []

@@ -1,7 +1,7 @@
 """Is a costly op twice as fast on two workers?
 
-An op of 50 ms of numpy a MiB (`costly.py`, calibrated when this starts), on 2 local workers and in one process that
-reads, applies the op, reverses, encrypts, tags and writes (`stream.py --tag`). `method.py` says how it is measured.
+The op takes 50 ms of numpy per MiB (`costly.py`, calibrated at the start). It runs on 2 local workers, and in one
+process that does the whole job as a stream, tag included (`stream.py --tag`). `method.py` says how it is measured.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from costly import passes_for
 from method import Command, Measured, median
 
 ONE, FARM = "one process", "zaudio farm"
-SECONDS = 0.05  # a MiB
+SECONDS = 0.05  # per MiB
 BYTES = 200 << 20
 
 

@@ -1,7 +1,7 @@
 """How close is the farm to the cipher, which nothing can beat?
 
 Times `zaudio farm` beside stream.py (the same job in one process, without tag and fsync), `openssl enc -aes-256-cbc`,
-`cp`, and the bare cipher in memory. A second row of the farm has its local workers use sockets, as remote ones do.
+`cp`, and the bare cipher in memory. In the farm's second row, local workers use sockets, as remote ones do.
 `method.py` says how it is measured.
 """
 
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def make_commands(recording: Path, workers: int) -> dict[str, Command]:
-    """What takes turns, by name."""
+    """Return the commands that take turns, by name."""
     size = recording.stat().st_size
     commands = {
         STREAM: Command(lambda folder: method.script("stream.py", recording, folder)),
@@ -88,7 +88,7 @@ def _over(these: list[float], those: list[float]) -> str:
 
 
 def _ratios(these: list[float], those: list[float]) -> list[float]:
-    """Round by round: what was measured in the same minute is compared."""
+    """Return the ratios round by round: both times of a ratio are of the same minute."""
     return [this / that for this, that in zip(these, those, strict=True)]
 
 

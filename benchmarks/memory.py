@@ -1,4 +1,4 @@
-"""The private memory of a command and of what it starts.
+"""The private memory of a command and of its descendants.
 
 Private is what Linux calls RssAnon: neither the page cache, nor mapped libraries, nor memory that is shared on purpose.
 Pages that a forked worker still shares with its parent are counted for both, so for workers it is an upper bound.
@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-LOOKS = 25  # a second: the peak stands for whole phases of a run
+LOOKS = 25  # per second: the peak lasts for whole phases of a run
 FAMILY_LOOKS = 5  # looks between two searches for new processes, which cost more
 ROLES = ("coordinator", "starter", "worker")  # by how many parents lie between
 
 
 class Peaks:
-    """Looks at a process and its descendants until told to stop, and remembers the most there was by role.
+    """Looks at a process and its descendants until told to stop, and keeps the peak of each role.
 
     The first process is the `coordinator`, its children `starter`, their children `worker` (the largest of them).
     """
@@ -28,7 +28,7 @@ class Peaks:
         self._thread.start()
 
     def stop(self) -> dict[str, int]:
-        """The most of each role, in bytes; empty where the system does not tell."""
+        """Stop looking; return the peak of each role in bytes, empty where the system does not tell."""
         self._over.set()
         self._thread.join()
         return self._most
@@ -45,7 +45,7 @@ class Peaks:
 
 
 def private_bytes(pid: int) -> int:
-    """What a process has now; 0 when it has ended or the system does not tell."""
+    """Return a process's private bytes now; 0 when it has ended or the system does not tell."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
@@ -54,7 +54,7 @@ def private_bytes(pid: int) -> int:
 
 
 def _family(root: int) -> list[tuple[int, int]]:
-    """That process and its descendants, each with how many parents lie between."""
+    """Return that process and its descendants, each with the number of parents between."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:

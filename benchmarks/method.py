@@ -2,13 +2,14 @@
 
 - Two times are taken of each run. The *whole command*: from its start to its end, as a user waits for it. The *job
   alone*: without the start of interpreters, imports and workers. For the farm it runs from the first worker's welcome
-  to publication, fsyncs included (`seconds` of its report); for everything else it is what the command says itself.
+  to publication, fsyncs included (`seconds` of its report). Any other command prints its own.
 - Commands take turns, A B A B, so that a slow minute of the machine falls on all of them.
-- Before each run, 4 GiB of memory are touched and freed by another process: on a virtual machine the first touch of
-  memory is slow, and would fall on whoever comes first. The recording is read once, so that it lies in the page cache
-  for everyone, and what earlier runs wrote is synced, so that nobody pays for another's writes.
-- What comes out is decrypted and compared with the recording after each run, outside the timing.
-- What counts is the median; the least and the most stand beside it.
+- Before each run, another process touches and frees 4 GiB of memory: on a virtual machine the first touch of memory is
+  slow, and would slow down the first command alone.
+- Before each run, the recording is read once, so that it lies in the page cache, and earlier writes are synced, so that
+  no command pays for another's.
+- After each run, outside the timing, the result is decrypted and compared with the recording.
+- The median counts; the least and the most stand beside it.
 """
 
 from __future__ import annotations
@@ -43,17 +44,17 @@ import mmap, sys
 size = int(sys.argv[1])
 memoryview(mmap.mmap(-1, size))[:: mmap.PAGESIZE] = b"1" * -(-size // mmap.PAGESIZE)
 """
-_SAID = re.compile(r" in ([0-9.]+) s\b")  # how every command but the farm says its job's time
+_SAID = re.compile(r" in ([0-9.]+) s\b")  # in the line that every command but the farm prints
 
 
 @dataclass(frozen=True)
 class Command:
-    """What is timed.
+    """A command to be timed.
 
     Attributes:
-        make: Makes the command line; it is given an empty folder, which is removed after the run.
+        make: Makes the command line for an empty folder, which is removed after the run.
         checked: Whether that folder then holds a result that is the inverted recording.
-        recording: What it reads, when not all commands read the same.
+        recording: Its recording, when not all commands read the same.
     """
 
     make: Callable[[Path], Sequence[str]]
@@ -63,7 +64,7 @@ class Command:
 
 @dataclass
 class Measured:
-    """What the runs of one command came to, in the order of the rounds."""
+    """The figures of all runs of one command, in the order of the rounds."""
 
     seconds: list[float] = field(default_factory=list)  # of the whole command
     jobs: list[float] = field(default_factory=list)  # of the job alone; empty where there is no such time
@@ -72,7 +73,7 @@ class Measured:
 
     @property
     def report(self) -> dict[str, Any]:
-        """The last run's; what does not change from run to run can be read in it."""
+        """The last run's report, for figures that do not change from run to run."""
         return self.reports[-1]
 
     @property
@@ -84,12 +85,12 @@ class Measured:
 def take_turns(
     commands: Mapping[str, Command], recording: Path | None, *, rounds: int, touch_gib: float, look: bool = False
 ) -> dict[str, Measured]:
-    """Run each command once a round.
+    """Run each command once per round; return the figures by name.
 
     Args:
-        commands: By name.
-        recording: What they read, unless a command names its own.
-        rounds: How often.
+        commands: The commands by name.
+        recording: The recording that they read, unless a command names its own.
+        rounds: The number of rounds.
         touch_gib: Memory to touch and free before each run.
         look: Whether to look at the memory of the command's processes.
     """
@@ -108,7 +109,7 @@ def take_turns(
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
-    """The median, the least and the most."""
+    """Return the median, the least and the most."""
     return {"median": statistics.median(values), "least": min(values), "most": max(values)}
 
 
@@ -117,18 +118,18 @@ def median(values: Sequence[float]) -> float:
 
 
 def farm(recording: Path, folder: Path, workers: int, *more: str) -> list[str]:
-    """The command line of a farm that says nothing but its report."""
+    """Return the command line of a farm that prints nothing and writes a report."""
     command = [sys.executable, "-m", "zaudio", "farm", str(recording), "-o", str(folder), "-n", str(workers)]
     return [*command, "--quiet", "--progress", "none", "--report", str(folder / "report.json"), *more]
 
 
 def script(name: str, *arguments: object) -> list[str]:
-    """The command line of a program of this folder."""
+    """Return the command line of a program of this folder."""
     return [sys.executable, str(BENCHMARKS / name), *map(str, arguments)]
 
 
 def make_parser(description: str, example: str, *, recording: bool = True) -> argparse.ArgumentParser:
-    """A parser with the options that all benchmarks share."""
+    """Return a parser with the options that all benchmarks share."""
     parser = argparse.ArgumentParser(
         description=description, epilog=f"example: {example}", formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -143,7 +144,7 @@ def make_parser(description: str, example: str, *, recording: bool = True) -> ar
 
 
 def existing(recording: Path, *, raw: bool = True) -> Path:
-    """The recording, if it can be measured with; ends the program if not."""
+    """Return the recording's path; end the program if it cannot be used."""
     path = recording.resolve()
     if not path.is_file():
         raise SystemExit(f"{path}: no such file; `make {TEST_RAW.relative_to(ROOT)}` makes one")
@@ -154,7 +155,7 @@ def existing(recording: Path, *, raw: bool = True) -> Path:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """An empty folder, removed afterwards."""
+    """Yield an empty folder; remove it afterwards."""
     # Beside the recordings, not among the system's temporary files, which may be held in memory.
     parent = ROOT / "generated_data"
     parent.mkdir(exist_ok=True)
@@ -167,11 +168,11 @@ def scratch_folder() -> Iterator[Path]:
 
 @contextmanager
 def sparse_recording(size: int, *, written: int) -> Iterator[Path]:
-    """A recording of that many bytes that takes no room, removed afterwards.
+    """Yield a recording of that many bytes that takes no room; remove it afterwards.
 
     Args:
         size: Bytes of zeros.
-        written: Bytes that a run will write at most; ends the program when there is no room for them.
+        written: Bytes that a run will write at most; the program ends when there is no room for them.
     """
     with scratch_folder() as folder:
         free = shutil.disk_usage(folder).free
@@ -184,7 +185,7 @@ def sparse_recording(size: int, *, written: int) -> Iterator[Path]:
 
 
 def _run(command: Sequence[str], folder: Path, measured: Measured, *, look: bool) -> None:
-    """Run a command and note what it took; ends this program if it fails."""
+    """Run a command and note its figures; end this program if it fails."""
     said = folder / "stdout.txt"  # no pipe: a daemon that a command leaves behind would hold it open
     begun = time.perf_counter()
     with said.open("wb") as out, subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out) as process:

@@ -1,8 +1,9 @@
 """How does the farm compare with other engines, doing the same job?
 
-ProcessPoolExecutor, joblib, Dask and Ray, each written as its documentation would have it (`peers/`), with chunks last
-first, so that engines are compared and not ideas. First one recording in chunks of 1 MiB, then 40 MB in chunks of
-4 KiB. zaudio also tags, checks and fsyncs; the others do not. `method.py` says how it is measured.
+Times ProcessPoolExecutor, joblib, Dask and Ray, each written as its documentation advises (`peers/`). All take the last
+chunk first, as the farm does, so that engines are compared and not ideas. First they process one recording in chunks of
+1 MiB, then 40 MB in chunks of 4 KiB. zaudio also tags, checks and fsyncs; the others do not. `method.py` says how it is
+measured.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def main() -> None:
 
 
 def make_commands(recording: Path, peers: Sequence[str], workers: int, chunk: int) -> dict[str, Command]:
-    """The farm and its peers, on the same recording with the same chunks."""
+    """Return the commands of the farm and its peers, on the same recording with the same chunks."""
     commands = {
         ZAUDIO: Command(lambda folder: method.farm(recording, folder, workers, "--chunk", f"{chunk // 1024}KiB"))
     }

@@ -2,9 +2,8 @@
 
 Runs a job in a process of its own and asks the kernel how much processor time each of its threads took
 (/proc/self/task, fifty times a second; a thread that ends has the time of the last look). Then runs it again under
-py-spy, if that may look into processes here, and lists the functions in which each thread was caught most often: waits
-that py-spy does not know for waits among them. Threads called `python` are those of libraries. `method.py` says how it
-is measured.
+py-spy, if that may look into processes here, and lists each thread's most frequent functions. Some are waits that
+py-spy does not recognise. Threads called `python` are those of libraries. `method.py` says how it is measured.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ import method
 import show
 from method import Command, Measured, median
 
-LOOKS = 50  # a second
-SAMPLES = 500  # of py-spy, a second: the default of 100 sees a job of half a second fifty times
+LOOKS = 50  # per second
+SAMPLES = 500  # of py-spy, per second: the default of 100 sees a job of half a second fifty times
 OURS = "(this benchmark)"  # the thread that looks
 MOST = 4  # functions shown of a thread
 _THREAD = re.compile(r"thread \(0x[0-9A-Fa-f]+\)(: )?|thread \([^)]*\)(: )?")
@@ -66,14 +65,14 @@ def main() -> None:
 
 
 def run_job(recording: Path, folder: Path, workers: int) -> None:
-    """Run one job, and write to report.json what it took of each thread."""
+    """Run one job, and write the processor time of each thread to report.json."""
     from zaudio import Coordinator
 
     over = threading.Event()
     seconds: dict[int, tuple[str, float]] = {}
     looker = threading.Thread(target=_look, args=(seconds, over), name=OURS, daemon=True)
     looker.start()
-    imports = time.thread_time()  # is no part of the job
+    imports = time.thread_time()  # no part of the job
     report = Coordinator(recording, folder, workers=workers).run()
     over.set()
     looker.join()
@@ -86,7 +85,7 @@ def run_job(recording: Path, folder: Path, workers: int) -> None:
 
 
 def sample(make: Callable[[Path], list[str]]) -> dict[str, Counter[str]]:
-    """Thread -> function -> samples, by py-spy; empty, with a sentence, where that does not work."""
+    """Return thread -> function -> samples, by py-spy; print a sentence, and return none, where that does not work."""
     spy = shutil.which("py-spy", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
     if spy is None:
         show.say("no functions: py-spy is not installed")
@@ -105,7 +104,7 @@ def sample(make: Callable[[Path], list[str]]) -> dict[str, Counter[str]]:
 
 
 def _fold(stacks: str) -> dict[str, Counter[str]]:
-    """Lines of `thread;frame;frame count` to the topmost frames of each thread, busiest first; imports left out."""
+    """Count the topmost frames of each thread, busiest first, in lines of `thread;frame;frame count`; skip imports."""
     threads: dict[str, Counter[str]] = {}
     for line in stacks.splitlines():
         frames, _, count = line.rpartition(" ")
@@ -129,14 +128,14 @@ def _look(seconds: dict[int, tuple[str, float]], over: threading.Event) -> None:
             except (OSError, ValueError):
                 continue  # it has ended
             known = seconds.get(int(task.name))
-            # A thread that has left Python's list, but not the kernel's, keeps the name it had.
+            # A thread that has left Python's list, but not the kernel's, keeps its name.
             seconds[int(task.name)] = (known[0] if known and int(task.name) not in names else name, nanoseconds / 1e9)
         if ended:
             return
 
 
 def _threads(measured: Measured) -> list[str]:
-    """Names of all threads, busiest first."""
+    """Return the names of all threads, busiest first."""
     total: Counter[str] = Counter()
     for report in measured.reports:
         total.update(report["threads"])

@@ -1,8 +1,8 @@
 """Does it stay the same when everything grows? Recordings of 0.1 to 10 GB, and 10 to 1,000,000 chunks.
 
-Recordings are sparse, so only results take room on the disk; they are removed after each run. To ask for many chunks of
-a recording that still fits, chunks are of 1 KiB: small chunks travel together, up to 256 KiB in a message, so a million
-of them are some 4,000 messages. Time and memory of both sides stand in the tables. `method.py` says how it is measured.
+Recordings are sparse, so only results take room on the disk; they are removed after each run. Chunks have 1 KiB, so
+that a recording of a million chunks still fits. Small chunks travel together, up to 256 KiB in a message, so a million
+of them are some 4,000 messages. The tables have time and memory of both sides. `method.py` says how it is measured.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _memory(each: Measured) -> list[str]:
 
 
 def _growth(sizes: Mapping[int, Measured]) -> list[str]:
-    """How much longer each recording takes than the one before it."""
+    """Return sentences: the time of each recording, as a multiple of the next smaller one's."""
     steps = []
     for less, more in pairwise(sorted(sizes)):
         times = median(sizes[more].jobs) / median(sizes[less].jobs)

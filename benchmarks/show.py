@@ -1,7 +1,7 @@
-"""Tables, JSON and pictures: what every benchmark hands to its reader.
+"""Tables, JSON and pictures of a benchmark.
 
-Tables go to standard output, as plain text or as Markdown. JSON, with what is to know about the machine, and the
-picture go to benchmarks/results/, under the benchmark's name and the time. Without matplotlib there is no picture.
+Tables go to standard output, as plain text or as Markdown. JSON, with facts about the machine, and the picture go to
+benchmarks/results/, under the benchmark's name and the time. Without matplotlib there is no picture.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Table:
     notes: Sequence[str] = ()
 
     def plain(self) -> str:
-        """The table as columns of text."""
+        """Return the table as columns of text."""
         widths = [max(len(row[i]) for row in (self.columns, *self.rows)) for i in range(len(self.columns))]
         lines = [
             "  ".join(_pad(cell, widths[i], i) for i, cell in enumerate(row)) for row in (self.columns, *self.rows)
@@ -39,7 +39,7 @@ class Table:
         return "\n".join([self.title, *lines, *self.notes])
 
     def markdown(self) -> str:
-        """The table as Markdown, notes as paragraphs."""
+        """Return the table as Markdown, notes as paragraphs."""
         ruler = ["---", *("---:" for _ in self.columns[1:])]
         lines = ["| " + " | ".join(row) + " |" for row in (self.columns, ruler, *self.rows)]
         return "\n\n".join([f"{self.title}:", "\n".join(lines), *self.notes])
@@ -56,9 +56,9 @@ def report(
     """Print the tables, write the JSON and the picture.
 
     Args:
-        name: Of the benchmark; the files are called after it.
-        tables: What was measured.
-        facts: The same in full, for the JSON.
+        name: The benchmark's name; the files have it too.
+        tables: The tables.
+        facts: All measurements, for the JSON.
         markdown: Whether tables are printed as Markdown.
         draw: Fills a matplotlib figure.
     """
@@ -73,7 +73,7 @@ def report(
 
 
 def machine() -> dict[str, object]:
-    """The machine and the versions that were measured."""
+    """Return facts about this machine and the versions of Python and zaudio."""
     from zaudio import __version__
 
     return {
@@ -87,12 +87,12 @@ def machine() -> dict[str, object]:
 
 
 def say(sentence: str) -> None:
-    """Tell the user what is no part of a table."""
+    """Print a sentence that is no part of a table, on standard error."""
     print(sentence, file=sys.stderr)
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """A median with the least and the most."""
+    """Return the median with the least and the most, as text."""
     of = method.summary(values)
     return f"{of['median']:.{digits}f} ({of['least']:.{digits}f}..{of['most']:.{digits}f})"
 
@@ -102,7 +102,7 @@ def mib(count: int | None) -> str:
 
 
 def bars(figure: Any, title: str, unit: str, values: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
-    """Horizontal bars of medians, with the least and the most: one group a name, one bar a series."""
+    """Draw horizontal bars of medians, with the least and the most: one group per name, one bar per series."""
     axes = figure.add_subplot()
     names = list(values)
     series = list(dict.fromkeys(each for of in values.values() for each in of))

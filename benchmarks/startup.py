@@ -1,7 +1,7 @@
-"""How long until something happens? The start of the command line, and of local workers.
+"""How long do the command line and local workers take to start?
 
-Times `zaudio --help` beside `python -c pass`, and how long after the coordinator eight local workers are ready, beside
-`python -c "import numpy, zmq"`. `method.py` says how it is measured.
+Times `zaudio --help` beside `python -c pass`. Times eight local workers, from the coordinator's being ready to the last
+worker's, beside `python -c "import numpy, zmq"`. `method.py` says how it is measured.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CHUNK = 1 << 20
 def main() -> None:
     parser = method.make_parser(__doc__ or "", "python benchmarks/startup.py --rounds 20", recording=False)
     parser.add_argument("-n", "--workers", type=int, default=8, help="local workers; 8 by default")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # what is timed, in its own process
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)  # the timed start, in its own process
     arguments = parser.parse_args()
     if arguments.inside:
         print(f"{arguments.workers} workers ready in {start_workers(arguments.workers):.4f} s")
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def start_workers(count: int) -> float:
-    """Seconds from the coordinator's being ready to the last worker's."""
+    """Start that many workers; return the seconds from the coordinator's being ready to the last worker's."""
     from zaudio import Coordinator
     from zaudio.net.farm import Event, Joined
 

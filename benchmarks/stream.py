@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def stream(path: str, folder: str, *, passes: int = 0, tagged: bool = False) -> int:
-    """Do the job; returns the bytes of samples."""
+    """Do the job; return the bytes of samples."""
     os.makedirs(folder, exist_ok=True)
     key, iv = os.urandom(32), os.urandom(CIPHER_BLOCK)
     _write(os.path.join(folder, "encryption_key.bin"), key)

@@ -10,7 +10,7 @@ with tempfile.TemporaryDirectory() as name:
     generate(str(folder / "take.raw"), seconds=2)
     Coordinator(folder / "take.raw", folder / "out", ops="invert").run()
 
-    # The description says what the bytes are. `verify` reads everything and writes nothing.
+    # The description says how to read the bytes. `verify` reads everything and writes nothing.
     description = verify(str(folder / "out"))
     print(f"{description.frames} frames of {description.format} at {description.samplerate} Hz, ops {description.ops}")
 

@@ -9,7 +9,7 @@ with tempfile.TemporaryDirectory() as folder:
     recording = f"{folder}/take.raw"
     generate(recording, seconds=10)
 
-    # Three decibels down, then inverted. What comes out is also reversed in time and encrypted.
+    # Three decibels down, then inverted. The result is also reversed in time and encrypted.
     report = Coordinator(recording, f"{folder}/out", ops=["gain:db=-3", "invert"], chunk="1s").run()
 
     print(f"{report.frames} frames in {report.chunks} chunks took {report.seconds:.2f} s")

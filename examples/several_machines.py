@@ -17,7 +17,7 @@ with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "zaudio", "worker", job.endpoint]
         machines = [subprocess.Popen([*command, "--name", name]) for name in ("attic", "cellar")]
         try:
-            # They may come late, leave early, or crash: what they held is given to others.
+            # They may come late, leave early, or crash: their chunks are given to others.
             report = job.wait(timeout=60)
         finally:
             for machine in machines:

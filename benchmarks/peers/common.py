@@ -1,10 +1,10 @@
-"""What all peers share: the job, its cuts, what a worker does, and the output. Only the engine between is theirs.
+"""The common part of all peers: the job, its cuts, the work on a chunk, and the output. Each adds only its engine.
 
     python benchmarks/peers/process_pool.py INPUT OUTDIR [-n WORKERS] [--chunk BYTES]
 
-The job is the farm's: read a chunk, negate it, reverse it; back in order, last chunk first; AES-256-CBC; write. No tag,
-no fsync, no check. A worker reads its chunk from the file itself, as the documentation of all of them advises,
-and the window bounds how many chunks are asked for and not yet written.
+The job is the farm's: read a chunk, negate it, reverse it; back in order, last chunk first; AES-256-CBC; write. There
+is no tag, no fsync, no check. A worker reads its chunk from the file itself, as the documentation of all engines
+advises. The window bounds the chunks that are asked for and not yet written.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WINDOW_MOST = 1024  # ... and enough small ones that none of them waits for the 
 
 @dataclass(frozen=True)
 class Job:
-    """What to do, as the command line says it."""
+    """The job of the command line."""
 
     path: str
     folder: str
@@ -38,17 +38,17 @@ class Job:
 
     @property
     def window(self) -> int:
-        """How many chunks may be under way."""
+        """The number of chunks that may be under way."""
         return max(2 * self.workers, min(WINDOW_MOST, WINDOW_BYTES // self.chunk))
 
     def chunks(self) -> Iterator[tuple[str, int, int]]:
-        """The arguments of `turn` for each chunk, the recording's last one first."""
+        """Yield the arguments of `turn` for each chunk, the recording's last one first."""
         for start in reversed(range(0, self.size, self.chunk)):
             yield self.path, start, min(self.chunk, self.size - start)
 
 
 def parse() -> Job:
-    """The job of the command line."""
+    """Return the job of the command line."""
     parser = argparse.ArgumentParser(description="the farm's job on another engine")
     parser.add_argument("input", help="raw float32 little-endian samples, mono")
     parser.add_argument("folder", help="where the result goes; files there are replaced")
@@ -60,17 +60,17 @@ def parse() -> Job:
 
 
 def nothing() -> None:
-    """The first task of each worker: that it is there is no part of the job."""
+    """Do nothing: the first task of each worker, whose start is no part of the job."""
 
 
 def turn(path: str, start: int, count: int) -> np.ndarray:
-    """What a worker does with a chunk."""
+    """Read, negate and reverse a chunk, in a worker."""
     samples = np.fromfile(path, SAMPLE, count // SAMPLE.itemsize, offset=start)
     return np.negative(samples[::-1])
 
 
 class Output:
-    """Encrypts and writes what comes, in order. The job's time runs from its making to its closing."""
+    """Encrypts and writes chunks, in their order. The job's time runs from its making to its closing."""
 
     def __init__(self, job: Job) -> None:
         self._begun = time.perf_counter()
@@ -97,6 +97,6 @@ class Output:
         print(f"{self._size} bytes in {seconds:.3f} s: {self._size / 1e6 / seconds:.0f} MB/s", flush=True)
 
     def write(self, samples: np.ndarray) -> None:
-        """The next chunk of the result."""
+        """Encrypt and write the next chunk of the result."""
         made = self._encryptor.update_into(samples.data.cast("B"), self._buffer)
         self._file.write(memoryview(self._buffer)[:made])

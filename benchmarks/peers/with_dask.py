@@ -11,7 +11,7 @@ from distributed import Client, Future, LocalCluster, wait
 def main() -> None:
     job = common.parse()
     with (
-        # No dashboard: it is a web server, which nobody looks at here.
+        # No dashboard: it is a web server, and here it would have no reader.
         LocalCluster(n_workers=job.workers, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):

@@ -1,6 +1,6 @@
 """The job on joblib with its default backend: a generator of results in order, tasks dispatched ahead of them.
 
-joblib batches small tasks by itself. `pre_dispatch` bounds what is dispatched ahead of what is computed.
+joblib batches small tasks by itself. `pre_dispatch` bounds the tasks that are dispatched ahead of the computed ones.
 """
 
 from __future__ import annotations
