@@ -1,4 +1,4 @@
-# What there is to do with zaudio. `make` alone lists it; nothing but Python 3.11 or newer, make and PyPI is needed.
+# Everything to do with zaudio. `make` alone lists the targets; they need Python 3.11 or newer, make and PyPI alone.
 
 PYTHON = python3
 INPUT =
@@ -14,14 +14,14 @@ ARGS =
 
 VENV = .venv
 ZAUDIO = $(VENV)/bin/python -m zaudio
-# Two stamps: `make farm` needs no development tools. Both are made again when what they depend on changes.
+# Two stamps, because `make farm` needs no development tools. Both are made again when pyproject.toml or pins change.
 RUNTIME = $(VENV)/runtime.stamp
 DEV = $(VENV)/development.stamp
 BENCH_VENV = .venv-bench
 BENCH = $(BENCH_VENV)/bench.stamp
 TEST_RAW = generated_data/test.raw
 SOAK = benchmarks/results/soak
-# The test recording is made only when nobody named another.
+# The test recording is made only when INPUT names no other.
 RECORDING = $(if $(INPUT),,$(TEST_RAW))
 WHAT = '$(or $(INPUT),$(TEST_RAW))' -o '$(OUT)' --overwrite \
 	$(foreach op,$(OP),--op '$(op)') $(if $(CHUNK),--chunk '$(CHUNK)') $(ARGS)
@@ -68,17 +68,17 @@ reliability: $(DEV) ## write the table of docs/reliability.md again, from the te
 	@$(VENV)/bin/python tests/reliability.py
 
 # Faults need the development environment, the picture that of the benchmarks.
-soak: $(DEV) $(BENCH) ## MINUTES=10 of random faults: memory and descriptors must stay flat, a picture shows them
+soak: $(DEV) $(BENCH) ## do MINUTES=10 of random faults: memory and descriptors must stay flat, a picture shows them
 	@rm -f $(SOAK).json
 	@status=0; $(VENV)/bin/python tests/chaos/soak.py --minutes '$(MINUTES)' --output $(SOAK).json $(ARGS) || status=$$?; \
 	test ! -f $(SOAK).json || $(BENCH_VENV)/bin/python tests/chaos/soak_picture.py $(SOAK).json $(SOAK).png; exit $$status
 
-# A fuzzer has an environment of its own too, and keeps there what it has learnt and what it has found.
+# The fuzzer has an environment of its own too, and keeps its corpus and findings there.
 FUZZ_VENV = .venv-fuzz
 FUZZ = $(FUZZ_VENV)/fuzz.stamp
 SECONDS = 60
 
-fuzz: $(FUZZ) ## look for bytes that break the codec, the brains or what reads files: SECONDS=60 each
+fuzz: $(FUZZ) ## look for bytes that break the codec, the brains or readers of files: SECONDS=60 each
 	@mkdir -p $(FUZZ_VENV)/findings
 	@for target in codec coordinator worker files; do \
 		echo "fuzzing: $$target, $(SECONDS) s"; \
@@ -95,8 +95,8 @@ style: $(DEV) ## check format, lint and types
 
 check: style test ## check format, lint and types, then run the tests
 
-# Benchmarks have an environment of their own, so that what they compare with does not get into the ordinary one. In
-# ARGS, all of them take --rounds, --touch, --markdown.
+# Benchmarks have an environment of their own, so that other engines do not get into the ordinary one. In ARGS, all
+# benchmarks take --rounds, --touch, --markdown.
 PEERS = $(BENCH_VENV)/peers.stamp
 BENCH_RUN = $(BENCH_VENV)/bin/python benchmarks
 BENCH_INPUT = '$(or $(INPUT),$(TEST_RAW))' $(if $(N),-n '$(N)')
@@ -113,15 +113,15 @@ bench-limit: $(BENCH) $(RECORDING) ## compare with one process, openssl, cp and 
 bench-peers: $(PEERS) $(RECORDING) ## compare with ProcessPoolExecutor, joblib, Dask and Ray: N=2 INPUT=take.raw
 	@$(BENCH_RUN)/peers.py $(BENCH_INPUT) $(ARGS)
 
-bench-scale: $(BENCH) ## 0.1 to 10 GB, 10 to 1,000,000 chunks, 1 to 1,000 workers, a costly op
+bench-scale: $(BENCH) ## measure 0.1 to 10 GB, 10 to 1,000,000 chunks, 1 to 1,000 workers, a costly op
 	@$(BENCH_RUN)/scale.py $(if $(N),-n '$(N)') $(ARGS)
 	@$(BENCH_RUN)/answering.py $(ARGS)
 	@$(BENCH_RUN)/costly_op.py $(if $(N),-n '$(N)') $(ARGS)
 
-profile: $(BENCH) $(RECORDING) ## where the coordinator's time goes, by thread: N=2 INPUT=take.wav
+profile: $(BENCH) $(RECORDING) ## show where the coordinator's time goes, by thread: N=2 INPUT=take.wav
 	@$(BENCH_RUN)/profiling.py $(BENCH_INPUT) $(ARGS)
 
-clean: ## remove .venv, caches, and what the targets above wrote to generated_data
+clean: ## remove .venv, caches, and the files that the targets above wrote to generated_data
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 	@cd generated_data && rm -f test.raw result.raw encryption_key.bin encryption_iv.bin result.json decrypted.raw \
@@ -148,7 +148,7 @@ $(BENCH): VENV = $(BENCH_VENV)
 $(BENCH): pyproject.toml constraints.txt benchmarks/constraints.txt
 	@$(call environment)
 	@echo '*' > $(BENCH_VENV)/.gitignore
-	@echo "installing zaudio and what its benchmarks need into $(BENCH_VENV)"
+	@echo "installing zaudio and the tools of its benchmarks into $(BENCH_VENV)"
 	@$(call groups)
 	@$(BENCH_VENV)/bin/python -m pip install -qq -c constraints.txt -c benchmarks/constraints.txt --group bench -e .
 	@touch $@
@@ -166,7 +166,7 @@ $(PEERS): $(BENCH)
 	@$(BENCH_VENV)/bin/python -m pip install -qq -c constraints.txt -c benchmarks/constraints.txt joblib distributed ray
 	@touch $@
 
-# An environment that cannot run pip is half made, or its Python is gone: it is made afresh.
+# An environment that cannot run pip is half made, or its Python is gone: it is made again.
 define environment
 $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	echo "zaudio needs Python 3.11 or newer; name one with: make PYTHON=python3.12" >&2; exit 1; }; \
