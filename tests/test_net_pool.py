@@ -131,18 +131,37 @@ def test_worker_that_leaves_in_order_is_no_death(door, start):
     assert pool.ended
 
 
-def test_three_that_die_before_they_are_ready_end_it_with_their_stderr(door, start, tmp_path, monkeypatch):
-    (tmp_path / "pool_test_unlucky.py").write_text(
-        "import sys\nfrom zaudio.net import children\n"
-        "def work(*_):\n    sys.stderr.write('no luck today\\n')\n    return 3\n"
-        "children.work = work\n"
-    )
+UNLUCKY = """
+import os, sys
+from zaudio.net import children
+
+def work(*_):
+    sys.stderr.write("no luck today\\n")
+    return 3
+
+children.work = work
+"""
+DEAD_AT_ONCE = """
+def fork(fork=os.fork):
+    pid = fork()
+    if pid:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    return pid
+
+os.fork = fork
+"""
+
+
+@pytest.mark.parametrize("more", ["", DEAD_AT_ONCE], ids=["soon", "before they are looked at"])
+def test_three_that_die_before_they_are_ready_end_it_with_their_stderr(door, start, tmp_path, monkeypatch, more):
+    (tmp_path / "pool_test_unlucky.py").write_text(UNLUCKY + more)
     monkeypatch.syspath_prepend(tmp_path)
     pool, events = start(1, allow=["pool_test_unlucky"]), []
     wait_until(lambda: events.extend(pool.events()) or len(events) == 4, "it is given up")
     assert [type(event) for event in events] == [Died, Died, Died, GaveUp]
     memory = r"it exited with code 3, with at most \d+ MiB of memory"
-    assert all(re.fullmatch(memory + '; it last wrote "no luck today"', event.cause) for event in events[:-1])
+    causes = [event.cause for event in events[:-1]]
+    assert all(re.fullmatch(memory + '; it last wrote "no luck today"', cause) for cause in causes), causes
     assert re.fullmatch(memory, events[-1].cause)
     assert events[-1].stderr == "no luck today\n"
 

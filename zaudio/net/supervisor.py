@@ -126,7 +126,8 @@ class Supervisor:
 
     def _turn(self, timeout: float | None) -> None:
         for key, _ in self._selector.select(timeout):
-            if key.fd in self._selector.get_map():  # one before it may have closed it
+            # One before it may have buried its child, and the next child's pipes have the same numbers.
+            if self._selector.get_map().get(key.fd) is key:
                 key.data()
 
     # One worker
