@@ -475,14 +475,14 @@ def test_no_key_is_in_logs_arguments_environment_or_tracebacks(scene, folder, st
     def running():
         return b"".join(map(shown, processes_with(f"TMPDIR={scene.temporary}")))
 
-    # A job that fails does so at once, so it is looked at before there is a worker.
-    job = scene.coordinator("--keys", folder, "-v", op=op, workers=2 if op == SLOW else 0)
-    assert job.endpoint
-    found = running()
+    # All wait at a gate while they are looked at: a job that fails does so at once, and nobody is there any more.
+    gate = scene.folder / "gate"
+    job = scene.coordinator("--keys", folder, "-v", "--op", f"farm_ops:gated:gate={gate}", op=op, workers=2)
     worker = scene.worker(job, "--keys", studio, "-v")
-    job.wait_for("Joined", 3 if op == SLOW else 1)
-    found += running()
-    assert found.count(b"TMPDIR=") >= 3  # so that it was looked at
+    wait_until(lambda: len(list(scene.folder.glob("gate.*"))) == 3, "all are at it")
+    found = running()
+    assert found.count(b"TMPDIR=") == 5, "coordinator, starter, and three workers"
+    gate.touch()
     encryption = [secret(path) for path in scene.output.glob("encryption_key.bin*")]
     job.finish(within=30_000 * MS)
     assert job.code == (0 if op == SLOW else 1)

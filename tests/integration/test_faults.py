@@ -253,13 +253,17 @@ def test_op_that_never_returns_is_killed_with_its_worker_three_times(tmp_path, r
     assert any("past the deadline of a chunk" in event.reason for event in events if isinstance(event, Lost))
 
 
-def test_op_that_depends_on_its_process_is_found_out_by_a_duplicate(tmp_path, recording):
-    def run_often():
-        for _ in range(20):  # each job ends with a race for its last chunk, which is a duplicate sooner or later
-            farm(recording, tmp_path, "farm_ops:moody", workers=3, overwrite=True).run()
-
-    with pytest.raises(ConflictError, match=r"workers local-\d and local-\d returned different results"):
-        run_often()
+def test_op_that_depends_on_its_process_is_found_out_by_a_duplicate(tmp_path):
+    """The first worker is granted both chunks; the second one is idle, so it gets chunk 0 too. Chunk 1 is held up."""
+    recording = write_raw(tmp_path / "two.raw", numbered(2 * CHUNK))
+    gate, limit = tmp_path / "gate", tmp_path / "limit"
+    limit.write_text("1")  # chunk 1 begins with sample 0
+    ops = [f"farm_ops:gated:gate={gate}", "invert", f"farm_ops:down_to:limit={limit}", "farm_ops:moody"]
+    with farm(recording, tmp_path, ops) as job:
+        wait_until(lambda: len(_waiting(tmp_path)) == 2, "both are at it")
+        gate.touch()
+        with pytest.raises(ConflictError, match=r"workers local-\d and local-\d returned different results"):
+            job.wait(timeout=30)
 
 
 def test_op_may_write_to_the_standard_streams(tmp_path, recording, capfd):
