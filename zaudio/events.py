@@ -1,0 +1,279 @@
+"""Events: what a user may know of a job while it runs, as frozen dataclasses.
+
+Rules: pure. An event names a worker by its name and a chunk by the user's own number, never a session or a bundle. All
+fields are keywords. Every event says when it happened, in which job and in which stage. Events are made in the
+coordinator's thread, in the order in which things happen; `zaudio.ledger` counts them, `zaudio.stream` hands them out.
+
+A message to a worker may carry several small chunks. Its event has the one at which its frames start, `chunk`, and how
+many chunks travel in it, `chunks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a job stands. A job never goes back, but for `WAITING` and `RUNNING`, which take turns."""
+
+    STARTING = "starting"
+    WAITING = "waiting"  # for workers: none is ready
+    RUNNING = "running"
+    PUBLISHING = "publishing"
+    DONE = "done"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job is over."""
+        return self in (State.DONE, State.FAILED, State.STOPPED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something happened; the base of all events.
+
+    Attributes:
+        at: When, in seconds of the monotonic clock.
+        job: The job's id, in hex.
+        stage: The stage of the job; ``main`` where there is only one.
+    """
+
+    at: float
+    job: str
+    stage: str = "main"
+
+
+# The job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started(Event):
+    """The recording and the output folder are open; the job is known.
+
+    Attributes:
+        chunks: Chunks of the recording.
+        chunk_frames: Frames per chunk.
+        frames: Frames of the recording.
+        channels: Samples per frame.
+        samplerate: Frames per second.
+        format: The sample format, for example ``f32le``.
+        bytes: Bytes of samples.
+        resumed_chunks: Chunks that an earlier, interrupted start had done; all of them when the job was done already.
+        resumed_bytes: Bytes that it had encrypted.
+    """
+
+    chunks: int
+    chunk_frames: int
+    frames: int
+    channels: int
+    samplerate: int
+    format: str
+    bytes: int
+    resumed_chunks: int = 0
+    resumed_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChanged(Event):
+    """The coordinator has come to another state.
+
+    It tells each state once, and never `WAITING`: from `RUNNING` on, that follows from `Joined` and `Lost`.
+    """
+
+    state: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advanced(Event):
+    """More of the result is encrypted.
+
+    Attributes:
+        chunks: Chunks encrypted so far, resumed ones included.
+        bytes: Bytes encrypted so far, resumed ones included.
+    """
+
+    chunks: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published(Event):
+    """The result lies under its final names.
+
+    Attributes:
+        paths: ``result``, ``key``, ``iv`` and ``description``.
+        recipient: The public key that the encryption key is wrapped for; empty when it is raw.
+    """
+
+    paths: Mapping[str, str]
+    recipient: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(Event):
+    """The job ended without a result.
+
+    Attributes:
+        error: The name of the error's class; ``StoppedError`` when the job was stopped.
+        sentence: The error's sentence.
+    """
+
+    error: str
+    sentence: str
+
+
+# Workers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcomed(Event):
+    """A worker said hello, and was told what to do."""
+
+    worker: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined(Event):
+    """A worker is ready for its first chunk, or ready again on a new connection.
+
+    Attributes:
+        worker: Its name.
+        session: Which worker of that name, in hex: two may have the same. Empty when it does not matter.
+    """
+
+    worker: str
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost(Event):
+    """A worker is gone.
+
+    Attributes:
+        worker: Its name.
+        reason: Why.
+        session: As in `Joined`.
+    """
+
+    worker: str
+    reason: str
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stuck(Event):
+    """A worker is past the deadline of a chunk. A local one is killed and replaced."""
+
+    worker: str
+    chunk: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped(Event):
+    """A worker gave a wrong result and is sent away for good: two others agree on another one.
+
+    Attributes:
+        worker: Its name.
+        chunk: The chunk whose result was wrong.
+        reason: The sentence that the worker is told.
+        unchecked: Chunks that had been encrypted on its word alone.
+    """
+
+    worker: str
+    chunk: int
+    reason: str
+    unchecked: int
+
+
+# Chunks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granted(Event):
+    """A worker is given chunks to compute.
+
+    Attributes:
+        worker: Its name.
+        chunk: The chunk at which the frames start.
+        chunks: How many chunks travel together.
+        attempt: Which grant of them this is, from 1.
+        repeated: Whether another worker is at them: an idle worker was given the chunks that all wait for.
+    """
+
+    worker: str
+    chunk: int
+    chunks: int
+    attempt: int
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requeued(Event):
+    """A grant came to nothing; its chunks are to be granted again."""
+
+    worker: str
+    chunk: int
+    chunks: int
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted(Event):
+    """A result is the chunks' result. `audited`: two workers agreed on it."""
+
+    worker: str
+    chunk: int
+    chunks: int
+    audited: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate(Event):
+    """A result came for chunks that had one."""
+
+    worker: str
+    chunk: int
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected(Event):
+    """A result came that cannot be one. It may name chunks that the job does not have: `chunk` -1 and `chunks` 0."""
+
+    worker: str
+    chunk: int
+    chunks: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted(Event):
+    """A result of audited chunks came, and waits for what another worker makes of them."""
+
+    worker: str
+    chunk: int
+    chunks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn(Event):
+    """Chunks were accepted on the word of a dropped worker and not encrypted yet: they are to be done again."""
+
+    worker: str
+    chunk: int
+    chunks: int
+
+
+# Of a subscription
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missed(Event):
+    """A subscriber was too slow: it did not get that many events, which belong here. Only a subscription makes it."""
+
+    count: int
