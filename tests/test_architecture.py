@@ -33,6 +33,7 @@ BASE = {
     "version",
     "machine",
     "events",
+    "ledger",
 }
 
 # Room -> the rooms it may import, besides itself. A missing pair is forbidden.
@@ -50,6 +51,7 @@ ALLOWED = {
     "reverse": {"plan"},
     "signal": {"formats"},
     "settings": {"endpoints", "errors", "formats", "sizes", "timing"},
+    "ledger": {"errors", "events"},
     "__main__": {"cli"},
     "__init__": {"coordinator", "report", "net", "audio", "result", "errors", "settings", "timing", "version"},
 }
