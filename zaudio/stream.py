@@ -1,0 +1,197 @@
+"""Stream: hands events to the ledger and to subscribers, and never waits for any of them.
+
+Rules:
+
+- One thread publishes. The ledger has an event before any subscriber does.
+- A subscription is bounded. When it is full, further events are not queued but counted; as soon as there is room, one
+  `Missed` with that count stands in their place, before the next event.
+- Events of the job's state, publication and failure are never missed: they go in even when the subscription is full. A
+  job has few of them, so the bound is exceeded by a handful.
+- What a subscriber's function raises is logged, and ends nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import TracebackType
+
+from zaudio.events import Event, Failed, Missed, Published, StateChanged
+from zaudio.ledger import Ledger
+
+SIZE = 1024  # events; a tenth of a second of the fastest farm, and a few hundred KiB when it is full
+PATIENCE = 2.0  # seconds for subscribers to finish with what they hold; a program must end although one hangs
+
+log = logging.getLogger("zaudio.coordinator")
+
+
+class Subscription:
+    """A bounded queue of events: an iterator that waits for the next one, and a context manager that closes it.
+
+    `Stream.subscribe` makes it. Any thread may read or close it.
+    """
+
+    def __init__(self, size: int, leave: Callable[[Subscription], None]) -> None:
+        self._size = size
+        self._leave = leave
+        self._queue: deque[Event] = deque()  # never longer than `size`, but for events that must not be missed
+        self._missed = 0  # events that were not queued since the last that was
+        self._last: Event | None = None  # the last of them
+        self._ended = False  # there will be no more
+        self._changed = threading.Condition()
+
+    def get(self, timeout: float | None = None) -> Event | None:
+        """Return the next event, or None when there will be none any more.
+
+        Args:
+            timeout: Seconds to wait; None for as long as it takes.
+
+        Raises:
+            TimeoutError: No event came in time.
+        """
+        with self._changed:
+            if not self._changed.wait_for(self._has_news, timeout):
+                raise TimeoutError(f"no event came in {timeout:g} s")
+            if self._queue:
+                return self._queue.popleft()
+            return self._take_missed()
+
+    def close(self) -> None:
+        """End the subscription: who waits for an event gets none, and what is queued is forgotten."""
+        self._leave(self)
+        with self._changed:
+            self._queue.clear()
+            self._missed = 0
+            self._ended = True
+            self._changed.notify_all()
+
+    def __iter__(self) -> Iterator[Event]:
+        """Return the events as they come, until the stream or the subscription is closed."""
+        while (event := self.get()) is not None:
+            yield event
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # What the stream does
+
+    def offer(self, event: Event) -> None:
+        """Queue an event if there is room, or count it."""
+        with self._changed:
+            if self._ended:
+                return
+            if len(self._queue) >= self._size and not isinstance(event, StateChanged | Published | Failed):
+                self._missed += 1
+                self._last = event
+                return
+            if (missed := self._take_missed()) is not None:
+                self._queue.append(missed)
+            self._queue.append(event)
+            self._changed.notify()
+
+    def end(self) -> None:
+        """Let readers have what is queued, and then no more."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def _has_news(self) -> bool:
+        return bool(self._queue) or self._missed > 0 or self._ended
+
+    def _take_missed(self) -> Missed | None:
+        if not self._missed or self._last is None:
+            return None
+        missed, last, self._missed = self._missed, self._last, 0
+        return Missed(at=last.at, job=last.job, stage=last.stage, count=missed)
+
+
+class Stream:
+    """The events of one job.
+
+    Args:
+        ledger: Counts every event that is published.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._subscriptions: tuple[Subscription, ...] = ()  # replaced as a whole, so that `publish` needs no lock
+        self._threads: tuple[threading.Thread, ...] = ()
+        self._closed = False
+        self._lock = threading.Lock()  # of who subscribes and leaves
+
+    # In the thread that publishes
+
+    def publish(self, event: Event) -> None:
+        """Count an event, and offer it to every subscriber. Never waits."""
+        self._ledger.apply(event)
+        for subscription in self._subscriptions:
+            subscription.offer(event)
+
+    # In any thread
+
+    def subscribe(self, size: int = SIZE) -> Subscription:
+        """Return a subscription to the events from now on. After `close`, it has ended already.
+
+        Args:
+            size: How many events it holds for a reader that is slow.
+        """
+        subscription = Subscription(size, self._leave)
+        with self._lock:
+            if not self._closed:
+                self._subscriptions = (*self._subscriptions, subscription)
+                return subscription
+        subscription.end()
+        return subscription
+
+    def call(self, function: Callable[[Event], object], size: int = SIZE) -> None:
+        """Call a function with every event from now on, in a thread of its own. What it raises is logged."""
+        subscription = self.subscribe(size)
+
+        def listen() -> None:
+            for event in subscription:
+                try:
+                    function(event)
+                except Exception:
+                    log.exception("on_event raised; the job goes on")
+
+        # A daemon: a function that never returns must not keep the program from ending.
+        thread = threading.Thread(target=listen, name="zaudio-events", daemon=True)
+        with self._lock:
+            self._threads = (*self._threads, thread)
+        thread.start()
+
+    def close(self, patience: float = PATIENCE) -> None:
+        """Take no more subscribers, and let those that there are have what they hold.
+
+        Args:
+            patience: Seconds to wait for the functions that were given to `call`.
+        """
+        with self._lock:
+            self._closed = True
+            subscriptions, self._subscriptions = self._subscriptions, ()
+        for subscription in subscriptions:
+            subscription.end()
+        deadline = time.monotonic() + patience
+        for thread in self._threads:
+            if thread is threading.current_thread():
+                continue  # a function that closes the stream does not wait for itself
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                log.warning("on_event still runs %g s after the end of the job; it is left alone", patience)
+
+    @property
+    def is_subscriber_thread(self) -> bool:
+        """Whether the calling thread runs a function that was given to `call`."""
+        return threading.current_thread() in self._threads
+
+    def _leave(self, subscription: Subscription) -> None:
+        with self._lock:
+            self._subscriptions = tuple(each for each in self._subscriptions if each is not subscription)
