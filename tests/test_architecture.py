@@ -42,7 +42,7 @@ ALLOWED = {
     "cli": {"coordinator", "net", "audio", "ops", "result", *BASE},
     "coordinator": {"report", "net", "core", "wire", "audio", "ops", "result", *BASE},
     "net": {"core", "wire", "audio", "ops", *BASE},
-    "core": {"wire", "plan", "steps", "timing", "errors", "formats", "sizes", "reference", "version"},
+    "core": {"wire", "plan", "steps", "timing", "errors", "formats", "sizes", "reference", "events", "version"},
     "wire": {"plan", "steps", "timing", "errors", "formats", "sizes", "reference", "version"},
     "ops": {"plan", "steps", "timing", "errors", "formats", "version"},
     "result": {"plan", "timing", "errors", "formats", "signal", "reference", "reverse", "version"},
