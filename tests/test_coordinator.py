@@ -1,7 +1,6 @@
 """What a Coordinator refuses and promises before it starts. Whole jobs are tested in tests/integration."""
 
 import gc
-import json
 import os
 import weakref
 from contextlib import ExitStack
@@ -19,7 +18,6 @@ from zaudio.errors import ConflictError, EndpointError, ExposedError, KeyFileErr
 from zaudio.net import starter as starters
 from zaudio.net.farm import Farm
 from zaudio.net.keys import add_worker, init
-from zaudio.report import Report
 from zaudio.result import make_identity
 from zaudio.result.checkpoints import Schedule
 
@@ -324,12 +322,3 @@ def test_nothing_is_kept_of_a_job_whose_workers_disagree(tmp_path, recording, mo
         job.run()
     assert not job.resumable
     assert os.listdir(tmp_path / "out") == []
-
-
-def test_report_is_an_object_of_json():
-    report = Report(3, 100, 250, 2, 44100, "f32le", 2000, 0.5, 1, 0, 0, 0, {"result": "out/result.raw"}, {"Zoë": 3})
-    fields = json.loads(report.to_json())
-    assert fields["chunks"] == 3
-    assert fields["shares"] == {"Zoë": 3}
-    assert fields["paths"] == {"result": "out/result.raw"}
-    assert set(fields) == set(Report.__dataclass_fields__)

@@ -354,7 +354,16 @@ def test_the_report_stays_what_it_was(book):
     assert report.shares == {"a": 1}
 
 
-def test_a_report_is_json(book):
+def test_a_report_is_an_object_of_json(book):
+    report = Report(3, 100, 250, 2, 44100, "f32le", 2000, 0.5, 1, 0, 0, 0, {"result": "out/result.raw"}, {"Zoë": 3})
+    fields = json.loads(report.to_json())
+    assert fields["chunks"] == 3
+    assert fields["shares"] == {"Zoë": 3}
+    assert fields["paths"] == {"result": "out/result.raw"}
+    assert set(fields) == set(Report.__dataclass_fields__)
+
+
+def test_losses_stand_in_the_json_with_their_reasons(book):
     read = json.loads(book.run().join("a").lose("a", "it left").report.to_json())
     assert read["losses"] == [{"worker": "a", "reason": "it left"}]
     assert (read["lost"], read["repeated"], read["requeued"]) == (1, 0, 0)

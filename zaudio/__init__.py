@@ -29,10 +29,12 @@ from zaudio.timing import Timing
 from zaudio.version import VERSION
 
 if TYPE_CHECKING:
+    from zaudio import events
     from zaudio.audio import generate
     from zaudio.coordinator import Coordinator
+    from zaudio.events import Event, State
+    from zaudio.ledger import Progress, Report
     from zaudio.net.worker import Worker
-    from zaudio.report import Progress, Report
     from zaudio.result import decrypt, verify
     from zaudio.settings import Limits, Network, Raw, Security
 
@@ -40,14 +42,17 @@ __version__ = VERSION
 
 _HOMES = {
     "Coordinator": "zaudio.coordinator",
+    "Event": "zaudio.events",
     "Limits": "zaudio.settings",
     "Network": "zaudio.settings",
-    "Progress": "zaudio.report",
+    "Progress": "zaudio.ledger",
     "Raw": "zaudio.settings",
-    "Report": "zaudio.report",
+    "Report": "zaudio.ledger",
     "Security": "zaudio.settings",
+    "State": "zaudio.events",
     "Worker": "zaudio.net.worker",
     "decrypt": "zaudio.result",
+    "events": "zaudio",  # a module
     "generate": "zaudio.audio",
     "verify": "zaudio.result",
 }
@@ -63,6 +68,10 @@ __all__ = [
     "Security",
     "Timing",
     "Worker",
+    # what happens in it; all events stand in zaudio.events
+    "Event",
+    "State",
+    "events",
     # files
     "decrypt",
     "generate",
@@ -88,7 +97,8 @@ if not TYPE_CHECKING:
         if name in _HOMES:
             from importlib import import_module
 
-            value = getattr(import_module(_HOMES[name]), name)
+            home = _HOMES[name]
+            value = import_module(f"zaudio.{name}") if home == "zaudio" else getattr(import_module(home), name)
             globals()[name] = value
             return value
         raise AttributeError(f"module 'zaudio' has no attribute {name!r}")

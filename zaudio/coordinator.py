@@ -32,6 +32,8 @@ from zaudio.endpoints import (
     sink_names,
 )
 from zaudio.errors import ConflictError, EndpointError, JobError, StoppedError, UsageError
+from zaudio.events import State
+from zaudio.ledger import Progress, Report
 from zaudio.machine import usable_cores
 from zaudio.net.farm import Endpoints, Event, Farm, Tally
 from zaudio.net.keys import CoordinatorKeys, coordinator_keys
@@ -43,7 +45,6 @@ from zaudio.net.wake import Waker
 from zaudio.ops.chain import prepare_chain
 from zaudio.ops.spec import Requested, parse_chain
 from zaudio.plan import Plan
-from zaudio.report import Progress, Report
 from zaudio.result import (
     Description,
     JobRecord,
@@ -141,7 +142,7 @@ class Coordinator:
         self._on_event = on_event
         self._starter: Starter | None = None
         self._warnings: tuple[str, ...] = ()
-        self._state = "starting"
+        self._state = State.STARTING
         self._farm: Farm | None = None
         self._writer: ResultWriter | None = None
         self._resumed = 0  # bytes that an earlier life of this job has done
@@ -344,16 +345,16 @@ class Coordinator:
         """How far the job has come."""
         if self._farm is None:
             if self._report is None:
-                return Progress("starting", 0, 0, 0, 0, 0, 0, 0.0)
+                return Progress(State.STARTING, 0, 0, 0, 0, 0, 0, 0, 0.0)
             chunks, size = self._report.chunks, self._report.bytes
-            return Progress("done", chunks, chunks, size, size, 0, 0, 0.0, size)
+            return Progress(State.DONE, chunks, chunks, size, size, 0, 0, 0, 0.0, size)
         tally, plan, frame_bytes = self._farm.tally, self._plan, self._source.frame_bytes
         # Output is encrypted from the recording's end: what is done is all from the last finished run's start on.
         frames_done = plan.frames - self._bundles.span(tally.done - 1).start if tally.done else 0
         seconds = time.monotonic() - tally.welcomed if tally.welcomed is not None else 0.0
         state = self._state
-        if state == "running" and not tally.workers:
-            state = "waiting for workers"
+        if state is State.RUNNING and not tally.workers:
+            state = State.WAITING
         return Progress(
             state,
             len(plan),
@@ -362,6 +363,7 @@ class Coordinator:
             frames_done * frame_bytes,
             tally.workers,
             tally.requeued,
+            0,
             self._report.seconds if self._report is not None else seconds,
             min(self._resumed, frames_done * frame_bytes),
         )
@@ -443,7 +445,7 @@ class Coordinator:
 
     def _find_done(self, source: Source, folder: ResultFolder) -> None:
         """This very job was published, and its process died in the act: what there was to finish is finished."""
-        self._state = "done"
+        self._state = State.DONE
         self._resumed = source.frames * source.frame_bytes
         self._warnings = ("this job was done already: its publication was interrupted, and is finished now",)
         self._report = self._make_report(source, folder.paths, 0.0)
@@ -536,19 +538,19 @@ class Coordinator:
             self._over.set()
 
     def _on_bound(self) -> None:
-        self._state = "running"
+        self._state = State.RUNNING
         self._bound.set()
 
     def _finisher(self, source: Source, writer: ResultWriter) -> Callable[[], None]:
         def finish() -> None:
             assert self._farm is not None
-            self._state = "publishing"
+            self._state = State.PUBLISHING
             source.check()
             paths = writer.publish()
             welcomed = self._farm.tally.welcomed
             seconds = time.monotonic() - welcomed if welcomed is not None else 0.0
             self._report = self._make_report(source, paths, seconds)
-            self._state = "done"
+            self._state = State.DONE
 
         return finish
 
