@@ -4,13 +4,12 @@ import signal
 import subprocess
 import sys
 from itertools import chain, combinations
-from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 import zaudio
-from zaudio import Limits, Network, Raw, Security
+from zaudio import Limits, Network, Progress, Raw, Report, Security, State
 from zaudio.cli import farm as farm_module
 from zaudio.cli import report as reports
 from zaudio.cli.app import app
@@ -41,21 +40,12 @@ FIELDS = {
     "dropped": {},
     "recipient": "",
 }
-REPORT = SimpleNamespace(**FIELDS, to_json=lambda: json.dumps(FIELDS))
+REPORT = Report(**FIELDS)
 
 
 def progress(state, done):
-    return SimpleNamespace(
-        state=state,
-        chunks=2,
-        done=done,
-        bytes=80,
-        bytes_done=40 * done,
-        workers=1,
-        requeued=0,
-        seconds=1.0,
-        bytes_resumed=0,
-    )
+    sizes = {"chunks": 2, "done": done, "bytes": 80, "bytes_done": 40 * done}
+    return Progress(State(state), **sizes, workers=1, requeued=0, repeated=0, seconds=1.0)
 
 
 class FakeCoordinator:
@@ -64,7 +54,7 @@ class FakeCoordinator:
     made: list
     left: list
     used: list
-    steps = (progress("waiting for workers", 0), progress("running", 1), progress("publishing", 2))
+    steps = (progress("waiting", 0), progress("running", 1), progress("publishing", 2))
     failure = None
     resumable = False
     entered = False
@@ -274,7 +264,7 @@ def test_the_report_goes_to_standard_output_and_progress_to_standard_error(coord
 def test_json_progress_is_one_object_a_line(coordinator):
     done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "json"])
     states = [json.loads(line)["state"] for line in done.stderr.splitlines()]
-    assert states == ["starting", "waiting for workers", "running", "publishing", "done"]
+    assert states == ["starting", "waiting", "running", "publishing", "done"]
 
 
 def test_no_progress_leaves_the_report(coordinator):
@@ -299,7 +289,7 @@ def test_quiet_prints_nothing_and_still_writes_the_report(coordinator, tmp_path)
     ]
     done = CliRunner().invoke(app, line)
     assert (done.exit_code, done.output) == (0, "")
-    assert json.loads(path.read_text()) == FIELDS
+    assert json.loads(path.read_text()) == json.loads(REPORT.to_json())
 
 
 def test_each_warning_is_printed_once_also_one_that_comes_late(coordinator):
@@ -465,15 +455,14 @@ def test_the_display_is_polled_often_enough_to_look_fluent():
 
 REAL = """
 import sys, threading, zaudio
-from itertools import chain, combinations
-from types import SimpleNamespace
+from dataclasses import replace
+from zaudio import Progress, State
 class Coordinator:
     warnings = ()
     resumable = False
     polls = 0
-    progress = SimpleNamespace(
-        state="running", chunks=2, done=0, bytes=8, bytes_done=0, workers=1, requeued=0, seconds=1.0,
-        bytes_resumed=0,
+    progress = Progress(
+        State.RUNNING, chunks=2, done=0, bytes=8, bytes_done=0, workers=1, requeued=0, repeated=0, seconds=1.0
     )
     def __init__(self, *_, **__): pass
     def use(self, starter): pass
@@ -484,7 +473,8 @@ class Coordinator:
     def __exit__(self, *_): print("stopped", flush=True)
     def wait(self, timeout):
         self.polls += 1
-        self.progress = SimpleNamespace(**{**vars(self.progress), "state": f"state {self.polls}"})
+        # A new state at each poll, so that plain lines come too.
+        self.progress = replace(self.progress, state=(State.RUNNING, State.WAITING)[self.polls % 2])
         if self.polls == 5:
             print("polled", flush=True)
         threading.Event().wait(timeout)

@@ -2,31 +2,24 @@ import io
 import json
 import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
-from zaudio.cli.progress import Bar, Display, JsonLines, Pace, Plain, clock, display, figures, pace
+from zaudio import Progress, State
+from zaudio.cli.progress import Bar, Display, JsonLines, Plain, clock, display, figures, words
 
 MB = 1_000_000
 
 
-@dataclass(frozen=True)
-class Progress:
-    state: str = "running"
-    chunks: int = 100
-    done: int = 0
-    bytes: int = 100 * MB
-    bytes_done: int = 0
-    workers: int = 2
-    requeued: int = 0
-    seconds: float = 0.0
-    bytes_resumed: int = 0
+def snapshot(state=State.RUNNING, **fields):
+    fixed = {"chunks": 100, "done": 0, "bytes": 100 * MB, "bytes_done": 0, "workers": 2, "requeued": 0, "repeated": 0}
+    return Progress(state, **fixed | {"seconds": 0.0} | fields)
 
 
-WAITING = Progress(state="waiting for workers", workers=0)
-HALF = Progress(done=50, bytes_done=50 * MB, seconds=5.0)
-DONE = Progress(state="done", done=100, bytes_done=100 * MB, seconds=8.0)
+WAITING = snapshot(State.WAITING, workers=0)
+HALF = snapshot(done=50, bytes_done=50 * MB, seconds=5.0)
+DONE = snapshot(State.DONE, done=100, bytes_done=100 * MB, seconds=8.0)
 
 
 class Terminal(io.StringIO):
@@ -42,26 +35,6 @@ class Gone(io.StringIO):
 
     def flush(self):
         raise self.error
-
-
-@pytest.mark.parametrize(
-    ("progress", "expected"),
-    [
-        (Progress(), Pace(0.0, 0.0, None)),
-        (WAITING, Pace(0.0, 0.0, None)),
-        (HALF, Pace(0.5, 10.0 * MB, 5.0)),
-        (Progress(bytes_done=25 * MB, seconds=1.0), Pace(0.25, 25.0 * MB, 3.0)),
-        (replace(HALF, seconds=0.0), Pace(0.5, 0.0, None)),
-        (replace(HALF, bytes_resumed=40 * MB), Pace(0.5, 2.0 * MB, 25.0)),
-        (replace(HALF, bytes_resumed=50 * MB), Pace(0.5, 0.0, None)),
-        (DONE, Pace(1.0, 12.5 * MB, 0.0)),
-        (Progress(bytes=0, chunks=0), Pace(0.0, 0.0, None)),
-        (Progress(state="done", bytes=0, chunks=0), Pace(1.0, 0.0, 0.0)),
-        (Progress(bytes=1, bytes_done=1, seconds=0.5), Pace(1.0, 2.0, 0.0)),
-    ],
-)
-def test_pace_follows_from_bytes_and_seconds(progress, expected):
-    assert pace(progress) == expected
 
 
 @pytest.mark.parametrize(
@@ -133,7 +106,7 @@ def lines_of(kind, timetable):
 
 
 def at(done, **fields):
-    return Progress(done=done, bytes_done=done * MB, seconds=1.0, **fields)
+    return snapshot(done=done, bytes_done=done * MB, seconds=1.0, **fields)
 
 
 def test_plain_lines_come_at_the_start_after_two_seconds_and_after_a_tenth():
@@ -146,7 +119,7 @@ def test_plain_lines_do_not_repeat_what_is_known():
 
 
 def test_plain_lines_tell_each_new_state_at_once():
-    assert lines_of(Plain, [(0.0, WAITING), (0.1, at(0)), (0.2, at(0, state="publishing"))]) == [1, 2, 3]
+    assert lines_of(Plain, [(0.0, WAITING), (0.1, at(0)), (0.2, at(0, state=State.PUBLISHING))]) == [1, 2, 3]
 
 
 def test_plain_lines_tell_a_lost_worker_within_two_seconds():
@@ -173,7 +146,7 @@ def test_the_last_plain_line_is_written_once_whenever_the_end_is_seen(seen):
 
 def test_json_lines_are_objects_with_the_whole_progress():
     stream = io.StringIO()
-    JsonLines(stream).start(HALF, now=0.0)
+    JsonLines(stream).start(replace(HALF, requeued=3, repeated=2), now=0.0)
     assert json.loads(stream.getvalue()) == {
         "state": "running",
         "chunks": 100,
@@ -182,17 +155,38 @@ def test_json_lines_are_objects_with_the_whole_progress():
         "bytes_done": 50 * MB,
         "bytes_resumed": 0,
         "workers": 2,
-        "requeued": 0,
+        "requeued": 3,
+        "repeated": 2,
         "seconds": 5.0,
         "bytes_per_second": 10.0 * MB,
         "eta": 5.0,
     }
 
 
+@pytest.mark.parametrize("state", list(State))
+def test_json_has_the_state_as_it_is_and_people_read_what_is_waited_for(state):
+    stream = io.StringIO()
+    JsonLines(stream).start(snapshot(state), now=0.0)
+    Plain(stream).start(snapshot(state), now=0.0)
+    first, second = stream.getvalue().splitlines()
+    assert json.loads(first)["state"] == state.value
+    assert second.startswith(f"{words(state)}: 0/100 chunks")
+    assert (words(state) != state.value) == (state is State.WAITING)
+
+
 def test_an_unknown_eta_is_null_in_json():
     stream = io.StringIO()
     JsonLines(stream).start(WAITING, now=0.0)
     assert json.loads(stream.getvalue())["eta"] is None
+
+
+@pytest.mark.parametrize("kind", [Plain, JsonLines])
+@pytest.mark.parametrize("state", [State.FAILED, State.STOPPED])
+def test_a_job_that_ended_without_a_result_has_no_time_left(kind, state):
+    stream = io.StringIO()
+    kind(stream).start(replace(HALF, state=state), now=0.0)
+    assert "ETA" not in stream.getvalue()
+    assert '"eta": null' in stream.getvalue() or kind is Plain
 
 
 def test_json_lines_come_twice_a_second_at_most_and_only_with_news():
@@ -267,18 +261,16 @@ def test_a_bar_that_never_started_writes_nothing(monkeypatch):
 
 
 def test_the_figures_fit_beside_a_bar_on_eighty_columns():
-    wide = Progress(
-        state="waiting for workers", chunks=100_000, done=99_999, bytes_done=99 * MB, workers=16, seconds=0.1
-    )
-    assert len("waiting for workers") + len(figures(wide)) + 2 < 80
+    wide = snapshot(State.WAITING, chunks=100_000, done=99_999, bytes_done=99 * MB, workers=16, seconds=0.1)
+    assert len(words(State.WAITING)) + len(figures(wide)) + 2 < 80
 
 
 @pytest.mark.parametrize("chunks", [0, 1])
 def test_every_display_survives_an_empty_recording(monkeypatch, chunks):
     monkeypatch.setenv("TERM", "xterm")
-    empty = Progress(chunks=chunks, bytes=0)
+    empty = snapshot(chunks=chunks, bytes=0)
     for mode in ("bar", "plain", "json", "none"):
         with display(mode, io.StringIO()) as shown:
             shown.start(empty, now=0.0)
             shown.show(empty, now=1.0)
-            shown.finish(replace(empty, state="done"), now=2.0)
+            shown.finish(replace(empty, state=State.DONE), now=2.0)

@@ -2,12 +2,13 @@ import json
 import os
 import shutil
 import subprocess
-from types import SimpleNamespace
 
 import pytest
 
-from zaudio.cli.report import NAMED_WORKERS, check, openssl_line, text, write
+from zaudio import Report
+from zaudio.cli.report import NAMED_LOSSES, NAMED_WORKERS, check, openssl_line, text, write
 from zaudio.errors import StorageError, UsageError
+from zaudio.ledger import LOSSES_KEPT, Loss
 
 
 def paths_in(folder):
@@ -33,6 +34,7 @@ def report(folder="out", **changes):
         "resumed_chunks": 0,
         "workers": 2,
         "requeued": 1,
+        "repeated": 4,
         "duplicates": 2,
         "rejected": 3,
         "paths": paths_in(folder),
@@ -42,7 +44,7 @@ def report(folder="out", **changes):
         "recipient": "",
     }
     fields.update(changes)
-    return SimpleNamespace(**fields, to_json=lambda: json.dumps(fields))
+    return Report(**fields)
 
 
 def test_the_text_names_everything_a_person_asks_for():
@@ -50,7 +52,7 @@ def test_the_text_names_everything_a_person_asks_for():
         "published out/result.raw",
         "  4 chunks of 1000 frames: 3999 frames, 1 channel, 44100 Hz, f32le",
         "  20.0 MB in 0.50 s: 40.0 MB/s",
-        "  2 workers; chunks requeued 1, duplicates 2, rejected 3",
+        "  2 workers; chunks requeued 1, repeated 4, duplicates 2, rejected 3",
         "    b: 3 chunks, 75.0%",
         "    a: 1 chunk, 25.0%",
         "  key: out/encryption_key.bin",
@@ -91,7 +93,38 @@ def test_a_large_farm_is_summed_up(count):
     assert ("    and 1 worker more" in lines) == (count > NAMED_WORKERS)
 
 
+def losses_in(lines):
+    """The lines below that which counts the lost workers."""
+    start = next(number for number, line in enumerate(lines) if line.startswith("  lost")) + 1
+    below = (number for number, line in enumerate(lines[start:], start) if not line.startswith("    "))
+    return lines[start : next(below)]
+
+
+def test_lost_workers_are_told_with_the_reasons():
+    losses = (Loss("far", "no sign of life for 5.0 s"), Loss("near", "it left"))
+    lines = text(report(lost=2, losses=losses), "out").splitlines()
+    assert "  lost 2 workers:" in lines
+    assert losses_in(lines) == ["    far: no sign of life for 5.0 s", "    near: it left"]
+
+
+def test_no_lost_worker_is_no_line():
+    assert "lost" not in text(report(), "out")
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"), [(1, "  lost 1 worker:"), (NAMED_LOSSES, "  lost 16 workers:"), (900, "  lost 900 workers:")]
+)
+def test_many_losses_are_summed_up(lost, told):
+    kept = tuple(Loss(f"w{number}", "it left") for number in range(min(lost, LOSSES_KEPT)))
+    lines = text(report(lost=lost, losses=kept), "out").splitlines()
+    assert told in lines
+    more = [f"    and {lost - NAMED_LOSSES} more"] if lost > NAMED_LOSSES else []
+    assert losses_in(lines) == [f"    {loss.worker}: it left" for loss in kept[:NAMED_LOSSES]] + more
+
+
 def test_a_worker_cannot_write_lines_of_its_own():
+    lines = text(report(lost=1, losses=(Loss("x\ny", "two\nlines"),)), "out").splitlines()
+    assert losses_in(lines) == ["    x\\ny: two\\nlines"]
     assert "    x\\n\\x1b[2J: 4 chunks, 100.0%" in text(report(shares={"x\n\x1b[2J": 4}), "out").splitlines()
 
 

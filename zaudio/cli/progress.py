@@ -1,7 +1,7 @@
 """How a running job is shown on standard error: a bar, plain lines, JSON lines, or nothing.
 
-Rules: a display is handed each snapshot of the progress together with the time, and reads no clock. Rates and the
-time left come from one pure function. A display that can no longer write falls silent: a job outlives its terminal.
+Rules: the caller gives a display each snapshot of the progress together with the time; a display reads no clock. Speed
+and time left come from the snapshot. A display that can no longer write falls silent: a job outlives its terminal.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
+
+from zaudio.events import State
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,36 +24,8 @@ PLAIN_SHARE = 0.1
 JSON_SECONDS = 0.5  # often enough for a dashboard, few enough for a log
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast a job goes.
-
-    Attributes:
-        share: What is done of it, 0.0 to 1.0.
-        rate: Bytes a second so far; 0.0 before anything is known.
-        eta: Seconds that it will still take, or None when that is unknown.
-    """
-
-    share: float
-    rate: float
-    eta: float | None
-
-
-def pace(progress: Progress) -> Pace:
-    """Rate, share and time left, from the bytes done and the seconds they took; what was resumed took none."""
-    if progress.state == "done":
-        share = 1.0
-    elif progress.bytes > 0:
-        share = progress.bytes_done / progress.bytes
-    else:
-        share = 0.0
-    rate = (progress.bytes_done - progress.bytes_resumed) / progress.seconds if progress.seconds > 0 else 0.0
-    left = progress.bytes - progress.bytes_done
-    return Pace(share, rate, left / rate if rate > 0 else (0.0 if progress.state == "done" else None))
-
-
 def clock(seconds: float | None) -> str:
-    """Seconds as ``m:ss`` or ``h:mm:ss``; dashes when they are unknown."""
+    """Return seconds as ``m:ss`` or ``h:mm:ss``; dashes when they are unknown."""
     if seconds is None:
         return "-:--"
     minutes, rest = divmod(round(seconds), 60)
@@ -60,8 +33,13 @@ def clock(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def words(state: State) -> str:
+    """Return what people read of a state."""
+    return "waiting for workers" if state is State.WAITING else state.value
+
+
 def display(mode: str, stream: IO[str] | None = None) -> Display:
-    """The display for a mode of ``--progress``.
+    """Return the display for a mode of ``--progress``.
 
     Args:
         mode: ``auto``, ``bar``, ``plain``, ``json`` or ``none``.
@@ -85,8 +63,8 @@ def display(mode: str, stream: IO[str] | None = None) -> Display:
 class Display:
     """Shows nothing; the base of those that show something.
 
-    `start`, any number of `show` and `finish` each take a snapshot and the time in seconds. A context manager: leaving
-    it gives the terminal back, whatever happened.
+    Call `start` once, `show` any number of times, and `finish` when the job is done, each with a snapshot and the time
+    in seconds. A display is a context manager: leaving it gives the terminal back, whatever happened.
     """
 
     def __enter__(self) -> Display:
@@ -98,20 +76,20 @@ class Display:
         self.close()
 
     def start(self, progress: Progress, *, now: float) -> None:
-        """The job has started."""
+        """Show that the job has started."""
 
     def show(self, progress: Progress, *, now: float) -> None:
-        """The job goes on."""
+        """Show how far the job is."""
 
     def finish(self, progress: Progress, *, now: float) -> None:
-        """The job is done."""
+        """Show that the job is done."""
 
     def close(self) -> None:
-        """Write nothing any more."""
+        """Write nothing more, and give the terminal back."""
 
 
 class _Lines(Display):
-    """A line now and then; subclasses say when and what.
+    """Writes a line now and then; subclasses decide when, and what it says.
 
     Attributes:
         _last: The snapshot of the last line, and when it was written; None before the first.
@@ -136,7 +114,7 @@ class _Lines(Display):
         self._last = progress, now
         try:
             print(self._line(progress), file=self._stream, flush=True)
-        except (OSError, ValueError):  # nobody reads it any more
+        except (OSError, ValueError):  # a closed pipe or file: the job outlives it
             pass
 
     def _is_due(self, progress: Progress, now: float, last: Progress, then: float) -> bool:
@@ -147,39 +125,37 @@ class _Lines(Display):
 
 
 class Plain(_Lines):
-    """Lines for a log: at the start, at each new state, every two seconds or tenth of the job, at the end."""
+    """Writes lines for a log: at the start, at each new state, every two seconds or tenth of the job, at the end."""
 
     def _is_due(self, progress: Progress, now: float, last: Progress, then: float) -> bool:
         if progress.state != last.state:
             return True
         if (progress.done, progress.workers, progress.requeued) == (last.done, last.workers, last.requeued):
             return False  # a line that says the same again says nothing
-        return now - then >= PLAIN_SECONDS or pace(progress).share - pace(last).share >= PLAIN_SHARE
+        return now - then >= PLAIN_SECONDS or progress.fraction - last.fraction >= PLAIN_SHARE
 
     def _line(self, progress: Progress) -> str:
-        speed = pace(progress)
-        words = [
-            f"{progress.state}: {progress.done}/{progress.chunks} chunks ({speed.share:.0%})",
-            f"{speed.rate / 1e6:.1f} MB/s",
+        parts = [
+            f"{words(progress.state)}: {progress.done}/{progress.chunks} chunks ({progress.fraction:.0%})",
+            f"{progress.bytes_per_second / 1e6:.1f} MB/s",
             f"workers {progress.workers}",
             f"requeued {progress.requeued}",
         ]
-        if progress.state != "done":
-            words.append(f"ETA {clock(speed.eta)}")
-        return ", ".join(words)
+        if not progress.state.ended:
+            parts.append(f"ETA {clock(progress.eta)}")
+        return ", ".join(parts)
 
 
 class JsonLines(_Lines):
-    """One JSON object a line, for programs. Lines that do not start with a brace are messages for people."""
+    """Writes one JSON object per line, for programs. Lines that do not start with a brace are messages for people."""
 
     def _is_due(self, progress: Progress, now: float, last: Progress, then: float) -> bool:
         return progress.state != last.state or (progress != last and now - then >= JSON_SECONDS)
 
     def _line(self, progress: Progress) -> str:
-        speed = pace(progress)
         return json.dumps(
             {
-                "state": progress.state,
+                "state": progress.state.value,
                 "chunks": progress.chunks,
                 "done": progress.done,
                 "bytes": progress.bytes,
@@ -187,15 +163,16 @@ class JsonLines(_Lines):
                 "bytes_resumed": progress.bytes_resumed,
                 "workers": progress.workers,
                 "requeued": progress.requeued,
+                "repeated": progress.repeated,
                 "seconds": round(progress.seconds, 3),
-                "bytes_per_second": round(speed.rate, 1),
-                "eta": None if speed.eta is None else round(speed.eta, 1),
+                "bytes_per_second": round(progress.bytes_per_second, 1),
+                "eta": None if progress.eta is None else round(progress.eta, 1),
             }
         )
 
 
 class Bar(Display):
-    """A bar on a terminal. It is drawn by whoever calls `show`: it has no thread of its own."""
+    """Draws a bar on a terminal at each call of `show`; it has no thread of its own."""
 
     def __init__(self, stream: IO[str]) -> None:
         from rich.progress import BarColumn, TextColumn
@@ -221,15 +198,15 @@ class Bar(Display):
         self.show(progress, now=now)
 
     def show(self, progress: Progress, *, now: float) -> None:  # noqa: ARG002  drawn at each call
-        """Draw the bar anew."""
-        share, text = pace(progress).share, figures(progress)
+        """Draw the bar again."""
+        state, text = words(progress.state), figures(progress)
         try:
-            self._bar.update(self._task, completed=share, description=progress.state, figures=text, refresh=True)
+            self._bar.update(self._task, completed=progress.fraction, description=state, figures=text, refresh=True)
         except OSError:  # the terminal is gone
             pass
 
     def finish(self, progress: Progress, *, now: float) -> None:
-        """Draw the full bar, which stays on the screen."""
+        """Draw the full bar; it stays on the screen."""
         self.show(progress, now=now)
 
     def close(self) -> None:
@@ -241,17 +218,17 @@ class Bar(Display):
 
 
 def figures(progress: Progress) -> str:
-    """What stands at the right of the bar."""
-    speed = pace(progress)
-    text = f"{progress.done}/{progress.chunks} chunks  {speed.rate / 1e6:.1f} MB/s  workers {progress.workers}"
-    return text if progress.state == "done" else f"{text}  ETA {clock(speed.eta)}"
+    """Return the text at the right of the bar."""
+    speed = progress.bytes_per_second / 1e6
+    text = f"{progress.done}/{progress.chunks} chunks  {speed:.1f} MB/s  workers {progress.workers}"
+    return text if progress.state.ended else f"{text}  ETA {clock(progress.eta)}"
 
 
 def _console(stream: IO[str]) -> Console:
     from rich.console import Console
 
     class Lasting(Console):
-        """A console that falls silent on a broken pipe, where rich would end the program."""
+        """A console that falls silent on a broken pipe; rich's own would end the program."""
 
         def on_broken_pipe(self) -> None:
             self.quiet = True

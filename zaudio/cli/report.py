@@ -1,8 +1,8 @@
 """The report of a job: a few lines for people, JSON for a file.
 
-Rules: the place of the file is tried before the job starts, so that an hour's work does not end in a typing mistake;
-the file is complete or absent, by rename; nothing but a regular file is ever replaced, and never the recording
-or what belongs to the result.
+Rules: the command tries the place of the file before the job starts, so that an hour's work does not end in a typing
+mistake. The file is complete or absent, by rename. The report replaces only a regular file, and never the recording or
+a part of the result.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from zaudio import Report
 
 NAMED_WORKERS = 16  # a screenful; the JSON names them all
+NAMED_LOSSES = 16  # likewise; the JSON has the first 64
 
 
 def text(report: Report, folder: str) -> str:
-    """What a person wants to know of a finished job, and how to decrypt its result."""
+    """Return the lines about a finished job, and how to decrypt its result."""
     megabytes = report.bytes / 1e6
     channels = _count(report.channels, "channel")
     lines = [
@@ -30,9 +31,10 @@ def text(report: Report, folder: str) -> str:
         f"  {_count(report.chunks, 'chunk')} of {_count(report.chunk_frames, 'frame')}: "
         f"{_count(report.frames, 'frame')}, {channels}, {report.samplerate} Hz, {report.format}",
         f"  {megabytes:.1f} MB{_pace(report)}",
-        f"  {_count(report.workers, 'worker')}; chunks requeued {report.requeued}, duplicates {report.duplicates}, "
-        f"rejected {report.rejected}",
+        f"  {_count(report.workers, 'worker')}; chunks requeued {report.requeued}, repeated {report.repeated}, "
+        f"duplicates {report.duplicates}, rejected {report.rejected}",
         *_shares(report),
+        *_losses(report),
         *_audit(report),
         *(f"  {name}: {printable(path)}" for name, path in report.paths.items() if name != "result"),
         *_how_to_decrypt(report, folder),
@@ -41,7 +43,7 @@ def text(report: Report, folder: str) -> str:
 
 
 def openssl_line(paths: Mapping[str, str], folder: str) -> str:
-    """The shell command that decrypts a result without zaudio."""
+    """Return the shell command that decrypts a result without zaudio."""
 
     def hexadecimal(path: str) -> str:
         return f"\"$(od -An -v -tx1 {shlex.quote(path)} | tr -d ' \\n')\""
@@ -54,16 +56,16 @@ def openssl_line(paths: Mapping[str, str], folder: str) -> str:
 
 
 def check(path: str, recording: str, output: str) -> None:
-    """Try whether a report can be written to `path`, and leave no trace.
+    """Try to write a file at `path`, and leave no trace.
 
     Args:
         path: The report's file.
-        recording: The input, which it must not replace.
-        output: The folder of the result. A report of a name that the result uses there would damage the result, or be
-            taken for something else by the next start.
+        recording: The input, which the report must not replace.
+        output: The folder of the result. A report with a name that the result uses there would damage the result, or
+            the next start would take it for a part of one.
 
     Raises:
-        UsageError: It cannot; the sentence says why.
+        UsageError: No report can be written there; the sentence says why.
     """
     from zaudio.result import is_reserved
 
@@ -91,7 +93,7 @@ def write(path: str, report: Report) -> None:
     """Write the report as JSON, whole or not at all.
 
     Raises:
-        StorageError: It could not be written; the result itself is published all the same.
+        StorageError: It could not be written; the result is published all the same.
     """
     target = os.path.realpath(path)
     if target in map(os.path.realpath, report.paths.values()):
@@ -120,7 +122,7 @@ def _part(target: str) -> str:
 def _remove(path: str) -> None:
     try:
         os.unlink(path)
-    except OSError:  # it never came to be, or its disk is gone: the first error is the one to tell
+    except OSError:  # the file was never made, or its disk is gone: the first error is the one to tell
         pass
 
 
@@ -141,6 +143,17 @@ def _shares(report: Report) -> list[str]:
     ]
     if len(shares) > NAMED_WORKERS:
         lines.append(f"    and {_count(len(shares) - NAMED_WORKERS, 'worker')} more")
+    return lines
+
+
+def _losses(report: Report) -> list[str]:
+    if not report.lost:
+        return []
+    named = report.losses[:NAMED_LOSSES]
+    lines = [f"  lost {_count(report.lost, 'worker')}:"]
+    lines += [f"    {printable(loss.worker)}: {printable(loss.reason)}" for loss in named]
+    if report.lost > len(named):
+        lines.append(f"    and {report.lost - len(named)} more")
     return lines
 
 
