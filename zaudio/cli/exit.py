@@ -1,9 +1,9 @@
-"""How a command ends: errors and signals become one line on standard error and an exit code.
+"""Exit: turns errors and signals that end a command into one line on standard error and an exit code.
 
-Rules: only this package installs signal handlers, and puts back what it found. The first SIGINT or SIGTERM raises in
-the main thread, so that every ``with`` block on the way cleans up; what cannot bear that at any instant, such as a job,
-is told instead and raises when it can. A second signal, of either kind, exits at once. A traceback is shown with -v
-and never otherwise.
+Rules: only this package installs signal handlers, and it puts back those that it found. The first SIGINT or SIGTERM
+raises in the main thread, so that every ``with`` block on the way cleans up. A job cannot bear that at any instant: it
+is told instead, and raises when it can. A second signal, of either kind, exits at once. A traceback is shown with -v
+only.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Terminated(BaseException):
-    """SIGTERM came. Not an Exception: nothing that handles errors may swallow it."""
+    """SIGTERM came. It is no Exception: code that handles errors must not swallow it."""
 
 
 class Signals:
-    """While entered, SIGINT and SIGTERM end the command in order.
+    """Lets SIGINT and SIGTERM end the command in order, while it is entered.
 
     Args:
-        leave: Called at the first signal in place of raising; the block must then end by itself, by
+        leave: Called at the first signal, which then raises nothing. The block must end by itself, by
             `raise_received` for example.
 
     Attributes:
@@ -51,7 +51,7 @@ class Signals:
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handler
-            # Also where SIGINT is ignored, as in a shell's background job: it has to end with the farm too.
+            # Also where SIGINT is ignored, as in a shell's background job: it must end the farm there too.
             self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
             self._catch_up()
         return self
@@ -63,9 +63,9 @@ class Signals:
             signal.signal(number, handler)
 
     def _catch_up(self) -> None:
-        """Take over a signal that came to the Signals around this one: what that raised has been swallowed.
+        """Take over a signal that the Signals around this one received: its exception was swallowed.
 
-        Raised while a module is imported, it may end up in compiled code that ignores any exception.
+        An exception that is raised during an import may end in compiled code that ignores all exceptions.
         """
         around = getattr(self._before[signal.SIGTERM], "__self__", None)
         if not isinstance(around, Signals) or around.received is None:
@@ -77,7 +77,7 @@ class Signals:
             raise
 
     def raise_received(self) -> None:
-        """Raise what the signal stands for, if one came.
+        """Raise the exception of the signal, if one came.
 
         Raises:
             KeyboardInterrupt: SIGINT came.
@@ -99,24 +99,24 @@ class Signals:
 
 
 class Commands(click.Group):
-    """A group whose commands end as this module says."""
+    """A group whose commands end by the rules of this module."""
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's signature
-        """Run the command; an error or a signal becomes a line and an exit code."""
+        """Run the command; turn an error or a signal into a line and an exit code."""
         with Signals():
             try:
-                with voice.logs():  # in here: a signal may come while it imports what it needs
+                with voice.logs():  # in here: a signal may come while it imports its modules
                     return super().invoke(ctx)
             except (click.ClickException, click.Abort, click.exceptions.Exit):
                 raise  # click prints its own usage errors, and exits 2
             except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  the last frame there is
                 if isinstance(error, Terminated) and ctx.invoked_subcommand in LEAVE_IN_ORDER:
-                    ctx.exit(0)  # asked to leave before it had come
+                    ctx.exit(0)  # it was asked to leave before it had begun
                 ctx.exit(ended(error))
 
 
 def ended(error: BaseException) -> int:
-    """Say on standard error why the command ended.
+    """Print on standard error why the command ended.
 
     Returns:
         The exit code.

@@ -34,7 +34,7 @@ def clock(seconds: float | None) -> str:
 
 
 def words(state: State) -> str:
-    """Return what people read of a state."""
+    """Return the words for a state that people read."""
     return "waiting for workers" if state is State.WAITING else state.value
 
 
@@ -89,7 +89,7 @@ class Display:
 
 
 class _Lines(Display):
-    """Writes a line now and then; subclasses decide when, and what it says.
+    """Writes a line now and then; its subclasses decide on the time and the text.
 
     Attributes:
         _last: The snapshot of the last line, and when it was written; None before the first.
@@ -185,7 +185,7 @@ class Bar(Display):
             console=_console(stream),
             auto_refresh=False,
             expand=True,
-            redirect_stdout=False,  # stays free for results; what is logged goes above the bar
+            redirect_stdout=False,  # stays free for results; log lines go above the bar
         )
         self._task = self._bar.add_task("", total=1.0, figures="")
 

@@ -1,4 +1,4 @@
-"""`zaudio decrypt` and `zaudio verify`: what is done with a published result."""
+"""`zaudio decrypt` and `zaudio verify`: read and check a published result."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ identity_option = click.option(
     show_default="DIR/decrypted.raw",
     help="File for the audio; - is standard output.",
 )
-@click.option("--forward", is_flag=True, help="Undo the reversal: the first frame of the recording comes first.")
+@click.option("--forward", is_flag=True, help="Undo the reversal: write the first frame of the recording first.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @identity_option
 @voice_options
 def decrypt(folder: str, output: str | None, forward: bool, overwrite: bool, identity: str | None) -> None:
     """Verify a result, then write its audio.
 
-    DIR is the folder of the result. The audio is written as raw samples, reversed in time like the result itself.
+    DIR is the folder of the result. The command writes raw samples, reversed in time like the result itself.
     """
     if output == "-" and sys.stdout.isatty():
         raise click.UsageError("standard output is a terminal; pipe it somewhere, or name a file with -o")
@@ -60,9 +60,9 @@ def decrypt(folder: str, output: str | None, forward: bool, overwrite: bool, ide
 @identity_option
 @voice_options
 def verify(folder: str, identity: str | None) -> None:
-    """Check that a result is whole and unchanged.
+    """Check that a result is complete and unchanged.
 
-    DIR is the folder of the result; the exit code is 5 if anything in it does not agree.
+    DIR is the folder of the result. The exit code is 5 if anything in it does not agree.
     """
     from zaudio import result
 

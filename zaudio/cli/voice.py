@@ -1,8 +1,8 @@
-"""What the commands say, and where: results on standard output, everything else on standard error.
+"""Voice: the commands print results on standard output, and everything else on standard error.
 
-Rules: whatever may come from a peer or a file name is made printable first, so that a line is one line and no byte of
-it moves the cursor. Standard error may be gone (a closed pipe, a lost terminal): that silences, and never ends a job.
-Results are printed when the work is done, so that a reader of standard output who left is no failure either.
+Rules: text from a peer or a file name is made printable first: a line is one line, and no byte of it moves the
+cursor. Standard error may be gone (a closed pipe, a lost terminal): that silences a command, and never ends a job.
+Results are printed when the work is done, so a reader of standard output that has left is no failure either.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ QUIET = "zaudio.quiet"
 
 
 def out(text: str) -> None:
-    """Print a line, or several, of result. Whoever reads it may leave early.
+    """Print one or more lines of a result. Their reader may leave early.
 
     Raises:
-        OSError: It cannot be written; the disk is full, perhaps.
+        OSError: The lines cannot be written; the disk is full, perhaps.
     """
     encoding = sys.stdout.encoding or "utf-8"
     # A file name may hold bytes that are no text, which print() would refuse.
@@ -55,7 +55,7 @@ def warn(sentence: str) -> None:
 
 
 def printable(text: str) -> str:
-    r"""The text on one line, with everything that is not printable as an escape.
+    r"""Return the text on one line, with an escape for every character that is not printable.
 
     >>> printable("two\nlines")
     'two\\nlines'
@@ -66,18 +66,18 @@ def printable(text: str) -> str:
 
 
 def is_quiet() -> bool:
-    """Whether the command line said -q."""
+    """Return whether -q is on the command line."""
     return bool(click.get_current_context().meta.get(QUIET))
 
 
 def is_verbose() -> bool:
-    """Whether the command line said -v."""
+    """Return whether -v is on the command line."""
     return bool(click.get_current_context().meta.get(VERBOSE))
 
 
 @contextmanager
 def logs() -> Iterator[None]:
-    """Send what ``zaudio.*`` logs to standard error: warnings and errors, unless `log_level` says otherwise."""
+    """Send the log of ``zaudio.*`` to standard error: warnings and errors, unless `log_level` changes that."""
     import logging
 
     logger = logging.getLogger("zaudio")
@@ -95,7 +95,7 @@ def logs() -> Iterator[None]:
 
 
 def log_level(name: str) -> None:
-    """Log from this level on: ``DEBUG`` or ``ERROR``."""
+    """Set the lowest level that is logged: ``DEBUG`` or ``ERROR``."""
     import logging
 
     logging.getLogger("zaudio").setLevel(name)
@@ -105,7 +105,7 @@ def _handler() -> logging.Handler:
     import logging
 
     class Lines(logging.Formatter):
-        """Terse lines without a traceback by default; time, logger and traceback with -v."""
+        """Formats terse lines by default; with -v, lines with time, logger and traceback."""
 
         def format(self, record: logging.LogRecord) -> str:
             if logging.getLogger("zaudio").level <= logging.DEBUG:
@@ -116,7 +116,7 @@ def _handler() -> logging.Handler:
             return printable(super().formatMessage(record))
 
     class Stderr(logging.Handler):
-        """Looks standard error up at each line: a progress bar replaces it while it is drawn."""
+        """Writes to standard error as it is at each line: a progress bar replaces it while it is drawn."""
 
         def emit(self, record: logging.LogRecord) -> None:
             try:
@@ -130,7 +130,7 @@ def _handler() -> logging.Handler:
 
 
 def _abandon_stdout() -> None:
-    """Let the flush at exit go nowhere: it would fail again, and say so."""
+    """Send the flush at exit nowhere: it would fail again, and Python would print that."""
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError):  # not a real file, as in a test
