@@ -1,4 +1,4 @@
-"""Events: what a user may know of a job while it runs, as frozen dataclasses.
+"""Events: all that a user may know of a running job, as frozen dataclasses.
 
 Rules: pure. An event names a worker by its name and a chunk by the user's own number, never a session or a bundle. All
 fields are keywords. Every event says when it happened, in which job and in which stage. Events are made in the
@@ -131,7 +131,7 @@ class Failed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcomed(Event):
-    """A worker said hello, and was told what to do."""
+    """A worker said hello, and was told its task."""
 
     worker: str
 
@@ -201,7 +201,7 @@ class Granted(Event):
         chunk: The chunk at which the frames start.
         chunks: How many chunks travel together.
         attempt: Which grant of them this is, from 1.
-        repeated: Whether another worker is at them: an idle worker was given the chunks that all wait for.
+        repeated: Whether another worker is at them already: everything waits for them, and this worker was idle.
     """
 
     worker: str
@@ -253,7 +253,7 @@ class Rejected(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted(Event):
-    """A result of audited chunks came, and waits for what another worker makes of them."""
+    """A result of audited chunks came, and waits for another worker's to be compared with."""
 
     worker: str
     chunk: int

@@ -95,7 +95,7 @@ class Progress:
 
     @property
     def bytes_per_second(self) -> float:
-        """The speed so far, without what was resumed; 0.0 before anything is known."""
+        """The speed so far, resumed bytes left out; 0.0 before anything is known."""
         return (self.bytes_done - self.bytes_resumed) / self.seconds if self.seconds > 0 else 0.0
 
     @property
@@ -245,12 +245,12 @@ class Ledger:
             case StateChanged():
                 self._move(event.state, event.at)
             case Published():
-                self._report = self._make_report(event)  # first: who sees that the job is done may ask for it
+                self._report = self._make_report(event)  # first: a reader that sees DONE may ask for it
                 self._move(State.DONE, event.at)
             case Failed():
                 self._move(State.STOPPED if event.error == "StoppedError" else State.FAILED, event.at)
 
-    # What is so
+    # In any thread
 
     @property
     def state(self) -> State:
@@ -330,7 +330,7 @@ class Ledger:
 
 
 def _derived(snapshot: _Snapshot) -> State:
-    """Return the state that a user is told: `WAITING` and `RUNNING` follow from the ready workers."""
+    """Return the state for users: `WAITING` and `RUNNING` follow from the ready workers."""
     if _RANK[snapshot.state] != _RANK[State.RUNNING]:
         return snapshot.state
     return State.RUNNING if snapshot.workers else State.WAITING

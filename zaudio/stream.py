@@ -23,7 +23,7 @@ from zaudio.events import Event, Failed, Missed, Published, StateChanged
 from zaudio.ledger import Ledger
 
 SIZE = 1024  # events; a tenth of a second of the fastest farm, and a few hundred KiB when it is full
-PATIENCE = 2.0  # seconds for subscribers to finish with what they hold; a program must end although one hangs
+PATIENCE = 2.0  # seconds for functions to finish with their events; a program must end although one hangs
 
 log = logging.getLogger("zaudio.coordinator")
 
@@ -60,7 +60,7 @@ class Subscription:
             return self._take_missed()
 
     def close(self) -> None:
-        """End the subscription: who waits for an event gets none, and what is queued is forgotten."""
+        """End the subscription: a waiting reader gets None, and queued events are forgotten."""
         self._leave(self)
         with self._changed:
             self._queue.clear()
@@ -98,7 +98,7 @@ class Subscription:
             self._changed.notify()
 
     def end(self) -> None:
-        """Let readers have what is queued, and then no more."""
+        """Let readers have the queued events, and no more."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -125,7 +125,7 @@ class Stream:
         self._subscriptions: tuple[Subscription, ...] = ()  # replaced as a whole, so that `publish` needs no lock
         self._threads: tuple[threading.Thread, ...] = ()
         self._closed = False
-        self._lock = threading.Lock()  # of who subscribes and leaves
+        self._lock = threading.Lock()  # held while one of these three is replaced
 
     # In the thread that publishes
 
@@ -169,7 +169,7 @@ class Stream:
         thread.start()
 
     def close(self, patience: float = PATIENCE) -> None:
-        """Take no more subscribers, and let those that there are have what they hold.
+        """Take no more subscribers. Subscriptions end after the events that they hold.
 
         Args:
             patience: Seconds to wait for the functions that were given to `call`.
