@@ -135,7 +135,7 @@ def test_a_close_from_another_thread_ends_the_wait(stream, whole):
 
 
 def test_a_closed_subscription_forgets_what_it_held(stream):
-    with stream.subscribe() as subscription:
+    with stream.subscribe(1) as subscription:
         publish(stream, 1, 2)
     publish(stream, 3)
     assert list(subscription) == []
@@ -273,7 +273,7 @@ def test_a_function_that_never_returns_holds_nobody_up_for_long(stream, caplog):
     let_go.set()
 
 
-def test_a_function_may_close_the_stream_and_knows_that_it_is_a_subscriber(stream):
+def test_a_function_may_close_the_stream_and_knows_that_it_is_a_subscriber(stream, caplog):
     seen = []
 
     def end(event):
@@ -285,6 +285,7 @@ def test_a_function_may_close_the_stream_and_knows_that_it_is_a_subscriber(strea
     for thread in stream._threads:
         thread.join(LONG)
     assert seen == [True]
+    assert caplog.text == ""
     assert not stream.is_subscriber_thread
 
 
