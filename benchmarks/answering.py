@@ -11,7 +11,6 @@ import argparse
 import json
 import subprocess
 import tempfile
-import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -66,21 +65,14 @@ def main() -> None:
 def coordinate(recording: Path, folder: Path, count: int, memory: str) -> None:
     """Run one job with answerers, and write its figures to report.json."""
     from zaudio import Coordinator, Limits
-    from zaudio.net.farm import Accepted, Event, Joined, Lost
+    from zaudio.events import Accepted, Event
 
     raise_descriptor_limit()
     accepted: list[float] = []
-    joined = lost = 0
 
     def hear(event: Event) -> None:
-        nonlocal joined, lost
-        match event:
-            case Accepted():
-                accepted.append(time.perf_counter())
-            case Joined():
-                joined += 1
-            case Lost():
-                lost += 1
+        if isinstance(event, Accepted):
+            accepted.append(event.at)
 
     with tempfile.TemporaryDirectory(prefix="answer-") as short:  # the path of a socket must be short
         bind = f"ipc://{short}/v"
@@ -93,7 +85,8 @@ def coordinate(recording: Path, folder: Path, count: int, memory: str) -> None:
                 finally:
                     answerers.kill()
     seconds = accepted[-1] - accepted[0]
-    said = {"seconds": seconds, "chunks": len(accepted), "joined": joined, "lost": lost, "requeued": report.requeued}
+    counts = {"joined": report.workers, "lost": report.lost, "requeued": report.requeued}
+    said = {"seconds": seconds, "chunks": report.chunks, **counts}
     (folder / "report.json").write_text(json.dumps(said))
 
 

@@ -56,14 +56,14 @@ def main() -> None:
 def start_workers(count: int) -> float:
     """Start that many workers; return the seconds from the coordinator's being ready to the last worker's."""
     from zaudio import Coordinator
-    from zaudio.net.farm import Event, Joined
+    from zaudio.events import Event, Joined
 
     names: set[str] = set()
     complete = threading.Event()
 
     def hear(event: Event) -> None:
         if isinstance(event, Joined):
-            names.add(event.name)
+            names.add(event.worker)
             if len(names) == count:
                 complete.set()
 

@@ -3,19 +3,14 @@
 import gc
 import os
 import weakref
-from contextlib import ExitStack
 
 import numpy as np
 import pytest
 import zmq
 from net_support import PATIENCE, wait_until
 
-from zaudio import Coordinator, InputError, Limits, Network, Raw, Security, Timing, UsageError
-from zaudio import coordinator as coordinators
-from zaudio.audio import open_source
-from zaudio.coordinator import CREDIT
+from zaudio import Coordinator, InputError, Limits, Network, Raw, Security, Timing, UsageError, preparation
 from zaudio.errors import ConflictError, EndpointError, ExposedError, KeyFileError, NoWorkerError, StoppedError
-from zaudio.net import starter as starters
 from zaudio.net.farm import Farm
 from zaudio.net.keys import add_worker, init
 from zaudio.result import make_identity
@@ -168,109 +163,7 @@ def test_peer_that_talks_faster_than_anybody_listens_does_not_stop_the_clock(tmp
                 job.wait(timeout=PATIENCE)
 
 
-# Where local workers leave results
-
-
-@pytest.fixture
-def launched(monkeypatch):
-    """The starters that were launched, none of which is a process."""
-
-    class Fake:
-        def __init__(self):
-            self.memory = starters._create_memory()
-            self.closed = False
-            made.append(self)
-
-        def close(self):
-            self.closed = True
-            if self.memory >= 0:
-                os.close(self.memory)
-
-    made = []
-    monkeypatch.setattr(coordinators, "Starter", Fake)
-    return made
-
-
-def opened(tmp_path, samples, *, starter=None, **settings):
-    """Workers, slots and bytes of the outboxes of such a job; None when it has no outboxes."""
-    path = tmp_path / "x.raw"
-    np.zeros(samples, "<f4").tofile(path)
-    job = Coordinator(path, tmp_path / "out", **{"workers": 2, **settings})
-    if starter is not None:
-        job.use(starter)
-    with ExitStack() as stack:
-        source = stack.enter_context(open_source(path))
-        job._plan = job._bundles = job._make_plan(source)
-        outboxes = job._open_outboxes(source, job._launch_starter(stack), stack)
-        return (len(outboxes.tokens), outboxes.slots, outboxes.slot_bytes) if outboxes is not None else None
-
-
-def test_each_local_worker_has_a_slot_for_each_chunk_that_it_may_hold(tmp_path, launched):
-    assert opened(tmp_path, 1000, chunk="100f") == (2, CREDIT, 400)
-    assert opened(tmp_path, 1000, chunk="700f", workers=5) == (2, CREDIT, 2800), "no more workers than chunks"
-    assert opened(tmp_path, 10, chunk="100f", workers=1) == (1, CREDIT, 40), "no slot longer than the recording"
-
-
-def held(memory):
-    return {"limits": Limits(memory=memory)}
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"network": Network(sockets_only=True)},
-        {"workers": None, "bind": "tcp://127.0.0.1:0"},
-        held(2 * CREDIT * 400 - 1),
-    ],
-    ids=["told so", "no local workers", "more than the memory"],
-)
-def test_there_are_no_outboxes_where_they_are_of_no_use(tmp_path, launched, settings):
-    assert opened(tmp_path, 1000, chunk="100f", **settings) is None
-    assert opened(tmp_path, 1000, chunk="100f", **held(2 * CREDIT * 400)) is not None
-
-
-def test_an_empty_recording_needs_no_outboxes_and_no_starter(tmp_path, launched):
-    assert opened(tmp_path, 0) is None
-    assert launched == []
-
-
-def test_a_job_without_local_workers_has_no_starter(tmp_path, launched):
-    assert opened(tmp_path, 1000, workers=None, bind="tcp://127.0.0.1:0") is None
-    assert launched == []
-
-
-def test_a_starter_that_was_launched_ahead_is_used_or_closed(tmp_path, launched):
-    ahead = coordinators.Starter()
-    assert opened(tmp_path, 1000, starter=ahead) is not None
-    for settings in ({"samples": 0}, {"samples": 9, "workers": 0, "bind": "tcp://127.0.0.1:0"}):
-        assert opened(tmp_path, starter=coordinators.Starter(), **settings) is None
-    assert [starter.closed for starter in launched] == [True] * 3, "and there is no other"
-
-
-def test_a_job_that_was_started_takes_no_starter(tmp_path, recording, launched):
-    job = Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0")
-    with job, pytest.raises(UsageError, match="started already"):
-        job.use(coordinators.Starter())
-    launched[0].close()
-
-
-def missing(*_):
-    raise OSError(38, "Function not implemented")
-
-
-@pytest.mark.parametrize("name", ["memfd_create", "posix_fallocate"])
-def test_a_system_without_shared_memory_has_no_outboxes_and_no_error(tmp_path, launched, monkeypatch, caplog, name):
-    monkeypatch.setattr(os, name, missing)
-    before = os.listdir("/proc/self/fd")
-    with caplog.at_level("INFO", "zaudio.coordinator"):
-        assert opened(tmp_path, 1000, chunk="100f") is None
-    assert "local workers use sockets: no shared memory" in caplog.text
-    assert os.listdir("/proc/self/fd") == before
-
-
-def test_a_system_that_does_not_know_anonymous_memory_has_no_outboxes(tmp_path, launched, monkeypatch):
-    monkeypatch.delattr(os, "memfd_create")
-    assert opened(tmp_path, 1000, chunk="100f") is None
+# The start and the end
 
 
 def test_a_start_that_failed_is_not_kept_until_the_program_ends(tmp_path, recording):
@@ -287,12 +180,12 @@ def test_a_start_that_failed_is_not_kept_until_the_program_ends(tmp_path, record
 def test_stop_of_another_thread_during_the_start_ends_it(tmp_path, recording, monkeypatch):
     job = Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0")
 
-    class Stopped(coordinators.Farm):
+    class Stopped(Farm):
         def __init__(self, *args, **kwargs):
             job.stop()  # the last instant at which there is nothing yet that could be told
             super().__init__(*args, **kwargs)
 
-    monkeypatch.setattr(coordinators, "Farm", Stopped)
+    monkeypatch.setattr(preparation, "Farm", Stopped)
     try:
         with pytest.raises(StoppedError):
             job.start()
@@ -308,14 +201,14 @@ def test_stop_of_another_thread_during_the_start_ends_it(tmp_path, recording, mo
     removed="`coordinator.py`: `disown`",
 )
 def test_nothing_is_kept_of_a_job_whose_workers_disagree(tmp_path, recording, monkeypatch):
-    class Disputed(coordinators.Farm):
-        def run(self, *, on_bound, finish):
-            on_bound()
-            self._output.put(bytes(200))
-            wait_until(lambda: self._output.saved, "a checkpoint vouches for what is in dispute")
+    class Disputed(Farm):
+        def run(self, stage, *, on_open):
+            on_open()
+            stage._destination.put(bytes(200))
+            wait_until(lambda: stage._destination.saved, "a checkpoint vouches for what is in dispute")
             raise ConflictError(0, "a", "b")
 
-    monkeypatch.setattr(coordinators, "Farm", Disputed)
+    monkeypatch.setattr(preparation, "Farm", Disputed)
     monkeypatch.setattr(Schedule, "due", lambda self, written, *, now: written > 0)
     job = Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0")
     with pytest.raises(ConflictError):

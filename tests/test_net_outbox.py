@@ -1,4 +1,4 @@
-"""Outboxes, an Outbox and Buffers: regions and slots that do not overlap, what is refused, what is used again."""
+"""Outboxes and an Outbox: regions and slots that do not overlap, and refusals."""
 
 import fcntl
 import mmap
@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from zaudio.net.outbox import Buffers, Outbox, Outboxes, region_bytes
+from zaudio.net.outbox import Outbox, Outboxes, region_bytes
 
 PAGE = mmap.ALLOCATIONGRANULARITY
 
@@ -221,85 +221,3 @@ def test_closing_is_possible_right_after_copying(memory):
     assert outboxes.copy(outboxes.tokens[0], 0, buffer)
     assert not outboxes.copy(outboxes.tokens[0], 1, buffer)
     outboxes.close()  # a view of the mapping that was left behind would make this a BufferError
-
-
-# Buffers
-
-
-@pytest.mark.parametrize("length", [0, 1, 8, 4096])
-def test_a_buffer_has_the_length_that_was_asked_for(length):
-    buffer = Buffers().take(length)
-    assert buffer.nbytes == length
-    assert not buffer.readonly
-    assert buffer.contiguous
-
-
-def test_two_buffers_that_are_out_are_not_the_same_memory():
-    buffers = Buffers()
-    first, second = buffers.take(8), buffers.take(8)
-    first[:], second[:] = b"aaaaaaaa", b"bbbbbbbb"
-    assert (bytes(first), bytes(second)) == (b"aaaaaaaa", b"bbbbbbbb")
-
-
-def test_a_buffer_that_was_given_back_is_used_again():
-    buffers = Buffers()
-    first = buffers.take(8)
-    memory = first.obj
-    buffers.give_back(first)
-    assert buffers.take(8).obj is memory
-    assert buffers.take(8).obj is not memory
-
-
-def test_a_shorter_payload_does_with_a_longer_buffer_and_not_the_other_way():
-    buffers = Buffers()
-    long = buffers.take(100)
-    memory = long.obj
-    buffers.give_back(long)
-    short = buffers.take(10)
-    assert short.obj is memory
-    assert short.nbytes == 10
-    buffers.give_back(short)
-    assert buffers.take(101).obj is not memory
-
-
-def test_what_the_cipher_has_is_used_again_once_it_has_finished_with_it_in_that_order():
-    buffers = Buffers()
-    lent = [buffers.take(8) for _ in range(4)]
-    for payload in lent:
-        buffers.lend(payload)
-    memories = {id(payload.obj) for payload in lent}
-    other = buffers.take(8)
-    assert id(other.obj) not in memories, "the cipher is at all of them"
-    buffers.settle(0)
-    buffers.settle(1)
-    assert buffers.take(8).obj is lent[0].obj
-    buffers.settle(2)
-    assert {id(buffers.take(8).obj) for _ in range(2)} == {id(lent[1].obj), id(lent[2].obj)}
-    assert buffers.take(8).obj is not lent[3].obj
-
-
-def test_payloads_that_came_otherwise_keep_their_place_in_the_order_and_are_never_lent_again():
-    buffers = Buffers()
-    ours = buffers.take(4)
-    others = [b"abcd", memoryview(b"abcd"), bytearray(4)]
-    for payload in (others[0], others[1], ours, others[2]):
-        buffers.lend(payload)
-    buffers.settle(2)
-    assert buffers.take(4).obj is not ours.obj
-    buffers.settle(2)
-    assert buffers.take(4).obj is ours.obj
-    for payload in others:
-        buffers.give_back(payload)
-    assert all(buffers.take(4).obj is not payload for payload in others)
-
-
-def test_no_more_buffers_are_made_than_are_out_at_once():
-    buffers = Buffers()
-    made = set()
-    for _ in range(100):
-        taken = [buffers.take(16) for _ in range(3)]
-        made |= {id(payload.obj) for payload in taken}
-        for payload in taken:
-            buffers.lend(payload)
-        buffers.settle(3)
-        assert len(made) <= 3

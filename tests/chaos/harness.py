@@ -362,9 +362,9 @@ def assert_one_line_of_cause(process):
 
 
 def assert_accepted_once(job):
-    """P2: each index was accepted once, and with exit 0 all of them were, but for those of an earlier life."""
-    indices = [event["index"] for event in job.events("Accepted")]
-    assert len(indices) == len(set(indices)), f"P2: accepted twice: {sorted(indices)}"
+    """P2: each chunk was accepted once, and with exit 0 all of them were, but for those of an earlier life."""
+    chunks = [event["chunk"] for event in job.events("Accepted")]
+    assert len(chunks) == len(set(chunks)), f"P2: accepted twice: {sorted(chunks)}"
     report = job.report
     if job.code == 0 and report is not None:
         resumed = report.get("resumed_chunks", 0)

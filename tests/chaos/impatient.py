@@ -10,16 +10,10 @@ import dataclasses
 import json
 import os
 import sys
-import time
 
 import zaudio
 from zaudio import Coordinator, Limits
 from zaudio.result import checkpoints
-
-
-def plain(value):
-    """What JSON has no word for, as text."""
-    return value.hex() if isinstance(value, bytes) else repr(value)
 
 
 def impatient(durations, events):
@@ -29,9 +23,7 @@ def impatient(durations, events):
     checkpoints.SECONDS_MOST = min(checkpoints.SECONDS, checkpoints.SECONDS_MOST)  # whatever an fsync takes
 
     def write(event):
-        line = json.dumps(
-            {"event": type(event).__name__, "at": time.monotonic(), **dataclasses.asdict(event)}, default=plain
-        )
+        line = json.dumps({"event": type(event).__name__, **dataclasses.asdict(event)})
         os.write(events, line.encode() + b"\n")  # at once: the process may be killed
 
     class Impatient(Coordinator):

@@ -33,8 +33,7 @@ def coordinator(scene, network, **settings):
 
 def of_use(job, name):
     """When results of the worker of that name were accepted."""
-    sessions = {event["session"] for event in job.events("Joined") if event["name"] == name}
-    return [event["at"] for event in job.events("Accepted") if event["session"] in sessions]
+    return [event["at"] for event in job.events("Accepted") if event["worker"] == name]
 
 
 @pytest.mark.covers(
@@ -65,7 +64,7 @@ def test_worker_behind_a_partition_is_of_use_again_soon_after_it_heals(scene, ne
     wait_until(lambda: of_use(job, "near") and of_use(job, "far"), "both are of use")
     network.partition(*directions)
     cut = time.monotonic()
-    lost = wait_until(lambda: [event for event in job.events("Lost") if event["name"] == "far"], "it is missed")
+    lost = wait_until(lambda: [event for event in job.events("Lost") if event["worker"] == "far"], "it is missed")
     wait_until(lambda: time.monotonic() > cut + 5 * DEAD, "the partition has lasted")
     assert not [at for at in of_use(job, "far") if at > lost[0]["at"]]
     network.heal()

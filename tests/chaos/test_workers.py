@@ -34,13 +34,12 @@ def local_workers(job):
 
 
 def session_of(job, name):
-    return {event["session"] for event in job.events("Joined") if event["name"] == name}
+    return {event["session"] for event in job.events("Joined") if event["worker"] == name}
 
 
 def accepted_of(job, name):
     """When results of the worker of that name were accepted."""
-    sessions = session_of(job, name)
-    return [event["at"] for event in job.events("Accepted") if event["session"] in sessions]
+    return [event["at"] for event in job.events("Accepted") if event["worker"] == name]
 
 
 def at_the_gate(scene):
@@ -156,9 +155,9 @@ def test_twenty_random_kills_with_restarts_change_nothing(scene):
         send_signal(chance.choice(local_workers(job)))
         job.wait_for("Lost", number + 1)
         # A chunk may be hit twice and not three times, which would rightly be its own fault.
-        hits = Counter(event["index"] for event in job.events("Requeued"))
+        hits = Counter(event["chunk"] for event in job.events("Requeued"))
         twice = {index for index, count in hits.items() if count > 1}
-        wait_until(lambda twice=twice: twice <= {event["index"] for event in job.events("Accepted")}, "it is done")
+        wait_until(lambda twice=twice: twice <= {event["chunk"] for event in job.events("Accepted")}, "it is done")
     job.finish(code=0)
     assert_promises(job)
     assert len(job.events("Lost")) == 20
@@ -219,16 +218,16 @@ def test_worker_stopped_until_its_chunk_was_redone_is_a_duplicate_and_of_use_aga
     wait_until(lambda: accepted_of(job, "stopped") and accepted_of(job, "other"), "both are of use")
     stop(stopped)
     job.wait_for("Lost")
-    held = {event["index"] for event in job.events("Requeued")}
-    wait_until(lambda: held <= {event["index"] for event in job.events("Accepted")}, "what it held is redone")
+    held = {event["chunk"] for event in job.events("Requeued")}
+    wait_until(lambda: held <= {event["chunk"] for event in job.events("Accepted")}, "what it held is redone")
     go_on(stopped)
     back = time.monotonic()
     wait_until(lambda: [at for at in accepted_of(job, "stopped") if at > back], "it is of use again")
     job.finish(code=0)
     assert_promises(job)
     # Other duplicates may come at the job's end, when idle workers are given chunks that others are at.
-    of_stopped = [event for event in job.events("Duplicate") if event["session"] in session_of(job, "stopped")]
-    late = [event["index"] for event in of_stopped if event["index"] in held]
+    of_stopped = [event for event in job.events("Duplicate") if event["worker"] == "stopped"]
+    late = [event["chunk"] for event in of_stopped if event["chunk"] in held]
     measured(f"{len(late)} duplicates")
     assert 1 <= len(late) <= 2, "of the chunks that it held"
     assert len(set(late)) == len(late), "each of them once"
@@ -289,10 +288,10 @@ def test_worker_that_disagrees_long_after_it_was_given_up_fails_the_job_and_both
     wait_until(lambda: len(at_the_gate(scene)) == 2, "both are at it")
     stop(alpha)
     job.wait_for("Lost")
-    held = {event["index"] for event in job.events("Requeued")}
+    held = {event["chunk"] for event in job.events("Requeued")}
     assert held
     (scene.folder / "gate").touch()
-    wait_until(lambda: held & {event["index"] for event in job.events("Accepted")}, "it is redone")
+    wait_until(lambda: held & {event["chunk"] for event in job.events("Accepted")}, "it is redone")
     go_on(alpha)
     job.finish(code=1)
     assert re.search(r"chunk \d+: workers beta and alpha returned different results", job.err)
@@ -481,7 +480,7 @@ def test_chunk_that_kills_its_worker_ends_the_job_after_three_attempts_and_is_na
     assert re.fullmatch(f"zaudio: {where}; the last time: {how}", line), line
     assert len(job.events("Lost")) == 3
     # An idle worker may be given the chunk while another is at it; the first of those two deaths requeues nothing.
-    again = [event["attempt"] for event in job.events("Requeued") if event["index"] == 0]
+    again = [event["attempt"] for event in job.events("Requeued") if event["chunk"] == 0]
     assert again in ([1, 2], [1], [2])
 
 
@@ -662,7 +661,7 @@ def test_wall_clock_that_is_moved_by_an_hour_changes_nothing(scene, seconds):
     kill(victim)  # what is to be noticed is noticed as ever, and nothing else
     killed = time.monotonic()
     (lost,) = job.wait_for("Lost")
-    assert lost["name"] == "victim"
+    assert lost["worker"] == "victim"
     assert lost["at"] - killed <= DEAD + HEARTBEAT + SLACK
     job.finish(code=0)
     assert_promises(job)

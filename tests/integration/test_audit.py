@@ -7,7 +7,7 @@ from farm_support import PROMPT, decrypted, finish, inverted, launch, noise, wri
 from net_support import MS
 
 from zaudio import Coordinator, NoWorkerError, Raw, Security
-from zaudio.core.actions import Liar, Withdrawn
+from zaudio.events import Dropped, Withdrawn
 
 CHUNK = 40_000  # frames of 4 bytes: long enough to travel alone
 
@@ -34,8 +34,8 @@ def test_a_liar_among_local_workers_is_dropped_named_and_replaced(tmp_path, lane
         on_event=events.append,
         **lane,
     ).run()
-    (liar,) = [event for event in events if isinstance(event, Liar)]
-    assert report.dropped == {liar.name: 0}, "with an audit of all, nothing of it was used"
+    (liar,) = [event for event in events if isinstance(event, Dropped)]
+    assert report.dropped == {liar.worker: 0}, "with an audit of all, nothing of it was used"
     assert report.audited == report.chunks == 21
     assert not any(isinstance(event, Withdrawn) for event in events)
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()

@@ -22,8 +22,8 @@ from farm_support import (
 from net_support import alive, children, kill, wait_until
 
 from zaudio import Coordinator, NoWorkerError, Timing, UsageError
-from zaudio.core.actions import Duplicate, Lost, Requeued, Stuck
 from zaudio.errors import ChunkError, ConflictError, WorkersDiedError
+from zaudio.events import Duplicate, Lost, Requeued, Stuck
 
 CHUNK = 40_000  # frames of 4 bytes: long enough to travel alone, so that a worker computes one at a time
 BAD = 10 * CHUNK  # first frame of the chunk that ops stumble over
@@ -229,7 +229,7 @@ def test_chunk_that_fails_twice_is_forgiven(tmp_path, recording, lane):
     report = farm(recording, tmp_path, op, on_event=events.append, **lane).run()
     assert_reference(tmp_path)
     assert report.requeued == 2
-    assert [event.index for event in events if isinstance(event, Requeued)] == [5, 5]
+    assert [event.chunk for event in events if isinstance(event, Requeued)] == [5, 5]
 
 
 @pytest.mark.slow

@@ -23,8 +23,8 @@ from farm_support import (
 from net_support import MS, wait_until
 
 from zaudio import Coordinator, Network, Security, StoppedError, UsageError, Worker
-from zaudio.core.actions import Accepted, Joined
 from zaudio.errors import EndpointError, FolderBusyError, OutputExistsError
+from zaudio.events import Accepted, Joined
 
 CHUNK = 40_000  # frames of 4 bytes
 
@@ -128,7 +128,7 @@ def test_events_come_in_and_one_that_raises_does_not_matter(tmp_path, recording,
         raise ValueError("the listener's own")
 
     report = Coordinator(recording, tmp_path / "out", workers=2, chunk=f"{CHUNK}f", on_event=listen).run()
-    assert sorted(event.index for event in events if isinstance(event, Accepted)) == list(range(8))
+    assert sorted(event.chunk for event in events if isinstance(event, Accepted)) == list(range(8))
     assert 1 <= sum(isinstance(event, Joined) for event in events) <= 2
     assert report.chunks == 8
     assert "on_event raised; the job goes on" in caplog.text

@@ -26,8 +26,8 @@ from farm_support import (
 from net_support import alive, kill, wait_until
 
 from zaudio import Coordinator, Network, Timing, Worker
-from zaudio.core.actions import Joined, Lost, Requeued
 from zaudio.errors import ChunkError, InputChangedError
+from zaudio.events import Joined, Lost, Requeued
 from zaudio.net import farm as farms
 from zaudio.net.outbox import Outboxes
 from zaudio.wire.messages import Chunk
@@ -274,7 +274,7 @@ def test_stopped_local_worker_is_lost_killed_and_replaced(tmp_path, recording, l
         report = job.wait(timeout=20)
     (lost,) = [event for event in events if isinstance(event, Lost)]
     assert re.fullmatch(r"no sign of life for \d\.\d s", lost.reason)
-    assert [event.name for event in events if isinstance(event, Joined)].count(lost.name) == 2
+    assert [event.worker for event in events if isinstance(event, Joined)].count(lost.worker) == 2
     assert report.requeued >= 1
     assert decrypted(tmp_path / "out") == EXPECTED
 

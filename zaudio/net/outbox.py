@@ -18,12 +18,10 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections import deque
 
 import numpy as np
 
 from zaudio.net.orders import Shelf
-from zaudio.steps import Buffer
 
 
 class Outboxes:
@@ -97,45 +95,6 @@ class Outbox:
         """Return the first `length` bytes of a slot, to write to; fewer where the region ends."""
         start = number * self.slot_bytes
         return self._memory[start : start + length]
-
-
-class Buffers:
-    """Memory for results that were copied out of outboxes, used again and again: fresh memory costs page faults.
-
-    A payload that goes to the destination is lent. Lent buffers come back in the order in which they were lent.
-    """
-
-    def __init__(self) -> None:
-        self._free: list[bytearray] = []
-        self._lent: deque[bytearray | None] = deque()  # at the destination; None for a payload that is no such buffer
-
-    def take(self, length: int) -> memoryview:
-        """Return a buffer of that length."""
-        buffer = self._free.pop() if self._free else bytearray()
-        if len(buffer) < length:
-            buffer = bytearray(length)
-        return memoryview(buffer)[:length]
-
-    def give_back(self, payload: Buffer) -> None:
-        """Take back a buffer that never went to the destination."""
-        if isinstance(payload, memoryview) and isinstance(payload.obj, bytearray):
-            self._free.append(payload.obj)
-
-    def lend(self, payload: Buffer) -> None:
-        """Note that a payload goes to the destination."""
-        ours = isinstance(payload, memoryview) and isinstance(payload.obj, bytearray)
-        self._lent.append(payload.obj if ours else None)  # type: ignore[union-attr,arg-type]
-
-    def settle(self, count: int) -> None:
-        """Note that the destination has finished with that many payloads."""
-        for _ in range(count):
-            buffer = self._lent.popleft()
-            if buffer is not None:
-                self._free.append(buffer)
-
-    def abandon(self) -> None:
-        """Forget all that is lent: its destination ended early and may still read it, so it is never used again."""
-        self._lent.clear()
 
 
 def region_bytes(slots: int, slot_bytes: int) -> int:

@@ -1,0 +1,338 @@
+"""Stage: one go over the recording by the farm. The shell around one Desk: its reader, its payloads, its destination.
+
+Rules:
+
+- The Desk decides, the stage does. The farm hears and sends for it; a stage has no socket.
+- A stage opens on a farm once. Its destination was opened before, and is published or aborted by its owner.
+- Every action of the Desk that a user may know becomes a public event, here and nowhere else.
+- A payload is summed before its sender is judged: the Desk compares sums, and never sees samples.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from typing import Protocol
+
+import xxhash
+
+from zaudio.core.actions import (
+    Accepted,
+    DeskAction,
+    Fail,
+    Grant,
+    Impostor,
+    Liar,
+    Lost,
+    Peer,
+    Released,
+    Send,
+    Stuck,
+    Withdrawn,
+)
+from zaudio.core.desk import Desk
+from zaudio.core.job import Job, Ways
+from zaudio.core.telling import Teller
+from zaudio.errors import ProtocolError, UsageError, ZaudioError
+from zaudio.events import Advanced, Event
+from zaudio.net.local import LocalWorkers
+from zaudio.net.payloads import Payloads
+from zaudio.net.reader import Frames, Reader
+from zaudio.plan import Order, Span
+from zaudio.signal import Signal
+from zaudio.steps import Buffer
+from zaudio.wire.codec import decode, encode
+from zaudio.wire.messages import Chunk, Failed, Message, Result, Sent, Welcome
+
+log = logging.getLogger("zaudio.coordinator")
+
+SendMessage = Callable[[Peer, Message, Buffer | None], bool]  # False: the peer is gone, or takes nothing more
+
+
+class Destination(Protocol):
+    """The place where a stage's results go. The sealed result is one: see `zaudio.result.ResultWriter`.
+
+    A stage uses `put`, `finished`, `seal`, `sealed` and `error`. Its owner opens it before and publishes or aborts it
+    afterwards.
+    """
+
+    def open(self, signal: Signal, order: Order, *, notify: Callable[[], None], pause: Callable[[], None]) -> int:
+        """Open the destination; return the bytes that an earlier life of the job has left in it.
+
+        Args:
+            signal: The results, put together.
+            order: The order of their frames.
+            notify: Called from any thread when `finished`, `sealed` or `error` changed.
+            pause: Called now and then while an earlier life's bytes are read. An exception of it ends that.
+        """
+
+    @property
+    def finished(self) -> int:
+        """Payloads that the destination does not refer to any more."""
+
+    @property
+    def saved(self) -> int:
+        """Bytes that a later life of the job can go on from."""
+
+    @property
+    def sealed(self) -> bool:
+        """Whether all payloads are stored, unpublished."""
+
+    @property
+    def error(self) -> ZaudioError | None:
+        """The failure that ended it, if one did."""
+
+    def put(self, payload: Buffer) -> None:
+        """Take the next payload in output order. It must not change until `finished` counts it."""
+
+    def seal(self) -> None:
+        """Complete the result: no payload follows."""
+
+    def publish(self) -> dict[str, str]:
+        """Give the result its final names, all or none; return its paths."""
+
+    def abort(self) -> None:
+        """Let go of everything; keep only what a later life can go on from. Idempotent."""
+
+    def disown(self) -> None:
+        """Abort, and keep nothing: the bytes so far are in doubt."""
+
+
+class Stage:
+    """One go over the recording.
+
+    Args:
+        job: The job, as workers see it.
+        source: The recording.
+        destination: An open destination.
+        frame_bytes: Bytes per frame of a result.
+        notify: Wakes the farm; from any thread.
+        publish: Takes every public event.
+        name: The name that events call this stage by.
+        skip: Bytes of the first result that the destination has already.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        source: Source,
+        destination: Destination,
+        frame_bytes: int,
+        notify: Callable[[], None],
+        publish: Callable[[Event], None],
+        name: str = "main",
+        skip: int = 0,
+    ) -> None:
+        self.job = job
+        self.frame_bytes = frame_bytes
+        self.name = name
+        self._source = source
+        self._destination = destination
+        self._reader = Reader(source, job.plan, notify=notify)
+        self._payloads = Payloads(destination, skip=skip)
+        self._publish = publish
+        self._advanced = job.first  # bundles that were last told to be done
+        self._sealing = False
+        self._failure: ZaudioError | None = None
+
+    # The farm opens and closes it
+
+    def open(self, desk: Desk, ways: Ways, send: SendMessage, local: LocalWorkers | None) -> None:
+        """Take a Desk, and the farm's means to reach workers; start to read.
+
+        Raises:
+            UsageError: A worker could not be told of this job.
+        """
+        self._check_welcome(ways)
+        self._desk = desk
+        self._send, self._local = send, local
+        self._teller = Teller(desk, job=self.job.job.hex(), stage=self.name)
+        self._reader.start()
+
+    def close(self) -> None:
+        """Stop to read. What the destination has is its owner's."""
+        self._reader.stop()
+
+    @property
+    def result_max(self) -> int:
+        """Bytes of the longest result."""
+        plan = self.job.plan
+        return min(plan.chunk_frames, plan.frames) * self.frame_bytes
+
+    @property
+    def sealed(self) -> bool:
+        """Whether everything lies at the destination, sealed."""
+        return self._destination.sealed
+
+    # Messages in
+
+    def receive(self, peer: Peer, message: Message, payload: Buffer | None, *, now: float) -> None:
+        """Take a message, and the payload that came behind its header."""
+        if isinstance(message, Result):
+            self._receive_result(peer, message, payload, now)
+            return
+        if isinstance(message, Failed):
+            self._source.check()  # a recording that changed is to blame before any chunk is
+        self.do(self._desk.receive(peer, message, now=now))
+
+    def _receive_result(self, peer: Peer, result: Result, payload: Buffer | None, now: float) -> None:
+        if payload is None:
+            payload = self._copy_from_outbox(result)
+        checksum = xxhash.xxh3_64_intdigest(payload) if payload is not None else None
+        audited = payload is not None and self._desk.audits(result.index)
+        digest = sha256(payload).digest() if audited and payload is not None else b""
+        actions = self._desk.receive(peer, result, now=now, checksum=checksum, digest=digest)
+        if payload is not None and any(isinstance(action, Accepted) for action in actions):
+            self._payloads.keep(result.index, payload)
+        elif payload is not None:
+            self._payloads.give_back(payload)
+        self.do(actions)
+
+    def _copy_from_outbox(self, result: Result) -> memoryview | None:
+        """Return a copy of the slot that a result names; None when there is no such slot."""
+        if self._local is None or not self._local.has_room(result.length):
+            return None
+        payload = self._payloads.take(result.length)
+        if self._local.copy(self._desk.outbox(result.session), result.slot, payload):
+            return payload
+        self._payloads.give_back(payload)
+        return None
+
+    def refuse(self, peer: Peer, error: ProtocolError) -> None:
+        """Answer bytes that are no message."""
+        self.do(self._desk.refuse(peer, error))
+
+    # Facts that the farm alone can know
+
+    def gone(self, session: bytes, cause: str, *, now: float) -> None:
+        """Take note that a local worker's process has died."""
+        self.do(self._desk.gone(session, cause, now=now))
+
+    def admit(self, identities: frozenset[str], *, now: float) -> None:
+        """Let these identities take part from now on, and no others."""
+        self.do(self._desk.admit(identities, now=now))
+
+    # Time
+
+    def turn(self, now: float) -> None:
+        """Send what was read, let the destination's progress move the window, seal at the end.
+
+        Raises:
+            ZaudioError: The stage failed.
+        """
+        self._send_what_was_read()
+        self._follow_destination(now)
+        for error in (self._failure, self._reader.error, self._destination.error):
+            if error is not None:
+                raise error
+
+    def tick(self, *, now: float) -> None:
+        """Let the Desk judge silence and deadlines."""
+        actions = self._desk.tick(now=now)
+        for action in actions:
+            # Only here is a loss one by silence: a worker that says goodbye ends by itself, and has yet to say why.
+            if isinstance(action, Lost):
+                self._kill(action.session, f"it was killed: {action.reason}")
+        self.do(actions)
+
+    def _follow_destination(self, now: float) -> None:
+        done = self.job.first + self._payloads.settle()
+        if done != self._advanced:
+            self._advanced = done
+            self._publish(self._progress(done))
+        self.do(self._desk.progressed(ciphered=done, now=now))
+        if self._desk.finished and not self._sealing:
+            self._sealing = True
+            self._destination.seal()
+
+    def _progress(self, done: int) -> Advanced:
+        frames = self.job.plan.output_before(done)
+        chunks = -(-frames // self.job.chunk_frames)
+        at, job = time.monotonic(), self.job.job.hex()
+        return Advanced(at=at, job=job, stage=self.name, chunks=chunks, bytes=frames * self.frame_bytes)
+
+    # Messages out
+
+    def do(self, actions: Iterable[DeskAction]) -> None:
+        """Do what the Desk decided."""
+        for action in actions:
+            match action:
+                case Released():
+                    self._payloads.release(action.index)
+                case Grant(by_reference=True):
+                    self._grant(action, self.job.plan.span(action.index), None, 0)
+                case Grant() | Send(message=Sent()):
+                    self._reader.ask(action)
+                case Send():
+                    self._send(action.peer, action.message, None)
+                case Fail():
+                    self._failure = self._failure or action.error
+                case Stuck():
+                    self._kill(action.session, "it was killed, past the deadline of a chunk")
+                case Liar():
+                    chunk = self.job.chunk_of(action.index)
+                    log.warning(
+                        "worker %s was dropped: its result of chunk %d is not that of two others", action.name, chunk
+                    )
+                    self._kill(action.session, "it was killed: its result was not that of two others")
+                case Lost():
+                    log.info("worker %s is gone: %s", action.name, action.reason)
+                case Withdrawn():
+                    self._payloads.withdraw(action.index)
+                case Impostor():
+                    log.warning("%s sent a result of a session that it does not speak for", action.peer.identity)
+            if (event := self._teller.tell(action, time.monotonic())) is not None:
+                log.debug("%s", event)
+                self._publish(event)
+
+    def _kill(self, session: bytes, reason: str) -> None:
+        if self._local is not None:
+            self._local.kill(session, reason)
+
+    def _send_what_was_read(self) -> None:
+        while self._reader.done:
+            read = self._reader.done.popleft()
+            if isinstance(read, Send):
+                self._send(read.peer, read.message, None)
+            elif self._desk.knows(read.grant.session):
+                self._grant(read.grant, read.span, read.payload, read.checksum)
+
+    def _grant(self, grant: Grant, span: Span, payload: Buffer | None, checksum: int) -> None:
+        header = Chunk(
+            self.job.job,
+            self.job.incarnation,
+            grant.session,
+            grant.sequence,
+            grant.index,
+            grant.attempt,
+            span.start,
+            span.stop,
+            span.input_start,
+            span.input_stop,
+            span.input_frames * self.frame_bytes,
+            checksum,
+            grant.slot,
+        )
+        if not self._send(grant.peer, header, payload):
+            self.do(self._desk.undelivered(grant, now=time.monotonic()))
+
+    def _check_welcome(self, ways: Ways) -> None:
+        """Make sure that a worker can be told what to do, before there is one."""
+        try:
+            decode(encode(self.job.welcome(bytes(16), ways.sinks, self.job.source)), frozenset({Welcome}))
+        except ProtocolError as error:
+            raise UsageError(f"workers cannot be told of this job: {error}") from None
+
+
+class Source(Frames, Protocol):
+    """The recording, as a stage needs it: see `zaudio.audio.Source`."""
+
+    def check(self) -> None:
+        """Make sure that the recording is what it was.
+
+        Raises:
+            InputChangedError: It changed.
+        """

@@ -1,0 +1,127 @@
+"""Request: everything that a user asked for, parsed and checked as far as is possible without a recording.
+
+Rules: nothing is opened here but the file of an identity. Two values that contradict each other are an error.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zaudio.endpoints import check_endpoint
+from zaudio.errors import UsageError
+from zaudio.machine import usable_cores
+from zaudio.ops.spec import OpSpec, Requested, parse_chain
+from zaudio.result import parse_recipient, read_identity
+from zaudio.result.recipient import Identity, Recipient
+from zaudio.settings import Limits, Network, Raw, Security, check_reach
+from zaudio.timing import Timing
+
+CHUNK = "1MiB"  # large enough that Python's share of a chunk vanishes, small enough for the caches and the window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A job as it was asked for.
+
+    Attributes:
+        input: The recording.
+        output: The folder of the result.
+        specs: The operations.
+        workers: Local workers, 0 or more.
+        bind: The endpoint for workers from elsewhere, if any.
+        chunk: The chunk size, as `sizes.parse_frames` takes it.
+        overwrite: Whether an older result is replaced.
+        fresh: Whether an interrupted job is discarded.
+        raw: How raw samples lie in their file.
+        network: How workers reach the farm.
+        security: Keys and audits.
+        recipient: The owner of the encryption key, if it is wrapped.
+        identity: The private key of that recipient, for a resume.
+        memory: Bytes of samples that may be held or in flight.
+        timing: All durations.
+    """
+
+    input: str
+    output: str
+    specs: tuple[OpSpec, ...]
+    workers: int
+    bind: str | None
+    chunk: str | int
+    overwrite: bool
+    fresh: bool
+    raw: Raw
+    network: Network
+    security: Security
+    recipient: Recipient | None
+    identity: Identity | None
+    memory: int
+    timing: Timing
+
+
+def parse_request(
+    input: str,
+    output: str,
+    *,
+    ops: Requested | Sequence[Requested],
+    workers: int | None,
+    bind: str | None,
+    chunk: str | int | None,
+    overwrite: bool,
+    fresh: bool,
+    raw: Raw,
+    network: Network,
+    security: Security,
+    limits: Limits,
+    timing: Timing | None,
+) -> Request:
+    """Return the request of a Coordinator's arguments, whose documentation it shares.
+
+    Raises:
+        UsageError: A value cannot be used, or two contradict each other.
+    """
+    if bind is not None:
+        check_endpoint(bind)
+    check_reach(bind, network, security)
+    recipient = parse_recipient(os.fspath(security.recipient)) if security.recipient is not None else None
+    identity = read_identity(security.identity) if security.identity is not None else None
+    _check_identity(identity, recipient)
+    return Request(
+        input=input,
+        output=output,
+        specs=parse_chain(ops),
+        workers=_count_workers(workers, bind),
+        bind=bind,
+        chunk=chunk if chunk is not None else CHUNK,
+        overwrite=overwrite,
+        fresh=fresh,
+        raw=raw,
+        network=network,
+        security=security,
+        recipient=recipient,
+        identity=identity,
+        memory=limits.memory_bytes,
+        timing=limits.durations(timing),
+    )
+
+
+def _count_workers(workers: int | None, bind: str | None) -> int:
+    if workers is None:
+        return 0 if bind is not None else usable_cores()
+    if workers < 0:
+        raise UsageError(f"workers: expected 0 or more, got {workers}")
+    if workers == 0 and bind is None:
+        raise UsageError("no local workers and nowhere for others to connect: give workers, or bind")
+    return workers
+
+
+def _check_identity(identity: Identity | None, recipient: Recipient | None) -> None:
+    """Refuse an identity that would be of no use: without a recipient the key would be written raw."""
+    if identity is None:
+        return
+    own = str(identity.recipient)
+    if recipient is None:
+        raise UsageError(f"an identity goes with a recipient; pass --recipient {own} (recipient=) too, or neither")
+    if str(recipient) != own:
+        raise UsageError(f"the identity is that of {own}, and the recipient is another; pass that one's, or none")
