@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from zaudio.core import desk
 from zaudio.core.actions import Grant, Lost, Peer, Released, Requeued, Send
-from zaudio.core.audit import Audit
 from zaudio.core.job import Job, Ways
+from zaudio.core.jury import Audit
 from zaudio.core.register import Register
 from zaudio.plan import Plan
 from zaudio.reference import Reference
@@ -113,7 +113,7 @@ class Desk:
         )
         self.dispatcher, self.assembler = self.desk._dispatcher, self.desk._assembler  # to look at
         self.leases, self.roster, self.granting = self.desk._leases, self.desk._roster, self.desk._granting
-        self.blame = self.desk._blame
+        self.blame, self.jury = self.desk._blame, self.desk._jury
         self.ciphering = ciphering  # whether the cipher is done with a chunk as soon as it has it
         self.ciphered = 0
 

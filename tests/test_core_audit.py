@@ -1,15 +1,11 @@
-"""Audit: which chunks are chosen, when two are asked, whom a third proves wrong, and what follows for a liar."""
+"""Audits at the Desk: when two workers are asked, which one a third proves wrong, and what follows for a liar."""
 
 import pytest
-from core_support import Desk, checksum, grants, job, messages, only, requeued, result, session
+from core_support import Desk, checksum, grants, messages, only, requeued, result, session
 
 from zaudio.core.actions import Accepted, Duplicate, Fail, Liar, Lost, Noted, Rejected, Released, Withdrawn
-from zaudio.core.audit import Audit
 from zaudio.errors import ConflictError, NoWorkerError
 from zaudio.wire.messages import Refused
-
-SECRET = bytes(range(32))
-ALL = Audit(100, SECRET)
 
 
 class Some:
@@ -34,42 +30,6 @@ def kinds(actions, *kinds):
     return [action for action in actions if isinstance(action, kinds)]
 
 
-# The choice
-
-
-@pytest.mark.parametrize("percent", [0.5, 5, 50, 99])
-def test_about_as_many_chunks_are_chosen_as_were_asked_for(percent):
-    chosen = sum(Audit(percent, SECRET).covers(index) for index in range(20_000))
-    expected = 20_000 * percent / 100
-    assert abs(chosen - expected) < 5 * (expected * (1 - percent / 100)) ** 0.5
-
-
-def test_a_hundred_percent_are_all():
-    assert all(ALL.covers(index) for index in range(1000))
-
-
-def test_the_same_secret_chooses_the_same_and_another_others():
-    def choice(secret):
-        return [index for index in range(1000) if Audit(50, secret).covers(index)]
-
-    assert choice(SECRET) == choice(SECRET)
-    common = set(choice(SECRET)) & set(choice(bytes(32)))
-    assert len(common) < 350, "of a thousand, a quarter is in both by chance"
-
-
-def test_the_choice_never_changes_its_meaning():
-    assert [index for index in range(60) if Audit(10, SECRET).covers(index)] == [4, 15, 21, 27, 35, 42]
-
-
-def test_the_secret_is_not_in_what_a_job_says_of_itself():
-    assert repr(SECRET) not in repr(job(audit=ALL))
-    assert SECRET.hex() not in repr(job(audit=ALL))
-
-
-def test_without_an_audit_nothing_is_audited():
-    assert not any(job().audits(index) for index in range(100))
-
-
 # Two are asked
 
 
@@ -88,7 +48,7 @@ def test_it_is_released_only_when_two_agree(desk):
     desk.join("a", "b")
     assert kinds(desk.result("a", 0, 1), Noted, Accepted, Released) == [Noted(session("a"), 0, 1)]
     assert kinds(desk.result("b", 0, 2), Noted, Accepted, Released) == [Accepted(session("b"), 0, 2), Released(0)]
-    assert desk.assembler.audited == 1
+    assert desk.jury.audited == 1
 
 
 def test_the_same_worker_does_not_confirm_itself(desk):
@@ -230,7 +190,7 @@ def test_results_of_a_liar_that_are_not_released_yet_are_withdrawn_and_computed_
         Accepted(session("c"), 0, 3),
         Released(0),
     ]
-    assert desk.assembler.dropped == {session("liar"): 0}, "nothing was released on its word"
+    assert desk.jury.dropped == {session("liar"): 0}, "nothing was released on its word"
     again = [lease.index for name in "bc" for lease in desk.leases.held(session(name))]
     assert {1, 2} <= set(again)
     desk.check()
@@ -262,7 +222,7 @@ def test_what_was_released_on_the_word_of_a_liar_is_counted():
     for name in ("b", "c"):
         lease = next(x for x in desk.leases.held(session(name)) if x.index == 2)
         desk.result(name, 2, lease.attempt)
-    assert desk.assembler.dropped == {session("liar"): 16}
+    assert desk.jury.dropped == {session("liar"): 16}
     assert desk.assembler.released >= 3
 
 
@@ -274,9 +234,9 @@ def test_what_a_liar_said_of_other_audited_chunks_counts_no_more():
     desk.join("b", "c")
     for name in ("b", "c"):
         desk.result(name, 0, next(x.attempt for x in desk.leases.held(session(name)) if x.index == 0))
-    assert session("liar") in desk.assembler.dropped
+    assert session("liar") in desk.jury.dropped
     assert session("liar") not in desk.leases.asked(1)
-    assert desk.assembler._noted.get(1, {}).keys() <= {session("b"), session("c")}
+    assert desk.jury._noted.get(1, {}).keys() <= {session("b"), session("c")}
     for name in ("b", "c"):
         for lease in desk.leases.held(session(name)):
             desk.result(name, lease.index, lease.attempt)

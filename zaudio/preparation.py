@@ -20,8 +20,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from zaudio.audio import Source, open_source
-from zaudio.core.audit import SECRET_BYTES, Audit
 from zaudio.core.job import Job
+from zaudio.core.jury import SECRET_BYTES, Audit
 from zaudio.endpoints import parse_advertise
 from zaudio.errors import UsageError
 from zaudio.events import Event, Started

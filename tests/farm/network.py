@@ -45,9 +45,9 @@ from zaudio.core.actions import (
     Stuck,
     Withdrawn,
 )
-from zaudio.core.audit import Audit
 from zaudio.core.desk import Desk
 from zaudio.core.job import Job, Ways
+from zaudio.core.jury import Audit
 from zaudio.core.register import Register
 from zaudio.core.session import Introduction, Session
 from zaudio.errors import ZaudioError
@@ -363,11 +363,9 @@ class Farm:
             offers=lambda ops, name: name in ops,
             now=self.now,
         )
-        self.assembler, self.leases, self.roster = (
-            self.desk._assembler,
-            self.desk._leases,
-            self.desk._roster,
-        )  # to look at
+        # To look at.
+        self.assembler, self.jury = self.desk._assembler, self.desk._jury
+        self.leases, self.roster = self.desk._leases, self.desk._roster
         self.audit = audit
         self.accepted: dict[int, int] = {}  # index -> checksum of what was accepted last
         self.liars: list[Liar] = []

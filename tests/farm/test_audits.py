@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from network import Farm, Fault, Faults, checksum
 
-from zaudio.core.audit import Audit
+from zaudio.core.jury import Audit
 from zaudio.errors import ConflictError, NoWorkerError
 
 pytestmark = pytest.mark.covers(
@@ -37,7 +37,7 @@ def test_where_nobody_lies_an_audit_of_all_chunks_changes_nothing_but_the_work()
     assert all(truth(farm))
     assert farm.liars == []
     assert report.lost == []
-    assert farm.assembler.audited == 30
+    assert farm.jury.audited == 30
     assert min(report.grants.values()) >= 2
 
 
@@ -62,10 +62,10 @@ def test_an_audit_of_some_chunks_finds_who_lies_always():
     assert report.error is None
     assert {liar.name for liar in farm.liars} == {"w2"}
     audited = [index for index in range(200) if farm.audit.covers(index)]
-    assert farm.assembler.audited == len(audited) >= 10
+    assert farm.jury.audited == len(audited) >= 10
     assert all(farm.accepted[index] == checksum(index) for index in audited), "what was audited is true"
     wrong = truth(farm).count(False)
-    (frames,) = farm.assembler.dropped.values()
+    (frames,) = farm.jury.dropped.values()
     assert wrong == -(-frames // 8), "what was encrypted before is counted"
 
 
@@ -146,7 +146,7 @@ def holds(*, chunks, honest, percent, credit, window, fault, from_, seed, outbox
     assert {liar.name for liar in farm.liars} <= {"w0"}, "nobody honest is dropped"
     right = truth(farm)
     assert all(right[index] for index in range(chunks) if audit.covers(index)), "what was audited is true"
-    lost = sum(-(-frames // 8) for frames in farm.assembler.dropped.values())
+    lost = sum(-(-frames // 8) for frames in farm.jury.dropped.values())
     if farm.liars and from_ == 0:
         assert right.count(False) <= lost, "every lie that came through is counted"
     if percent == 100:

@@ -24,7 +24,7 @@ from zaudio.core.actions import (
     Say,
     Withdrawn,
 )
-from zaudio.core.audit import Audit
+from zaudio.core.jury import Audit
 from zaudio.core.leases import Leases
 from zaudio.core.session import Introduction, Session
 from zaudio.errors import ChunkError, ConflictError, NoWorkerError, ProtocolError
@@ -180,7 +180,7 @@ class BrainsMachine(RuleBasedStateMachine):
                         (g.session, g.index, g.attempt) == (action.session, action.index, action.attempt)
                         for g in self.granted
                     ), "what was never granted is not accepted"
-                    assert action.session not in self.desk.assembler.dropped, "a liar is not believed"
+                    assert action.session not in self.desk.jury.dropped, "a liar is not believed"
                     self.results.add(action.index)
                 case Withdrawn():
                     assert action.index not in self.released, "what is encrypted cannot be taken back"

@@ -20,6 +20,7 @@ from zaudio.core.blame import Blame
 from zaudio.core.dispatch import Dispatcher
 from zaudio.core.granting import Granting
 from zaudio.core.job import Job, Ways
+from zaudio.core.jury import Jury
 from zaudio.core.leases import Leases
 from zaudio.core.register import Register
 from zaudio.core.roster import Roster
@@ -54,8 +55,9 @@ class Desk:
         self.job = job
         self._register = register
         self._roster = Roster(job.credit, register)
-        self._leases = Leases(len(job.plan), job.first, audited=job.audits)
-        self._granting = Granting(job, self._leases, self._roster, now=now)
+        self._jury = Jury(job.audit, name=self._roster.name, chunk_of=job.chunk_of)
+        self._leases = Leases(len(job.plan), job.first, answers=self._jury.answers)
+        self._granting = Granting(job, self._leases, self._roster, shortage=self._jury.shortage, now=now)
         self._blame = Blame(job, self._leases, self._roster)
         self._dispatcher = Dispatcher(
             job,
@@ -74,10 +76,10 @@ class Desk:
             incarnation=job.incarnation,
             frame_bytes=frame_bytes,
             grants=self._leases,
+            jury=self._jury,
             name=self._roster.name,
             chunk_of=job.chunk_of,
             first=job.first,
-            audits=job.audits if job.audit is not None else None,
         )
 
     # The verbs of a brain
@@ -146,7 +148,7 @@ class Desk:
 
     def audits(self, index: int) -> bool:
         """Return whether a digest is needed of a result of that chunk."""
-        return self._assembler.audits(index)
+        return self._jury.audits(index)
 
     def outbox(self, session: bytes) -> bytes:
         """Return the token of that worker's outbox; empty when it has none, or is not known."""
@@ -194,7 +196,7 @@ class Desk:
     @property
     def dropped(self) -> Mapping[bytes, int]:
         """Liars by session, each with the frames that were released on its word alone."""
-        return self._assembler.dropped
+        return self._jury.dropped
 
     def check(self) -> None:
         """Assert the invariants of all that is in here."""

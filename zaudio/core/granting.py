@@ -15,6 +15,8 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from zaudio.core.actions import Grant
 from zaudio.core.job import Job
 from zaudio.core.leases import Leases
@@ -30,13 +32,18 @@ class Granting:
         job: The job.
         leases: Its leases; grants are made here, and ended elsewhere.
         roster: Its members.
+        shortage: Returns why the job fails when no further session can be asked about a chunk: given the chunk, the
+            number of sessions that have given results of it, and the seconds that were waited.
         now: The time at which the job begins.
     """
 
-    def __init__(self, job: Job, leases: Leases, roster: Roster, *, now: float) -> None:
+    def __init__(
+        self, job: Job, leases: Leases, roster: Roster, *, shortage: Callable[[int, int, float], str], now: float
+    ) -> None:
         self._job = job
         self._leases = leases
         self._roster = roster
+        self._shortage = shortage
         self._released = job.first  # chunks given to the cipher, in earlier lives too
         self._ciphered = job.first  # chunks that the cipher has finished with; never more than released
         self._able = now  # when a member could last be granted a chunk
@@ -78,7 +85,7 @@ class Granting:
         if now - self._able <= patience:
             return ""
         if able:
-            return self._lack_of_witnesses(self._released)
+            return self._shortage(self._released, self._leases.said(self._released), patience)
         return f"no worker could be given a chunk for {patience:g} s"
 
     @property
@@ -145,10 +152,3 @@ class Granting:
             by_reference=member.reads,
             repeated=repeated,
         )
-
-    def _lack_of_witnesses(self, index: int) -> str:
-        patience = self._job.timing.worker_timeout
-        where = f"chunk {self._job.chunk_of(index)} is audited, and for {patience:g} s there was no "
-        if self._leases.said(index) > 1:
-            return where + "third worker to decide between the different results of two"
-        return where + "second worker to compute it too; an audit takes two workers at least"

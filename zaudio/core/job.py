@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zaudio.core.audit import Audit
+from zaudio.core.jury import Audit
 from zaudio.plan import Plan
 from zaudio.reference import Reference
 from zaudio.steps import Step
@@ -37,11 +37,7 @@ class Job:
     timing: Timing
     source: Reference | None = None  # for workers that can read the recording themselves
     first: int = 0  # the first chunk that is to be granted: those before it were done in an earlier life
-    audit: Audit | None = None
-
-    def audits(self, index: int) -> bool:
-        """Whether that chunk is believed only when two workers agree."""
-        return self.audit is not None and self.audit.covers(index)
+    audit: Audit | None = None  # the chunks that are believed only when two workers agree; None for none
 
     def chunk_at(self, start: int) -> int:
         """The index that the user's chunk has which begins at that frame: chunks are counted in output order."""

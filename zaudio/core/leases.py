@@ -10,8 +10,8 @@ Rules:
   worker says that it holds, though it was dropped since, is a spent lease again.
 - A chunk waits to be granted when it was granted before, has no live lease and is not accepted. One with failures is a
   suspect and waits apart, since it is granted alone.
-- An audited chunk needs the word of two sessions, and of a third when these differ. While it has, or awaits, the word
-  of too few, it waits in `opinions`: for anybody but those.
+- A chunk may need the answers of several sessions, and of one more for each that differs. While some were asked, and
+  too few, it is in `half_asked`, and waits for any session but those.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class _Entry:
     causes: list[str] = field(default_factory=list)
     wanted: bool = True  # False once a result was accepted
     before: int = 0  # attempts that were made, or may have been, before this was remembered
-    audited: bool = False
-    said: frozenset[bytes] = frozenset()  # audited: the sessions whose results are known, and did not decide
+    answers: int = 1  # sessions that have to be asked, while their results do not differ
+    said: frozenset[bytes] = frozenset()  # the sessions whose results are known, and did not decide
 
     @property
     def asked(self) -> frozenset[bytes]:
@@ -60,8 +60,8 @@ class _Entry:
     @property
     def lacking(self) -> int:
         """How many more sessions have to be asked; may be negative."""
-        # Of two results that differ neither is believed: there is one more to ask than have said theirs.
-        return (max(2, len(self.said) + 1) if self.audited else 1) - len(self.asked)
+        # Results that did not decide differ: there is one more to ask than have given theirs.
+        return max(self.answers, len(self.said) + 1) - len(self.asked)
 
 
 class Leases:
@@ -70,19 +70,19 @@ class Leases:
     Args:
         total: How many chunks there are.
         first: The first one that is to be granted.
-        audited: Says which ones are audited.
+        answers: Returns how many sessions' answers a chunk needs.
     """
 
-    def __init__(self, total: int, first: int = 0, *, audited: Callable[[int], bool] = lambda _: False) -> None:
+    def __init__(self, total: int, first: int = 0, *, answers: Callable[[int], int] = lambda _: 1) -> None:
         self.total = total
-        self._audited = audited
+        self._answers = answers
         self._next = first  # the first chunk never granted
         self._entries: dict[int, _Entry] = {}  # index -> entry, for chunks wanted or live
         self._held: dict[bytes, dict[tuple[int, int], Lease]] = {}  # session -> leases in the order they were sent
         self._waiting: list[int] = []  # heap of chunks to grant again; may name chunks that no longer wait
         self._suspects: list[int] = []  # likewise, those with failures
         self._reopened = 0  # chunks that were forgotten and are to be computed again
-        self._opinions: set[int] = set()  # audited chunks that somebody was asked about, and too few
+        self._half_asked: set[int] = set()  # chunks that some sessions were asked about, and too few
 
     # What is to be granted
 
@@ -101,8 +101,8 @@ class Leases:
         return self._suspects[0] if self._suspects else None
 
     def half_asked(self) -> list[int]:
-        """The audited chunks that somebody must be asked about who was not, first ones first."""
-        return sorted(self._opinions)
+        """Return the chunks that some sessions were asked about, and too few; first ones first."""
+        return sorted(self._half_asked)
 
     # Grants and their ends
 
@@ -118,8 +118,8 @@ class Leases:
         entry.granted[attempt] = entry.live[attempt] = session
         lease = Lease(session, index, attempt, sequence)
         self._held.setdefault(session, {})[index, attempt] = lease
-        if entry.audited:
-            self._count_opinions(index, entry)
+        if entry.answers > 1:
+            self._count_asked(index, entry)
         return lease
 
     def free(self, session: bytes, index: int, attempt: int) -> Lease | None:
@@ -175,10 +175,10 @@ class Leases:
         return dropped
 
     def note(self, index: int, session: bytes) -> None:
-        """This session's result of an audited chunk is known. The chunk waits for who has not been asked."""
+        """Take note of a session's result that did not decide. The chunk waits for sessions that were not asked."""
         entry = self._entries[index]
         entry.said |= {session}
-        self._count_opinions(index, entry)
+        self._count_asked(index, entry)
 
     def disbelieve(self, session: bytes) -> None:
         """What this session said counts no more."""
@@ -297,14 +297,14 @@ class Leases:
             assert entry.wanted or entry.live, f"chunk {index} is accepted, held by nobody, and still remembered"
             assert set(entry.live) == live.pop(index, set()), f"chunk {index}: live attempts and held leases disagree"
             assert all(entry.granted[a] == s for a, s in entry.live.items()), "a live attempt was granted to its holder"
-            assert entry.audited or not entry.said, f"chunk {index} is not audited, and its first result decides"
-            assert len(entry.said) <= 2, f"chunk {index}: of three results two agree, or the job fails"
+            assert entry.answers > 1 or not entry.said, f"chunk {index}: where one answer is needed, it decides"
+            assert len(entry.said) <= entry.answers, f"chunk {index}: of so many results some agree, or the job fails"
             if entry.wanted and entry.unasked:
                 queue = self._suspects if entry.causes else self._waiting
                 assert index in queue, f"chunk {index} is wanted, held by nobody, and waits nowhere"
         assert not live, f"chunks {sorted(live)} are held and have no entry"
         lacking = {i for i, entry in self._entries.items() if entry.wanted and not entry.unasked and entry.lacking > 0}
-        assert lacking == self._opinions, "who lacks an opinion waits for one"
+        assert lacking == self._half_asked, "a chunk that lacks an answer waits for one"
 
     # Private
 
@@ -319,12 +319,12 @@ class Leases:
         return entry is not None and entry.wanted and entry.unasked and bool(entry.causes) == suspect
 
     def _new(self, index: int) -> _Entry:
-        entry = self._entries[index] = _Entry(audited=self._audited(index))
+        entry = self._entries[index] = _Entry(answers=self._answers(index))
         return entry
 
-    def _count_opinions(self, index: int, entry: _Entry) -> None:
+    def _count_asked(self, index: int, entry: _Entry) -> None:
         lacks = entry.wanted and not entry.unasked and entry.lacking > 0
-        (self._opinions.add if lacks else self._opinions.discard)(index)
+        (self._half_asked.add if lacks else self._half_asked.discard)(index)
 
     def _end(self, lease: Lease) -> None:
         entry = self._entries[lease.index]
@@ -332,13 +332,13 @@ class Leases:
         self._settle(lease.index, entry)
 
     def _settle(self, index: int, entry: _Entry) -> None:
-        if entry.audited:
-            self._count_opinions(index, entry)
+        if entry.answers > 1:
+            self._count_asked(index, entry)
         if entry.live:
             return
         if entry.wanted:
             if entry.said:
-                return  # it waits for another opinion
+                return  # it waits for another session's answer
             heapq.heappush(self._suspects if entry.causes else self._waiting, index)
         else:
             del self._entries[index]
