@@ -7,7 +7,8 @@ import pytest
 from core_support import INVERT, JOB_ID, recording
 
 from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard, Prepare, Say
-from zaudio.core.session import LAST_CHUNK, PATIENCE, RETRY_FIRST, RETRY_MOST, Introduction, Session, State
+from zaudio.core.lifetime import LAST_CHUNK
+from zaudio.core.session import PATIENCE, RETRY_FIRST, RETRY_MOST, Introduction, Session, State
 from zaudio.errors import NoCoordinatorError, RefusedError
 from zaudio.plan import Order
 from zaudio.wire.messages import (

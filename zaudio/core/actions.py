@@ -1,4 +1,4 @@
-"""What the brains decide, as frozen dataclasses that name work and carry no payload; the shells do it."""
+"""Actions: the decisions of the brains. Each names work for a shell to do, and carries no payload."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from zaudio.wire.messages import Channel, Chunk, Message, Result
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One connection: the socket, the routing id that the socket gave it, and whom it authenticated as.
+    """One connection: the socket, the routing id that the socket gave it, and the identity that it proved.
 
-    `identity` is opaque here, and empty where nobody has to authenticate.
+    `identity` is opaque here, and empty where no identities are asked for.
     """
 
     channel: Channel
@@ -58,7 +58,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A worker is gone, and why."""
+    """A worker is gone, for that reason."""
 
     session: bytes
     name: str
@@ -103,7 +103,7 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """This is the chunk's result; keep its payload until it is released."""
+    """Keep the payload of this result until the chunk is released."""
 
     session: bytes
     index: int
@@ -112,14 +112,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """Every chunk before this one was released: give its payload to the cipher."""
+    """Give the chunk's payload to the cipher: every chunk before it was released."""
 
     index: int
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """A result for a chunk that has one."""
+    """A result came for a chunk that has one."""
 
     session: bytes
     index: int
@@ -128,7 +128,7 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A result that cannot be one, and why."""
+    """A result could not be accepted, for that reason."""
 
     session: bytes
     index: int
@@ -138,7 +138,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A result of an audited chunk, to be compared with what another worker makes of it; forget its payload."""
+    """Forget the payload of this result: its chunk is audited, and waits for another worker's result."""
 
     session: bytes
     index: int
@@ -147,7 +147,7 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Liar:
-    """Two others agree on a chunk and this worker's result is another: it is out, for good."""
+    """A worker's result of a chunk is not that which two others agree on: it is out, for good."""
 
     session: bytes
     name: str
@@ -156,7 +156,7 @@ class Liar:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """A chunk was accepted on the word of a liar and not released yet: forget its payload, it is to be done again."""
+    """Forget the payload of a chunk that was accepted on the word of a liar: it is computed again."""
 
     index: int
     name: str
@@ -167,7 +167,7 @@ class Withdrawn:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Close both sockets and open a fresh one to the ventilator: a dead connection must not be trusted again."""
+    """Close both sockets and open a fresh one to the ventilator: a dead connection cannot be trusted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,17 +119,17 @@ class Assembler:
         return [Accepted(result.session, result.index, result.attempt), *self._accept(result)]
 
     def accepted(self, index: int) -> bool:
-        """Whether this chunk has its result."""
+        """Return whether this chunk has its result."""
         return index < self._released or index in self._waiting
 
     @property
     def released(self) -> int:
-        """How many chunks were released: all before this index."""
+        """The number of chunks that were released: all before this index."""
         return self._released
 
     @property
     def finished(self) -> bool:
-        """Whether every index is accounted for."""
+        """Whether every chunk was released."""
         return self._released == len(self._plan)
 
     def check(self) -> None:

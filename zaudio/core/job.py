@@ -1,4 +1,4 @@
-"""Job: what every worker of a job is told, and what bounds it. Ways: where the farm that runs it is reached."""
+"""Job: one stage as its workers are told of it. Ways: how results come back to the farm that runs it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Ways:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every worker of a job is told, and what bounds it."""
+    """One stage as its workers are told of it, and the bounds that it keeps."""
 
     job: bytes
     incarnation: int
-    plan: Plan  # of what is granted: of runs, where chunks are small
-    chunk_frames: int  # what an op sees at once
+    plan: Plan  # of the chunks that are granted: bundles, where the user's are small
+    chunk_frames: int  # the frames that an op sees at once: the user's chunk
     ops: tuple[Step, ...]
     format: str
     channels: int
@@ -40,28 +40,28 @@ class Job:
     audit: Audit | None = None  # the chunks that are believed only when two workers agree; None for none
 
     def chunk_at(self, start: int) -> int:
-        """The index that the user's chunk has which begins at that frame: chunks are counted in output order."""
+        """Return the user's chunk that begins at that frame; chunks are counted in output order."""
         return (self.plan.frames - 1) // self.chunk_frames - start // self.chunk_frames
 
     def chunk_of(self, index: int) -> int:
-        """What a sentence calls that grant: the index that the user's chunk has which begins where it does."""
+        """Return the user's chunk at which this grant starts; used in messages."""
         return self.chunk_at(self.plan.span(index).start)
 
     def chunks_in(self, index: int) -> int:
-        """How many of the user's chunks travel in that grant."""
+        """Return the number of the user's chunks that travel in that grant."""
         return -(-self.plan.span(index).frames // self.chunk_frames)
 
     @property
     def chunks_a_grant(self) -> int:
-        """How many of the user's chunks travel together, at most."""
+        """The number of the user's chunks that travel together, at most."""
         return -(-self.plan.chunk_frames // self.chunk_frames)
 
     def source_for(self, folders: Sequence[str]) -> Reference | None:
         """Return the recording for a worker that reads what lies below those folders; None when it cannot."""
-        below = self.source is not None and any(
-            self.source.path.startswith(folder.rstrip("/") + "/") for folder in folders
-        )
-        return self.source if below else None
+        if self.source is None:
+            return None
+        path = self.source.path
+        return self.source if any(path.startswith(folder.rstrip("/") + "/") for folder in folders) else None
 
     def welcome(self, session: bytes, sinks: tuple[str, ...], source: Reference | None) -> Welcome:
         """Return what a worker is told: where the sinks are, and the `source` if it can read the recording itself."""

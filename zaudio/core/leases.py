@@ -1,13 +1,13 @@
-"""Leases: which chunk is held by whom, which attempt, and which chunks wait to be granted; failures and blame.
+"""Leases: which worker holds which chunk, at which attempt; which chunks wait to be granted; and their failures.
 
 Rules:
 
-- Only what is in flight is remembered, and a frontier: chunks from `_next` on were never granted, and a chunk below it
-  without an entry was accepted and is held by nobody. A million chunks cost what is in flight costs.
+- Only chunks in flight are remembered, and a frontier. Chunks from `_next` on were never granted. A chunk below it that
+  has no entry was accepted, and no worker holds it. So memory does not grow with the number of chunks.
 - `attempt` numbers the grants of a chunk, from 1. `causes` counts blame. The two are not the same.
-- A lease is *live* while its worker may still deliver, and *spent* once nobody waits for it any more (its worker is
-  past a deadline). A spent lease takes up credit until its worker is done with it; a dropped one is gone. What a
-  worker says that it holds, though it was dropped since, is a spent lease again.
+- A lease is *live* while its worker may still deliver. It is *spent* once its worker is past a deadline: it is waited
+  for no longer, and takes up credit until its worker is done with it. A dropped lease is gone.
+- A worker may say that it holds a lease that was dropped. It is then a spent lease again.
 - A chunk waits to be granted when it was granted before, has no live lease and is not accepted. One with failures is a
   suspect and waits apart, since it is granted alone.
 - A chunk may need the answers of several sessions, and of one more for each that differs. While some were asked, and
@@ -31,16 +31,16 @@ class Lease:
     index: int
     attempt: int
     sequence: int
-    slot: int = -1  # of its worker's outbox; the Dispatcher's to give and take
+    slot: int = -1  # of its worker's outbox; given and taken elsewhere
     live: bool = True
 
 
 @dataclass(slots=True)
 class _Entry:
-    """What is known of a chunk that was granted and is not yet over and done with."""
+    """A chunk that was granted, and is wanted or live."""
 
     granted: dict[int, bytes] = field(default_factory=dict)  # attempt -> session, every grant ever made
-    live: dict[int, bytes] = field(default_factory=dict)  # attempt -> session, those still waited for
+    live: dict[int, bytes] = field(default_factory=dict)  # attempt -> session, those that are waited for
     causes: list[str] = field(default_factory=list)
     wanted: bool = True  # False once a result was accepted
     before: int = 0  # attempts that were made, or may have been, before this was remembered
@@ -49,27 +49,27 @@ class _Entry:
 
     @property
     def asked(self) -> frozenset[bytes]:
-        """Who has given a result, or is waited for."""
+        """The sessions that have given a result, or are waited for."""
         return self.said.union(self.live.values())
 
     @property
     def unasked(self) -> bool:
-        """Whether that is nobody."""
+        """Whether no session has given a result, or is waited for."""
         return not self.live and not self.said
 
     @property
     def lacking(self) -> int:
-        """How many more sessions have to be asked; may be negative."""
+        """The number of sessions that have still to be asked; negative when more were than had to be."""
         # Results that did not decide differ: there is one more to ask than have given theirs.
         return max(self.answers, len(self.said) + 1) - len(self.asked)
 
 
 class Leases:
-    """The leases of one job of `total` chunks, of which those before `first` were done in an earlier life.
+    """The leases of one stage.
 
     Args:
-        total: How many chunks there are.
-        first: The first one that is to be granted.
+        total: The number of chunks.
+        first: The first chunk that is to be granted; those before it were done in an earlier life.
         answers: Returns how many sessions' answers a chunk needs.
     """
 
@@ -87,7 +87,7 @@ class Leases:
     # What is to be granted
 
     def waiting(self, limit: int) -> int | None:
-        """The chunk to grant next, below `limit`, or None. Suspects are not among them."""
+        """Return the chunk to grant next, below `limit`, or None. Suspects are not among them."""
         while self._waiting and not self._waits(self._waiting[0], suspect=False):
             heapq.heappop(self._waiting)
         if self._waiting:
@@ -95,7 +95,7 @@ class Leases:
         return self._next if self._next < min(limit, self.total) else None
 
     def suspect(self) -> int | None:
-        """The suspect to grant next, or None."""
+        """Return the suspect to grant next, or None."""
         while self._suspects and not self._waits(self._suspects[0], suspect=True):
             heapq.heappop(self._suspects)
         return self._suspects[0] if self._suspects else None
@@ -107,7 +107,7 @@ class Leases:
     # Grants and their ends
 
     def grant(self, session: bytes, index: int, sequence: int) -> Lease:
-        """A new lease on a chunk that waits, was never granted, or is granted once more."""
+        """Make a lease on a chunk that waits, was never granted, or is granted once more."""
         if index == self._next:
             self._next += 1
         for queue in (self._waiting, self._suspects):
@@ -123,9 +123,9 @@ class Leases:
         return lease
 
     def free(self, session: bytes, index: int, attempt: int) -> Lease | None:
-        """End the lease that this worker held, whatever came of it; the chunk waits again unless it is accepted.
+        """End the lease that this worker held; the chunk waits again unless it is accepted.
 
-        Returns the lease, which still says whether it was live, or None when the worker held no such lease.
+        Return the lease, which still says whether it was live, or None when the worker held no such lease.
         """
         held = self._held.get(session)
         lease = held.pop((index, attempt), None) if held is not None else None
@@ -137,7 +137,7 @@ class Leases:
         return lease
 
     def missing(self, session: bytes, received: int, held: Iterable[tuple[int, int]]) -> list[Lease]:
-        """The leases that a worker should hold, up to that sequence, and does not."""
+        """Return the leases that a worker should hold, up to that sequence, and does not."""
         leases = self._held.get(session)
         if not leases:
             return []
@@ -145,10 +145,12 @@ class Leases:
         return [lease for key, lease in leases.items() if lease.sequence <= received and key not in listed]
 
     def adopt(self, session: bytes, held: Iterable[tuple[int, int]]) -> bool:
-        """Take what a worker holds and nobody knows of for spent leases, older than any other. True if there were any.
+        """Take chunks that a worker holds unknown to us for spent leases, older than its others.
 
-        A worker that was dropped and came back is busy with what it held before: without this it would be given ever
-        more, and what it is given would be late through no fault of its own. What it cannot hold is ignored.
+        A worker that was dropped and came back is busy with the chunks that it held before. Without this it would be
+        granted ever more, and they would be late through no fault of its own. Chunks that it cannot hold are ignored.
+
+        Return whether there were any.
         """
         known = self._held.get(session, {})
         strange = {
@@ -161,7 +163,7 @@ class Leases:
         return bool(strange)
 
     def spend(self, session: bytes) -> list[Lease]:
-        """Wait no longer for what this worker holds. Its credit stays taken. Returns the leases that were live."""
+        """Wait no longer for this worker's leases. Its credit stays taken. Return the leases that were live."""
         spent = [lease for lease in self.held(session) if lease.live]
         for lease in spent:
             lease.live = False
@@ -169,7 +171,7 @@ class Leases:
         return spent
 
     def drop(self, session: bytes) -> list[Lease]:
-        """Forget a worker. Returns the leases that were live."""
+        """Forget a worker. Return the leases that were live."""
         dropped = self.spend(session)
         self._held.pop(session, None)
         return dropped
@@ -181,17 +183,17 @@ class Leases:
         self._count_asked(index, entry)
 
     def disbelieve(self, session: bytes) -> None:
-        """What this session said counts no more."""
+        """Forget the answers of this session."""
         for index, entry in self._entries.items():
             if session in entry.said:
                 entry.said -= {session}
                 self._settle(index, entry)
 
     def reopen(self, index: int) -> None:
-        """The result of this chunk was no good after all: it waits to be computed again."""
+        """Take back that this chunk has its result: it waits to be computed again."""
         entry = self._entries.get(index)
         if entry is None:
-            # How often it was granted is forgotten, and an attempt's number may never come twice.
+            # The number of its grants is forgotten, and an attempt's number must never come twice.
             self._reopened += 1
             entry = self._new(index)
             entry.before = self._reopened * ATTEMPTS_MOST
@@ -199,13 +201,13 @@ class Leases:
         self._settle(index, entry)
 
     def accept(self, index: int) -> None:
-        """The chunk has its result: nobody needs to compute it any more."""
+        """Take note that the chunk has its result: no worker needs to compute it any more."""
         entry = self._entries[index]
         entry.wanted = False
         self._settle(index, entry)
 
     def blame(self, index: int, cause: str) -> tuple[str, ...]:
-        """Count a failure against a chunk. Returns all its causes; empty when its result is there already."""
+        """Count a failure against a chunk. Return all its causes; empty when it has its result already."""
         entry = self._entries.get(index)
         if entry is None or not entry.wanted:
             return ()
@@ -217,66 +219,66 @@ class Leases:
     # What is so
 
     def held(self, session: bytes) -> list[Lease]:
-        """What this worker holds, spent leases too, in the order they were sent."""
+        """Return this worker's leases, spent ones too, in the order they were sent."""
         return list(self._held.get(session, {}).values())
 
     def load(self, session: bytes) -> int:
-        """How many leases this worker holds, spent ones too."""
+        """Return the number of leases that this worker holds, spent ones too."""
         return len(self._held.get(session, ()))
 
     def head(self, session: bytes) -> Lease | None:
-        """What this worker is computing, as far as one can know: its oldest lease."""
+        """Return this worker's oldest lease: it computes that one, as far as one can know."""
         held = self._held.get(session)
         return next(iter(held.values())) if held else None
 
     def granted(self, session: bytes, index: int, attempt: int) -> bool:
-        """Whether this attempt was ever granted to this session. Says False of a chunk that is over and done with."""
+        """Return whether this attempt was ever granted to this session; False for a chunk that is forgotten."""
         entry = self._entries.get(index)
         return entry is not None and entry.granted.get(attempt) == session
 
     def attempts(self, index: int) -> Mapping[int, bytes]:
-        """Every grant ever made of a chunk that is not over and done with: attempt and session."""
+        """Return every grant ever made of a chunk, attempt and session; none for a chunk that is forgotten."""
         entry = self._entries.get(index)
         return entry.granted if entry is not None else {}
 
     def live(self, index: int) -> tuple[bytes, ...]:
-        """The sessions that a result of this chunk is still awaited from."""
+        """Return the sessions that a result of this chunk is awaited from."""
         entry = self._entries.get(index)
         return tuple(entry.live.values()) if entry is not None else ()
 
     def wanted(self, index: int) -> bool:
-        """Whether this chunk was granted and has no result yet."""
+        """Return whether this chunk was granted and has no result yet."""
         entry = self._entries.get(index)
         return entry is not None and entry.wanted
 
     def waits(self, index: int) -> bool:
-        """Whether this chunk was granted in vain and is to be granted again."""
+        """Return whether this chunk was granted in vain and is to be granted again."""
         entry = self._entries.get(index)
         return entry is not None and entry.wanted and entry.lacking > 0
 
     def asked(self, index: int) -> frozenset[bytes]:
-        """The sessions that hold this chunk, or have given a result of it that did not decide."""
+        """Return the sessions that hold this chunk, or have given a result of it that did not decide."""
         entry = self._entries.get(index)
         return entry.asked if entry is not None else frozenset()
 
     def said(self, index: int) -> int:
-        """How many sessions have given a result of this chunk that did not decide."""
+        """Return the number of sessions that have given a result of this chunk that did not decide."""
         entry = self._entries.get(index)
         return len(entry.said) if entry is not None else 0
 
     def lacking(self, index: int) -> int:
-        """How many more sessions must be asked about this chunk; less than 0 when more were than had to be."""
+        """Return how many more sessions must be asked about this chunk; negative when more were than had to be."""
         entry = self._entries.get(index)
         return entry.lacking if entry is not None and entry.wanted else 0
 
     def failures(self, index: int) -> int:
-        """How often this chunk is to blame."""
+        """Return the number of failures that this chunk is to blame for."""
         entry = self._entries.get(index)
         return len(entry.causes) if entry is not None else 0
 
     @property
     def in_flight(self) -> int:
-        """How many chunks are remembered."""
+        """The number of chunks that are remembered."""
         return len(self._entries)
 
     def check(self) -> None:
@@ -311,7 +313,7 @@ class Leases:
     def _may_hold(self, session: bytes, index: int, attempt: int) -> bool:
         entry = self._entries.get(index)
         if entry is None:
-            return index < self._next  # over and done with: who held it is forgotten
+            return index < self._next  # forgotten, and its holders too
         return entry.granted.get(attempt) == session
 
     def _waits(self, index: int, *, suspect: bool) -> bool:

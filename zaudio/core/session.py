@@ -2,19 +2,17 @@
 
 Rules:
 
-- Five states. SEEKING: nobody answered yet. PREPARING: welcomed, ops are made ready. READY: chunks come. LEFT and
-  REFUSED: over.
-- Silence of the coordinator on both sockets for `dead_after` means that the connections are dead: fresh sockets, and
-  hello again with the same session. What was computed meanwhile is kept and delivered after the next welcome.
+- Five states. SEEKING: no coordinator has answered. PREPARING: welcomed, and the ops are made ready. READY: chunks
+  come. LEFT and REFUSED: over.
+- Silence of the coordinator on both sockets for `dead_after` means that the connections are dead. The worker opens
+  fresh sockets and says hello again with the same session. Results that it computes meanwhile are kept, and delivered
+  after the next welcome.
 - `received` counts the chunks that should have come: from their own sequence or from a Sent behind them. A chunk at or
   below it is a duplicate, or was given up already, and is ignored.
-- A chunk is held from its coming until its result is handed to the sink's socket. What is held, every Ready says.
-- Another job in the welcome ends everything held for the one before.
+- A chunk is held from its coming until its result is handed to the sink's socket. Every Ready lists the held chunks.
+- A welcome to another job ends everything that is held for the one before.
 - Time is judged in `tick` alone, which the shell calls after both sockets are drained. A tick that comes late excuses
   the coordinator for as long: it was this side that slept.
-- A worker whose lifetime is over finishes the chunk that it is at, hands back the rest and leaves. One that had nothing
-  to do for its idle timeout leaves too. Workers of one start must not all leave in one instant: each lives up to a
-  tenth shorter, and idles up to a tenth longer.
 """
 
 from __future__ import annotations
@@ -24,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard, Prepare, Say, SessionAction
+from zaudio.core.lifetime import Lifetime
 from zaudio.errors import NoCoordinatorError, RefusedError, ZaudioError
 from zaudio.plan import Order
 from zaudio.wire.codec import cut
@@ -47,14 +46,12 @@ from zaudio.wire.messages import (
 RETRY_FIRST = 0.5  # s; longer than a connection takes on any sane network
 RETRY_MOST = 5.0  # s; a coordinator that comes is found within this
 PATIENCE = 5.0  # s that a worker with `once` looks for a coordinator
-LAST_CHUNK = 60.0  # s that a worker stays to finish its last chunk; what takes longer may never end
-SPREAD = 0.1  # of a lifetime or an idle timeout, over which workers of one start leave
 
 Actions = list[SessionAction]
 
 
 class State(Enum):
-    """Where a session stands."""
+    """The state of a session."""
 
     SEEKING = "seeking"
     PREPARING = "preparing"
@@ -65,7 +62,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Introduction:
-    """Who this worker is and what it can do: the fields of its hello."""
+    """The fields of a worker's hello: its name and place, and the things that it can do."""
 
     session: bytes
     name: str
@@ -77,7 +74,7 @@ class Introduction:
     outbox: bytes = b""
 
     def hello(self) -> Hello:
-        """The message that says so."""
+        """Return the message that says so."""
         return Hello(
             VERSION, self.session, self.name, self.pid, self.host, self.software, self.ops, self.reads, self.outbox
         )
@@ -88,7 +85,7 @@ class Session:
 
     Args:
         introduction: The worker.
-        endpoint: Where the ventilator is; for sentences only.
+        endpoint: The ventilator's address; for sentences only.
         once: End with the first job, or when no coordinator answers, instead of looking for the next.
         lifetime: Seconds after which the worker leaves; None for no end.
         idle_timeout: Seconds without a chunk after which it leaves; None for no end.
@@ -110,12 +107,10 @@ class Session:
         self._once = once
         # Workers of one host must not knock all at once; the session is random enough to spread them.
         self._jitter = 0.75 + introduction.session[0] / 512
-        share = SPREAD * introduction.session[1] / 255
-        self._lifetime = lifetime * (1 - share) if lifetime is not None else math.inf
-        self._idle_timeout = idle_timeout * (1 + share) if idle_timeout is not None else math.inf
+        self._lifetime = Lifetime(lifetime, idle_timeout, share=introduction.session[1] / 255)
         self._job: tuple[bytes, int] = (b"", 0)  # job and incarnation of the last welcome
         self._reads = False  # the recording is open here
-        self._prepared: Prepare | None = None  # what is ready
+        self._prepared: Prepare | None = None  # the ops that are ready
         self._wanted: Prepare | None = None
         self._sinks: tuple[str, ...] = ()
         self._sink_open = False
@@ -130,16 +125,12 @@ class Session:
         self._retry_at = 0.0
         self._seeking_since = 0.0
         self._due = math.inf  # when `tick` was to be called next
-        self._retire = math.inf  # when the lifetime is over
-        self._idle_since = 0.0
-        self._outcomes = 0
-        self._last: int | None = None  # outcomes when the lifetime was over
 
     # What happens
 
     def start(self, *, now: float) -> Actions:
         """Begin to look for the coordinator."""
-        self._retire, self._idle_since = now + self._lifetime, now
+        self._lifetime.start(now)
         actions = self._seek(now, afresh=True)
         self._due = self.next_deadline()
         return actions
@@ -171,27 +162,27 @@ class Session:
         return []
 
     def prepared(self, *, now: float, reads: bool = False) -> Actions:
-        """The ops are ready; `reads`: and so is the recording."""
+        """Take note that the ops are ready; `reads`: and the recording is open here."""
         self._prepared, self._reads = self._wanted, reads
         return self._join(now) if self.state is State.PREPARING else []
 
     def unable(self, reason: str) -> Actions:
-        """The ops cannot be made ready."""
+        """Take note that the ops cannot be made ready."""
         farewell = self._goodbye(Channel.VENTILATOR, cut(reason))
         return [farewell, *self._end(State.REFUSED, RefusedError(f"this worker cannot take part: {reason}"))]
 
     def completed(
         self, index: int, attempt: int, *, length: int, checksum: int, seconds: float, slot: int = -1
     ) -> Actions:
-        """A chunk is computed; its result lies in that slot of the outbox, or goes as a payload."""
+        """Take note that a chunk is computed; its result lies in that slot of the outbox, or goes as a payload."""
         return self._outcome(Result(*self._lease, index, attempt, length, checksum, seconds, slot))
 
     def failed(self, index: int, attempt: int, error: str, *, start: int, stop: int) -> Actions:
-        """The op raised, on those frames."""
+        """Take note that the op raised, on those frames."""
         return self._outcome(Failed(*self._lease, index, attempt, start, stop, error))
 
     def leave(self, reason: str) -> Actions:
-        """Leave in order: what is held goes back."""
+        """Leave in order: the chunks that are held go back."""
         if self.finished:
             return []
         # Behind the results, so that none of them is mistaken for a chunk handed back.
@@ -208,17 +199,14 @@ class Session:
         late = now - self._due - self._heartbeat
         if late > 0:
             self._excuse(late, now)
-        if self._held:
-            self._idle_since = now
-        actions = self._leave_in_time(now) or self._tick(now)
+        reason = self._lifetime.over(now, busy=bool(self._held))
+        actions = self.leave(reason) if reason else self._tick(now)
         self._due = self.next_deadline()
         return actions
 
     def next_deadline(self) -> float:
-        """When to call `tick` next."""
-        leaving = self._retire if self._last is None else self._retire + LAST_CHUNK
-        if not self._held:
-            leaving = min(leaving, self._idle_since + self._idle_timeout)
+        """Return when to call `tick` next."""
+        leaving = self._lifetime.deadline(busy=bool(self._held))
         if self.state is State.SEEKING:
             patience = self._seeking_since + PATIENCE if self._once else self._retry_at
             return min(self._retry_at, patience, leaving)
@@ -226,7 +214,7 @@ class Session:
 
     @property
     def finished(self) -> bool:
-        """Whether this life of the worker is over; `error` says why, if not in order."""
+        """Whether this life of the worker is over; `error` says why, unless it ended in order."""
         return self.state in (State.LEFT, State.REFUSED)
 
     @property
@@ -245,8 +233,6 @@ class Session:
     # Time, in detail
 
     def _tick(self, now: float) -> Actions:
-        if self.finished:
-            return []
         if self.state is State.SEEKING:
             if self._once and now >= self._seeking_since + PATIENCE:
                 return self._end(State.LEFT, NoCoordinatorError(self._endpoint, PATIENCE))
@@ -258,18 +244,7 @@ class Session:
     def _excuse(self, late: float, now: float) -> None:
         self._heard = min(now, self._heard + late)
         self._seeking_since = min(now, self._seeking_since + late)
-        self._idle_since = min(now, self._idle_since + late)
-
-    def _leave_in_time(self, now: float) -> Actions:
-        """Leave, if the lifetime or the patience of an idle worker is over."""
-        if now >= self._retire:
-            if self._last is None:
-                self._last = self._outcomes
-            if not self._held or self._outcomes > self._last or now >= self._retire + LAST_CHUNK:
-                return self.leave("its lifetime is over")
-        if now >= self._idle_since + self._idle_timeout:
-            return self.leave(f"it had no chunk for {self._idle_timeout:g} s")
-        return []
+        self._lifetime.excuse(late, now)
 
     # Coming and going
 
@@ -357,7 +332,7 @@ class Session:
         if not intact:
             return []  # it is not held, so the next Ready says that it is lost
         if (chunk.index, chunk.attempt) in self._held:
-            return []  # an attempt is granted once; who says it twice gets one result
+            return []  # an attempt is granted once; one that comes twice gets one result
         self._held[chunk.index, chunk.attempt] = None
         return [Compute(chunk)]
 
@@ -365,7 +340,7 @@ class Session:
         lease = (outcome.index, outcome.attempt)
         if lease not in self._held or self.finished or any(lease == (x.index, x.attempt) for x in self._kept):
             return []
-        self._outcomes += 1
+        self._lifetime.finish_chunk()
         self._kept.append(outcome)
         return self._deliver_kept() if self.state is State.READY else []
 
