@@ -5,7 +5,7 @@
         number=4,                                              # none: it is beyond the forty-three
         bound="exit 69 within the worker timeout (2 s) + 1 s", # what the test holds it to
         measured="2.06 s, 2.27 s",
-        removed="`dispatch.py`: the end of `_judge_hope`",     # the line without which the test fails
+        removed="`granting.py`: the end of `starved`",         # the line without which the test fails
     )
     def test_nobody_comes_and_the_job_ends_within_the_worker_timeout(scene): ...
 

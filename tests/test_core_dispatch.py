@@ -851,7 +851,7 @@ def lose(desk, name, chunks):
     "A line that damages every chunk on its way down",
     bound="sent away after 64 in a row; without others, exit 69 with that word",
     measured="in virtual time",
-    removed="`dispatch.py`: `if worker.losses >= LOSSES` in `_ready`",
+    removed="`dispatch.py`: `if member.losses >= LOSSES` in `_ready`",
 )
 def test_worker_to_which_no_chunk_comes_whole_is_sent_away_and_the_job_ends_with_that_word(desk):
     desk.join("a")
@@ -1017,7 +1017,7 @@ def test_nobody_is_late_with_what_a_lost_result_left_at_the_head(desk):
     number=17,
     bound="as said",
     measured="as said",
-    removed="`dispatch.py`: the end of `chunk_timeout`; `coordinator.py`: `.allowing(chunk_timeout)`",
+    removed="`blame.py`: the end of `chunk_timeout`; `coordinator.py`: `.allowing(chunk_timeout)`",
 )
 def test_the_deadline_follows_what_chunks_take(desks):
     desk = desks(chunks=100, credit=1)

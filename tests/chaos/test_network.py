@@ -99,7 +99,7 @@ def test_a_fifth_of_the_packets_lost_changes_nothing(scene, network):
     bound="S, nobody missed, nothing requeued",
     measured="S in 17 s for 3 chunks",
     removed=(
-        "`dispatch.py`: the coordinator's `Heartbeat` on `worker.sink` (on `worker.route` it queues behind audio, "
+        "`dispatch.py`: the coordinator's `Heartbeat` on `member.sink` (on `member.route` it queues behind audio, "
         "and the job never ended)"
     ),
 )
@@ -120,7 +120,7 @@ def test_chunks_of_4_mib_over_10_mbit_are_no_death(scene, network):
     number=11,
     bound="missed within DEAD + HB = 1.2 s (+ 0.5 s for a busy machine)",
     measured="1.03 s",
-    removed="`dispatch.py`: `if now - worker.heard > self.timing.dead_after:`",
+    removed="`dispatch.py`: `if now - member.heard > self._timing.dead_after:`",
 )
 def test_host_that_vanishes_is_missed_within_the_liveness(scene, network):
     job = coordinator(scene, network, op="farm_ops:slow:ms=100")

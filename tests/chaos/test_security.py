@@ -229,7 +229,7 @@ def hands(endpoint, *clients):
     number=31,
     bound="each is answered with Refused, and nothing else happens",
     measured="so",
-    removed="`core/dispatch.py`: the last line of `_bar`",
+    removed="`core/register.py`: the last line of `bar`",
 )
 def test_worker_cannot_speak_for_the_session_of_another_key(scene, folder, studio):
     thief_keys = keys.worker_keys(keys.add_worker(folder, "thief"))

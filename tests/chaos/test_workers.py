@@ -74,7 +74,7 @@ def pass_time(seconds):
     number=1,
     bound="missed within DEAD + HB = 1.2 s",
     measured="0.92 s, 1.01 s",
-    removed="`dispatch.py`: `if now - worker.heard > self.timing.dead_after:` (both)",
+    removed="`dispatch.py`: `if now - member.heard > self._timing.dead_after:` (both)",
 )
 def test_killed_worker_is_missed_within_the_liveness(scene):
     scene.record(40 * SHORT)
@@ -187,7 +187,7 @@ def test_all_workers_die_and_others_come_ten_times_the_liveness_later(scene):
     number=4,
     bound="exit 69 within the worker timeout (2 s) + 1 s",
     measured="2.06 s, 2.27 s",
-    removed="`dispatch.py`: the end of `_judge_hope`",
+    removed="`granting.py`: the end of `starved`",
 )
 def test_nobody_comes_and_the_job_ends_within_the_worker_timeout(scene):
     job = scene.coordinator(durations={"worker_timeout": 2.0})
@@ -243,8 +243,8 @@ def test_worker_stopped_until_its_chunk_was_redone_is_a_duplicate_and_of_use_aga
     ),
     measured="0.06 s, 0.39 s; 4.5 MiB",
     removed=(
-        "two together, since each is enough by itself: `dispatch.py`: silence, and `if self._ciphered == "
-        "self._released:` in `_grant`"
+        "two together, since each is enough by itself: `dispatch.py`: silence, and `granting.py`: "
+        "`if self._ciphered == self._released:` in `grant`"
     ),
 )
 @pytest.mark.chaos
@@ -275,8 +275,8 @@ def test_worker_stopped_for_ever_holds_up_neither_the_job_nor_its_end(scene):
     bound="exit 1, both named",
     measured="exit 1, both named",
     removed=(
-        "`assembly.py`: keeping `out` of all attempts instead of the live ones (the first two); `dispatch.py`: "
-        "`self._remember(worker)` (the first)"
+        "`assembly.py`: keeping `out` of all attempts instead of the live ones (the first two); `roster.py`: "
+        "`self._register.enter(...)` (the first)"
     ),
 )
 def test_worker_that_disagrees_long_after_it_was_given_up_fails_the_job_and_both_are_named(scene):
@@ -307,7 +307,7 @@ def test_worker_that_disagrees_long_after_it_was_given_up_fails_the_job_and_both
     bound="descriptors + 4, memory + 8 MiB",
     measured="no descriptor more; + 0.2 MiB, + 2.0 MiB",
     removed=(
-        "`dispatch.py`: `worker = self._roster.get(hello.session)` (virtual time; the real one was not seen to fail)"
+        "`dispatch.py`: `member = self._roster.get(hello.session)` (virtual time; the real one was not seen to fail)"
     ),
 )
 def test_worker_that_reconnects_a_thousand_times_leaves_nothing_behind(scene):
@@ -439,7 +439,8 @@ def hogs(scene):
     bound="exit 0, the chunk finished, no blame",
     measured="as told",
     removed=(
-        "`session.py`: `self._leave_in_time(now)`; `if now >= self._idle_since + self._idle_timeout:` (by the clock)"
+        "`session.py`: `self.leave(reason)` in `tick`; `lifetime.py`: `if now >= self._idle_since + "
+        "self._idle_timeout:` (by the clock)"
     ),
 )
 def test_worker_leaves_when_its_lifetime_is_over_or_it_is_idle(scene):
@@ -466,7 +467,7 @@ def test_worker_leaves_when_its_lifetime_is_over_or_it_is_idle(scene):
     number=15,
     bound="exit 1 after exactly 3 attempts; index, frames, signal, memory, last words",
     measured='3 deaths, 2 requeues; "it died of signal 11 (SIGSEGV), with at most 29 MiB of memory"',
-    removed="`dispatch.py`: `if len(causes) >= self.timing.failures:`; `pool.py`: the last words in `obituary`",
+    removed="`blame.py`: `if len(causes) >= self._timing.failures:`; `pool.py`: the last words in `obituary`",
 )
 def test_chunk_that_kills_its_worker_ends_the_job_after_three_attempts_and_is_named(scene):
     # A worker that dies takes along what it has not sent yet. Had it done another chunk before, the result of which is
@@ -498,7 +499,7 @@ def test_what_a_worker_wrote_before_it_died_is_in_the_last_line(scene):
     number=16,
     bound="exit 1 with the worker's message",
     measured='"ValueError: there is a ... on track one"',
-    removed="`dispatch.py`: `self._blame(lease, worker.name, message.error, where)` in `_failed`",
+    removed="`dispatch.py`: `self._blame.accuse(lease, ...)` in `_failed`",
 )
 def test_op_that_raises_ends_the_job_after_three_attempts_with_the_workers_words(scene):
     job = scene.coordinator(op=f"farm_ops:raises_at:value={bad_sample(scene)}")
@@ -517,7 +518,7 @@ def test_op_that_raises_ends_the_job_after_three_attempts_with_the_workers_words
     bound="granted elsewhere at the deadline; a local one killed and replaced",
     measured="1.53 s, dead after 1.55 s",
     removed=(
-        "`dispatch.py`: `elif self._overdue(worker, now):` (the first); `farm.py`: `self._pool.kill(...)` of "
+        "`dispatch.py`: `elif self._overdue(member, now):` (the first); `farm.py`: `self._pool.kill(...)` of "
         "`Stuck` (the first)"
     ),
 )

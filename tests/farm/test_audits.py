@@ -13,7 +13,7 @@ pytestmark = pytest.mark.covers(
     "came through is counted",
     bound="in virtual time, 80 examples and 500",
     measured="",
-    removed="`assembly.py`: `if digest not in noted.values()`",
+    removed="`jury.py`: `if digest not in noted.values()`",
 )
 
 SECRET = bytes(32)

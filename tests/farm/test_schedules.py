@@ -527,7 +527,7 @@ def test_workers_that_come_and_leave_all_the_time_never_count_against_a_chunk():
     by="virtual time is enough, it is a matter of who is granted what:",
     bound="makespan at most 1.5 x",
     measured="within it; without the rule 4 x",
-    removed="`dispatch.py`: `if self._ciphered == self._released:` in `_grant` (stragglers)",
+    removed="`granting.py`: `if self._ciphered == self._released:` in `grant` (stragglers)",
 )
 @pytest.mark.parametrize("chunks", [100, 400])
 def test_one_worker_ten_times_slower_costs_at_most_half_as_much_again(chunks):
@@ -698,7 +698,7 @@ def test_a_coordinator_that_sleeps_again_and_again_comes_to_an_end():
     by="virtual time, as named:",
     bound="S",
     measured="S for 11 types x 4 faults x 3 seeds, and 40 runs of everything",
-    removed="`dispatch.py`: `for lease in self.leases.missing(...)` in `_ready` (the first)",
+    removed="`dispatch.py`: `for lease in self._leases.missing(...)` in `_ready` (the first)",
 )
 @pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("fault", ["drop", "delay", "duplicate", "reorder"])

@@ -16,7 +16,7 @@ CHUNK = 40_000  # frames of 4 bytes: long enough to travel alone
     "A liar among real local workers with `--audit 100`: dropped, named, replaced; the result is the reference",
     bound="exit 0",
     measured="0.4 s",
-    removed="`assembly.py`: `convictions = [... if other != digest]`",
+    removed="`jury.py`: `liars = [... if other != digest]`",
 )
 @pytest.mark.slow
 def test_a_liar_among_local_workers_is_dropped_named_and_replaced(tmp_path, lane):
@@ -66,7 +66,7 @@ def test_a_recording_of_one_chunk_can_be_audited_by_local_workers(tmp_path):
     "One worker and an audited chunk: ends after `--worker-timeout` and says why",
     bound="1 s + start",
     measured="exit 69",
-    removed="`dispatch.py`: `worker.session not in asked` in `_judge_hope`",
+    removed="`granting.py`: `member.session not in asked` in `starved`",
 )
 @pytest.mark.slow
 def test_one_worker_cannot_audit_and_the_job_says_so(tmp_path):
