@@ -1,5 +1,8 @@
-"""Decisions, and nothing else: no sockets, clock, threads, files or logging.
+"""The brains: decisions, without sockets, clock, threads, files or logging.
 
-The contract of a brain: it takes messages and time and gives back actions. `receive(peer, message, *, now)`,
-`tick(*, now)`, `next_deadline()`, which only reads, and `finished`. Bytes of audio never come here.
+A brain takes messages and the time, and returns actions for a shell to do. Its verbs are
+`receive(peer, message, *, now)`, `tick(*, now)`, `next_deadline()`, which only reads, and `finished`. Bytes of audio
+never come here.
+
+The coordinator's brain over one stage is the Desk, and no shell calls another class of it. A worker's is the Session.
 """

@@ -26,13 +26,13 @@ from zaudio.errors import ConflictError
 from zaudio.plan import Plan
 from zaudio.wire.messages import Result
 
-CHECKSUMS_KEPT = 4096  # of chunks that another attempt is out for; what is out longer is of workers that are gone
+CHECKSUMS_KEPT = 4096  # of chunks that another attempt is out for; older ones are of workers that are gone
 
 Actions = list[AssemblerAction]
 
 
 class Grants(Protocol):
-    """What the Assembler reads of the leases."""
+    """The part of the leases that the Assembler reads."""
 
     def granted(self, session: bytes, index: int, attempt: int) -> bool:
         """Return whether this attempt was ever granted to this session."""
@@ -60,8 +60,8 @@ class Assembler:
         frame_bytes: Bytes per frame of a result.
         grants: Where to ask which attempts were granted; only read.
         jury: The audits; owned from here on. None for none.
-        name: Returns what a sentence calls a session.
-        chunk_of: Returns what a sentence calls a chunk: another index where small ones travel in bundles.
+        name: Returns the name of a session, for sentences.
+        chunk_of: Returns the user's chunk, for sentences: another index where small ones travel in bundles.
         first: The first chunk that is awaited; those before it were released in an earlier life.
 
     Attributes:
@@ -135,10 +135,14 @@ class Assembler:
     def check(self) -> None:
         """Assert the invariants."""
         assert 0 <= self._released <= len(self._plan), "no more is released than there is"
-        assert self._released not in self._waiting, "what can be released is released at once"
-        assert all(self._released < index < len(self._plan) for index in self._waiting), "what waits was not released"
+        assert self._released not in self._waiting, "a chunk that can be released is released at once"
+        assert all(self._released < index < len(self._plan) for index in self._waiting), (
+            "chunks that wait were not released"
+        )
         assert len(self._checksums) <= CHECKSUMS_KEPT, "checksums are bounded"
-        assert not any(self.accepted(index) for index in self._jury.undecided), "what is decided is not discussed"
+        assert not any(self.accepted(index) for index in self._jury.undecided), (
+            "a chunk that is decided is not discussed"
+        )
         assert not self._jury.dropped.keys() & set(self._waiting.values()), "nothing that waits rests on a liar's word"
         self._jury.check()
 
@@ -201,7 +205,7 @@ class Assembler:
         return actions
 
     def _withdraw(self, liar: Liar) -> Actions:
-        """Take back what rests on the word of a liar and was not released."""
+        """Take back the chunks that rest on the word of a liar and were not released."""
         actions: Actions = []
         for index in [index for index, session in self._waiting.items() if session == liar.session]:
             del self._waiting[index]
@@ -212,7 +216,7 @@ class Assembler:
     def _conflict(self, result: Result) -> Actions:
         kept = self._checksums.get(result.index)
         if kept is None or kept.out.get(result.attempt) != result.session:
-            return []  # the accepted result itself may come twice, and what was never granted proves nothing
+            return []  # the accepted result itself may come twice; one that was never granted proves nothing
         if kept.checksum != result.checksum:
             chunk = self._chunk_of(result.index)
             return [Fail(ConflictError(chunk, kept.name, self._name(result.session)))]

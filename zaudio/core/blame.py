@@ -6,7 +6,7 @@ Rules:
 - Blame is for an exception, a passed deadline and a death. It falls on the head of the worker's queue alone: the other
   chunks only waited there.
 - A chunk that was blamed often enough fails the job, with all its causes.
-- The time that a chunk may take follows what chunks took so far.
+- The time that a chunk may take follows the time that chunks took so far.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Blame:
 
     @property
     def chunk_timeout(self) -> float:
-        """Seconds that a grant may take, given what grants took so far; at first, the sum of its chunks' time."""
+        """Seconds that a grant may take: at first, as many as all its chunks; then, by the time that grants took."""
         if len(self._times) < TIMES_NEEDED:
             return self._timing.chunk_timeout * self._job.chunks_a_grant
         return max(self._timing.chunk_timeout_floor, self._timing.chunk_timeout_factor * median(self._times))

@@ -1,13 +1,16 @@
-"""Desk: the coordinator's whole brain over one job. Dispatcher and Assembler behind the verbs of a brain.
+"""Desk: the coordinator's whole brain over one stage.
+
+Inside are the Dispatcher for messages and time, the Assembler for results, and the state that they share: Leases,
+Roster, Granting, Blame and Jury. The Register comes from the farm and outlives the stage.
 
 Rules:
 
-- The shell talks to the Desk alone. The order in which the two brains inside hear of a result is part of what makes
-  the farm correct, and stands here, once.
-- `receive` takes every message, a Result too, and its actions say all that is to be done. The caller keeps a result's
+- The shell talks to the Desk alone. The farm is correct only if the brains inside hear of a result in one order, which
+  stands in `_judge`.
+- `receive` takes every message, a Result too, and its actions say all that has to be done. The caller keeps a result's
   payload if one of them is `Accepted`, gives it to the destination at `Released`, and forgets it at `Withdrawn`.
-- What only a shell can know (a process died, a message could not be sent, the cipher has finished with a chunk) comes
-  by a method of its own. Everything under "What is so" only reads.
+- Only a shell knows that a process died, a message could not be sent or the cipher has finished with a chunk. There is
+  a method for each. The methods under "Facts" only read.
 """
 
 from __future__ import annotations
@@ -31,12 +34,12 @@ Actions = list[DeskAction]
 
 
 class Desk:
-    """The coordinator's brain over one job.
+    """The coordinator's brain over one stage.
 
     Args:
         job: The job.
         ways: The farm's sinks and outboxes.
-        register: What the farm knows of those that come to it; outlives this Desk.
+        register: The identities and sessions that the farm knows; outlives this Desk.
         frame_bytes: Bytes per frame of a result.
         offers: Returns whether a worker that offers those ops has that one.
         now: The time at which the job begins.
@@ -113,14 +116,14 @@ class Desk:
         """Whether every chunk was released."""
         return self._assembler.finished
 
-    # Facts that only a shell can know
+    # Told by the shell
 
     def refuse(self, peer: Peer, error: ProtocolError) -> Actions:
         """Answer bytes that are no message of this version."""
         return [*self._dispatcher.refuse(peer, error)]
 
     def progressed(self, *, ciphered: int, now: float) -> Actions:
-        """Move the window: the cipher has finished with so many chunks, those of earlier lives included.
+        """Move the window: the cipher has finished with that many chunks, those of earlier lives included.
 
         Calling it when nothing has changed costs nothing and does nothing.
         """
@@ -144,7 +147,7 @@ class Desk:
         """Tell every worker that the job is over."""
         return [*self._dispatcher.farewell(reason)]
 
-    # What is so
+    # Facts
 
     def audits(self, index: int) -> bool:
         """Return whether a digest is needed of a result of that chunk."""
@@ -199,7 +202,7 @@ class Desk:
         return self._jury.dropped
 
     def check(self) -> None:
-        """Assert the invariants of all that is in here."""
+        """Assert the invariants of everything inside."""
         self._register.check()
         self._roster.check()
         self._leases.check()

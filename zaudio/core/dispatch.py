@@ -1,21 +1,21 @@
-"""Dispatcher: the ventilator's brain. Workers come and go, and are told what is so.
+"""Dispatcher: the ventilator's brain. Workers come, live and go; their messages are answered.
 
 Rules:
 
-- A session belongs to the identity that said hello with it: messages of it that come from another are refused, and so
-  is everything from an identity that is not admitted any more. A revoked worker is lost at once, without blame.
+- A session belongs to the identity that said hello with it. Messages of it that come from another are refused, and so
+  is every message from an identity that is not admitted any more. A revoked worker is lost at once, without blame.
 - Any message proves life, on either socket. A worker is *ready* once its `Ready` came on the sink's socket, and only
   then has both sockets.
-- Nothing depends on one message. A `Ready` comes behind the worker's results and lists what it holds and how far it
-  has received; a `Sent` goes behind the chunks and says how far it should have. A lease that is missing is lost, and
-  its chunk is granted again, without blame. A chunk that is listed and was given up before takes up credit until it is
-  done.
+- Nothing depends on one message. A `Ready` comes behind the worker's results: it lists the chunks that the worker
+  holds, and says how far it has received. A `Sent` goes behind the chunks and says how far it should have received.
+- A lease that is missing in a `Ready` is lost, and its chunk is granted again, without blame. A chunk that is listed
+  and was given up before takes up credit until it is done.
 - A deadline runs for the head of a worker's queue, from when it became the head: chunks behind it are not late.
 - A worker that lies is refused for good, under any session of its identity, unless many share that one.
 - Time is judged in `tick` alone, which the shell calls after both sockets are drained, or when they could not be for a
-  heartbeat. A tick that comes late excuses everyone for as long as it was late: it was this side that slept.
+  heartbeat. A tick that comes late excuses all workers for as long as it was late: it was this side that slept.
 
-Which worker is granted which chunk, `granting` decides; which chunk is to blame when a lease ends, `blame`.
+Granting decides which worker is granted which chunk. Blame decides which chunk is to blame when a lease ends.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Dispatcher:
     Args:
         job: The job.
         ways: The farm's sinks and outboxes.
-        register: What the farm knows of those that come to it.
+        register: The identities and sessions that the farm knows.
         roster: The stage's living workers.
         leases: Its leases.
         granting: Its grants.
@@ -159,9 +159,9 @@ class Dispatcher:
         return actions + self._granting.grant(now)
 
     def convict(self, session: bytes, index: int) -> Actions:
-        """Send a liar away for good; nothing that it said counts.
+        """Send a liar away for good; its answers count no more.
 
-        With keys, a worker is whatever has that key. So its other sessions go with it; what they said stands.
+        With keys, all sessions of one key are one worker. So its other sessions go with it; their results stand.
         """
         self._leases.disbelieve(session)
         reason = f"its result of chunk {self._job.chunk_of(index)} is not that of two others"
@@ -271,7 +271,7 @@ class Dispatcher:
             actions += self._give_outbox(member, hello.outbox)
             self._roster.add(member)
         else:
-            # It came back on a new connection; its next Ready will say what it still holds.
+            # It came back on a new connection; its next Ready lists the chunks that it still holds.
             member.route, member.sink, member.ready, member.heard = peer, None, False, now
             self._roster.place(member)
         source = self._job.source_for(hello.reads)
@@ -292,8 +292,8 @@ class Dispatcher:
     def _give_outbox(self, member: Member, outbox: bytes) -> Actions:
         """Give an outbox to the worker that names it: the one that had it before was replaced.
 
-        That is no blame: a death in an op is told by the starter, before. Only the starter's own death is not, and many
-        workers die with it, to whom the same chunk may be granted in turn.
+        That is no blame: the starter tells of a death in an op before. Its own death it cannot tell, and many workers
+        die with it, to which the same chunk may be granted in turn.
         """
         actions: Actions = []
         if outbox in self._ways.outboxes:
@@ -357,17 +357,17 @@ class Dispatcher:
     def _was_at_work(self, member: Member, now: float) -> bool:
         """Return whether the head of its queue may have ended a worker: not if it was dead when it was granted that.
 
-        Where many die at once, what the first one held goes to the next in line before its death is known, too. One
+        Where many die at once, the chunks of the first one go to the next in line before its death is known. A worker
         that lives is heard of every heartbeat.
         """
         return member.head_since < now and member.head_since <= member.heard + self._timing.heartbeat
 
     def _overdue(self, member: Member, now: float) -> bool:
-        # A spent head counts too: what is granted behind it would never come.
+        # A spent head counts too: chunks that are granted behind it would never come.
         return member.head is not None and not member.stuck and now - member.head_since > self._blame.chunk_timeout
 
     def _expire(self, member: Member, now: float) -> Actions:
-        """Grant elsewhere what a worker holds whose head is overdue. It gets nothing more without a sign."""
+        """Give up the chunks of a worker whose head is overdue. It is granted no more without a sign."""
         head = member.head
         assert head is not None
         reason = f"no result after {now - member.head_since:.1f} s"

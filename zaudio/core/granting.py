@@ -1,4 +1,4 @@
-"""Granting: which worker is granted which chunk, and when nobody can be granted any.
+"""Granting: which worker is granted which chunk, and when no worker can be granted any.
 
 Rules:
 

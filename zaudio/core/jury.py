@@ -1,4 +1,4 @@
-"""Jury: audits. Which chunks several workers compute, what each of them said, and which of them lied.
+"""Jury: audits. Which chunks several workers compute, which results agree, and which worker lied.
 
 Rules:
 
@@ -8,7 +8,7 @@ Rules:
   noted, and their payloads forgotten. Digests are compared, since a liar could forge a checksum.
 - Of three results two agree, and the third one's worker is a liar. If all three differ, the job fails. A result that
   comes after its chunk was accepted, and is another, is a lie too.
-- Nothing is taken of a liar any more, and what it said counts no more. The frames that were released on its word alone
+- No result of a liar is taken any more, and its answers count no more. The frames that were released on its word alone
   are encrypted: they stay, and are counted in `dropped`.
 """
 
@@ -25,7 +25,7 @@ from zaudio.errors import ConflictError
 from zaudio.wire.messages import Result
 
 SECRET_BYTES = 32
-AGREED_KEPT = 4096  # audited chunks that another attempt is out for; what is out longer is of workers that are gone
+AGREED_KEPT = 4096  # audited chunks that another attempt is out for; older ones are of workers that are gone
 
 Verdict = Accepted | Duplicate | Noted | Liar | Fail
 
@@ -65,8 +65,8 @@ class Jury:
 
     Args:
         audit: The chunks that are audited; None for none.
-        name: Returns what a sentence calls a session.
-        chunk_of: Returns what a sentence calls a chunk.
+        name: Returns the name of a session, for sentences.
+        chunk_of: Returns the user's chunk, for sentences.
 
     Attributes:
         sits: Whether any chunk is audited.
@@ -128,7 +128,7 @@ class Jury:
         return [*liars, Accepted(session, index, result.attempt)]
 
     def hear_late(self, result: Result, digest: bytes) -> list[Liar]:
-        """Compare a result of a chunk that was accepted with what two others agreed on."""
+        """Compare a result of a chunk that was accepted with the result that two others agreed on."""
         agreed = self._agreed.get(result.index)
         if agreed is None or agreed.out.get(result.attempt) != result.session:
             return []
@@ -144,7 +144,13 @@ class Jury:
     # Sentences
 
     def shortage(self, index: int, said: int, patience: float) -> str:
-        """Return why a chunk that this many sessions gave results of, and no others could be asked about, fails."""
+        """Return why the job fails: no further session could be asked about a chunk.
+
+        Args:
+            index: The chunk.
+            said: The number of sessions that have given results of it, and differ.
+            patience: The seconds that were waited.
+        """
         where = f"chunk {self._chunk_of(index)} is audited, and for {patience:g} s there was no "
         if said > 1:
             return where + "third worker to decide between the different results of two"

@@ -84,7 +84,7 @@ class Leases:
         self._reopened = 0  # chunks that were forgotten and are to be computed again
         self._half_asked: set[int] = set()  # chunks that some sessions were asked about, and too few
 
-    # What is to be granted
+    # The next grants
 
     def waiting(self, limit: int) -> int | None:
         """Return the chunk to grant next, below `limit`, or None. Suspects are not among them."""
@@ -216,7 +216,7 @@ class Leases:
             heapq.heappush(self._suspects, index)
         return tuple(entry.causes)
 
-    # What is so
+    # Facts
 
     def held(self, session: bytes) -> list[Lease]:
         """Return this worker's leases, spent ones too, in the order they were sent."""
@@ -289,21 +289,21 @@ class Leases:
             sequences = [lease.sequence for lease in held.values() if lease.sequence]
             assert sequences == sorted(set(sequences)), "a session's leases are in the order they were sent"
             adopted = [not lease.sequence for lease in held.values()]
-            assert adopted == sorted(adopted, reverse=True), "what was adopted is older than what was sent since"
+            assert adopted == sorted(adopted, reverse=True), "adopted leases are older than those that were sent since"
             for (index, attempt), lease in held.items():
                 assert (lease.index, lease.attempt, lease.session) == (index, attempt, session), "a lease knows its key"
                 if lease.live:
                     live.setdefault(index, set()).add(attempt)
         for index, entry in self._entries.items():
             assert 0 <= index < self._next <= self.total, f"chunk {index} has an entry and was never granted"
-            assert entry.wanted or entry.live, f"chunk {index} is accepted, held by nobody, and still remembered"
+            assert entry.wanted or entry.live, f"chunk {index} is accepted, held by no worker, and still remembered"
             assert set(entry.live) == live.pop(index, set()), f"chunk {index}: live attempts and held leases disagree"
             assert all(entry.granted[a] == s for a, s in entry.live.items()), "a live attempt was granted to its holder"
             assert entry.answers > 1 or not entry.said, f"chunk {index}: where one answer is needed, it decides"
             assert len(entry.said) <= entry.answers, f"chunk {index}: of so many results some agree, or the job fails"
             if entry.wanted and entry.unasked:
                 queue = self._suspects if entry.causes else self._waiting
-                assert index in queue, f"chunk {index} is wanted, held by nobody, and waits nowhere"
+                assert index in queue, f"chunk {index} is wanted, held by no worker, and waits nowhere"
         assert not live, f"chunks {sorted(live)} are held and have no entry"
         lacking = {i for i, entry in self._entries.items() if entry.wanted and not entry.unasked and entry.lacking > 0}
         assert lacking == self._half_asked, "a chunk that lacks an answer waits for one"

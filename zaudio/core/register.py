@@ -1,12 +1,12 @@
-"""Register: what the farm knows of those that come to it, and what outlives a stage.
+"""Register: the identities and sessions that the farm knows, from stage to stage.
 
 Rules:
 
 - One farm has one register, and each stage's Desk is given it. A worker that was found to lie stays out of all stages.
 - A session belongs to the identity that said hello with it first, also after its worker was lost.
-- Where no identities are admitted, nobody is asked for one: a worker is no more than its session.
+- Until identities are admitted, no worker is asked for one: a worker is then no more than its session.
 - A liar's identity is refused under any session, unless many workers share it.
-- What is remembered of sessions is bounded: the oldest is forgotten first.
+- The number of sessions that are remembered is bounded: the oldest is forgotten first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Register:
         self._banned: dict[bytes, str] = {}  # session -> the reason that it is told, newest last
         self._known: dict[bytes, tuple[str, str]] = {}  # session -> name and identity, newest last
 
-    # What becomes known
+    # Entries
 
     def admit(self, identities: frozenset[str]) -> None:
         """Let these identities take part from now on, and no others."""
@@ -58,14 +58,14 @@ class Register:
         self._liars[identity] = reason
         return True
 
-    # What is known
+    # Facts
 
     def bar(self, peer: Peer, owner: str | None) -> str:
         """Return why nothing of a session may come from that peer; empty when it may.
 
         Args:
             peer: The connection.
-            owner: The identity to which the session belongs; None when nobody knows.
+            owner: The identity to which the session belongs; None when it is not known.
         """
         if self._admitted is None:
             return ""
@@ -100,6 +100,6 @@ class Register:
 
     def check(self) -> None:
         """Assert the invariants."""
-        assert len(self._known) <= SESSIONS_KEPT, "what is remembered of sessions is bounded"
-        assert len(self._banned) <= SESSIONS_KEPT, "what is remembered of those that were sent away is bounded"
+        assert len(self._known) <= SESSIONS_KEPT, "sessions are bounded"
+        assert len(self._banned) <= SESSIONS_KEPT, "banned sessions are bounded"
         assert self._shared not in self._liars, "an identity that many share is nobody's alone"

@@ -4,7 +4,7 @@ Rules:
 
 - A member is *available* when it is ready, not stuck, holds no suspect and has credit left.
 - Available members lie in buckets by the leases that they hold, so that the least loaded is found without looking at
-  all of them. Code that changes what availability depends on calls `place` afterwards.
+  all of them. Code that changes whether a member is available calls `place` afterwards.
 - Each member is entered in the farm's register when it comes and when it goes.
 """
 
@@ -20,13 +20,13 @@ from zaudio.core.register import Register
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """What the coordinator knows of one living worker."""
+    """One living worker, as the coordinator knows it."""
 
     session: bytes
     name: str
     route: Peer
     heard: float
-    identity: str = ""  # what the connection of its first hello authenticated as; no other may speak for it
+    identity: str = ""  # that its first connection proved; no other may speak for it
     sink: Peer | None = None
     ready: bool = False
     alone: bool = False  # holds a suspect, behind which nothing may be queued
@@ -61,7 +61,7 @@ class Roster:
 
     Args:
         credit: The number of leases that a member may hold.
-        register: What the farm knows of those that come to it.
+        register: The identities and sessions that the farm knows.
     """
 
     def __init__(self, credit: int, register: Register) -> None:
@@ -87,7 +87,7 @@ class Roster:
         return member.name if member is not None else self._register.name(session) or session.hex()[:8]
 
     def owner(self, session: bytes) -> str | None:
-        """Return the identity that the session belongs to; None when nobody knows."""
+        """Return the identity that the session belongs to; None when it is not known."""
         member = self._members.get(session)
         return member.identity if member is not None else self._register.identity(session)
 

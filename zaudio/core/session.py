@@ -126,7 +126,7 @@ class Session:
         self._seeking_since = 0.0
         self._due = math.inf  # when `tick` was to be called next
 
-    # What happens
+    # Messages and outcomes
 
     def start(self, *, now: float) -> Actions:
         """Begin to look for the coordinator."""
@@ -226,7 +226,7 @@ class Session:
         """Assert the invariants."""
         kept = [(outcome.index, outcome.attempt) for outcome in self._kept]
         assert len(set(kept)) == len(kept), "an outcome is kept once"
-        assert set(kept) <= set(self._held), "what is kept is still held"
+        assert set(kept) <= set(self._held), "an outcome that is kept is still held"
         assert self.state is not State.READY or self._sink_open, "a ready worker has a sink"
         assert self.state is not State.READY or not self._kept, "a ready worker has told everything"
 
