@@ -259,6 +259,10 @@ class Stage:
     def do(self, actions: Iterable[DeskAction]) -> None:
         """Do what the Desk decided."""
         for action in actions:
+            # Told first: an action that cannot be done makes others, and their events come behind its own.
+            if (event := self._teller.tell(action, time.monotonic())) is not None:
+                log.debug("%s", event)
+                self._publish(event)
             match action:
                 case Released():
                     self._payloads.release(action.index)
@@ -284,9 +288,6 @@ class Stage:
                     self._payloads.withdraw(action.index)
                 case Impostor():
                     log.warning("%s sent a result of a session that it does not speak for", action.peer.identity)
-            if (event := self._teller.tell(action, time.monotonic())) is not None:
-                log.debug("%s", event)
-                self._publish(event)
 
     def _kill(self, session: bytes, reason: str) -> None:
         if self._local is not None:
