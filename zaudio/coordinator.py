@@ -17,8 +17,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from zaudio.errors import ConflictError, EndpointError, JobError, StoppedError, UsageError
-from zaudio.events import Event, Failed, Published, State, StateChanged
+from zaudio.errors import EndpointError, JobError, StoppedError, UsageError
+from zaudio.events import Event, Failed, State
 from zaudio.ledger import Ledger, Progress, Report
 from zaudio.net.farm import Farm
 from zaudio.net.keys import coordinator_keys
@@ -277,7 +277,7 @@ class Coordinator:
         self._id = job.started.job
         self._stream.publish(job.started)
         if isinstance(job, DoneJob):
-            self._say(Published, paths=job.paths, recipient=str(self._request.recipient or ""))
+            job.tell(self._say)
             self._end(None)
             return
         self._farm = farm = open_farm(job, stack, waker=waker, starter=starter, keys=keys)
@@ -294,29 +294,13 @@ class Coordinator:
         """Run the job, in its own thread."""
         failure: BaseException | None = None
         try:
-            with resources:
-                try:
-                    self._run_stages(job, farm)
-                except ConflictError:
-                    # One of the two results is encrypted already, and a resume would go on behind it without a word.
-                    job.writer.disown()
-                    raise
+            with resources, farm:
+                job.run(farm, say=self._say, on_open=self._bound.set)
         except BaseException as error:
             if isinstance(error, JobError | EndpointError):
                 log.debug("the job failed", exc_info=True)
             failure = error
         self._end(failure)
-
-    def _run_stages(self, job: OpenJob, farm: Farm) -> None:
-        with farm:
-            farm.run(job.stage, on_open=self._on_open)
-            self._say(StateChanged, state=State.PUBLISHING)
-            paths = job.publish()
-            self._say(Published, paths=paths, recipient=str(self._request.recipient or ""))
-
-    def _on_open(self) -> None:
-        self._say(StateChanged, state=State.RUNNING)
-        self._bound.set()
 
     def _end(self, failure: BaseException | None) -> None:
         """Say how the job ended, let subscribers have the rest, and let `wait` return."""
@@ -329,6 +313,7 @@ class Coordinator:
         self._bound.set()
 
     def _say(self, kind: Callable[..., Event], **facts: object) -> None:
+        """Publish an event of the whole job."""
         self._stream.publish(kind(at=time.monotonic(), job=self._id, **facts))
 
     def _go_on(self) -> None:

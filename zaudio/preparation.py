@@ -23,8 +23,8 @@ from zaudio.audio import Source, open_source
 from zaudio.core.job import Job
 from zaudio.core.jury import SECRET_BYTES, Audit
 from zaudio.endpoints import parse_advertise
-from zaudio.errors import UsageError
-from zaudio.events import Event, Started
+from zaudio.errors import ConflictError, UsageError
+from zaudio.events import Event, Published, Started, State, StateChanged
 from zaudio.net.farm import Endpoints, Farm
 from zaudio.net.keys import CoordinatorKeys
 from zaudio.net.local import LocalWorkers
@@ -44,6 +44,8 @@ BUNDLE_BYTES = 256 * 1024  # small chunks travel together, as many as fit: a mes
 BUNDLES_LEAST = 64  # so that 16 workers share a small job of a slow op evenly; more of them share it less evenly
 CREDIT = 2  # bundles that a worker holds: one to compute, one to fetch meanwhile
 
+Say = Callable[..., None]  # say(kind, **facts): publish an event of that kind, with the job's id and the time
+
 log = logging.getLogger("zaudio.coordinator")
 
 
@@ -52,19 +54,25 @@ class DoneJob:
     """A job that was found done: its process had died in the act of publication, which is finished now.
 
     Attributes:
+        request: The wishes of the user.
         started: The facts of the job.
         paths: The files of the result.
         warnings: Sentences for the user.
     """
 
+    request: Request
     started: Started
     paths: Mapping[str, str]
     warnings: tuple[str, ...]
 
+    def tell(self, say: Say) -> None:
+        """Say that the result is published."""
+        say(Published, paths=self.paths, recipient=str(self.request.recipient or ""))
+
 
 @dataclass(frozen=True, slots=True)
 class OpenJob:
-    """A job that is ready for a farm.
+    """A job that is ready for a farm: one recording, its stages, one result.
 
     Attributes:
         request: The wishes of the user.
@@ -82,15 +90,33 @@ class OpenJob:
     stage: Stage
     warnings: tuple[str, ...]
 
-    def publish(self) -> dict[str, str]:
-        """Publish the sealed result; return its paths.
+    def run(self, farm: Farm, *, say: Say, on_open: Callable[[], None]) -> None:
+        """Run the stages, then publish the result.
+
+        Args:
+            farm: The farm, entered.
+            say: Publishes events of the whole job.
+            on_open: Called once, when workers can take part.
 
         Raises:
             InputChangedError: The recording is not what it was.
-            StorageError: The system refused.
+            ZaudioError: The job failed; nothing is published.
         """
+
+        def opened() -> None:
+            say(StateChanged, state=State.RUNNING)
+            on_open()
+
+        try:
+            farm.run(self.stage, on_open=opened)
+        except ConflictError:
+            # One of the two results is encrypted already, and a resume would go on behind it without a word.
+            self.writer.disown()
+            raise
+        say(StateChanged, state=State.PUBLISHING)
         self.source.check()
-        return self.writer.publish()
+        paths = self.writer.publish()
+        say(Published, paths=paths, recipient=str(self.request.recipient or ""))
 
 
 def open_job(
@@ -117,7 +143,7 @@ def open_job(
     if folder.done:
         started = _started(source, plan, job=b"", resumed=source.frames * source.frame_bytes)
         warning = "this job was done already: its publication was interrupted, and is finished now"
-        return DoneJob(started, folder.paths, (warning,))
+        return DoneJob(request, started, folder.paths, (warning,))
     writer = ResultWriter(folder, _describe(request, source, plan))
     stack.callback(writer.abort)
     if folder.unfinished is not None:
