@@ -259,6 +259,99 @@ def test_what_is_allowed_is_no_breach(module, source):
     assert list(breaches(source, module)) == []
 
 
+# Sizes
+
+LINES = 400  # of a module
+ATTRIBUTES = 25  # of a class
+PARAMETERS = 14  # of a signature, without self
+
+
+def attributes(class_):
+    """The names that a class's methods assign to on self, and the fields that it declares."""
+    names = {
+        target.attr
+        for node in ast.walk(class_)
+        for target in (node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)])
+        for target in (target.elts if isinstance(target, ast.Tuple) else [target])
+        if isinstance(target, ast.Attribute) and getattr(target.value, "id", "") == "self"
+    }
+    return names | {node.target.id for node in class_.body if isinstance(node, ast.AnnAssign)}
+
+
+def parameters(function):
+    """The names of a function's parameters, without self and cls."""
+    every = function.args
+    given = [*every.posonlyargs, *every.args, *every.kwonlyargs, *filter(None, (every.vararg, every.kwarg))]
+    return [each.arg for each in given if each.arg not in ("self", "cls")]
+
+
+def too_large(source, module):
+    """What of a source is larger than it may be, a sentence each."""
+    if (lines := source.count("\n")) > LINES:
+        yield f"{module} has {lines} lines"
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef) and (count := len(attributes(node))) > ATTRIBUTES:
+            yield f"{module}: {node.name} has {count} attributes"
+        if isinstance(node, ast.FunctionDef) and (count := len(parameters(node))) > PARAMETERS:
+            yield f"{module}: {node.name} has {count} parameters"
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_nothing_is_too_large_to_be_read(module):
+    assert list(too_large(SOURCES[module], module)) == []
+
+
+TOO_LARGE = [
+    ("\n" * 401, "401 lines"),
+    ("class C:\n    def f(self):\n" + "".join(f"        self.a{n} = 1\n" for n in range(26)), "C has 26 attributes"),
+    (
+        "class C:\n    def f(self):\n        " + ", ".join(f"self.a{n}" for n in range(26)) + " = x",
+        "C has 26 attributes",
+    ),
+    ("class C:\n" + "".join(f"    a{n}: int\n" for n in range(26)), "C has 26 attributes"),
+    ("def f(" + ", ".join(f"a{n}" for n in range(15)) + "): ...", "f has 15 parameters"),
+    ("class C:\n    def g(self, *, " + ", ".join(f"a{n}=1" for n in range(15)) + "): ...", "g has 15 parameters"),
+]
+
+
+@pytest.mark.parametrize(("source", "sentence"), TOO_LARGE)
+def test_what_is_too_large_is_found(source, sentence):
+    (found,) = too_large(source, "zaudio.new")
+    assert found.endswith(sentence)
+
+
+def test_what_is_just_small_enough_is_none():
+    source = "class C:\n    def f(self, " + ", ".join(f"a{n}" for n in range(14)) + "):\n"
+    source += "".join(f"        self.a{n} = 1\n" for n in range(25)) + "\n" * 370
+    assert list(too_large(source, "zaudio.new")) == []
+
+
+# The Desk, and the walk
+
+
+@pytest.mark.parametrize("brain", ["Dispatcher", "Assembler"])
+def test_the_desk_alone_makes_the_brains_inside(brain):
+    callers = {
+        module
+        for module, source in SOURCES.items()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == brain
+    }
+    assert callers == {"zaudio.core.desk"}
+
+
+def test_every_call_of_the_walk_is_where_the_page_says():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    walk = page.partition("## One chunk's walk")[2].partition("In more words")[0]
+    calls = [row.split("`")[1:4:2] for row in walk.splitlines() if row.startswith("| `")]
+    assert 5 <= len(calls) <= 10
+    for call, file in calls:
+        *class_, name = call.split(".")
+        tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
+        home = next((node for node in tree.body if [getattr(node, "name", "")] == class_), tree)
+        assert name in {getattr(node, "name", "") for node in home.body}, f"{call} is not in {file}"
+
+
 # Clocks
 
 WALL = {"time", "time_ns", "localtime", "gmtime", "ctime", "asctime", "strftime"}  # of the module time
