@@ -1,6 +1,6 @@
 """The coordinator's Desk with a clock and short words for what workers say: the tests of `zaudio.core` use it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from zaudio.core import desk
 from zaudio.core.actions import Grant, Lost, Peer, Released, Requeued, Send
@@ -225,6 +225,19 @@ class Desk:
 
     def _say(self, peer: Peer, message: Message) -> list:
         return self.desk.receive(peer, message, now=self.now)
+
+
+def checked_desks() -> Iterator[Callable[..., Desk]]:
+    """Yield a function that makes desks, for a fixture; check them all at the end."""
+    made = []
+
+    def make(*arguments, **named) -> Desk:
+        made.append(Desk(*arguments, **named))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.check()
 
 
 # Reading actions

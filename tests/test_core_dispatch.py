@@ -1,4 +1,4 @@
-"""Dispatcher: who gets which chunk, who is alive, who is to blame, and when the job fails. By the clock.
+"""Dispatcher: workers come, live and go, and what becomes of their chunks. By the clock.
 
 One heartbeat is 0.2 s, silence of 1 s is death, a chunk may take 6 s.
 """
@@ -11,6 +11,7 @@ from core_support import (
     JOB_ID,
     TIMING,
     Desk,
+    checked_desks,
     granted,
     grants,
     messages,
@@ -24,28 +25,17 @@ from core_support import (
 from core_support import result as result_of
 
 from zaudio.core.actions import Fail, Grant, Joined, Lost, Requeued, Send, Stuck
-from zaudio.core.blame import TIMES_NEEDED
 from zaudio.core.dispatch import LOSSES, STRIKES
-from zaudio.core.granting import WINDOW_LEAST
 from zaudio.core.register import SESSIONS_KEPT
-from zaudio.errors import ChunkError, ConflictError, NoWorkerError, ProtocolError
+from zaudio.errors import ConflictError, NoWorkerError, ProtocolError
 from zaudio.steps import Step
-from zaudio.timing import Timing
 from zaudio.wire.messages import Again, Failed, Goodbye, Heartbeat, Ready, Refused, Sent, Welcome
 
 
 @pytest.fixture
 def desks():
     """Makes desks, and checks them all at the end."""
-    made = []
-
-    def make(*arguments, **named):
-        made.append(Desk(*arguments, **named))
-        return made[-1]
-
-    yield make
-    for desk in made:
-        desk.check()
+    yield from checked_desks()
 
 
 @pytest.fixture
@@ -130,121 +120,6 @@ def test_a_worker_has_a_name_and_who_never_said_it_has_its_session_in_short(desk
     assert desk.desk.name(session("b")) == session("b").hex()[:8]
 
 
-# Granting
-
-
-def test_chunks_are_granted_in_output_order_and_breadth_first(desk):
-    for name in "abc":
-        desk.hello(name)
-    assert granted(desk.ready("a")) == [("a", 0), ("a", 1)]
-    assert granted(desk.ready("b")) == [("b", 2), ("b", 3)]
-    desk.goodbye("a")
-    assert granted(desk.ready("c")) == [("c", 0), ("c", 1)], "what came back goes first"
-    actions = desk.result("b", 2) + desk.result("c", 0, 2)
-    assert granted(actions) == [("b", 4), ("c", 5)]
-
-
-def test_the_least_loaded_worker_is_granted_to_first(desks):
-    desk = desks(chunks=4, credit=3)
-    assert len(granted(desk.join("a"))) == 3
-    assert granted(desk.join("b")) == [("b", 3)]
-    desk.hello("c")
-    assert granted(desk.goodbye("a")) == [("b", 0), ("b", 1)]
-    assert granted(desk.ready("c")) == [("c", 2)]
-
-
-@pytest.mark.parametrize("credit", [1, 2, 64])
-def test_nobody_holds_more_than_the_credit(desks, credit):
-    desk = desks(chunks=1000, credit=credit, window=1000)
-    assert len(granted(desk.join("a"))) == credit
-    assert granted(desk.ready("a")) == []
-    assert granted(desk.result("a", 0)) == [("a", credit)]
-
-
-@pytest.mark.parametrize("window", [1, 2, 3, 7, 10, 11])
-def test_nothing_is_granted_beyond_the_window(desks, window):
-    desk = desks(credit=64, window=window, ciphering=False)
-    actions = desk.join("a")
-    assert [index for _, index in granted(actions)] == list(range(min(window, 10)))
-
-
-def test_the_window_begins_at_the_first_chunk_that_the_cipher_has_not_finished_with(desks):
-    desk = desks(credit=64, window=3, ciphering=False)
-    desk.join("a")
-    assert granted(desk.result("a", 0)) == [], "released, but the cipher is still at it"
-    assert granted(desk.progress(ciphered=1)) == [("a", 3)]
-    assert granted(desk.result("a", 2)) == []
-    assert granted(desk.result("a", 1)) == []
-    assert granted(desk.progress(ciphered=2)) == [("a", 4)]
-    assert granted(desk.progress(ciphered=3)) == [("a", 5)]
-    assert desk.granting._released == 3
-
-
-def test_the_window_grows_with_the_workers_and_is_capped_by_memory(desks):
-    desk = desks(chunks=1000, credit=8, window=50)
-    assert desk.granting.window == WINDOW_LEAST
-    for name, window in (("a", 16), ("b", 32), ("c", 48), ("d", 50)):
-        desk.hello(name)
-        assert desk.granting.window == window
-    assert desks(window=0).granting.window == 1, "it is at least one chunk"
-
-
-def test_the_job_is_finished_when_all_was_given_to_the_cipher(desks):
-    desk = desks(chunks=2)
-    desk.join("a")
-    desk.result("a", 1)
-    assert not desk.granting.finished
-    desk.result("a", 0)
-    assert desk.granting.finished
-    assert desk.leases.in_flight == 0
-    assert desks(chunks=0).granting.finished
-
-
-# Credit
-
-
-def test_an_accepted_result_frees_its_credit(desk):
-    desk.join("a")
-    assert granted(desk.result("a", 1)) == [("a", 2)]
-
-
-def test_a_rejected_result_frees_its_credit_and_its_chunk_is_granted_again(desk):
-    desk.join("a")
-    actions = desk.result("a", 0, length=3)
-    assert requeued(actions) == [0]
-    assert grants(actions) == [("a", 0, 2)]
-    assert desk.desk.requeued == 1
-    assert desk.leases.failures(0) == 0
-
-
-def test_a_duplicate_frees_the_credit_of_its_own_attempt(desks):
-    desk = desks(chunks=2)
-    desk.join("a", "b")
-    assert desk.leases.live(0) == (session("a"), session("b"))
-    desk.result("b", 0, 2)
-    assert desk.leases.load(session("a")) == 2
-    desk.result("a", 0, 1)
-    assert desk.assembler.duplicates == 1
-    assert desk.leases.load(session("a")) == 1
-
-
-def test_a_result_that_was_never_granted_frees_nobodys_credit(desk):
-    desk.join("a")
-    assert granted(desk.result("a", 5)) == []
-    assert granted(desk.result("a", 0, 2)) == []
-    assert desk.assembler.rejected == 2
-    assert desk.leases.load(session("a")) == 2
-
-
-def test_the_same_result_twice_frees_credit_once(desk):
-    desk.join("a")
-    desk.result("a", 1)
-    load = desk.leases.load(session("a"))
-    assert granted(desk.result("a", 1)) == []
-    assert desk.leases.load(session("a")) == load == 2
-    assert desk.assembler.duplicates == 1
-
-
 # Reconciliation
 
 
@@ -324,159 +199,6 @@ def test_a_worker_that_comes_back_again_and_again_is_not_given_ever_more(desk):
         desk.check()
     assert len(held) == 2
     assert desk.leases.failures(0) == 1, "it was blamed for the first death; no other chunk of its was waited for"
-
-
-# Failures
-
-
-def test_a_chunk_whose_op_raised_is_granted_again_alone(desk):
-    desk.join("a", "b")
-    actions = desk.failed("a", 0)
-    assert requeued(actions) == [0]
-    assert granted(actions) == [], "whoever is the first to be idle gets it"
-    assert desk.leases.failures(0) == 1
-    assert granted(desk.result("b", 2)) == [("b", 4)]
-    assert granted(desk.result("a", 1)) == [("a", 0)]
-
-
-def test_three_failures_end_the_job_and_name_the_chunk_its_frames_and_the_causes(desks):
-    desk = desks(chunks=3, credit=1)
-    assert grants(desk.join("a")) == [("a", 0, 1)]
-    assert grants(desk.failed("a", 0, 1, "ValueError: one")) == [("a", 0, 2)]
-    assert grants(desk.failed("a", 0, 2, "ValueError: two")) == [("a", 0, 3)]
-    (fail,) = only(desk.failed("a", 0, 3, "ValueError: three"), Fail)
-    assert isinstance(fail.error, ChunkError)
-    assert (fail.error.index, fail.error.start, fail.error.stop) == (0, 16, 24)
-    assert fail.error.causes == tuple(f"worker a: ValueError: {number}" for number in ("one", "two", "three"))
-    assert "3 times" in str(fail.error)
-
-
-def test_how_many_failures_end_the_job_is_a_matter_of_timing(desks):
-    desk = desks(timing=Timing(heartbeat=0.2, failures=1))
-    desk.join("a")
-    assert only(desk.failed("a", 0), Fail)
-
-
-def test_a_failure_of_a_lease_that_was_given_up_is_no_blame(desk):
-    desk.join("a")
-    desk.ready("a", received=2, held=((1, 1),))
-    assert desk.failed("a", 0, 1) == []
-    assert desk.failed("a", 7, 1) == []
-    assert desk.leases.failures(0) == 0
-
-
-def test_a_failure_of_a_chunk_that_has_its_result_is_no_blame(desks):
-    desk = desks(chunks=1)
-    desk.join("a", "b")
-    desk.result("b", 0, 2)
-    assert only(desk.failed("a", 0, 1), Requeued) == []
-    assert desk.desk.requeued == 0
-    assert desk.leases.in_flight == 0
-
-
-def test_a_failed_chunk_that_another_is_at_is_not_granted_a_third_time(desks):
-    desk = desks(chunks=1)
-    desk.join("a", "b", "c")
-    assert desk.leases.live(0) == (session("a"), session("b"))
-    assert granted(desk.failed("a", 0, 1)) == []
-    assert desk.leases.failures(0) == 1
-    assert granted(desk.failed("b", 0, 2))[0][1] == 0
-
-
-def test_a_suspect_is_granted_to_an_idle_worker_at_once(desks):
-    desk = desks(chunks=4, ciphering=False)
-    desk.join("a", "b")
-    for name, index in (("a", 0), ("b", 2), ("b", 3)):
-        desk.result(name, index)
-    assert grants(desk.failed("a", 1)) == [("b", 1, 2)]
-
-
-def test_a_worker_with_a_suspect_is_given_nothing_else(desk):
-    desk.join("a")
-    desk.failed("a", 0)
-    assert grants(desk.result("a", 1)) == [("a", 0, 2)]
-    assert granted(desk.ready("a")) == []
-    assert granted(desk.later(0.1).tick()) == []
-    assert granted(desk.result("a", 0, 2)) == [("a", 2), ("a", 3)], "and is itself again afterwards"
-
-
-def test_the_least_loaded_worker_is_kept_free_for_a_suspect(desks):
-    desk = desks(chunks=100, credit=4, window=100)
-    desk.join("a", "b")
-    desk.failed("a", 0)
-    taken = []
-    for lease in desk.leases.held(session("a")):
-        taken += grants(desk.result("a", lease.index))
-    assert taken == [("a", 0, 2)], "it was drained, and got the suspect alone"
-    assert granted(desk.result("b", 4)) == [("b", 8)], "the other goes on with new ones"
-
-
-def test_a_suspect_is_granted_though_others_always_have_something_to_do(desks):
-    desk = desks(chunks=200, credit=4, window=200)
-    desk.join("a", "b", "c")
-    desk.failed("a", 0)
-    for _ in range(12):  # everyone returns what is oldest, in turn
-        for name in "abc":
-            head = desk.leases.head(session(name))
-            if head is not None and head.attempt == 1:
-                desk.result(name, head.index)
-        if desk.leases.live(0):
-            break
-    (holder,) = desk.leases.live(0)
-    assert desk.leases.load(holder) == 1
-
-
-# Which frames failed
-
-
-@pytest.fixture
-def runs(desks):
-    """Two chunks of the user's, of 4 frames, travel in each grant."""
-    return desks(chunks=3, credit=1, run=2, timing=Timing(heartbeat=0.2, failures=1))
-
-
-@pytest.mark.parametrize(
-    ("frames", "index"), [((16, 20), 1), ((20, 24), 0), ((17, 18), 1), ((23, 24), 0), ((16, 24), 1)]
-)
-def test_a_failure_names_the_users_chunk_and_the_frames_that_the_worker_named(runs, frames, index):
-    runs.join("a")
-    (fail,) = only(runs.failed("a", 0, frames=frames), Fail)
-    assert (fail.error.index, fail.error.start, fail.error.stop) == (index, *frames)
-
-
-@pytest.mark.parametrize("frames", [(0, 0), (15, 20), (16, 25), (20, 20), (24, 16), (0, 4), (24, 25), (0, 2**48)])
-def test_frames_that_were_not_granted_are_not_believed(runs, frames):
-    runs.join("a")
-    (fail,) = only(runs.failed("a", 0, frames=frames), Fail)
-    assert (fail.error.index, fail.error.start, fail.error.stop) == (1, 16, 24), "all that was granted"
-
-
-def test_the_users_chunks_are_counted_in_output_order_over_all_grants(runs):
-    assert [runs.job.chunk_at(start) for start in range(0, 24, 4)] == [5, 4, 3, 2, 1, 0]
-    assert runs.job.chunks_a_grant == 2
-
-
-def test_a_death_names_all_that_was_granted(runs):
-    runs.join("a")
-    (fail,) = only(runs.later(0.01).gone("a"), Fail)
-    assert (fail.error.start, fail.error.stop) == (16, 24)
-
-
-def test_the_last_failure_says_which_frames(desks):
-    desk = desks(chunks=1, run=4)
-    desk.join("a")
-    for attempt, frames in ((1, (0, 2)), (2, (2, 4))):
-        desk.failed("a", 0, attempt, frames=frames)
-    (fail,) = only(desk.failed("a", 0, 3, frames=(6, 8)), Fail)
-    assert (fail.error.index, fail.error.start, fail.error.stop) == (0, 6, 8)
-    assert len(fail.error.causes) == 3
-
-
-@pytest.mark.parametrize("index", [9, 10, 11, 2**48])
-def test_a_failure_of_a_chunk_that_nobody_has_is_harmless(desk, index):
-    desk.join("a")
-    assert only(desk.failed("a", index, frames=(0, 8)), Fail) == []
-    assert desk.leases.load(session("a")) == 2
 
 
 # The recording
@@ -922,214 +644,6 @@ def test_why_a_worker_was_sent_away_is_said_when_hope_is_lost(desk):
     assert "worker a was sent away: 3 of its results had a wrong length or checksum" in str(fail.error)
 
 
-# Who was at work
-
-
-def test_a_chunk_that_was_granted_to_a_worker_that_was_silent_by_then_is_not_to_blame(desks):
-    desk = desks(chunks=3, credit=1, ciphering=False)
-    desk.join("a", "b", "c")
-    assert desk.leases.live(1) == (session("b"),)
-    desk.wait(0.5, "b", "c")
-    desk.result("a", 0)  # it is heard of, and at nothing from now on
-    desk.wait(0.5, "b", "c")
-    assert granted(desk.failed("b", 1)) == [("a", 1)], "the idle one, silent for longer than a heartbeat"
-    desk.wait(0.6, "b", "c")
-    assert not desk.desk.knows(session("a"))
-    assert desk.leases.failures(1) == 1, "of b"
-
-
-def test_a_chunk_granted_in_the_instant_of_a_death_is_not_to_blame(desk):
-    desk.join("a")
-    desk.gone("a")
-    assert desk.leases.failures(0) == 0
-
-
-# Deadlines
-
-
-def test_a_chunk_past_its_deadline_makes_its_worker_stuck_and_is_granted_elsewhere(desk):
-    desk.join("a")
-    assert only(desk.wait(6.0, "a"), Stuck) == []
-    actions = desk.wait(0.1, "a")
-    assert only(actions, Stuck) == [Stuck(session("a"), 0)]
-    assert sorted(requeued(actions)) == [0, 1]
-    assert [desk.leases.failures(index) for index in (0, 1)] == [1, 0]
-    assert desk.desk.knows(session("a")), "it lives"
-    assert granted(desk.wait(1.0, "a")) == [], "and gets nothing more"
-    assert granted(desk.join("b")) == [("b", 0)], "the suspect goes alone"
-
-
-def test_a_stuck_worker_is_blamed_once(desk):
-    desk.join("a")
-    desk.wait(6.1, "a")
-    actions = desk.wait(10.0, "a")
-    assert only(actions, Stuck) == []
-    assert desk.leases.failures(0) == 1
-    assert desk.goodbye("a")
-    desk.join("b")
-    assert desk.leases.failures(0) == 1
-
-
-def test_the_death_of_a_stuck_worker_blames_nobody_again(desk):
-    desk.join("a")
-    desk.wait(6.1, "a")
-    desk.gone("a")
-    assert desk.leases.failures(0) == 1
-    assert desk.desk.requeued == 2
-
-
-def test_the_deadline_runs_from_when_a_chunk_became_the_head(desk):
-    desk.join("a")
-    desk.wait(5.0, "a")
-    desk.result("a", 0)
-    assert only(desk.wait(5.9, "a"), Stuck) == []
-    assert only(desk.wait(0.2, "a"), Stuck) == [Stuck(session("a"), 1)]
-
-
-def test_a_stuck_worker_that_answers_is_given_chunks_again(desk):
-    desk.join("a")
-    desk.wait(6.1, "a")
-    actions = desk.result("a", 0)
-    assert desk.assembler.accepted(0), "its result is as good as any"
-    assert grants(actions) == [("a", 1, 2)]
-    assert desk.leases.failures(0) == 0, "over and done with"
-
-
-def test_a_stuck_worker_is_late_with_what_waited_behind_the_head_too(desk):
-    desk.join("a")
-    desk.wait(6.1, "a")
-    desk.result("a", 0)  # now it is at chunk 1, which was taken from it, and was given it once more
-    actions = desk.wait(6.1, "a")
-    assert only(actions, Stuck) == [Stuck(session("a"), 1)], "nothing granted behind it may wait for ever"
-    assert desk.leases.failures(1) == 0, "the chunk that it was given lately only waited there"
-    assert desk.leases.waits(1)
-
-
-def test_nobody_is_late_with_what_a_lost_result_left_at_the_head(desk):
-    desk.join("a")
-    desk.wait(5.9, "a")
-    desk.ready("a", received=2, held=((1, 1),))
-    assert only(desk.wait(1.0, "a"), Stuck) == []
-
-
-@pytest.mark.covers(
-    "60 s at first, later max(30 s, 10 x median); `--chunk-timeout` in the place of both",
-    number=17,
-    bound="as said",
-    measured="as said",
-    removed="`blame.py`: the end of `chunk_timeout`; `coordinator.py`: `.allowing(chunk_timeout)`",
-)
-def test_the_deadline_follows_what_chunks_take(desks):
-    desk = desks(chunks=100, credit=1)
-    blame = desk.blame
-    desk.join("a")
-    assert blame.chunk_timeout == TIMING.chunk_timeout
-    for index in range(TIMES_NEEDED):
-        assert blame.chunk_timeout == TIMING.chunk_timeout
-        desk.later(0.5).result("a", index)
-    assert blame.chunk_timeout == pytest.approx(5.0), "ten medians"
-    for index in range(TIMES_NEEDED, 80):
-        desk.later(0.01).result("a", index)
-    assert blame.chunk_timeout == TIMING.chunk_timeout_floor
-
-
-@pytest.mark.parametrize("run", [1, 2, 8])
-def test_the_first_deadline_of_a_run_is_that_of_all_chunks_in_it(desks, run):
-    desk = desks(chunks=100, credit=1, run=run)
-    assert desk.blame.chunk_timeout == run * TIMING.chunk_timeout
-    desk.join("a")
-    assert only(desk.wait(run * TIMING.chunk_timeout, "a"), Stuck) == []
-    assert only(desk.wait(0.1, "a"), Stuck) == [Stuck(session("a"), 0)]
-
-
-def test_what_runs_take_is_measured_as_runs(desks):
-    desk = desks(chunks=100, credit=1, run=4)
-    desk.join("a")
-    for index in range(TIMES_NEEDED):
-        desk.later(0.5).result("a", index)
-    assert desk.blame.chunk_timeout == pytest.approx(5.0), "ten medians, however many chunks"
-
-
-def test_what_a_chunk_takes_is_measured_at_the_head_alone(desk):
-    desk.join("a")
-    desk.later(0.5).result("a", 1)
-    assert len(desk.blame._times) == 0
-    desk.later(0.5).result("a", 0)
-    assert list(desk.blame._times) == pytest.approx([1.0])
-
-
-# Stragglers
-
-
-def test_the_chunk_that_the_cipher_waits_for_is_granted_once_more_when_nothing_else_is_left(desks):
-    desk = desks(chunks=2)
-    assert grants(desk.join("a")) == [("a", 0, 1), ("a", 1, 1)]
-    assert grants(desk.join("b")) == [("b", 0, 2)]
-    assert grants(desk.join("c")) == [], "at most two are at it"
-
-
-def test_a_grant_says_whether_another_worker_is_at_the_chunk_already(desks):
-    desk = desks(chunks=2)
-    assert [grant.repeated for grant in only(desk.join("a"), Grant)] == [False, False]
-    assert [grant.repeated for grant in only(desk.join("b"), Grant)] == [True]
-    desk.gone("b")
-    desk.failed("a", 0)
-    assert [grant.repeated for grant in only(desk.result("a", 1), Grant)] == [False], "to grant again is no repetition"
-
-
-def test_a_full_window_is_reason_enough_for_a_straggler(desks):
-    desk = desks(chunks=100, window=2)
-    desk.join("a")
-    assert grants(desk.join("b")) == [("b", 0, 2)]
-
-
-def test_while_the_cipher_is_busy_nothing_is_granted_twice(desks):
-    desk = desks(chunks=3, window=3, ciphering=False)
-    desk.join("a")
-    desk.result("a", 0)
-    assert grants(desk.join("b")) == [], "chunk 0 is released, and the cipher is at it"
-    assert grants(desk.progress(ciphered=1)) == [("b", 1, 2)]
-
-
-def test_new_chunks_go_before_stragglers(desks):
-    desk = desks(chunks=3)
-    desk.join("a")
-    assert grants(desk.join("b")) == [("b", 2, 1)], "it is idle no more"
-
-
-def test_a_chunk_that_has_its_result_is_not_granted_once_more(desks):
-    desk = desks(chunks=1)
-    desk.join("a", "b")
-    assert grants(desk.result("b", 0, 2)) == [], "though another is still at it"
-    assert grants(desk.wait(1.0, "a", "b")) == []
-
-
-def test_a_suspect_is_never_a_straggler(desks):
-    desk = desks(chunks=1)
-    desk.join("a")
-    desk.failed("a", 0)
-    assert desk.leases.live(0) == (session("a"),)
-    assert grants(desk.join("b")) == []
-
-
-def test_the_loss_of_one_of_two_attempts_requeues_nothing(desks):
-    desk = desks(chunks=1)
-    desk.join("a", "b")
-    assert requeued(desk.goodbye("a")) == []
-    assert desk.desk.requeued == 0
-    assert desk.leases.live(0) == (session("b"),)
-
-
-@pytest.mark.parametrize(("run", "chunk"), [(1, 0), (4, 3)])  # of a run, the chunk that it begins with
-def test_conflicting_results_fail_the_job_and_name_the_users_chunk(desks, run, chunk):
-    desk = desks(chunks=1, run=run)
-    desk.join("a", "b")
-    desk.result("a", 0, 1)
-    (fail,) = only(desk.result("b", 0, 2, checksum=1), Fail)
-    assert isinstance(fail.error, ConflictError)
-    assert fail.error.index == chunk
-
-
 # Time
 
 
@@ -1183,69 +697,6 @@ def test_a_coordinator_that_is_always_late_still_notices_a_dead_worker(desk):
     for _ in range(10):
         lost += only(desk.later(2.0).tick(), Lost)
     assert len(lost) == 1
-
-
-# Hope
-
-
-def test_a_job_without_workers_ends_after_the_worker_timeout(desk):
-    assert only(desk.wait(TIMING.worker_timeout), Fail) == []
-    (fail, *_) = only(desk.wait(0.1), Fail)
-    assert isinstance(fail.error, NoWorkerError)
-    assert str(fail.error) == "no worker could be given a chunk for 30 s"
-
-
-def test_a_ready_worker_is_hope(desk):
-    desk.wait(29.0)
-    desk.join("a")
-    assert only(desk.wait(29.0, "a"), Fail) == []
-
-
-def test_a_worker_that_is_never_ready_is_no_hope(desk):
-    desk.hello("a")
-    assert only(desk.wait(30.1, "a"), Fail) != []
-
-
-def test_a_stuck_worker_is_no_hope(desk):
-    desk.join("a")
-    desk.wait(6.1, "a")
-    assert only(desk.wait(29.0, "a"), Fail) == []
-    assert only(desk.wait(1.5, "a"), Fail) != []
-
-
-def test_hope_runs_from_when_the_last_worker_was_lost(desk):
-    desk.join("a")
-    desk.wait(5.0, "a")
-    desk.goodbye("a")
-    assert only(desk.wait(29.9), Fail) == []
-    assert only(desk.wait(0.2), Fail) != []
-
-
-def test_a_finished_job_needs_no_worker(desks):
-    desk = desks(chunks=1)
-    desk.join("a")
-    desk.result("a", 0)
-    desk.goodbye("a")
-    assert only(desk.wait(40.0), Fail) == []
-
-
-@pytest.mark.parametrize("why", ["an op", "a version", "bytes", "preparing"])
-def test_why_the_last_worker_could_not_take_part_is_said_when_hope_is_lost(desk, why):
-    if why == "an op":
-        desk.hello("a", ops=())
-        expected = "worker a was refused: it lacks invert"
-    elif why == "a version":
-        desk.hello("a", version=9)
-        expected = "worker a was refused: it speaks protocol version 9, this coordinator speaks 1"
-    elif why == "bytes":
-        desk.desk.refuse(route("a"), ProtocolError("junk"))
-        expected = "a peer does not speak protocol version 1: junk"
-    else:
-        desk.hello("a")
-        desk.goodbye("a", "its echo cannot be tuned")
-        expected = "worker a: its echo cannot be tuned"
-    (fail, *_) = only(desk.wait(30.1), Fail)
-    assert str(fail.error) == f"no worker could be given a chunk for 30 s; {expected}"
 
 
 # What cannot be sent
@@ -1329,3 +780,13 @@ def test_messages_that_are_not_for_a_coordinator_are_harmless(desk):
     ):
         desk.desk.receive(route("x"), message, now=desk.now)
     desk.check()
+
+
+@pytest.mark.parametrize(("run", "chunk"), [(1, 0), (4, 3)])  # of a run, the chunk that it begins with
+def test_conflicting_results_fail_the_job_and_name_the_users_chunk(desks, run, chunk):
+    desk = desks(chunks=1, run=run)
+    desk.join("a", "b")
+    desk.result("a", 0, 1)
+    (fail,) = only(desk.result("b", 0, 2, checksum=1), Fail)
+    assert isinstance(fail.error, ConflictError)
+    assert fail.error.index == chunk
