@@ -55,7 +55,7 @@ from zaudio.plan import Plan
 from zaudio.reference import Reference
 from zaudio.steps import Step
 from zaudio.timing import Timing
-from zaudio.wire.messages import Channel, Chunk, Message, Result, Sent
+from zaudio.wire.messages import Again, Channel, Chunk, Message, Result, Sent
 
 HEARTBEAT = 0.2
 DEAD = 1.0  # five heartbeats
@@ -254,7 +254,7 @@ class SimWorker:
             self.crash()
         elif verdict != "hang":
             self.computing = None
-            sum_ = checksum(task.index) + (verdict == "wrong") * (1 + self.id[0])
+            sum_ = checksum(task.index, task.job) + (verdict == "wrong") * (1 + self.id[0])
             if task.slot >= 0 and verdict != "raise":
                 self.farm.memory[self.outbox, task.slot] = sum_  # now, though the session tells of it later
             self.outcomes.append((job, task, verdict, sum_))
@@ -338,41 +338,15 @@ class Farm:
         self.reference = reference
         self.memory: dict[tuple[bytes, int], int] = {}  # outbox and slot -> checksum of what lies there
         tokens = [f"w{number}".encode().ljust(16, b"#") for number in range(workers)] if outboxes else []
-        self.plan = Plan(chunks * 8 - 3 if chunks else 0, 8)
-        job = Job(
-            job=JOB_ID,
-            incarnation=1,
-            plan=self.plan,
-            chunk_frames=self.plan.chunk_frames,
-            ops=(Step("invert"),),
-            format="f32le",
-            channels=1,
-            credit=credit,
-            window_most=window,
-            timing=timing,
-            source=RECORDING if reference else None,
-            first=first,
-            audit=audit,
-        )
-        self.first = first
-        self.desk = Desk(
-            job,
-            ways=Ways(("tcp://:2",), frozenset(tokens)),
-            register=Register(),
-            frame_bytes=FRAME_BYTES,
-            offers=lambda ops, name: name in ops,
-            now=self.now,
-        )
-        # To look at.
-        self.assembler, self.jury = self.desk._assembler, self.desk._jury
-        self.leases, self.roster = self.desk._leases, self.desk._roster
         self.audit = audit
-        self.accepted: dict[int, int] = {}  # index -> checksum of what was accepted last
+        self.register = Register()
+        self._ways = Ways(("tcp://:2",), frozenset(tokens))
+        self._of_job = {"credit": credit, "window_most": window, "timing": timing, "audit": audit}
+        self._of_job |= {"source": RECORDING if reference else None}
         self.liars: list[Liar] = []
         self.withdrawn: list[int] = []
         self.workers: dict[str, SimWorker] = {}
         self.sessions: list[Session] = []
-        self.report = Report([], 0.0, None, 0, 0, 0, [], [], 0, Counter(), Counter())
         self._events: list[tuple[float, int, Callable, tuple]] = []
         self._order = itertools.count()
         self._links: dict[Peer, Link] = {}
@@ -381,18 +355,58 @@ class Farm:
         self._read: deque = deque()
         self._read_seconds, self._reader_free = read_seconds, 0.0
         self._cipher_seconds, self._cipher_free = cipher_seconds, 0.0
-        self._ciphered = first
         self._paused = False
         self._turn_due = False
         self._check_every = check_every
         self._turns = 0
         self.most_in_flight = 0
         self.by_reference = 0  # grants without a payload
+        self.stage = 0
+        self._begin(chunks, JOB_ID, first)
         for number in range(workers):
             worker = self.add(f"w{number}", seconds=seconds)
             worker.outbox = tokens[number] if outboxes else b""
 
+    def _begin(self, chunks: int, job_id: bytes, first: int) -> None:
+        """Begin a stage: all that is not the farm's is fresh."""
+        self.first = first
+        self.plan = Plan(chunks * 8 - 3 if chunks else 0, 8)
+        job = Job(
+            job=job_id,
+            incarnation=1,
+            plan=self.plan,
+            chunk_frames=self.plan.chunk_frames,
+            ops=(Step("invert"),),
+            format="f32le",
+            channels=1,
+            first=first,
+            **self._of_job,
+        )
+        self.desk = Desk(
+            job,
+            ways=self._ways,
+            register=self.register,
+            frame_bytes=FRAME_BYTES,
+            offers=lambda ops, name: name in ops,
+            now=self.now,
+        )
+        # To look at.
+        self.assembler, self.jury = self.desk._assembler, self.desk._jury
+        self.leases, self.roster = self.desk._leases, self.desk._roster
+        self.report = Report([], 0.0, None, 0, 0, 0, [], [], 0, Counter(), Counter())
+        self.accepted: dict[int, int] = {}  # index -> checksum of what was accepted last
+        self._read.clear()
+        self._ciphered = first
+
     # Building a schedule
+
+    def next_stage(self, chunks: int, job_id: bytes) -> None:
+        """Begin another stage, and say Again to every route of the one before."""
+        routes = self.desk.routes
+        self.stage += 1
+        self._begin(chunks, job_id, 0)
+        for peer in routes:
+            self._send(peer, Again())
 
     def add(self, name: str, *, at: float = 0.0, seconds: float = 0.1, op: Op | None = None) -> SimWorker:
         worker = self.workers[name] = SimWorker(self, name, seconds=seconds, op=op)
@@ -506,9 +520,10 @@ class Farm:
             self.accepted[result.index] = result.checksum
         self._do(actions)
 
-    def _cipher_done(self) -> None:
-        self._ciphered += 1
-        self._soon()
+    def _cipher_done(self, stage: int) -> None:
+        if stage == self.stage:
+            self._ciphered += 1
+            self._soon()
 
     def _do(self, actions: Iterable) -> None:
         report = self.report
@@ -520,7 +535,7 @@ class Farm:
                 case Grant() | Send(message=Sent()):
                     seconds = self._read_seconds if isinstance(action, Grant) else 0.0
                     self._reader_free = max(self._reader_free, self.now) + seconds
-                    self.at(self._reader_free, self._was_read, action)
+                    self.at(self._reader_free, self._was_read, action, self.stage)
                     if isinstance(action, Grant):
                         self._note(action)
                 case Send():
@@ -536,7 +551,7 @@ class Farm:
                 case Released():
                     report.released.append(action.index)
                     self._cipher_free = max(self._cipher_free, self.now) + self._cipher_seconds
-                    self.at(self._cipher_free, self._cipher_done)
+                    self.at(self._cipher_free, self._cipher_done, self.stage)
                 case Lost():
                     report.lost.append(action)
                 case Stuck():
@@ -555,9 +570,10 @@ class Farm:
         )
         assert (grant.slot >= 0) == (self.desk.outbox(grant.session) != b""), "who has an outbox gets a slot"
 
-    def _was_read(self, action: Grant | Send) -> None:
-        self._read.append(action)
-        self._soon()
+    def _was_read(self, action: Grant | Send, stage: int) -> None:
+        if stage == self.stage:
+            self._read.append(action)
+            self._soon()
 
     def _send_read(self, action: Grant | Send) -> None:
         if isinstance(action, Send):
@@ -569,7 +585,7 @@ class Farm:
         span = self.plan.span(grant.index)
         lease = (grant.session, grant.sequence, grant.index, grant.attempt)
         frames = (span.start, span.stop, span.input_start, span.input_stop)
-        message = Chunk(JOB_ID, 1, *lease, *frames, span.frames * FRAME_BYTES, int(payload), grant.slot)
+        message = Chunk(self.desk.job.job, 1, *lease, *frames, span.frames * FRAME_BYTES, int(payload), grant.slot)
         if not self._send(grant.peer, message):
             self._do(self.desk.undelivered(grant, now=self.now))
 
@@ -582,8 +598,11 @@ class Farm:
 
     # Running
 
-    def run(self, *, limit: float = 300.0) -> Report:
-        """Until the job is over, one way or the other. Asserts what must hold of any job."""
+    def run(self, *, limit: float = 300.0, settle: bool = True) -> Report:
+        """Until the stage is over, one way or the other. Asserts what must hold of any.
+
+        `settle`: late results are waited for, and all that is remembered must be gone by then.
+        """
         began = self.now
         self.at(self.now, self._beat)
         self._advance(began + limit, lambda: self.desk.finished or self.report.error is not None)
@@ -595,7 +614,8 @@ class Farm:
         )
         if report.error is None:
             assert self.first + len(report.released) == len(self.plan), "everything was released"
-            self._settle()
+            if settle:
+                self._settle()
         report.duplicates, report.rejected = self.assembler.duplicates, self.assembler.rejected
         assert report.requeued == self.desk.requeued, "requeued is counted as it is told"
         assert sum(report.shares.values()) >= len(report.released), "every chunk has somebody who computed it"
@@ -648,6 +668,6 @@ class Farm:
         return f"released {self.assembler.released} of {len(self.plan)}\n" + "\n".join(workers[:20])
 
 
-def checksum(index: int) -> int:
-    """What the result of a chunk sums to."""
-    return 1000 + 7 * index
+def checksum(index: int, job_id: bytes = JOB_ID) -> int:
+    """What the result of a chunk sums to: in each job something else."""
+    return 1000 + 7 * index + 1_000_000 * (job_id[0] - JOB_ID[0])
