@@ -92,9 +92,11 @@ def test_a_worker_has_its_name_when_it_is_gone(desk):
 # Chunks
 
 
-def test_a_grant_that_another_worker_was_given_before_is_repeated(desk):
-    grant = only(desk.join("a"), actions.Grant)[0]
-    assert [event.repeated for event in tell(desk, [grant, replace(grant, repeated=True)])] == [False, True]
+def test_a_grant_that_an_idle_worker_is_given_besides_another_is_repeated():
+    desk = Desk(1, run=RUN)
+    told = tell(desk, [*desk.join("a"), *desk.join("b")])
+    grants = [event for event in told if isinstance(event, events.Granted)]
+    assert [(event.worker, event.attempt, event.repeated) for event in grants] == [("a", 1, False), ("b", 2, True)]
 
 
 def test_an_accepted_result_counts_all_chunks_that_travelled_in_it(desk):
