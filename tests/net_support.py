@@ -16,7 +16,7 @@ from zaudio.wire.codec import TO_COORDINATOR, decode, encode
 from zaudio.wire.messages import Channel, Chunk, Hello, Ready, Refused, Result, Welcome
 
 MS = 0.001 * float(os.environ.get("ZAUDIO_TEST_MS", "1"))  # seconds in a millisecond of these tests
-PATIENCE = 15_000 * MS  # until a wait is given up that has no bound of its own
+PATIENCE = 60_000 * MS  # until a wait is given up that has no bound of its own: on a busy machine a start takes long
 LOOK = 5 * MS  # between two looks at a condition
 
 

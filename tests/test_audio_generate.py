@@ -168,7 +168,6 @@ def test_a_name_that_is_none_is_a_usage_error(path):
         generate(path)
 
 
-@pytest.mark.slow
 def test_another_processor_gives_the_same_bytes(tmp_path):
     generate(tmp_path / "a.raw", seconds=2)
     code = "import sys, zaudio.audio; zaudio.audio.generate(sys.argv[1], seconds=2)"

@@ -28,7 +28,6 @@ def test_example_is_short(name):
     assert len((EXAMPLES / name).read_text().splitlines()) < LONGEST
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SAYS)
 def test_example_runs_as_it_stands(tmp_path, name):
     shutil.copytree(EXAMPLES, tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))

@@ -439,7 +439,6 @@ def test_worker_that_nobody_welcomed_stops_at_once(script, life):
     assert begun.ended(within=1000 * MS)
 
 
-@pytest.mark.slow
 def test_worker_with_once_waits_for_a_coordinator_and_gives_up(script, life):
     begun = life(once=True)
     assert len({script.hear(Hello).session for _ in range(3)}) == 1  # it keeps asking

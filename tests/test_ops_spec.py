@@ -223,7 +223,7 @@ def test_a_module_level_function_becomes_its_name():
         np.negative,
         type("Callable", (), {"__call__": lambda self, x: x})(),
     ],
-    ids=str,
+    ids=lambda op: getattr(op, "__qualname__", type(op).__name__),
 )
 def test_a_callable_that_workers_cannot_find_by_name_is_refused(op):
     with pytest.raises(UsageError, match="an op is a"):

@@ -524,7 +524,7 @@ def test_mutated_messages_are_messages_or_protocol_errors():
     fuzz(5_000, seed=1)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_a_hundred_thousand_mutated_messages_are_messages_or_protocol_errors():
     fuzz(100_000, seed=2)
 

@@ -11,14 +11,6 @@ sys.path.append(str(HERE.parent / "integration"))  # farm_support; at the end, s
 from harness import Scene  # noqa: E402  it needs the path above
 
 
-@pytest.hookimpl(tryfirst=True)  # before -m chooses
-def pytest_collection_modifyitems(items):
-    """All of these run real processes."""
-    for item in items:
-        if HERE in item.path.parents:
-            item.add_marker(pytest.mark.slow)
-
-
 @pytest.fixture
 def scene(tmp_path):
     """A recording, a folder for the result, and a place for processes: see `harness.Scene`."""

@@ -49,10 +49,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from farm_support import NAMES, environment, inverted, noise, write_raw
 from faults import go_on
 from footprint import peak_memory
-from net_support import MS, alive, kill, processes_with, wait_until
+from net_support import MS, PATIENCE, alive, kill, processes_with, wait_until
 
 HERE = Path(__file__).parent
-DURATIONS = {"heartbeat": 0.2, "liveness": 5, "worker_timeout": 10.0}  # HB and, in heartbeats, DEAD = 1 s
+DURATIONS = {"heartbeat": 0.2, "liveness": 5, "worker_timeout": 60.0}  # HB and, in heartbeats, DEAD = 1 s
 HEARTBEAT, DEAD = 0.2, 1.0
 CHUNK = 40_000  # frames of 4 bytes: long enough to travel alone
 CHUNKS = 16
@@ -112,7 +112,7 @@ class Process:
         if self.code is None:
             kill(self.pid, number)
 
-    def finish(self, *, within=30_000 * MS, code=None):
+    def finish(self, *, within=PATIENCE, code=None):
         """Wait for its end; returns the exit code. With `code`, it must be that."""
         wait_until(lambda: self._look() is not None, f"it has ended:\n{self._process.args}", within=within)
         if code is not None:
@@ -171,7 +171,7 @@ class Job(Process):
         found = [json.loads(line) for line in lines]
         return [event for event in found if not kinds or event["event"] in kinds]
 
-    def wait_for(self, kind, count=1, *, within=15_000 * MS):
+    def wait_for(self, kind, count=1, *, within=PATIENCE):
         """Wait until that many events of that kind happened; returns them."""
 
         def happened():
@@ -282,7 +282,7 @@ class Scene:
         again.finish(within=within, code=code)
         return again
 
-    def assert_good_worker_completes(self, job, *, within=30_000 * MS):
+    def assert_good_worker_completes(self, job, *, within=PATIENCE):
         """A worker that comes now completes the job that is running."""
         worker = self.worker(job, "--once")
         job.finish(within=within, code=0)

@@ -4,10 +4,9 @@ import pytest
 from farm_support import NAMES
 from faults import crash_at_syscall
 from harness import assert_promises, listing, opened
-from instants import FRAMES, at, instants
+from instants import FRAMES, PARTS, at, instants, of_part
 
 LEAST = 60  # system calls; a job that writes a checkpoint after each write makes more of them
-TENTHS = [pytest.param(part, marks=[pytest.mark.chaos] if part else [], id=f"{part}/10") for part in range(10)]
 MOST = "most of them were reached; how many pieces are written is not the same each time"
 HALFWAY = ("fsync", "result.raw.part", 6)
 
@@ -24,7 +23,7 @@ def crashing(scene):
     "SIGKILL before every system call that changes the folder or is its lock, with a checkpoint after each "
     "write of a 2 MB job: 86 instants, the publication included",
     number=21,
-    note="one in ten and the whole publication in `make test`, all in `make chaos`",
+    note="a few in `make test`, one in ten and the whole publication in `make test-all`, all in `make chaos`",
     bound="resume S",
     measured=(
         "S after each; in a job's second life too "
@@ -36,11 +35,13 @@ def crashing(scene):
     ),
 )
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("part", TENTHS)
+@pytest.mark.parametrize("part", PARTS)
 def test_coordinator_killed_at_a_system_call_is_resumed(crashing, part):
     calls = instants(crashing)
     assert len(calls) >= LEAST
-    killed = [killed_at(crashing, instant, crashing.folder / f"out{n}") for n, instant in tenth(calls, part)]
+    killed = [
+        killed_at(crashing, instant, crashing.folder / f"out{n}") for n, instant in of_part(calls, part, publishes)
+    ]
     assert sum(killed) >= len(killed) / 2, MOST
 
 
@@ -54,22 +55,16 @@ def test_coordinator_killed_again_in_its_second_life_is_resumed(crashing, part):
 
     killed = []
     calls = instants(crashing, before=first_life)
-    for n, instant in tenth(calls, part):
+    for n, instant in of_part(calls, part, publishes):
         folder = crashing.folder / f"out{n}"
         first_life(folder)
         killed.append(killed_at(crashing, instant, folder))
     assert sum(killed) >= len(killed) / 2, MOST
 
 
-def tenth(calls, part):
-    """Every tenth of them, with its number; the first tenth has the whole publication too."""
-    return [
-        (n, instant) for n, instant in enumerate(calls) if n % 10 == part or (part == 0 and is_publication(*instant))
-    ]
-
-
-def is_publication(call, path, _):
-    """Whether names change, or the file is written that says which."""
+def publishes(instant):
+    """Return whether names change, or the file is written that says which."""
+    call, path, _ = instant
     return call.startswith(("rename", "unlink")) or path.startswith("result.commit")
 
 

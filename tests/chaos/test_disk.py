@@ -7,10 +7,8 @@ import subprocess
 import pytest
 from faults import FSYNCS, WRITES, came, delay, eio, enospc, small_disk
 from harness import assert_promises, snapshot
-from instants import FRAMES, at, instants
+from instants import FRAMES, PARTS, at, instants, of_part
 from net_support import MS, alive, children, kill, wait_until
-
-TENTHS = [pytest.param(part, marks=[pytest.mark.chaos] if part else [], id=f"{part}/10") for part in range(10)]
 
 
 @pytest.fixture
@@ -58,7 +56,7 @@ def fails_at(scene, instant, folder, fault, word):
 @pytest.mark.covers(
     "ENOSPC at every write, EIO at every fsync, rename, unlink and open in the folder",
     number=27,
-    note="one in ten in `make test`, all in `make chaos`",
+    note="a few in `make test`, one in ten in `make test-all`, all in `make chaos`",
     bound=(
         "exit 1 and the file's name, nothing half published, resume S; no checkpoint counts what a failed fsync was for"
     ),
@@ -66,7 +64,7 @@ def fails_at(scene, instant, folder, fault, word):
     removed="`writer.py`: `os.fsync(self._fd)` in `_save` (swallowed: exit 0; after the checkpoint: one too many)",
 )
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("part", TENTHS)
+@pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize(
     ("calls", "fault", "word"),
     [
@@ -80,8 +78,8 @@ def fails_at(scene, instant, folder, fault, word):
 def test_failed_system_call_ends_the_job_and_a_resume_finishes_it(fragile, calls, fault, word, part):
     # A journal that cannot be removed when all is done harms nobody: the next start finds that all is done.
     harmful = [instant for instant in instants(fragile, calls) if instant[:2] != ("unlinkat", "result.journal")]
-    numbered = list(enumerate(harmful))[part::10]
-    failed = [fails_at(fragile, instant, fragile.folder / f"out{n}", fault, word) for n, instant in numbered]
+    chosen = of_part(harmful, part)
+    failed = [fails_at(fragile, instant, fragile.folder / f"out{n}", fault, word) for n, instant in chosen]
     assert sum(failed) >= len(failed) / 2, "most of them came; how many pieces are written is not the same each time"
 
 

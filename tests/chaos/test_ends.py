@@ -3,11 +3,13 @@
 import signal
 
 import pytest
+from extended import extended, product
 from faults import delay
 from harness import CHUNKS, assert_promises, running
 from net_support import MS, children, kill, wait_until
 
-SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+SIGNALS = {"SIGINT": (signal.SIGINT, 130), "SIGTERM": (signal.SIGTERM, 143)}
+PLACES = "local workers", "workers from elsewhere"
 SLACK = 1500 * MS  # for a busy machine, on top of a bound
 
 
@@ -74,13 +76,14 @@ def test_second_coordinator_on_the_same_port_is_refused_and_the_first_unharmed(s
 @pytest.mark.covers(
     "SIGINT or SIGTERM in mid-job, with local workers and with others",
     number=26,
+    note="each with each: `make test-all`",
     bound="exit 130 or 143 within 5 s; the resume skips what was done",
     measured="0.5 s and 0.7 s",
     removed="`pipeline.py`: `self._leave()` (the resume)",
 )
-@pytest.mark.parametrize(("number", "code"), SIGNALS, ids=["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("elsewhere", [False, True], ids=["local workers", "workers from elsewhere"])
-def test_interrupted_job_ends_within_5_s_and_is_resumed(scene, number, code, elsewhere):
+@pytest.mark.parametrize(("name", "place"), product(SIGNALS, PLACES, keep=list(zip(SIGNALS, PLACES, strict=True))))
+def test_interrupted_job_ends_within_5_s_and_is_resumed(scene, name, place):
+    (number, code), elsewhere = SIGNALS[name], place == "workers from elsewhere"
     op = "farm_ops:slow:ms=50"
     job = scene.coordinator(op=op) if elsewhere else scene.farm(op=op)
     worker = scene.worker(job, "--once") if elsewhere else None
@@ -108,11 +111,12 @@ def test_stopped_workers_do_not_hold_up_an_interruption(scene, gated):
 @pytest.mark.covers(
     "SIGINT or SIGTERM while the result is published",
     number=26,
+    note="SIGTERM: `make test-all`",
     bound="exit 0 with the report",
     measured="exit 0",
     removed="`cli/farm.py`: `stopped(job, signals)`: before it, the exit code was 130 with the result in place",
 )
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("number", [signal.SIGINT, extended(signal.SIGTERM)])
 def test_job_that_is_interrupted_while_it_publishes_is_done(scene, number):
     job = scene.farm(prefix=delay(2, calls="renameat", paths=["result.raw.part"]))
     wait_until(lambda: (scene.output / "result.commit").exists() or job.code is not None, "it is being published")

@@ -30,7 +30,7 @@ def test_flipped_bits_are_in_no_result(scene, every):
     job.wait_for("Joined", 2)
     proxy.flip_bytes(every)
     job.finish(within=60, code=0)
-    assert proxy.flipped > 5
+    assert proxy.flipped > 0  # how many depends on how much of the job that worker does
     assert job.report["requeued"] + job.report["rejected"] > 0
     assert_promises(job)
 

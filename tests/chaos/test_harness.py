@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+from extended import extended
 from faults import crash_at_syscall, go_on, kill, stop
 from harness import CHUNKS, Scene, assert_promises, has_samples
 
@@ -74,13 +75,13 @@ def say_the_key(job):
     ("wrong", "noticed"),
     [
         (break_ciphertext, "the tag does not agree"),
-        (lambda job: (job.output / "result.raw.part").write_bytes(b""), "P1"),
-        (lambda job: (job.output / "encryption_key.bin").chmod(0o644), "P7: encryption_key.bin has mode"),
+        extended(lambda job: (job.output / "result.raw.part").write_bytes(b""), "P1"),
+        extended(lambda job: (job.output / "encryption_key.bin").chmod(0o644), "P7: encryption_key.bin has mode"),
         (say_the_key, "P7: the key was said"),
         (leave_samples, "P12: .*spool holds plaintext"),
-        (lambda job: job.streams[1].write_text("Traceback (most recent call last):\n"), "Traceback"),
+        extended(lambda job: job.streams[1].write_text("Traceback (most recent call last):\n"), "Traceback"),
         (lambda job: job._events.write_text('{"event": "Accepted", "chunk": 1}\n' * 2), "P2: accepted twice"),
-        (lambda job: setattr(job, "peak", 1 << 40), "P9"),
+        extended(lambda job: setattr(job, "peak", 1 << 40), "P9"),
     ],
 )
 def test_broken_promise_is_noticed(finished, wrong, noticed):

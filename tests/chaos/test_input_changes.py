@@ -1,8 +1,10 @@
 """Recordings that change while they are read: the job ends, names the file, and blames no chunk and no worker."""
 
+import itertools
 import os
 
 import pytest
+from extended import named, product
 from farm_support import noise, write_raw
 from harness import CHUNK, assert_promises, listing
 from net_support import wait_until
@@ -48,6 +50,10 @@ LANES = {
 }
 
 
+# Each change, and each lane.
+EACH = list(zip(CHANGES, itertools.cycle(LANES), strict=False))
+
+
 def from_elsewhere(scene, op):
     job = scene.coordinator(op=op)
     return job, [scene.worker(job, "--once") for _ in range(2)]
@@ -56,6 +62,7 @@ def from_elsewhere(scene, op):
 @pytest.mark.covers(
     "the recording shrinks, grows, is rewritten, replaced or removed while it is read, on three lanes",
     number=30,
+    note="each change on one of them, on all: `make test-all`",
     bound="exit 3 and the file's name, no chunk named",
     measured="so for 5 changes x 3 lanes",
     removed=(
@@ -63,8 +70,7 @@ def from_elsewhere(scene, op):
         "`coordinator.py`: `source.check()`"
     ),
 )
-@pytest.mark.parametrize("lane", LANES)
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize(("change", "lane"), product(CHANGES, LANES, keep=EACH), ids=named)
 def test_recording_that_changes_ends_the_job_and_is_named(scene, change, lane):
     scene.record(FRAMES)
     gate = scene.folder / "gate"

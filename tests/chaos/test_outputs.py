@@ -1,14 +1,22 @@
 """What lies at the output's place already: refused before any chunk is granted, and left as it was."""
 
+import itertools
 import os
 import stat
 import subprocess
 
 import pytest
+from extended import product
 from farm_support import NAMES
 from faults import need, small_disk
 from harness import assert_promises, listing, snapshot
 from net_support import wait_until
+
+KINDS = {
+    "symlink": (lambda path: path.symlink_to("/etc/hostname"), stat.S_ISLNK),
+    "FIFO": (os.mkfifo, stat.S_ISFIFO),
+    "folder": (os.mkdir, stat.S_ISDIR),
+}
 
 
 def assert_refused_before_any_chunk(job, sentence):
@@ -42,26 +50,19 @@ def test_result_that_is_there_is_not_replaced_unasked(scene):
 @pytest.mark.covers(
     "a name is taken by a symbolic link, a FIFO or a folder",
     number=28,
+    note="each name and each kind; each with each: `make test-all`",
     bound="exit 2 before any chunk, it stays what it was",
     measured="so for 4 names x 3 kinds",
     removed="`publication.py`: `if not stat.S_ISREG(status.st_mode):`",
 )
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
-    ("make", "kind"),
-    [
-        (lambda path: path.symlink_to("/etc/hostname"), stat.S_ISLNK),
-        (os.mkfifo, stat.S_ISFIFO),
-        (os.mkdir, stat.S_ISDIR),
-    ],
-    ids=["symlink", "FIFO", "folder"],
-)
-def test_name_that_is_taken_by_no_file_is_refused(scene, name, make, kind):
+@pytest.mark.parametrize(("name", "kind"), product(NAMES, KINDS, keep=list(zip(NAMES, itertools.cycle(KINDS)))))
+def test_name_that_is_taken_by_no_file_is_refused(scene, name, kind):
+    make, is_still = KINDS[kind]
     scene.output.mkdir()
     make(scene.output / name)
     job = scene.farm("--overwrite")
     assert_refused_before_any_chunk(job, name)
-    assert kind((scene.output / name).lstat().st_mode), "it is still what it was"
+    assert is_still((scene.output / name).lstat().st_mode), "it is still what it was"
     assert listing(scene.output) == [name]
 
 

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import zmq
+from extended import extended, product
 from farm_support import write_raw
 from harness import CHUNK, assert_promises, peak_memory
-from net_support import MS, processes_with, wait_until
+from net_support import MS, PATIENCE, processes_with, wait_until
 
 from zaudio import Coordinator, Security
 from zaudio import coordinator as coordinators
@@ -57,7 +58,7 @@ def assert_turned_away(worker, sentence):
 def complete(scene, job, *more):
     """A good worker completes the job, and all promises hold."""
     worker = scene.worker(job, "--once", *more)
-    job.finish(within=30_000 * MS, code=0)
+    job.finish(within=PATIENCE, code=0)
     worker.finish(within=10_000 * MS, code=0)
     assert_promises(job)
 
@@ -72,7 +73,7 @@ def complete(scene, job, *more):
     measured="0.34 to 0.55 s (5 runs)",
     removed="`net/authenticator.py`: `if key in self._names:` made always true",
 )
-@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("processes", [1, extended(3)])
 def test_worker_whose_key_is_unknown_is_told_so_and_others_do_the_job(scene, folder, studio, processes):
     stranger = f"{studio}.stranger"
     shutil.copytree(studio, stranger)
@@ -139,7 +140,7 @@ def test_worker_with_keys_is_told_that_the_coordinator_has_none(scene, studio):
 def test_local_workers_and_others_share_a_job_with_keys(scene, folder, studio):
     job = scene.coordinator("--keys", folder, op=SLOW, workers=2)
     worker = scene.worker(job, "--keys", studio, "--name", "far")
-    job.finish(within=30_000 * MS, code=0)
+    job.finish(within=PATIENCE, code=0)
     assert_promises(job)
     assert {"far", "local-1", "local-2"} >= set(job.report["shares"]) > {"far"}
     worker.signal(15)
@@ -337,7 +338,11 @@ def connect(job, port):
     return socket.create_connection((host, int(first) + port), timeout=5)
 
 
-@pytest.fixture(params=["with keys", "without keys"])
+GUARDS = "with keys", "without keys"
+MESSAGE, COMMAND = 2, 6  # flags of a long frame of ZMTP
+
+
+@pytest.fixture(params=GUARDS)
 def guarded(request, scene, folder, studio):
     """A coordinator that was given few descriptors, what a good worker of it is started with, and its keys."""
     if request.param == "without keys":
@@ -387,8 +392,11 @@ def test_good_worker_registers_within_a_second_among_300_junk_connections(scene,
     measured="0 to 0.34 MiB, disconnected within 3 MiB (8 cases)",
     removed="`net/sockets.py`: `chosen[zmq.MAXMSGSIZE] = ...`",
 )
-@pytest.mark.parametrize("port", [0, 1])
-@pytest.mark.parametrize("flags", [2, 6], ids=["message", "command"])
+@pytest.mark.parametrize(
+    ("guarded", "port", "flags"),
+    product(GUARDS, (0, 1), (MESSAGE, COMMAND), keep=[(GUARDS[0], 0, MESSAGE), (GUARDS[1], 1, COMMAND)]),
+    indirect=["guarded"],
+)
 def test_unauthenticated_part_of_a_gigabyte_costs_no_memory(scene, guarded, port, flags):
     job, more, _ = guarded
     with connect(job, port) as peer:
@@ -413,6 +421,9 @@ def test_unauthenticated_part_of_a_gigabyte_costs_no_memory(scene, guarded, port
 
 # 36: nobody beyond this machine without keys
 
+BINDS = "tcp://0.0.0.0:5555", "tcp://*:5555", "tcp://192.0.2.1:5555"
+COMMANDS = "coordinator", "farm"
+
 
 @pytest.mark.covers(
     "Non-loopback bind without keys",
@@ -421,8 +432,7 @@ def test_unauthenticated_part_of_a_gigabyte_costs_no_memory(scene, guarded, port
     measured="so",
     removed="`coordinator.py`: `raise ExposedError(exposed)`",
 )
-@pytest.mark.parametrize("bind", ["tcp://0.0.0.0:5555", "tcp://*:5555", "tcp://192.0.2.1:5555"])
-@pytest.mark.parametrize("command", ["coordinator", "farm"])
+@pytest.mark.parametrize(("command", "bind"), product(COMMANDS, BINDS, keep=list(zip(COMMANDS, BINDS, strict=False))))
 def test_bind_beyond_this_machine_without_keys_is_refused_before_anything_is_done(scene, command, bind):
     job = scene.job(command, f"--bind={bind}", "--overwrite")
     job.finish(within=SOON, code=2)
@@ -484,7 +494,7 @@ def test_no_key_is_in_logs_arguments_environment_or_tracebacks(scene, folder, st
     assert found.count(b"TMPDIR=") == 5, "coordinator, starter, and three workers"
     gate.touch()
     encryption = [secret(path) for path in scene.output.glob("encryption_key.bin*")]
-    job.finish(within=30_000 * MS)
+    job.finish(within=PATIENCE)
     assert job.code == (0 if op == SLOW else 1)
     assert ("Traceback" in job.err) is (op != SLOW)  # -v shows one, and it is searched too
     encryption = encryption or [secret(path) for path in scene.output.glob("encryption_key.bin*")]
@@ -520,7 +530,7 @@ def test_key_of_local_workers_is_handed_on_by_a_pipe_and_seen_nowhere(scene, fol
     ) as job:
         wait_until(lambda: job.progress.workers == 2 or job.progress.done == job.progress.chunks, "workers have come")
         found = b"".join(map(shown, processes_with(f"TMPDIR={scene.temporary}")))
-        job.wait(timeout=20)
+        job.wait(timeout=60)
     out, err = capfd.readouterr()
     said = found + caplog.text.encode() + out.encode() + err.encode()
     assert b"zaudio" in found

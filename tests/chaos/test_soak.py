@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from extended import extended
 from net_support import MS
 from soak import MIB, verdicts
 
@@ -38,6 +39,7 @@ def test_line_that_rises_is_told_from_a_flat_one(samples, flat):
     "ten minutes of random faults: 1,285 of eleven kinds, 692 jobs in one process, 250 beside it by the "
     "command line, 95 of them resumed",
     number=43,
+    note="`make test-all`",
     by="`make soak MINUTES=10`; 12 s of it",
     bound=(
         "fitted lines rise by at most 4 MiB and half a descriptor in all, after a quarter of warming up; nothing "
@@ -49,7 +51,7 @@ def test_line_that_rises_is_told_from_a_flat_one(samples, flat):
     ),
     removed="`coordinator.py`: `stack.callback(waker.close)` (+62 descriptors in a minute: NOT FLAT)",
 )
-@pytest.mark.parametrize("minutes", [0.2, pytest.param(1.0, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("minutes", [extended(0.2), pytest.param(1.0, marks=pytest.mark.chaos)])
 def test_short_soak_checks_every_result_and_leaves_nothing_behind(tmp_path, minutes):
     command = [sys.executable, HERE / "soak.py", "--minutes", str(minutes), "--output", tmp_path / "soak.json"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60 * minutes + 90_000 * MS)

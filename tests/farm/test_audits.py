@@ -159,7 +159,7 @@ def test_whatever_the_network_does_what_is_audited_is_true_and_nobody_honest_is_
     holds(**whatever)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 @settings(max_examples=500)
 @given(**WHATEVER)
 def test_whatever_the_network_does_what_is_audited_is_true_and_nobody_honest_is_dropped_many_times(**whatever):

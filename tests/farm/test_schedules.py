@@ -72,7 +72,6 @@ def test_work_is_shared_evenly_by_workers_of_one_speed():
     assert report.seconds <= 1.1 * 400 * 0.05 / 4
 
 
-@pytest.mark.slow
 def test_many_thousands_of_chunks_cost_what_is_in_flight_costs():
     farm = Farm(20_000, workers=8, seconds=0.01, check_every=50)
     report = farm.run()
@@ -81,7 +80,6 @@ def test_many_thousands_of_chunks_cost_what_is_in_flight_costs():
     assert len(farm.leases._waiting) + len(farm.leases._suspects) <= 16
 
 
-@pytest.mark.slow
 def test_a_thousand_workers_do_one_job():
     farm = Farm(4000, workers=1000, seconds=0.5, window=4000, check_every=500)
     report = farm.run()
@@ -90,7 +88,6 @@ def test_a_thousand_workers_do_one_job():
     assert report.joined == 1000
 
 
-@pytest.mark.slow
 def test_a_thousand_workers_that_all_vanish_are_replaced():
     farm = Farm(3000, workers=1000, seconds=0.5, window=4000, check_every=500)
     farm.after(0.6, crash_all, farm)
@@ -390,7 +387,7 @@ def test_local_workers_that_are_stopped_and_continued_all_the_time(lane):
     assert report.lost != [], "they were given up and came back, with what they had computed"
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 @pytest.mark.parametrize("seed", range(60))
 def test_a_quarter_of_everything_with_local_workers_for_long(seed):
     fault = Fault(drop=0.25, delay=0.25, duplicate=0.25, reorder=0.25)
@@ -465,7 +462,6 @@ def test_a_slow_link_kills_nobody():
 
 
 @pytest.mark.covers("a worker reconnects 1,000 times", by="in virtual time")
-@pytest.mark.slow
 def test_a_worker_that_reconnects_a_thousand_times_leaves_nothing_behind():
     farm = Farm(2000, workers=2, seconds=1.0, timing=PATIENT, check_every=20)
     worker = farm.workers["w0"]
@@ -729,7 +725,7 @@ def test_a_quarter_of_everything_is_lost_late_doubled_and_overtaken(seed, strays
     assert report.error is None
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 @pytest.mark.parametrize("seed", range(20, 120))
 def test_a_quarter_of_everything_for_long(seed):
     fault = Fault(drop=0.25, delay=0.25, duplicate=0.25, reorder=0.25)

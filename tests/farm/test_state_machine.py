@@ -488,15 +488,15 @@ def often(machine):
         settings = settings(max_examples=2000, stateful_step_count=50)
 
     Often.__name__ = Often.__qualname__ = f"TestOften{machine.__name__}"
-    return pytest.mark.timeout(1800)(pytest.mark.chaos(pytest.mark.slow(Often)))
+    return pytest.mark.timeout(1800)(pytest.mark.chaos(Often))
 
 
 TestOftenLeases = often(LeasesMachine)
 TestOftenBrains = often(BrainsMachine)
 TestOftenAuditedBrains = often(AuditedBrainsMachine)
 TestOftenSessions = often(SessionMachine)
-TestManyLeases = pytest.mark.slow(ManyLeases)
-TestManyBrains = pytest.mark.slow(ManyBrains)
+TestManyLeases = pytest.mark.extended(ManyLeases)
+TestManyBrains = pytest.mark.extended(ManyBrains)
 del ManyLeases, ManyBrains
 
 
@@ -580,7 +580,7 @@ def test_any_schedule_of_faults_that_ends_ends_with_the_whole_result(**whatever)
     survives(**whatever)
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 @settings(max_examples=700)
 @given(**WHATEVER)
 def test_any_schedule_of_faults_that_ends_ends_with_the_whole_result_many_times(**whatever):

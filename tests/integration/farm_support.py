@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from net_support import MS
+from net_support import PATIENCE
 
 from zaudio import Network, Timing, decrypt
 from zaudio.formats import sample_format
@@ -16,7 +16,7 @@ from zaudio.formats import sample_format
 HERE = str(Path(__file__).parent)
 NAMES = ["encryption_iv.bin", "encryption_key.bin", "result.json", "result.raw"]
 LANES = {"shared memory": {}, "sockets": {"network": Network(sockets_only=True)}}  # ways to local workers
-PROMPT = Timing(heartbeat=0.2, liveness=5, worker_timeout=10)  # faults are found within about a second
+PROMPT = Timing(heartbeat=0.2, liveness=5, worker_timeout=60)  # faults are found within about a second
 
 
 def noise(frames, *, channels=1, format="f32le", seed=1):
@@ -100,7 +100,7 @@ def popen(command, *, cwd=None):
     )
 
 
-def finish(process, *, within=30_000 * MS):
+def finish(process, *, within=PATIENCE):
     """Wait for a process of ours; returns its exit code and what it wrote to both streams."""
     try:
         out, err = process.communicate(timeout=within)

@@ -18,7 +18,6 @@ CHUNK = 40_000  # frames of 4 bytes: long enough to travel alone
     measured="0.4 s",
     removed="`jury.py`: `liars = [... if other != digest]`",
 )
-@pytest.mark.slow
 def test_a_liar_among_local_workers_is_dropped_named_and_replaced(tmp_path, lane):
     samples = noise(20 * CHUNK + 7)
     path = write_raw(tmp_path / "x.raw", samples)
@@ -41,7 +40,6 @@ def test_a_liar_among_local_workers_is_dropped_named_and_replaced(tmp_path, lane
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
 
-@pytest.mark.slow
 def test_an_audit_where_nobody_lies_gives_the_reference_and_says_how_much_it_compared(tmp_path, lane):
     samples = noise(300_001, channels=2)
     path = write_raw(tmp_path / "x.raw", samples)
@@ -53,7 +51,6 @@ def test_an_audit_where_nobody_lies_gives_the_reference_and_says_how_much_it_com
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
 
-@pytest.mark.slow
 def test_a_recording_of_one_chunk_can_be_audited_by_local_workers(tmp_path):
     samples = noise(100)
     path = write_raw(tmp_path / "x.raw", samples)
@@ -68,7 +65,6 @@ def test_a_recording_of_one_chunk_can_be_audited_by_local_workers(tmp_path):
     measured="exit 69",
     removed="`granting.py`: `member.session not in asked` in `starved`",
 )
-@pytest.mark.slow
 def test_one_worker_cannot_audit_and_the_job_says_so(tmp_path):
     path = write_raw(tmp_path / "x.raw", noise(1000))
     began = time.monotonic()

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 import zmq
+from extended import extended
 from farm_support import (
     NAMES,
     decrypted,
@@ -56,7 +57,6 @@ def farm_at_the_gate(tmp_path, *arguments, workers=2):
     return process
 
 
-@pytest.mark.slow
 def test_three_workers_started_by_hand_come_late_and_leave_early(tmp_path):
     samples = noise(60 * CHUNK)
     write_raw(tmp_path / "x.raw", samples)
@@ -85,7 +85,6 @@ def test_three_workers_started_by_hand_come_late_and_leave_early(tmp_path):
     assert sum(report["shares"].values()) == report["chunks"] == 60
 
 
-@pytest.mark.slow
 def test_worker_that_lacks_the_op_is_refused_and_the_job_ends_without_workers(tmp_path):
     write_raw(tmp_path / "x.raw", numbered(CHUNK))
     coordinator, endpoint = started_coordinator(
@@ -102,7 +101,6 @@ def test_worker_that_lacks_the_op_is_refused_and_the_job_ends_without_workers(tm
     assert listing(tmp_path / "out") == []
 
 
-@pytest.mark.slow
 def test_worker_that_cannot_import_its_own_module_says_so(tmp_path):
     code, _, err = finish(launch("worker", "tcp://127.0.0.1:9", "--allow", "no_such_module"))
     assert code == 2
@@ -110,8 +108,7 @@ def test_worker_that_cannot_import_its_own_module_says_so(tmp_path):
     assert "Traceback" not in err
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [extended(1), 2])
 def test_worker_with_once_gives_up_when_nobody_answers_and_says_so_once(processes):
     with socket.socket() as silent:  # it accepts, and says nothing
         silent.bind(("127.0.0.1", 0))
@@ -122,7 +119,6 @@ def test_worker_with_once_gives_up_when_nobody_answers_and_says_so_once(processe
     assert err == f"zaudio: {endpoint}: no coordinator answered within 5 s\n"
 
 
-@pytest.mark.slow
 def test_processes_of_one_worker_command_that_are_refused_at_work_are_not_started_again():
     with zmq.Context() as context, context.socket(zmq.ROUTER) as ventilator, context.socket(zmq.ROUTER) as sink:
         for each in (ventilator, sink):
@@ -158,7 +154,6 @@ def test_processes_of_one_worker_command_that_are_refused_at_work_are_not_starte
     assert len(sessions) == 2
 
 
-@pytest.mark.slow
 def test_several_processes_of_one_worker_command_share_a_job_with_local_workers(tmp_path):
     samples = noise(30 * CHUNK)
     write_raw(tmp_path / "x.raw", samples)
@@ -175,7 +170,6 @@ def test_several_processes_of_one_worker_command_share_a_job_with_local_workers(
     assert set(shares) == {"local-1", "far-1", "far-2"}
 
 
-@pytest.mark.slow
 def test_worker_goes_on_to_the_next_job(tmp_path):
     samples = noise(CHUNK)
     write_raw(tmp_path / "x.raw", samples)
@@ -198,8 +192,7 @@ def test_worker_goes_on_to_the_next_job(tmp_path):
 # Ends
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [extended(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_job_leaves_no_half_result_and_no_process(tmp_path, number, code):
     write_raw(tmp_path / "x.raw", noise(CHUNK))
     assert finish(launch("farm", tmp_path / "x.raw", "-o", tmp_path / "out", "-n", 1, "-q"))[0] == 0
@@ -219,7 +212,6 @@ def test_interrupted_job_leaves_no_half_result_and_no_process(tmp_path, number, 
     assert {name: (tmp_path / "out" / name).read_bytes() for name in NAMES} == before
 
 
-@pytest.mark.slow
 def test_ctrl_c_at_a_terminal_reaches_everybody_and_ends_everybody_in_order(tmp_path):
     write_raw(tmp_path / "x.raw", numbered(8 * CHUNK))
     farm = launch(
@@ -237,7 +229,6 @@ def test_ctrl_c_at_a_terminal_reaches_everybody_and_ends_everybody_in_order(tmp_
     assert listing(tmp_path / "out") == []
 
 
-@pytest.mark.slow
 def test_local_workers_end_with_a_killed_coordinator_and_the_next_job_clears_up(tmp_path):
     samples = numbered(8 * CHUNK)
     write_raw(tmp_path / "x.raw", samples)
@@ -257,7 +248,6 @@ def test_local_workers_end_with_a_killed_coordinator_and_the_next_job_clears_up(
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
 
-@pytest.mark.slow
 def test_second_job_in_one_folder_is_refused_at_once_and_the_first_goes_on(tmp_path):
     samples = numbered(8 * CHUNK)
     write_raw(tmp_path / "x.raw", samples)
@@ -272,7 +262,6 @@ def test_second_job_in_one_folder_is_refused_at_once_and_the_first_goes_on(tmp_p
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
 
-@pytest.mark.slow
 def test_port_in_use_is_one_sentence(tmp_path):
     write_raw(tmp_path / "x.raw", numbered(10))
     with socket.socket() as taken:
@@ -285,10 +274,14 @@ def test_port_in_use_is_one_sentence(tmp_path):
     assert listing(tmp_path / "out") == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "option"),
-    [("grows", "-n2"), ("is rewritten", "-n2"), ("is replaced", "-n2"), ("is rewritten", "--sockets-only")],
+    [
+        extended("grows", "-n2"),
+        ("is rewritten", "-n2"),
+        extended("is replaced", "-n2"),
+        extended("is rewritten", "--sockets-only"),
+    ],
 )
 def test_recording_that_changes_while_it_is_read_is_not_published(tmp_path, change, option):
     path = tmp_path / "x.raw"
@@ -311,7 +304,6 @@ def test_recording_that_changes_while_it_is_read_is_not_published(tmp_path, chan
     assert not set(listing(tmp_path / "out")) & set(NAMES)
 
 
-@pytest.mark.slow
 def test_job_that_fails_says_why_in_one_line_and_shows_no_traceback(tmp_path):
     write_raw(tmp_path / "x.raw", numbered(4 * CHUNK))
     process = launch(
@@ -325,7 +317,6 @@ def test_job_that_fails_says_why_in_one_line_and_shows_no_traceback(tmp_path):
     assert "Traceback" not in out + err
 
 
-@pytest.mark.slow
 def test_stopped_worker_does_not_hold_up_the_end(tmp_path):
     write_raw(tmp_path / "x.raw", numbered(8 * CHUNK))
     process = farm_at_the_gate(tmp_path)
@@ -336,7 +327,6 @@ def test_stopped_worker_does_not_hold_up_the_end(tmp_path):
     assert time.monotonic() - asked < 5
 
 
-@pytest.mark.slow
 def test_a_result_for_a_recipient_is_read_with_the_identity_alone(tmp_path):
     samples = noise(100_003)
     recording = write_raw(tmp_path / "x.raw", samples)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from extended import product
 from farm_support import decrypted, inverted, noise, openssl_decrypted, write_raw
 
 from zaudio import Coordinator, Raw
@@ -10,6 +11,7 @@ pytestmark = pytest.mark.covers(
     "Sizes 0, 1, 15 to 17 frames, chunk +- 1, and 100 MB; also 7 to 9 frames of 2 bytes, around a block of the "
     "cipher: stock openssl decrypts to the reference",
     number=38,
+    note="100 MB, and each length with both of two formats: `make test-all`",
     bound="the very bytes, each of 23 jobs",
     measured="agreed; 100 MB with both decryptions in 26 s on a busy machine",
     removed="`primitives.py`: `return bytes([count]) * count` (wrong padding)",
@@ -17,12 +19,15 @@ pytestmark = pytest.mark.covers(
 
 CHUNK = 4096  # frames
 LENGTHS = [0, 1, 7, 8, 9, 15, 16, 17, CHUNK - 1, CHUNK, CHUNK + 1]  # 8 frames of 2 bytes are a block of the cipher
+# In make test: around a block of mono, around a block of frames of 6 bytes, and around a chunk of each.
+KEPT = {("s16le", 1): (7, 8, 9, CHUNK), ("s16be", 3): (0, 1, 16, CHUNK - 1, CHUNK + 1)}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("frames", LENGTHS)
-@pytest.mark.parametrize(("format", "channels"), [("s16le", 1), ("s16be", 3)])
-def test_openssl_decrypts_a_recording_of_any_length_to_the_reference(tmp_path, frames, format, channels):
+@pytest.mark.parametrize(
+    ("kind", "frames"), product(KEPT, LENGTHS, keep=[(kind, n) for kind in KEPT for n in KEPT[kind]])
+)
+def test_openssl_decrypts_a_recording_of_any_length_to_the_reference(tmp_path, frames, kind):
+    format, channels = kind
     samples = noise(frames, channels=channels, format=format)
     path = write_raw(tmp_path / "x.raw", samples)
     out = tmp_path / "out"
@@ -32,7 +37,7 @@ def test_openssl_decrypts_a_recording_of_any_length_to_the_reference(tmp_path, f
     assert length == samples.nbytes + 16 - samples.nbytes % 16
 
 
-@pytest.mark.slow
+@pytest.mark.extended
 def test_openssl_decrypts_a_hundred_megabytes_to_the_reference(tmp_path):
     samples = noise(25_000_003)
     path = write_raw(tmp_path / "x.raw", samples)

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import soundfile
+from extended import extended
 from farm_support import NAMES, decrypted, inverted, listing, noise, openssl_decrypted, write_raw
 
 from zaudio import Coordinator, Limits, Raw, verify
 
-FORMATS = ["f32le", "f64le", "s16le", "s32le", "f32be", "f64be", "s16be", "s32be"]
+FORMATS = [*map(extended, ("f32le", "s16le", "s32be", "f64be")), "s32le", "f32be", "f64le", "s16be"]
 
 
 def assert_is_reference(folder, expected):
@@ -22,7 +23,10 @@ def assert_is_reference(folder, expected):
 CHUNK = 1024  # frames
 
 
-@pytest.mark.parametrize("frames", [0, 1, 3, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 5 * CHUNK + 7])
+LENGTHS = [0, 1, CHUNK, CHUNK + 1, 5 * CHUNK + 7, *map(extended, (3, CHUNK - 1, 2 * CHUNK))]
+
+
+@pytest.mark.parametrize("frames", LENGTHS)
 def test_recording_of_any_length_comes_out_inverted_and_reversed(tmp_path, frames, lane):
     samples = noise(frames)
     path = write_raw(tmp_path / "x.raw", samples)
@@ -64,7 +68,10 @@ def _stored(name):
     return sample_format(name).dtype
 
 
-@pytest.mark.parametrize(("workers", "chunk"), [(1, "101f"), (3, "101f"), (1, "4KiB"), (2, "4KiB"), (3, "1MiB")])
+WAYS = [(3, "101f"), (1, "4KiB"), (3, "1MiB"), extended(1, "101f"), extended(2, "4KiB")]
+
+
+@pytest.mark.parametrize(("workers", "chunk"), WAYS)
 def test_number_of_workers_and_size_of_chunks_change_no_bit(tmp_path, workers, chunk, lane):
     samples = noise(20_011, channels=2)
     path = write_raw(tmp_path / "x.raw", samples)
