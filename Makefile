@@ -59,8 +59,9 @@ workers: $(RUNTIME) ## run several workers: N=4, else as worker
 decrypt: $(RUNTIME) ## verify the result and write its audio to decrypted.raw: OUT=folder ARGS=--forward
 	@$(ZAUDIO) decrypt '$(OUT)' --overwrite $(ARGS)
 
-# Without -m, what pyproject.toml says. Most tests of real processes wait, so two at a time cost little more than one.
-TESTS = $(VENV)/bin/python -m pytest -rs -n '$(JOBS)' --dist loadfile
+# Without -m, what pyproject.toml says. Real processes mostly wait, so two files at a time cost little more than one, those
+# with most of them first.
+TESTS = $(VENV)/bin/python -m pytest -rs -n '$(JOBS)' --dist loadfile --no-loadscope-reorder
 
 test: $(DEV) ## run the tests, in about three minutes: JOBS=4 at a time, ARGS="-k resume"
 	@$(TESTS) $(ARGS)
