@@ -42,6 +42,8 @@ ROOMS = (
     "zaudio/net/worker.py",
     "zaudio/ops",
     "zaudio/plan.py",
+    "zaudio/reverse.py",
+    "zaudio/sizes.py",
     "zaudio/steps.py",
     "zaudio/version.py",
     "zaudio/wire",
@@ -100,9 +102,9 @@ def faults_of_text(text):
 
 
 def without_code(text):
-    """Return the text without code, drawings and tables, all of which have gaps, and without what links lead to."""
+    """Return the text without code, drawings and tables; the latter two have gaps."""
     lines = [line for line in text.splitlines() if not re.search(r"\S {2,}\S|^\s*\||>>>", line)]
-    return re.sub(r"\]\([^)]*\)", "]", re.sub(r"``?[^`]*``?", "X", "\n".join(lines)))
+    return re.sub(r"``?[^`]*``?", "X", "\n".join(lines))
 
 
 def sentences(text):
@@ -129,7 +131,7 @@ def comments(source):
 
 
 def faults_of_page(text):
-    """Return the avoided words of a page, outside its code."""
+    """Return the avoided words of a page, outside its code and the targets of its links."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
     text = re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`]*`", "X", text))
     return [f"{match.group()!r} is avoided" for match in AVOIDED.finditer(" ".join(text.split()))]

@@ -1,4 +1,4 @@
-"""SIZE: how users say how much: bytes with a suffix (`1MiB`), seconds (`1s`) or frames (`44100f`).
+"""SIZE: a user's text for a size: bytes with a suffix (`1MiB`), seconds (`1s`) or frames (`44100f`).
 
 Rules: pure. Text from outside is checked here, once.
 """
@@ -27,14 +27,14 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", re.ASCII)
 
 
 def parse_bytes(size: str | int, *, what: str) -> int:
-    """Bytes, 1 or more, from a number of bytes or text such as `128MiB`.
+    """Return bytes, 1 or more, from a number of bytes or text such as `128MiB`.
 
     Args:
         size: As the user gave it.
-        what: What it is the size of, for the sentence.
+        what: The name of the sized thing, for the sentence.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is no such size.
     """
     number, unit = _split(size, what)
     if unit not in _UNITS:
@@ -46,10 +46,10 @@ def parse_bytes(size: str | int, *, what: str) -> int:
 
 
 def parse_frames(size: str | int, *, what: str, frame_bytes: int, samplerate: int) -> int:
-    """Frames, 1 or more, from bytes (`1MiB`), seconds (`1.5s`) or frames (`44100f`); rounded down to whole frames.
+    """Return frames, 1 or more, from bytes (`1MiB`), seconds (`1.5s`) or frames (`44100f`); round down to whole ones.
 
     Raises:
-        UsageError: It is none, or less than one frame.
+        UsageError: It is no such size, or less than one frame.
     """
     number, unit = _split(size, what)
     if unit == "s":
