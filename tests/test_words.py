@@ -14,40 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-ROOMS = (
-    "benchmarks",
-    "examples",
-    "zaudio/core/handshake.py",
-    "zaudio/errors.py",
-    "zaudio/machine.py",
-    "zaudio/net/addresses.py",
-    "zaudio/net/authenticator.py",
-    "zaudio/net/children.py",
-    "zaudio/net/compute.py",
-    "zaudio/net/connections.py",
-    "zaudio/net/handshakes.py",
-    "zaudio/net/keys.py",
-    "zaudio/net/obituary.py",
-    "zaudio/net/orders.py",
-    "zaudio/net/outbox.py",
-    "zaudio/net/pool.py",
-    "zaudio/net/reader.py",
-    "zaudio/net/recording.py",
-    "zaudio/net/settings.py",
-    "zaudio/net/sockets.py",
-    "zaudio/net/starter.py",
-    "zaudio/net/starting.py",
-    "zaudio/net/supervisor.py",
-    "zaudio/net/wake.py",
-    "zaudio/net/worker.py",
-    "zaudio/ops",
-    "zaudio/plan.py",
-    "zaudio/reverse.py",
-    "zaudio/sizes.py",
-    "zaudio/steps.py",
-    "zaudio/version.py",
-    "zaudio/wire",
-)
+ROOMS = ("benchmarks", "examples", "zaudio")
+OTHERS = ("zaudio/audio", "zaudio/result")  # their sentences are older
 PAGES = (
     "CHANGELOG.md",
     "docs/decisions",
@@ -142,7 +110,9 @@ def files(names, kind):
     return [file for path in paths for file in (sorted(path.rglob(f"*.{kind}")) if path.is_dir() else [path])]
 
 
-@pytest.mark.parametrize("path", files(ROOMS, "py"), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", sorted({*files(ROOMS, "py")} - {*files(OTHERS, "py")}), ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_module_is_in_plain_words(path):
     assert faults(path.read_text(encoding="utf-8")) == []
 

@@ -48,7 +48,7 @@ FORMATS = {
 
 
 def sample_format(name: str) -> SampleFormat:
-    """The format of that name.
+    """Return the format of that name.
 
     Raises:
         UsageError: There is none; the sentence lists those there are.

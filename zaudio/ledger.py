@@ -119,7 +119,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a finished job was.
+    """The facts of a finished job.
 
     Attributes:
         chunks: Chunks of the recording.
@@ -174,7 +174,7 @@ class Report:
 
 
 class _Snapshot(NamedTuple):
-    """What `progress` reads, of one instant."""
+    """The facts that `progress` reads, of one instant."""
 
     state: State = State.STARTING  # as it was told; see `Ledger`
     done: int = 0

@@ -49,7 +49,7 @@ class Timing:
             raise UsageError(f"liveness is 2 to 1000 heartbeats, not {self.liveness!r}")
         if not (type(self.failures) is int and self.failures >= 1):
             raise UsageError(f"failures is at least 1, not {self.failures!r}")
-        # It may be shorter than `dead_after`: a user who knows the op need not wait until a worker counts as dead.
+        # It may be shorter than `dead_after`: a user that knows the op need not wait until a worker counts as dead.
         if self.chunk_timeout <= self.heartbeat:
             raise UsageError(
                 f"chunk_timeout ({self.chunk_timeout:g} s) must be longer than a heartbeat ({self.heartbeat:g} s), "
@@ -59,7 +59,7 @@ class Timing:
     def allowing(self, chunk_timeout: float | None) -> Timing:
         """Return these durations with a user's own chunk timeout; None changes nothing.
 
-        The number becomes both the first timeout and the floor. A user who says 5 s knows the op, so no chunk is given
+        The number becomes both the first timeout and the floor. A user that says 5 s knows the op, so no chunk is given
         up before 5 s, neither at first nor later. Only a measurement makes the timeout longer: ten medians of a slow op
         are no accident.
 

@@ -19,8 +19,8 @@ from zaudio.cli.options import voice_options
 def identity(path: str) -> None:
     """Write a new private key to FILE and print its public key.
 
-    FILE must not exist; its owner alone can read it. Whoever has the public key can have results encrypted for you, by
-    `zaudio farm --recipient`; nobody decrypts them without FILE, of which you should keep a copy.
+    FILE must not exist; its owner alone can read it. Anybody with the public key can have results encrypted for you, by
+    `zaudio farm --recipient`. Nobody decrypts them without FILE, so keep a copy of it.
     """
     from zaudio import result
 
