@@ -30,6 +30,7 @@ BASE = {
     "settings",
     "reference",
     "reverse",
+    "disk",
     "version",
     "machine",
     "events",
@@ -47,11 +48,12 @@ ALLOWED = {
     "core": {"wire", "plan", "steps", "timing", "errors", "formats", "sizes", "reference", "events", "version"},
     "wire": {"plan", "steps", "timing", "errors", "formats", "sizes", "reference", "version"},
     "ops": {"plan", "steps", "timing", "errors", "formats", "version"},
-    "result": {"plan", "timing", "errors", "formats", "signal", "reference", "reverse", "version"},
-    "audio": {"plan", "timing", "errors", "formats", "reference", "settings", "version"},
+    "result": {"plan", "steps", "timing", "errors", "formats", "signal", "disk", "reference", "reverse", "version"},
+    "audio": {"plan", "timing", "errors", "formats", "reference", "disk", "settings", "version"},
     **{room: {"errors"} for room in BASE},
     "reverse": {"plan"},
     "signal": {"formats"},
+    "disk": {"errors", "steps"},
     "settings": {"endpoints", "errors", "formats", "sizes", "timing"},
     "ledger": {"errors", "events"},
     "stream": {"events", "ledger"},
@@ -71,7 +73,7 @@ ALLOWED = {
 }
 
 # Rooms that decide: no sockets, clock, threads, files, chance or logging.
-PURE = {"core", "wire", *BASE - {"machine", "stream"}}
+PURE = {"core", "wire", *BASE - {"disk", "machine", "stream"}}
 EFFECTS = {"zmq", "time", "threading", "socket", "asyncio", "logging", "os", "random", "subprocess"}
 EFFECTS |= {"multiprocessing", "concurrent", "select", "selectors", "signal", "secrets", "tempfile", "pathlib", "io"}
 

@@ -98,7 +98,7 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path, monkeypatc
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind("socket.raw")
         for path, words in (
-            (tmp_path, "is a directory, not a regular file"),
+            (tmp_path, "is a folder, not a regular file"),
             (tmp_path / "fifo.raw", "is a FIFO"),
             (tmp_path / "socket.raw", "is a socket"),
             ("/dev/null", "is a device"),

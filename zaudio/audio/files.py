@@ -16,6 +16,7 @@ from typing import Self
 
 import xxhash
 
+from zaudio.disk import identity, kind, read_into, reason
 from zaudio.errors import InputChangedError, InputError, UsageError
 from zaudio.formats import SampleFormat
 from zaudio.reference import Fingerprint, Reference
@@ -23,14 +24,6 @@ from zaudio.reference import Fingerprint, Reference
 PATH_MAX = 1024  # bytes of a path in a reference; it has to fit a header with everything else of a welcome
 FINGERPRINT_BLOCKS = 16  # of 64 KiB, head and tail among them: 1 MiB is read in a millisecond, or from a network in ten
 SAMPLE_BYTES = 65536  # a block of a reference's sample: enough to tell two takes apart, quick on a network file system
-
-_KINDS = (
-    (stat.S_ISDIR, "a directory"),
-    (stat.S_ISFIFO, "a FIFO"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 
 class InputFile:
@@ -62,7 +55,7 @@ class InputFile:
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             self.close()
-            raise InputError(path, f"is {_kind(status)}, not a regular file")
+            raise InputError(path, f"is {kind(status)}, not a regular file")
         self._identity = _identity(status)
         self.size = status.st_size
 
@@ -117,10 +110,8 @@ class InputFile:
             InputChangedError: It is not, or it ends too early.
             InputError: The system could not read.
         """
-        done = 0
         try:
-            while done < buffer.nbytes and (count := os.preadv(self.fd, [buffer[done:]], offset + done)):
-                done += count
+            done = read_into(self.fd, buffer, offset)
         except OSError as error:
             raise InputError(self.path, _reason(error)) from None
         self.check_descriptor()
@@ -237,22 +228,18 @@ class FileSource:
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _kind(status: os.stat_result) -> str:
-    return next((kind for is_kind, kind in _KINDS if is_kind(status.st_mode)), "something else")
+    return (*identity(status), status.st_size, status.st_mtime_ns)
 
 
 def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+    return reason(error).lower()  # it goes on a sentence here
 
 
 def _why_not(path: str, error: OSError) -> str:
     # A socket cannot be opened at all, and the system's word for it is "no such device or address".
     if error.errno == errno.ENXIO:
         try:
-            return f"is {_kind(os.stat(path))}, not a regular file"
+            return f"is {kind(os.stat(path))}, not a regular file"
         except OSError:
             pass  # gone meanwhile: the first error stands
     return f"cannot be opened: {_reason(error)}"

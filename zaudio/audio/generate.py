@@ -7,12 +7,12 @@ by rename, whole or not at all.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import secrets
 from typing import TYPE_CHECKING
 
+from zaudio.disk import PUBLIC, reason, whole_file, write_all
 from zaudio.errors import StorageError, UsageError
 from zaudio.formats import MAX_CHANNELS, MAX_SAMPLERATE, check_count
 
@@ -52,15 +52,13 @@ def generate(
         raise UsageError(f"the name of the file to generate is a path, not {name!r}")
     frames = _check(seconds, samplerate, channels, seed)
     folder = os.path.dirname(os.path.abspath(name))
-    temporary = os.path.join(folder, f".zaudio-{secrets.token_hex(8)}.part")
     try:
         os.makedirs(folder, exist_ok=True)
         if os.path.isdir(name):
-            raise IsADirectoryError(None, "is a directory")
-        _write(temporary, name, frames * channels, seed)
-        _sync_folder(folder)
+            raise IsADirectoryError(None, "is a folder")
+        _write(name, f".zaudio-{secrets.token_hex(8)}.part", frames * channels, seed)
     except OSError as error:
-        raise StorageError(name, (error.strerror or str(error)).lower()) from None
+        raise StorageError(name, reason(error).lower()) from None
     return frames
 
 
@@ -78,24 +76,13 @@ def _check(seconds: object, samplerate: object, channels: object, seed: object) 
     return round(frames)
 
 
-def _write(temporary: str, name: str, samples: int, seed: int) -> None:
-    """Writes into `temporary`, then renames it to `name`; leaves no temporary file, whatever happens."""
+def _write(name: str, part: str, samples: int, seed: int) -> None:
     from numpy.random import PCG64
 
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            noise = PCG64(seed)
-            for start in range(0, samples, 2 * _BLOCK_WORDS):
-                _write_all(fd, _block(noise, min(2 * _BLOCK_WORDS, samples - start)))
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.replace(temporary, name)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):  # an interrupt just after the rename
-            os.unlink(temporary)
-        raise
+    with whole_file(name, part, mode=PUBLIC) as fd:
+        noise = PCG64(seed)
+        for start in range(0, samples, 2 * _BLOCK_WORDS):
+            write_all(fd, _block(noise, min(2 * _BLOCK_WORDS, samples - start)))
 
 
 def _block(noise: np.random.PCG64, samples: int) -> memoryview:
@@ -106,16 +93,3 @@ def _block(noise: np.random.PCG64, samples: int) -> memoryview:
     block *= 2.0**-23
     block -= 1.0
     return block.data.cast("B")
-
-
-def _write_all(fd: int, block: memoryview) -> None:
-    while block:
-        block = block[os.write(fd, block) :]
-
-
-def _sync_folder(folder: str) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from zaudio import disk
 from zaudio.cli.voice import printable
 from zaudio.errors import StorageError, UsageError
 
@@ -81,12 +82,12 @@ def check(path: str, recording: str, output: str) -> None:
     folder = os.path.dirname(target)
     while not os.path.lexists(folder):  # the job, or `write`, makes it
         folder = os.path.dirname(folder)
-    trial = _part(os.path.join(folder, os.path.basename(target)))
+    trial = os.path.join(folder, _part(target))
     try:
-        os.close(os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        os.close(disk.create(trial, mode=disk.PUBLIC))
         os.unlink(trial)
     except OSError as error:
-        raise UsageError(f"--report {path}: cannot be written there: {error.strerror}") from error
+        raise UsageError(f"--report {path}: cannot be written there: {disk.reason(error)}") from error
 
 
 def write(path: str, report: Report) -> None:
@@ -98,32 +99,18 @@ def write(path: str, report: Report) -> None:
     target = os.path.realpath(path)
     if target in map(os.path.realpath, report.paths.values()):
         raise StorageError(path, "the report would replace a part of the result, which is published; not written")
-    part = _part(target)
+    content = (report.to_json().rstrip("\n") + "\n").encode()
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(part, "x", encoding="utf-8") as file:
-            file.write(report.to_json().rstrip("\n") + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
+        with disk.whole_file(target, _part(target), mode=disk.PUBLIC) as fd:
+            disk.write_all(fd, content)
     except OSError as error:
-        _remove(part)
-        raise StorageError(path, f"the result is published, but not the report: {error.strerror}") from error
-    except BaseException:
-        _remove(part)
-        raise
+        raise StorageError(path, f"the result is published, but not the report: {disk.reason(error)}") from error
 
 
 def _part(target: str) -> str:
     # The process id keeps two jobs apart that write the same report.
-    return f"{target}.{os.getpid()}.part"
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:  # the file was never made, or its disk is gone: the first error is the one to tell
-        pass
+    return f"{os.path.basename(target)}.{os.getpid()}.part"
 
 
 def _pace(report: Report) -> str:

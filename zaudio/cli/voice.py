@@ -7,13 +7,14 @@ Results are printed when the work is done, so a reader of standard output that h
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
+
+from zaudio import disk
 
 if TYPE_CHECKING:
     import logging
@@ -34,9 +35,9 @@ def out(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        _abandon_stdout()
+        disk.silence(sys.stdout)
     except OSError:
-        _abandon_stdout()
+        disk.silence(sys.stdout)
         raise
 
 
@@ -127,14 +128,3 @@ def _handler() -> logging.Handler:
     handler = Stderr()
     handler.setFormatter(Lines("%(asctime)s.%(msecs)03d %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S"))
     return handler
-
-
-def _abandon_stdout() -> None:
-    """Send the flush at exit nowhere: it would fail again, and Python would print that."""
-    try:
-        descriptor = sys.stdout.fileno()
-    except (OSError, ValueError):  # not a real file, as in a test
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 import zmq
 from zmq.utils import z85
 
+from zaudio import disk
 from zaudio.errors import KeyFileError
 
 SECRET, WORKER_SECRET, PUBLIC = "coordinator.secret", "worker.secret", "coordinator.public"
@@ -39,9 +40,7 @@ LOCAL = "local"  # stands in a list of keys for the workers that a coordinator s
 KEY_LENGTH = 40  # characters of Z85 for 32 bytes
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _SHORTAGE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # no fault of the file that could not be opened
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a FIFO in a key's place must not hang
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -100,7 +99,7 @@ class AllowList:
                 except OSError as error:
                     if error.errno in _SHORTAGE:
                         raise
-                    faults.append(f"{path}: {error.strerror}")
+                    faults.append(f"{path}: {disk.reason(error)}")
             self._seen, self._names, self.faults = seen, names, tuple(faults)
         return self._names
 
@@ -167,8 +166,8 @@ def revoke(folder: str, name: str) -> None:
             raise KeyFileError(known, "no worker of that name is admitted; `zaudio keys list` names those that are")
         _make_folder(os.path.dirname(revoked))
         os.rename(known, revoked)
-        _sync(os.path.dirname(known))
-        _sync(os.path.dirname(revoked))
+        disk.sync_folder(os.path.dirname(known))
+        disk.sync_folder(os.path.dirname(revoked))
 
 
 def public_key(folder: str) -> bytes:
@@ -291,7 +290,7 @@ def _read_key(path: str, *, secret: bool) -> bytes:
 
 
 def _key_in(path: str, *, secret: bool) -> bytes:
-    descriptor = os.open(path, _READ)
+    descriptor = os.open(path, disk.READ)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -315,26 +314,13 @@ def _key_in(path: str, *, secret: bool) -> bytes:
 
 def _write_key(path: str, key: bytes) -> None:
     """Write a key where nothing is, for its owner alone, and to the disk."""
-    descriptor = os.open(path, _NEW, 0o600)
-    try:
-        os.write(descriptor, key + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    _sync(os.path.dirname(path) or ".")
+    disk.store(disk.create(path, mode=disk.PRIVATE), key + b"\n")
+    disk.sync_folder(os.path.dirname(path))
 
 
 def _make_folder(folder: str) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, 0o700)
-
-
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -344,4 +330,4 @@ def _system_errors(path: str) -> Iterator[None]:
     except FileExistsError as error:
         raise KeyFileError(str(error.filename or path), "exists already; keys are never written over") from None
     except OSError as error:
-        raise KeyFileError(str(error.filename or path), str(error.strerror)) from None
+        raise KeyFileError(str(error.filename or path), disk.reason(error)) from None

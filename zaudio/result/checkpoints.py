@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 
-from zaudio.result import files
+from zaudio import disk
 from zaudio.result.journal import Checkpoint, encode_checkpoint
 from zaudio.result.primitives import JournalSeal
 
@@ -44,10 +44,10 @@ class Checkpoints:
 
     Args:
         fd: The journal, open for writing; owned from now on.
-        end: Bytes of it that hold; what follows is cut off.
+        end: Buffer of it that hold; what follows is cut off.
         seal: The chain of HMACs up to there.
         incarnation: This life's number.
-        length: Bytes of ciphertext that are vouched for already.
+        length: Buffer of ciphertext that are vouched for already.
     """
 
     def __init__(self, fd: int, end: int, seal: JournalSeal, incarnation: int, length: int = 0) -> None:
@@ -69,7 +69,7 @@ class Checkpoints:
         with self._lock:
             if self._stopped:
                 return
-            files.write_all(self._fd, encode_checkpoint(Checkpoint(self._incarnation, length, running), self._seal))
+            disk.write_all(self._fd, encode_checkpoint(Checkpoint(self._incarnation, length, running), self._seal))
         os.fsync(self._fd)
         self.length = length
 

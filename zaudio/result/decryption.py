@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from typing import BinaryIO
+from contextlib import AbstractContextManager, ExitStack
 
+from zaudio import disk
 from zaudio.errors import OutputExistsError, StorageError, UsageError
-from zaudio.result import files
 from zaudio.result.description import Description
-from zaudio.result.files import storage_errors
 from zaudio.result.publication import PART, RESERVED
 from zaudio.result.reader import OpenResult
 
@@ -78,61 +77,40 @@ def _check_output(folder: str, target: str, *, overwrite: bool) -> None:
     if is_here and name in RESERVED:
         raise UsageError(f"{target} belongs to the result; choose another output")
     try:
-        status = files.lstat(target)
+        status = disk.lstat(target)
     except (OSError, ValueError) as error:
         raise UsageError(f"{target!r}: the output cannot be written there: {error}") from None
     if status is None:
         return
     if not stat.S_ISREG(status.st_mode):
-        raise UsageError(f"{target} is {files.kind(status)}; only a file may be replaced (- is standard output)")
+        raise UsageError(f"{target} is {disk.kind(status)}; only a file may be replaced (- is standard output)")
     if not overwrite:
         raise OutputExistsError(target)
 
 
 def _to_file(result: OpenResult, target: str, *, forward: bool, folder: str, overwrite: bool) -> None:
     """Write the audio beside the output's name, and give it that name once it is durable."""
-    above, name = os.path.split(target)
-    try:
-        place = os.open(above or ".", files.FOLDER)
-    except OSError as error:
-        raise UsageError(f"{target}: the output cannot be written there: {files.reason(error)}") from None
-    try:
-        fd = _create(place, target, name + PART)
-        try:
-            with storage_errors(target):
-                try:
-                    for piece in result.plaintext(forward=forward):
-                        files.write_all(fd, piece)
-                    os.fsync(fd)
-                finally:
-                    os.close(fd)
-                _check_output(folder, target, overwrite=overwrite)  # it may have come in the meantime
-                os.rename(name + PART, name, src_dir_fd=place, dst_dir_fd=place)
-                os.fsync(place)
-        except BaseException:
-            _remove(place, name + PART)
-            raise
-    finally:
-        os.close(place)
+    part = os.path.basename(target) + PART
+
+    def check() -> None:
+        _check_output(folder, target, overwrite=overwrite)  # it may have come in the meantime
+
+    with disk.storage_errors(target), ExitStack() as stack:
+        fd = _enter(stack, disk.whole_file(target, part, mode=disk.PRIVATE, check=check), target)
+        for piece in result.plaintext(forward=forward):
+            disk.write_all(fd, piece)
 
 
-def _create(place: int, target: str, part: str) -> int:
+def _enter(stack: ExitStack, file: AbstractContextManager[int], target: str) -> int:
     try:
-        return files.create(part, mode=files.PRIVATE, dir_fd=place)
+        return stack.enter_context(file)
     except FileExistsError:
-        # Not removed by us: it may be another decrypt's, at work, or anybody's file that happens to be named so.
+        # Not removed by us: another decrypt may be writing it, or it is somebody's file that happens to be named so.
         raise UsageError(
             f"{target}{PART} is there already: another decrypt is writing it, or was killed; remove it to go on"
         ) from None
     except OSError as error:
-        raise UsageError(f"{target}: the output cannot be written there: {files.reason(error)}") from None
-
-
-def _remove(place: int, part: str) -> None:
-    try:
-        os.unlink(part, dir_fd=place)
-    except OSError:
-        pass  # renamed already, or the disk is gone; what counts is the error that is being raised
+        raise UsageError(f"{target}: the output cannot be written there: {disk.reason(error)}") from None
 
 
 def _to_stdout(result: OpenResult, *, forward: bool) -> None:
@@ -144,19 +122,7 @@ def _to_stdout(result: OpenResult, *, forward: bool) -> None:
                 piece = piece[stream.write(piece) :]
         stream.flush()
     except BrokenPipeError:
-        _silence(stream)
+        disk.silence(stream)
     except OSError as error:
-        _silence(stream)
-        raise StorageError("standard output", files.reason(error)) from error
-
-
-def _silence(stream: BinaryIO) -> None:
-    """Let the interpreter's own flush at exit succeed; it would report the same error once more."""
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.dup2(nowhere, stream.fileno())
-        finally:
-            os.close(nowhere)
-    except OSError:
-        pass  # no descriptor behind it
+        disk.silence(stream)
+        raise StorageError("standard output", disk.reason(error)) from error

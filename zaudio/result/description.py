@@ -79,12 +79,12 @@ class Description:
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes per frame."""
+        """Buffer per frame."""
         return self.signal.frame_bytes
 
     @property
     def plaintext_bytes(self) -> int:
-        """Bytes of the audio, padding not counted."""
+        """Buffer of the audio, padding not counted."""
         return self.signal.bytes
 
 

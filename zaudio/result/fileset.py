@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import stat
 
+from zaudio import disk
 from zaudio.errors import FolderBusyError, UsageError, VerificationError
-from zaudio.result import files, publication
+from zaudio.result import publication
 from zaudio.result.publication import NAMES
 
 TRIES = 20  # publications that may come in between while four files are opened
@@ -24,9 +25,9 @@ def open_set(path: str) -> dict[str, int]:
         FolderBusyError: A publication is pending, and another process has held the lock for too long.
     """
     try:
-        folder = os.open(path, files.FOLDER)
+        folder = os.open(path, disk.FOLDER)
     except (OSError, ValueError) as error:
-        reason = files.reason(error) if isinstance(error, OSError) else str(error)
+        reason = disk.reason(error) if isinstance(error, OSError) else str(error)
         raise VerificationError(path, f"there is no folder to be read: {reason}") from None
     try:
         for _ in range(TRIES):
@@ -54,14 +55,14 @@ def _settle(folder: int, path: str) -> None:
     except UsageError as error:
         raise VerificationError(path, f"an interrupted publication cannot be finished: {error}") from None
     except OSError as error:
-        reason = f"an interrupted publication cannot be finished: {files.reason(error)}"
+        reason = f"an interrupted publication cannot be finished: {disk.reason(error)}"
         raise VerificationError(path, reason) from error
 
 
 def _identities(folder: int) -> dict[str, tuple[int, int] | None]:
     """Which file each name leads to now."""
-    found = {name: files.lstat(name, dir_fd=folder) for name in NAMES}
-    return {name: status and files.identity(status) for name, status in found.items()}
+    found = {name: disk.lstat(name, dir_fd=folder) for name in NAMES}
+    return {name: status and disk.identity(status) for name, status in found.items()}
 
 
 def _try_open(folder: int, path: str, fds: dict[str, int]) -> VerificationError | None:
@@ -69,17 +70,17 @@ def _try_open(folder: int, path: str, fds: dict[str, int]) -> VerificationError 
     for name in NAMES:
         where = os.path.join(path, name)
         try:
-            fds[name] = os.open(name, files.READ, dir_fd=folder)
+            fds[name] = os.open(name, disk.READ, dir_fd=folder)
         except FileNotFoundError:
             return VerificationError(where, "it is missing; there is no complete result here")
         except OSError as error:
-            status = files.lstat(name, dir_fd=folder)
+            status = disk.lstat(name, dir_fd=folder)
             if status is not None and not stat.S_ISREG(status.st_mode):
-                return VerificationError(where, f"it is {files.kind(status)} and not a file")
-            return VerificationError(where, f"it cannot be opened: {files.reason(error)}")
+                return VerificationError(where, f"it is {disk.kind(status)} and not a file")
+            return VerificationError(where, f"it cannot be opened: {disk.reason(error)}")
         status = os.fstat(fds[name])
         if not stat.S_ISREG(status.st_mode):
-            return VerificationError(where, f"it is {files.kind(status)} and not a file")
+            return VerificationError(where, f"it is {disk.kind(status)} and not a file")
     return None
 
 
@@ -88,4 +89,4 @@ def _is_one_set(folder: int, fds: dict[str, int], before: dict[str, tuple[int, i
     if publication.is_pending(folder):  # first: one that begins after this look changes a name or comes too late
         return False
     now = _identities(folder)
-    return now == before and all(files.identity(os.fstat(fd)) == now[name] for name, fd in fds.items())
+    return now == before and all(disk.identity(os.fstat(fd)) == now[name] for name, fd in fds.items())

@@ -12,9 +12,9 @@ import os
 from types import TracebackType
 from typing import Self
 
+from zaudio import disk
 from zaudio.errors import FolderBusyError, OutputExistsError, StorageError, UsageError
-from zaudio.result import files, publication, resume
-from zaudio.result.files import storage_errors
+from zaudio.result import publication, resume
 from zaudio.result.journal import JobRecord
 from zaudio.result.keystore import KeyStore, RawKey
 from zaudio.result.primitives import wipe
@@ -95,8 +95,8 @@ class ResultFolder:
         Raises:
             OSError: The system refused.
         """
-        fd = files.create(name + PART, mode=mode, dir_fd=self._fd)
-        self._made[name + PART] = files.identity(os.fstat(fd))
+        fd = disk.create(name + PART, mode=mode, dir_fd=self._fd)
+        self._made[name + PART] = disk.identity(os.fstat(fd))
         return fd
 
     def reopen_part(self, name: str) -> int:
@@ -105,8 +105,8 @@ class ResultFolder:
         Raises:
             OSError: The system refused, or there is none.
         """
-        fd = os.open(name + PART, files.WRITE, dir_fd=self._fd)
-        self._made[name + PART] = files.identity(os.fstat(fd))
+        fd = os.open(name + PART, disk.WRITE, dir_fd=self._fd)
+        self._made[name + PART] = disk.identity(os.fstat(fd))
         return fd
 
     def open_journal(self) -> int:
@@ -116,8 +116,8 @@ class ResultFolder:
             OSError: The system refused.
         """
         if self.unfinished is not None:
-            return os.open(JOURNAL, files.WRITE, dir_fd=self._fd)
-        return files.create(JOURNAL, mode=files.PRIVATE, dir_fd=self._fd)
+            return os.open(JOURNAL, disk.WRITE, dir_fd=self._fd)
+        return disk.create(JOURNAL, mode=disk.PRIVATE, dir_fd=self._fd)
 
     def sync(self) -> None:
         """Make the names in the folder durable.
@@ -137,34 +137,27 @@ class ResultFolder:
         """
         self._check_names()
         self._check_parts()
-        with storage_errors(os.path.join(self.path, COMMIT + PART)):
+        with disk.storage_errors(os.path.join(self.path, COMMIT + PART)):
             self.sync()
-            fd = self.create_part(COMMIT, mode=files.PUBLIC)
-            try:
-                files.write_all(fd, COMMIT_TEXT)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            disk.store(self.create_part(COMMIT, mode=disk.PUBLIC), COMMIT_TEXT)
             self._rename_commit()
         try:
             publication.finish(self._fd)
         except OSError as error:
             # Not undone: a removal that is only half on the disk could not be told from a half publication.
-            reason = (
-                f"{files.reason(error)} (the result is committed; the next start, verify or decrypt will finish it)"
-            )
+            reason = f"{disk.reason(error)} (the result is committed; the next start, verify or decrypt will finish it)"
             raise StorageError(self.path, reason) from error
         if self.job is not None:
-            _remove(self._fd, JOURNAL)
+            disk.remove(JOURNAL, dir_fd=self._fd)
 
     def remove_parts(self) -> None:
         """Remove what this job made, unless it is committed. Never raises: what stays is the next start's to remove."""
         if self._committed or self.closed:
             return
         if self.job is not None:
-            _remove(self._fd, JOURNAL)  # first: parts without a journal are of no use, and known to be
+            disk.remove(JOURNAL, dir_fd=self._fd)  # first: parts without a journal are of no use, and known to be
         for name in self._made:
-            _remove(self._fd, name)
+            disk.remove(name, dir_fd=self._fd)
         self._made.clear()
 
     def close(self) -> None:
@@ -188,7 +181,7 @@ class ResultFolder:
 
     def _claim(self, *, fresh: bool) -> None:
         """Lock the folder and leave nothing in it but an older result that may be replaced, and this job unfinished."""
-        with storage_errors(self.path):
+        with disk.storage_errors(self.path):
             if not publication.try_lock(self._fd):
                 raise FolderBusyError(self.path)
             if not os.access(".", os.W_OK | os.X_OK, dir_fd=self._fd):
@@ -220,8 +213,8 @@ class ResultFolder:
     def _check_parts(self) -> None:
         """Each part must be the one that was made. After the commit it would be too late to find one gone."""
         for name in NAMES:
-            status = files.lstat(name + PART, dir_fd=self._fd)
-            if status is None or files.identity(status) != self._made.get(name + PART):
+            status = disk.lstat(name + PART, dir_fd=self._fd)
+            if status is None or disk.identity(status) != self._made.get(name + PART):
                 raise StorageError(self.part_path(name), "it was removed or replaced while the job ran")
 
     def _rename_commit(self) -> None:
@@ -234,26 +227,19 @@ class ResultFolder:
             raise
 
 
-def _remove(folder: int, name: str) -> None:
-    try:
-        os.unlink(name, dir_fd=folder)
-    except OSError:
-        pass  # what stays is the next start's to remove
-
-
 def _open_folder(path: str) -> int:
     """The folder's descriptor; it is made if it is missing."""
     if not path:
         raise UsageError("the output folder has no name")
     try:
         _make_folder(os.path.abspath(path))
-        return os.open(path, files.FOLDER)
+        return os.open(path, disk.FOLDER)
     except (FileExistsError, NotADirectoryError):
         raise UsageError(f"{path}: the output goes to a folder, and this is none") from None
     except ValueError:
         raise UsageError(f"{path!r} is no name of a folder") from None
     except OSError as error:
-        raise UsageError(f"{path}: the output folder cannot be opened: {files.reason(error)}") from None
+        raise UsageError(f"{path}: the output folder cannot be opened: {disk.reason(error)}") from None
 
 
 def _make_folder(path: str) -> None:
@@ -268,8 +254,4 @@ def _make_folder(path: str) -> None:
         if os.path.isdir(path):
             return  # another job made it in between
         raise
-    fd = os.open(above, files.FOLDER)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    disk.sync_folder(above)

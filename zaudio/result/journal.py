@@ -1,4 +1,4 @@
-"""The journal of a job: which job it is, and up to where its ciphertext is known to lie on the disk. Bytes only.
+"""The journal of a job: which job it is, and up to where its ciphertext is known to lie on the disk. Buffer only.
 
     magic, record, record, ...            record: length (4 bytes), body, HMAC-SHA256 (32 bytes)
 
@@ -65,7 +65,7 @@ class Journal:
         incarnation: The last life of a coordinator over it.
         checkpoints: Those that still count, each longer than the one before; the last of them always, of many older
             ones some. A later life that began at an earlier byte has written over what lay behind it.
-        end: Bytes of the file that hold; what follows is torn.
+        end: Buffer of the file that hold; what follows is torn.
         seal: The chain of HMACs up to there.
     """
 

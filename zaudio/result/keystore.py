@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from zaudio.errors import UsageError
-from zaudio.result.primitives import KEY_BYTES, Bytes
+from zaudio.result.primitives import KEY_BYTES
 from zaudio.result.recipient import WRAPPED_BYTES, Identity, Recipient, identity_needed, is_wrapped, recipient_of
+from zaudio.steps import Buffer
 
 ANEW = "start it again like that, or pass --fresh to begin anew"
 
@@ -20,12 +21,12 @@ class KeyStore(Protocol):
     """What the result asks of it.
 
     Attributes:
-        content_max: Bytes that the content of the key's file has at most; a longer file is none.
+        content_max: Buffer that the content of the key's file has at most; a longer file is none.
     """
 
     content_max: int
 
-    def encode(self, key: bytearray) -> Bytes:
+    def encode(self, key: bytearray) -> Buffer:
         """What the key's file holds. The caller writes it to a private file; the key stays the caller's to wipe."""
         ...
 
@@ -48,7 +49,7 @@ class RawKey:
 
     content_max = WRAPPED_BYTES  # so that a wrapped one is recognised
 
-    def encode(self, key: bytearray) -> Bytes:
+    def encode(self, key: bytearray) -> Buffer:
         """The key itself."""
         return key
 
@@ -80,7 +81,7 @@ class WrappedKey:
         self._recipient = recipient
         self._identity = identity
 
-    def encode(self, key: bytearray) -> Bytes:
+    def encode(self, key: bytearray) -> Buffer:
         """The wrapped key: another one each time."""
         return self._recipient.wrap(key)
 

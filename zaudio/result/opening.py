@@ -18,15 +18,16 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from zaudio import disk
 from zaudio.errors import ResumeError
-from zaudio.result import files, primitives
+from zaudio.result import primitives
 from zaudio.result.checkpoints import Checkpoints
-from zaudio.result.files import storage_errors
 from zaudio.result.folder import ResultFolder
 from zaudio.result.journal import ID_BYTES, JobRecord, encode_job
-from zaudio.result.primitives import Bytes, JournalSeal, Tag
+from zaudio.result.primitives import JournalSeal, Tag
 from zaudio.result.publication import IV, JOURNAL, KEY, PART, RESULT
 from zaudio.result.resume import Trusted, Unfinished, trusted
+from zaudio.steps import Buffer
 
 
 @dataclass(slots=True)
@@ -37,7 +38,7 @@ class Opened:
         job_id: The job's, in all its lives.
         incarnation: This life's number, from 1.
         fd: Of the part that the ciphertext goes to, at its end.
-        length: Bytes that it has.
+        length: Buffer that it has.
         tag: The tag's state after them.
         last: The block that the chain goes on from.
         checkpoints: The journal; None when the job keeps none.
@@ -59,17 +60,17 @@ def begin(folder: ResultFolder, key: bytearray, description: bytes) -> Opened:
         StorageError: The system refused.
     """
     iv, job_id = primitives.random_iv(), os.urandom(ID_BYTES)
-    store(folder, KEY, folder.key_store.encode(key), mode=files.PRIVATE)
-    store(folder, IV, iv, mode=files.PRIVATE)
-    with storage_errors(folder.path):
+    store(folder, KEY, folder.key_store.encode(key), mode=disk.PRIVATE)
+    store(folder, IV, iv, mode=disk.PRIVATE)
+    with disk.storage_errors(folder.path):
         folder.sync()
     with ExitStack() as stack:
         checkpoints = None
         if folder.job is not None:
             checkpoints = _begin_journal(folder, folder.job, job_id, JournalSeal(key, iv))
             stack.callback(checkpoints.close)
-        with storage_errors(folder.part_path(RESULT)):
-            fd = folder.create_part(RESULT, mode=files.PUBLIC)
+        with disk.storage_errors(folder.part_path(RESULT)):
+            fd = folder.create_part(RESULT, mode=disk.PUBLIC)
             stack.callback(os.close, fd)
             if checkpoints is not None:
                 folder.sync()
@@ -87,7 +88,7 @@ def reopen(folder: ResultFolder, unfinished: Unfinished, description: bytes, *, 
     journal, key, iv = unfinished.journal, unfinished.key, unfinished.iv
     incarnation = journal.incarnation + 1
     with ExitStack() as stack:
-        with storage_errors(folder.part_path(RESULT)):
+        with disk.storage_errors(folder.part_path(RESULT)):
             fd = _reopen_parts(folder)
             stack.callback(os.close, fd)
             held = trusted(fd, journal.checkpoints, Tag(key, iv, description), iv, pause=pause)
@@ -100,27 +101,22 @@ def reopen(folder: ResultFolder, unfinished: Unfinished, description: bytes, *, 
     return Opened(journal.id, incarnation, fd, held.length, held.tag, held.last, checkpoints)
 
 
-def store(folder: ResultFolder, name: str, content: Bytes, *, mode: int) -> None:
+def store(folder: ResultFolder, name: str, content: Buffer, *, mode: int) -> None:
     """Write one small part and make it durable; its name is not yet.
 
     Raises:
         StorageError: The system refused.
     """
-    with storage_errors(folder.part_path(name)):
-        fd = folder.create_part(name, mode=mode)
-        try:
-            files.write_all(fd, content)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+    with disk.storage_errors(folder.part_path(name)):
+        disk.store(folder.create_part(name, mode=mode), content)
 
 
 def _begin_journal(folder: ResultFolder, job: JobRecord, job_id: bytes, seal: JournalSeal) -> Checkpoints:
-    with storage_errors(os.path.join(folder.path, JOURNAL)), ExitStack() as stack:
+    with disk.storage_errors(os.path.join(folder.path, JOURNAL)), ExitStack() as stack:
         fd = folder.open_journal()
         stack.callback(os.close, fd)
         content = encode_job(job_id, job, seal)
-        files.write_all(fd, content)
+        disk.write_all(fd, content)
         os.fsync(fd)
         checkpoints = Checkpoints(fd, len(content), seal, 1)
         stack.pop_all()
@@ -132,21 +128,21 @@ def _reopen_parts(folder: ResultFolder) -> int:
     for name in (KEY, IV):
         fd = folder.reopen_part(name)
         try:
-            if stat.S_IMODE(os.fstat(fd).st_mode) != files.PRIVATE:  # it was copied from elsewhere, say
-                os.fchmod(fd, files.PRIVATE)
+            if stat.S_IMODE(os.fstat(fd).st_mode) != disk.PRIVATE:  # it was copied from elsewhere, say
+                os.fchmod(fd, disk.PRIVATE)
         finally:
             os.close(fd)
     try:
         return folder.reopen_part(RESULT)
     except FileNotFoundError:  # it died between its journal's first record and this part
-        os.close(folder.create_part(RESULT, mode=files.PUBLIC))
+        os.close(folder.create_part(RESULT, mode=disk.PUBLIC))
         folder.sync()
         return folder.reopen_part(RESULT)
 
 
 def _go_on_with_journal(folder: ResultFolder, unfinished: Unfinished, incarnation: int, held: Trusted) -> Checkpoints:
     journal = unfinished.journal
-    with storage_errors(os.path.join(folder.path, JOURNAL)), ExitStack() as stack:
+    with disk.storage_errors(os.path.join(folder.path, JOURNAL)), ExitStack() as stack:
         fd = folder.open_journal()
         stack.callback(os.close, fd)
         checkpoints = Checkpoints(fd, journal.end, journal.seal, incarnation, held.length)

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from zaudio.result.primitives import Bytes
+from zaudio.steps import Buffer
 
 ROUND_BYTES = 1 << 20  # 1 ms of AES: a hundred times what a round costs in Python, and it stays in the cache
 IDLE = 0.5  # seconds without ciphertext after which `idle` is called
@@ -45,7 +45,7 @@ class Pipeline:
 
     def __init__(
         self,
-        encrypt: Callable[[Bytes, bytearray], int],
+        encrypt: Callable[[Buffer, bytearray], int],
         *,
         write: Callable[[memoryview], None],
         complete: Callable[[], None],
@@ -154,7 +154,7 @@ class Pipeline:
         for start in range(0, joined.nbytes, ROUND_BYTES):
             self._emit(joined[start : start + ROUND_BYTES])
 
-    def _emit(self, piece: Bytes) -> None:
+    def _emit(self, piece: Buffer) -> None:
         """Encrypt a piece into a free buffer of the ring and pass it on."""
         buffer = self._free.get()
         if buffer is None:

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from zaudio.steps import Buffer
+
 KEY_BYTES = 32
 IV_BYTES = 16
 BLOCK_BYTES = 16
@@ -33,8 +35,6 @@ JOURNAL_DOMAIN = b"zaudio result 1: journal, IV\n"
 
 # RFC 9180: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305; base mode
 _HPKE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
-
-Bytes = bytes | bytearray | memoryview
 
 
 def random_key() -> bytearray:
@@ -52,7 +52,7 @@ def wipe(secret: bytearray) -> None:
     secret[:] = bytes(len(secret))
 
 
-def cbc_encryptor(key: Bytes, iv: Bytes) -> Callable[[Bytes, bytearray], int]:
+def cbc_encryptor(key: Buffer, iv: Buffer) -> Callable[[Buffer, bytearray], int]:
     """The start of a CBC chain: a function that encrypts the stream piece by piece.
 
     It takes any number of bytes and a buffer with room for 15 more, writes the whole 16-byte blocks that are complete
@@ -61,7 +61,7 @@ def cbc_encryptor(key: Bytes, iv: Bytes) -> Callable[[Bytes, bytearray], int]:
     return Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor().update_into
 
 
-def cbc_decrypt_into(key: Bytes, iv: Bytes, ciphertext: Bytes, buffer: bytearray) -> int:
+def cbc_decrypt_into(key: Buffer, iv: Buffer, ciphertext: Buffer, buffer: bytearray) -> int:
     """Decrypt whole 16-byte blocks; padding is left in place.
 
     Any stretch of a chain can be decrypted by itself: its IV is the ciphertext block in front of it.
@@ -72,12 +72,12 @@ def cbc_decrypt_into(key: Bytes, iv: Bytes, ciphertext: Bytes, buffer: bytearray
     return Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor().update_into(ciphertext, buffer)
 
 
-def x25519_public(private: Bytes) -> bytes:
+def x25519_public(private: Buffer) -> bytes:
     """The public key that belongs to 32 bytes of a private one."""
     return X25519PrivateKey.from_private_bytes(bytes(private)).public_key().public_bytes_raw()
 
 
-def hpke_seal(public: bytes, plaintext: Bytes, *, info: bytes) -> bytes:
+def hpke_seal(public: bytes, plaintext: Buffer, *, info: bytes) -> bytes:
     """Encrypt for the owner of a public key: the encapsulated key, then the ciphertext.
 
     Raises:
@@ -86,7 +86,7 @@ def hpke_seal(public: bytes, plaintext: Bytes, *, info: bytes) -> bytes:
     return _HPKE.encrypt(bytes(plaintext), X25519PublicKey.from_public_bytes(public), info=info)
 
 
-def hpke_open(private: Bytes, sealed: Bytes, *, info: bytes) -> bytearray:
+def hpke_open(private: Buffer, sealed: Buffer, *, info: bytes) -> bytearray:
     """Decrypt what `hpke_seal` made of it; its owner wipes it.
 
     Raises:
@@ -114,17 +114,17 @@ def hmac_sha256(key: bytes | bytearray) -> hmac.HMAC:
     return hmac.new(key, digestmod="sha256")
 
 
-def derive_tag_key(key: Bytes) -> bytes:
+def derive_tag_key(key: Buffer) -> bytes:
     """The key of the tag: HKDF-SHA256 (RFC 5869) of the encryption key."""
     return _derive(key, INFO)
 
 
-def derive_journal_key(key: Bytes) -> bytes:
+def derive_journal_key(key: Buffer) -> bytes:
     """The key of the journal's HMACs, in the same way."""
     return _derive(key, JOURNAL_INFO)
 
 
-def _derive(key: Bytes, info: bytes) -> bytes:
+def _derive(key: Buffer, info: bytes) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=TAG_BYTES, salt=SALT, info=info).derive(bytes(key))
 
 
@@ -135,12 +135,12 @@ class Tag:
     are of fixed length. So no two results give the same bytes to the HMAC.
     """
 
-    def __init__(self, key: Bytes, iv: Bytes, description: bytes) -> None:
+    def __init__(self, key: Buffer, iv: Buffer, description: bytes) -> None:
         self._hmac = hmac_sha256(derive_tag_key(key))
         self._hmac.update(DOMAIN + struct.pack(">Q", len(description)) + description + iv)
         self._length = 0
 
-    def update(self, ciphertext: Bytes) -> None:
+    def update(self, ciphertext: Buffer) -> None:
         """Take the next piece of the ciphertext. Releases the GIL."""
         self._hmac.update(ciphertext)
         self._length += len(ciphertext)
@@ -178,16 +178,16 @@ class Tag:
 class JournalSeal:
     """The chain of HMACs through a journal: each covers the one before it, the first one the IV."""
 
-    def __init__(self, key: Bytes, iv: Bytes) -> None:
+    def __init__(self, key: Buffer, iv: Buffer) -> None:
         self._key = derive_journal_key(key)
         self._last = JOURNAL_DOMAIN + bytes(iv)
 
-    def next(self, record: Bytes) -> bytes:
+    def next(self, record: Buffer) -> bytes:
         """The HMAC of the record that comes now."""
         self._last = self._seal(record)
         return self._last
 
-    def agrees(self, record: Bytes, seal: Bytes) -> bool:
+    def agrees(self, record: Buffer, seal: Buffer) -> bool:
         """Whether that is the HMAC of the record that comes now; if it is, the next one comes after it."""
         expected = self._seal(record)
         if not hmac.compare_digest(expected, seal):
@@ -195,5 +195,5 @@ class JournalSeal:
         self._last = expected
         return True
 
-    def _seal(self, record: Bytes) -> bytes:
+    def _seal(self, record: Buffer) -> bytes:
         return hmac.digest(self._key, self._last + record, "sha256")

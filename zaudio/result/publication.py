@@ -19,8 +19,8 @@ import os
 import stat
 import time
 
+from zaudio import disk
 from zaudio.errors import FolderBusyError, UsageError
-from zaudio.result import files
 
 RESULT = "result.raw"
 KEY = "encryption_key.bin"
@@ -90,7 +90,7 @@ def recover(folder: int, path: str) -> None:
         UsageError: The commit file is not ours, or something other than files lies in the way of its renames.
         OSError: The system refused.
     """
-    if files.lstat(COMMIT, dir_fd=folder) is None:
+    if disk.lstat(COMMIT, dir_fd=folder) is None:
         return
     if _read_commit(folder) != COMMIT_TEXT:
         raise UsageError(f"{os.path.join(path, COMMIT)} does not name the files of a result; nothing was renamed")
@@ -122,7 +122,7 @@ def settle(folder: int, path: str) -> None:
 
 def is_pending(folder: int) -> bool:
     """Whether a commit file lies there."""
-    return files.lstat(COMMIT, dir_fd=folder) is not None
+    return disk.lstat(COMMIT, dir_fd=folder) is not None
 
 
 def check_file(folder: int, path: str, name: str) -> bool:
@@ -131,18 +131,18 @@ def check_file(folder: int, path: str, name: str) -> bool:
     Raises:
         UsageError: There is something else, which is not ours to replace.
     """
-    status = files.lstat(name, dir_fd=folder)
+    status = disk.lstat(name, dir_fd=folder)
     if status is None:
         return False
     if not stat.S_ISREG(status.st_mode):
-        raise UsageError(f"{os.path.join(path, name)} is {files.kind(status)}; only a file may be replaced")
+        raise UsageError(f"{os.path.join(path, name)} is {disk.kind(status)}; only a file may be replaced")
     return True
 
 
 def _read_commit(folder: int) -> bytes:
     """What the commit file holds, or as much of it as shows that it is not ours."""
     try:
-        fd = os.open(COMMIT, files.READ, dir_fd=folder)
+        fd = os.open(COMMIT, disk.READ, dir_fd=folder)
     except OSError:
         return b""  # a link, a socket: not ours
     try:

@@ -17,8 +17,9 @@ from typing import Self
 
 import numpy as np
 
+from zaudio import disk
 from zaudio.errors import VerificationError
-from zaudio.result import files, primitives
+from zaudio.result import primitives
 from zaudio.result.description import FILE_BYTES_MAX, Description, decode_description, split_file
 from zaudio.result.fileset import open_set
 from zaudio.result.primitives import BLOCK_BYTES, IV_BYTES, KEY_BYTES
@@ -163,15 +164,12 @@ class OpenResult:
         """That block of the ciphertext, in a buffer that the next call overwrites."""
         start = index * self._block_bytes
         block = memoryview(self._buffer)[: min(self._block_bytes, self._size - start)]
-        filled = 0
         try:
-            while filled < len(block):
-                count = os.preadv(self._fd, [block[filled:]], start + filled)
-                if not count:
-                    raise VerificationError(self._name(RESULT), f"it ends at byte {start + filled} of {self._size}")
-                filled += count
+            filled = disk.read_into(self._fd, block, start)
         except OSError as error:
-            raise VerificationError(self._name(RESULT), f"it cannot be read: {files.reason(error)}") from error
+            raise VerificationError(self._name(RESULT), f"it cannot be read: {disk.reason(error)}") from error
+        if filled < len(block):
+            raise VerificationError(self._name(RESULT), f"it ends at byte {start + filled} of {self._size}")
         return block
 
     def _check_padding(self, end: bytes) -> None:
@@ -197,11 +195,10 @@ class OpenResult:
 
     def _read_small(self, fds: dict[str, int], name: str, low: int, high: int) -> bytearray:
         """A whole small file of `low` to `high` bytes."""
-        content = bytearray(high + 1)
         try:
-            del content[os.preadv(fds[name], [content], 0) :]
+            content = disk.read_all(fds[name], high)
         except OSError as error:
-            raise VerificationError(self._name(name), f"it cannot be read: {files.reason(error)}") from error
+            raise VerificationError(self._name(name), f"it cannot be read: {disk.reason(error)}") from error
         if not low <= len(content) <= high:
             wanted = str(high) if low == high else f"at most {high}"
             raise VerificationError(self._name(name), f"{wanted} bytes expected, {os.fstat(fds[name]).st_size} found")

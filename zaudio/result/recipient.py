@@ -15,8 +15,9 @@ import hashlib
 import os
 import re
 
+from zaudio import disk
 from zaudio.errors import StorageError, UsageError
-from zaudio.result import files, primitives
+from zaudio.result import primitives
 from zaudio.result.primitives import KEY_BYTES, X25519_BYTES
 
 MAGIC = b"zaudio wrapped key 1\n"
@@ -142,31 +143,19 @@ def make_identity(path: str | os.PathLike[str]) -> Recipient:
         f"# public key: {recipient}\n{_text(SECRET, secret)}\n"
     )
     try:
-        fd = files.create(path, mode=files.PRIVATE)
+        fd = disk.create(path, mode=disk.PRIVATE)
     except FileExistsError:
         raise UsageError(f"{path} exists already, and an identity is never overwritten; choose another name") from None
     except (OSError, ValueError) as error:
-        reason = files.reason(error) if isinstance(error, OSError) else str(error)
+        reason = disk.reason(error) if isinstance(error, OSError) else str(error)
         raise UsageError(f"{path!r}: the identity cannot be written there: {reason}") from None
     try:
-        try:
-            files.write_all(fd, text.encode("ascii"))
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        _sync_folder(path)
+        disk.store(fd, text.encode("ascii"))
+        disk.sync_folder(os.path.dirname(path))
     except OSError as error:
         os.unlink(path)
-        raise StorageError(path, files.reason(error)) from error
+        raise StorageError(path, disk.reason(error)) from error
     return recipient
-
-
-def _sync_folder(path: str) -> None:
-    folder = os.open(os.path.dirname(path) or ".", files.FOLDER)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _text(prefix: str, key: bytes | bytearray) -> str:
@@ -198,7 +187,7 @@ def _parse_file(path: str, what: str) -> tuple[str, bytes]:
         with open(fd, "rb") as file:
             text = file.read(FILE_MAX + 1).decode("ascii", "replace")
     except (OSError, ValueError) as error:
-        reason = files.reason(error) if isinstance(error, OSError) else str(error)
+        reason = disk.reason(error) if isinstance(error, OSError) else str(error)
         raise UsageError(f"{_short(path)} is not {what}, and as a file it cannot be read: {reason}") from None
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     parsed = _parse(lines[0]) if len(lines) == 1 and len(text) <= FILE_MAX else None

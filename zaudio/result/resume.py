@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from zaudio import disk
 from zaudio.errors import ResumeError, UsageError
-from zaudio.result import files
 from zaudio.result.journal import Checkpoint, JobRecord, Journal, decode_journal
 from zaudio.result.keystore import KeyStore
 from zaudio.result.primitives import BLOCK_BYTES, IV_BYTES, JournalSeal, Tag, wipe
@@ -42,7 +42,7 @@ class Trusted:
     """How far the part can be trusted.
 
     Attributes:
-        length: Bytes.
+        length: Buffer.
         tag: The tag's state after them.
         last: The 16 bytes that the chain goes on from.
     """
@@ -172,14 +172,14 @@ def _refusal(path: str, error: ValueError) -> UsageError:
 
 
 def _size(folder: int, name: str) -> int:
-    """Bytes of that file; -1 when there is none."""
-    status = files.lstat(name, dir_fd=folder)
+    """Buffer of that file; -1 when there is none."""
+    status = disk.lstat(name, dir_fd=folder)
     return -1 if status is None else status.st_size
 
 
 def _read(folder: int, name: str, most: int) -> bytearray:
-    fd = os.open(name, files.READ, dir_fd=folder)
+    fd = os.open(name, disk.READ, dir_fd=folder)
     try:
-        return files.read_all(fd, most)
+        return disk.read_all(fd, most)
     finally:
         os.close(fd)

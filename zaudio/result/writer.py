@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from zaudio import disk
 from zaudio.errors import StorageError, UsageError, ZaudioError
 from zaudio.plan import Order
-from zaudio.result import files, primitives
+from zaudio.result import primitives
 from zaudio.result.checkpoints import Checkpoints, Schedule
 from zaudio.result.description import Description, encode_description, join_file
-from zaudio.result.files import storage_errors
 from zaudio.result.folder import ResultFolder
 from zaudio.result.opening import begin, reopen, store
 from zaudio.result.pipeline import Pipeline
@@ -254,10 +254,10 @@ class ResultWriter:
         if self._written + ciphertext.nbytes > self._expected:
             self._before_padding = (self._written, self._tag.running())
         self._tag.update(ciphertext)
-        files.write_all(self._fd, ciphertext)
+        disk.write_all(self._fd, ciphertext)
         self._written += ciphertext.nbytes
         if self._written - self._written_back >= WRITEBACK_BYTES:
-            files.start_writeback(self._fd, self._written_back, self._written)
+            disk.start_writeback(self._fd, self._written_back, self._written)
             self._written_back = self._written
         if self._before_padding is None:  # else the end is near, with an fsync of its own
             self._save_if_due()
@@ -282,8 +282,8 @@ class ResultWriter:
     def _complete(self) -> None:
         assert self._tag is not None
         # The description first: an abort that gives up waiting for the long fsync must find no new file after it.
-        store(self._folder, DESCRIPTION, join_file(self._encoded, self._tag.digest()), mode=files.PUBLIC)
-        with storage_errors(self._folder.part_path(RESULT)):
+        store(self._folder, DESCRIPTION, join_file(self._encoded, self._tag.digest()), mode=disk.PUBLIC)
+        with disk.storage_errors(self._folder.part_path(RESULT)):
             os.fsync(self._fd)
         self._sealed = True
         self._notify()
@@ -293,7 +293,7 @@ class ResultWriter:
         if isinstance(error, StorageError):
             self._error = StorageError(error.path, error.reason)
         elif isinstance(error, OSError):
-            self._error = StorageError(self._folder.part_path(RESULT), files.reason(error))
+            self._error = StorageError(self._folder.part_path(RESULT), disk.reason(error))
         else:
             self._error = StorageError(
                 self._folder.part_path(RESULT), f"{type(error).__name__}: {error}".split("\n")[0]

@@ -1,0 +1,193 @@
+"""Files: how they are opened, filled, named and made durable, the same way in every room.
+
+Rules: a new file is made only where nothing was, and no link is followed there. No descriptor reaches a child process,
+and opening a FIFO never waits. The content of a file is durable before its final name is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import IO
+
+from zaudio.errors import StorageError
+from zaudio.steps import Buffer
+
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a FIFO in a file's place must not hang us
+WRITE = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+PRIVATE = 0o600  # keys and plaintext, whatever the umask
+PUBLIC = 0o666  # all else; the umask has its say
+
+
+# To and from a descriptor
+
+
+def create(name: str, *, mode: int, dir_fd: int | None = None) -> int:
+    """Make a new file and return its descriptor, open for writing.
+
+    A private file is private from its first instant and under any umask.
+
+    Raises:
+        FileExistsError: Something has that name.
+        OSError: The system refused.
+    """
+    fd = os.open(name, CREATE, mode, dir_fd=dir_fd)
+    try:
+        if mode == PRIVATE:
+            os.fchmod(fd, mode)  # a umask of 0o777 would leave a key that nobody can read
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def read_into(fd: int, buffer: memoryview, offset: int) -> int:
+    """Fill the buffer from that byte of a file on; return the bytes read, which are fewer only at the file's end."""
+    filled = 0
+    while filled < buffer.nbytes and (count := os.preadv(fd, [buffer[filled:]], offset + filled)):
+        filled += count
+    return filled
+
+
+def read_all(fd: int, most: int) -> bytearray:
+    """Return all of a file from its beginning; of a file longer than `most`, one byte more than that."""
+    content = bytearray(min(os.fstat(fd).st_size, most) + 1)
+    with memoryview(content) as view:
+        filled = read_into(fd, view, 0)
+    del content[filled:]
+    return content
+
+
+def write_all(fd: int, piece: Buffer) -> None:
+    """Write all of it: one call may write less than it was given."""
+    view = memoryview(piece)
+    while view.nbytes:
+        view = view[os.write(fd, view) :]
+
+
+def store(fd: int, content: Buffer) -> None:
+    """Fill a new file, make it durable and close it; its name is not durable yet."""
+    try:
+        write_all(fd, content)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def start_writeback(fd: int, start: int, stop: int) -> None:
+    """Let the system begin to write those bytes to the disk, without waiting for it."""
+    # Linux begins to write what is dirty and drops what is clean: nothing is clean yet, so nothing is dropped.
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, start, stop - start, os.POSIX_FADV_DONTNEED)
+
+
+def silence(stream: IO[str] | IO[bytes]) -> None:
+    """Let all further output of a stream go nowhere; the flush at exit would raise the last write's error again."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: there is no descriptor behind it
+        descriptor = stream.fileno()
+        nowhere = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.dup2(nowhere, descriptor)
+        finally:
+            os.close(nowhere)
+
+
+# Names
+
+
+def sync_folder(path: str) -> None:
+    """Make the names in a folder durable; the empty path is the current folder."""
+    fd = os.open(path or ".", FOLDER)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def whole_file(path: str, part: str, *, mode: int, check: Callable[[], None] = lambda: None) -> Iterator[int]:
+    """Give the descriptor of a new file, which takes its name when the block ends, durable and in one instant.
+
+    It replaces an older file of that name. When the block raises, the older file stays and the new one is removed.
+
+    Args:
+        path: The file.
+        part: Its name in the same folder until then.
+        mode: `PRIVATE` or `PUBLIC`.
+        check: Called once the file is durable, just before it takes its name, which an exception prevents.
+
+    Raises:
+        FileExistsError: Something has the part's name; it stays.
+        OSError: The system refused.
+    """
+    above, name = os.path.split(path)
+    folder = os.open(above or ".", FOLDER)  # all goes through it: renaming the folder meanwhile does no harm
+    try:
+        fd = create(part, mode=mode, dir_fd=folder)
+        try:
+            try:
+                yield fd
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            check()
+            os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+        except BaseException:
+            remove(part, dir_fd=folder)
+            raise
+    finally:
+        os.close(folder)
+
+
+def remove(name: str, *, dir_fd: int | None = None) -> None:
+    """Remove a file if it is there and the system lets us. Never raises an OSError."""
+    with contextlib.suppress(OSError):
+        os.unlink(name, dir_fd=dir_fd)
+
+
+def lstat(name: str, *, dir_fd: int | None = None) -> os.stat_result | None:
+    """Return the status of what has that name, links not followed; None when nothing has it."""
+    try:
+        return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+
+
+def identity(status: os.stat_result) -> tuple[int, int]:
+    """Return what is the same for two names of one file, and of no other."""
+    return status.st_dev, status.st_ino
+
+
+# For sentences
+
+
+def kind(status: os.stat_result) -> str:
+    """Return what a thing in the file system is called in a sentence."""
+    kinds = {
+        stat.S_IFREG: "a file",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFSOCK: "a socket",
+    }
+    return kinds.get(stat.S_IFMT(status.st_mode), "a device")
+
+
+def reason(error: OSError) -> str:
+    """Return the system's words for an error, without the number."""
+    return error.strerror or str(error) or type(error).__name__
+
+
+@contextlib.contextmanager
+def storage_errors(path: str) -> Iterator[None]:
+    """Turn an OSError of the block into the StorageError of that path."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(path, reason(error)) from error
