@@ -14,7 +14,7 @@ from zaudio.errors import ConflictError, EndpointError, ExposedError, KeyFileErr
 from zaudio.net.farm import Farm
 from zaudio.net.keys import add_worker, init
 from zaudio.result import make_identity
-from zaudio.result.checkpoints import Schedule
+from zaudio.result.journal import Schedule
 
 
 @pytest.fixture

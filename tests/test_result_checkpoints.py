@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from zaudio.result import checkpoints as subject
+from zaudio.result import journal as subject
 from zaudio.result.primitives import JournalSeal
 
 pytestmark = pytest.mark.covers("A disk or file system that does not answer while the job ends")

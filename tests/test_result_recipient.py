@@ -14,7 +14,7 @@ from result_support import NAMES, VECTORS, contents, describe, pattern, reverse,
 
 from zaudio.errors import UsageError, VerificationError
 from zaudio.result import RawKey, WrappedKey, decrypt, make_identity, parse_recipient, primitives, read_identity, verify
-from zaudio.result.recipient import MAGIC, WRAPPED_BYTES, Identity, Recipient, is_wrapped
+from zaudio.result.keystore import MAGIC, WRAPPED_BYTES, Identity, Recipient, is_wrapped
 
 VECTOR = VECTORS / "wrapped"
 KEY = bytearray(range(32))

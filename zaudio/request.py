@@ -14,7 +14,7 @@ from zaudio.errors import UsageError
 from zaudio.machine import usable_cores
 from zaudio.ops.spec import OpSpec, Requested, parse_chain
 from zaudio.result import parse_recipient, read_identity
-from zaudio.result.recipient import Identity, Recipient
+from zaudio.result.keystore import Identity, Recipient
 from zaudio.settings import Limits, Network, Raw, Security, check_reach
 from zaudio.timing import Timing
 

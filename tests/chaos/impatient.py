@@ -13,14 +13,14 @@ import sys
 
 import zaudio
 from zaudio import Coordinator, Limits
-from zaudio.result import checkpoints
+from zaudio.result import journal
 
 
 def impatient(durations, events):
     """A Coordinator with those durations, whose events go to that descriptor."""
 
-    checkpoints.SECONDS = durations.pop("checkpoint", checkpoints.SECONDS)
-    checkpoints.SECONDS_MOST = min(checkpoints.SECONDS, checkpoints.SECONDS_MOST)  # whatever an fsync takes
+    journal.SECONDS = durations.pop("checkpoint", journal.SECONDS)
+    journal.SECONDS_MOST = min(journal.SECONDS, journal.SECONDS_MOST)  # whatever an fsync takes
 
     def write(event):
         line = json.dumps({"event": type(event).__name__, **dataclasses.asdict(event)})

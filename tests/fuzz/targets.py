@@ -26,8 +26,8 @@ with atheris.instrument_imports(include=["zaudio"]):
     from zaudio.errors import ProtocolError, UsageError
     from zaudio.result.description import decode_description, split_file
     from zaudio.result.journal import decode_journal
+    from zaudio.result.keystore import Identity, is_wrapped, parse_recipient
     from zaudio.result.primitives import JournalSeal
-    from zaudio.result.recipient import Identity, is_wrapped, parse_recipient
     from zaudio.steps import Step
     from zaudio.wire.codec import TO_COORDINATOR, TO_WORKER, decode, encode
     from zaudio.wire.messages import Channel, Hello, Ready, Result, Welcome

@@ -10,10 +10,9 @@ from zaudio.result.decryption import decrypt
 from zaudio.result.description import Description
 from zaudio.result.folder import ResultFolder
 from zaudio.result.journal import JobRecord
-from zaudio.result.keystore import KeyStore, RawKey, WrappedKey
+from zaudio.result.keystore import KeyStore, RawKey, WrappedKey, make_identity, parse_recipient, read_identity
 from zaudio.result.publication import is_reserved
 from zaudio.result.reader import OpenResult, verify
-from zaudio.result.recipient import make_identity, parse_recipient, read_identity
 from zaudio.result.writer import ResultWriter
 
 __all__ = [

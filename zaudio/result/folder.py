@@ -9,17 +9,34 @@ running job does no harm.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from zaudio import disk
-from zaudio.errors import FolderBusyError, OutputExistsError, StorageError, UsageError
-from zaudio.result import publication, resume
-from zaudio.result.journal import JobRecord
+from zaudio.errors import FolderBusyError, OutputExistsError, ResumeError, StorageError, UsageError
+from zaudio.result import publication
+from zaudio.result.journal import JobRecord, Journal, decode_journal
 from zaudio.result.keystore import KeyStore, RawKey
-from zaudio.result.primitives import wipe
+from zaudio.result.primitives import IV_BYTES, JournalSeal, wipe
 from zaudio.result.publication import COMMIT, COMMIT_TEXT, DESCRIPTION, IV, JOURNAL, KEY, NAMES, PART, PARTS, RESULT
-from zaudio.result.resume import Unfinished
+
+JOURNAL_MAX = 1 << 28  # bytes; a checkpoint takes 84, so this is more than a week of four a second
+
+
+@dataclass(slots=True)
+class Unfinished:
+    """The wanted job, as an earlier life left it.
+
+    Attributes:
+        key: The encryption key; its owner wipes it.
+        iv: The initialisation vector.
+        journal: What its journal says.
+    """
+
+    key: bytearray = field(repr=False)
+    iv: bytes
+    journal: Journal
 
 
 class ResultFolder:
@@ -200,9 +217,9 @@ class ResultFolder:
     def _look_for(self, job: JobRecord, parts: list[str]) -> None:
         """Find out whether this job lies here unfinished, or was published a moment before its process died."""
         if not any(name + PART in parts for name in NAMES):
-            self.done = resume.was_published(self._fd, self.path, job, self.key_store)
+            self.done = _was_published(self._fd, self.path, job, self.key_store)
         if not self.done:
-            self.unfinished = resume.find_unfinished(self._fd, self.path, job, self.key_store)
+            self.unfinished = _find_unfinished(self._fd, self.path, job, self.key_store)
 
     def _check_names(self) -> None:
         """Each final name must be free, or a file that may be replaced."""
@@ -225,6 +242,111 @@ class ResultFolder:
         except OSError:
             self._committed = False
             raise
+
+
+# What an earlier life left
+
+
+def _find_unfinished(folder: int, path: str, job: JobRecord, key_store: KeyStore) -> Unfinished | None:
+    """The job that lies unfinished in the folder; None when nothing there is of use to anyone.
+
+    Raises:
+        ResumeError: It is another job, or damaged.
+        UsageError: Its key cannot be had.
+        OSError: The system refused.
+    """
+    has_ciphertext = _size(folder, RESULT + PART) > 0
+    if _size(folder, JOURNAL) < 0 or not (_size(folder, KEY + PART) >= 0 <= _size(folder, IV + PART)):
+        if has_ciphertext and _size(folder, JOURNAL) >= 0:
+            raise ResumeError(path, "its key or its IV is missing")
+        return None
+    try:
+        found = _load(folder, path, key_store, PART)
+    except ValueError as error:
+        if not has_ciphertext:
+            return None  # it died before its first record was on the disk
+        raise _refusal(path, error) from None
+    if found is None:
+        if has_ciphertext:
+            raise ResumeError(path, "its journal has no beginning")
+        return None
+    reason = job.difference(found.journal.job)
+    is_saved = any(checkpoint.length for checkpoint in found.journal.checkpoints)
+    if not reason and is_saved and _size(folder, RESULT + PART) < 0:
+        reason = f"{RESULT}{PART} is missing"
+    if not reason:
+        return found
+    wipe(found.key)
+    if is_saved or has_ciphertext:
+        raise ResumeError(path, reason)
+    return None  # nothing of that other job was done yet, so there is nothing to lose
+
+
+def _was_published(folder: int, path: str, job: JobRecord, key_store: KeyStore) -> bool:
+    """Whether what is published in the folder is the result of this very job, by its journal.
+
+    Raises:
+        OSError: The system refused.
+    """
+    if _size(folder, JOURNAL) < 0 or any(_size(folder, name) < 0 for name in NAMES):
+        return False
+    try:
+        found = _load(folder, path, key_store, "")
+    except ValueError:
+        return False  # of another job, or its key cannot be had: the usual rules for older results hold
+    if found is None:
+        return False
+    wipe(found.key)
+    return not job.difference(found.journal.job)
+
+
+def _load(folder: int, path: str, key_store: KeyStore, suffix: str) -> Unfinished | None:
+    """Key, IV and journal; None when the journal ends before its first record does.
+
+    Raises:
+        ValueError: They do not belong together; a UsageError when the key cannot be had.
+    """
+    where = os.path.join(path, KEY + suffix)
+    stored = _read(folder, KEY + suffix, key_store.content_max)
+    try:
+        key = key_store.decode(stored, where)
+    finally:
+        wipe(stored)
+    try:
+        iv = bytes(_read(folder, IV + suffix, IV_BYTES))
+        if len(iv) != IV_BYTES:
+            raise ValueError(f"the IV has {len(iv)} bytes and not {IV_BYTES}")
+        content = bytes(_read(folder, JOURNAL, JOURNAL_MAX))
+        journal = decode_journal(content, JournalSeal(key, iv))
+    except BaseException:
+        wipe(key)
+        raise
+    if journal is None:
+        wipe(key)
+        return None
+    return Unfinished(key, iv, journal)
+
+
+def _refusal(path: str, error: ValueError) -> UsageError:
+    # A key store's own sentence says what is to be done; the others are of damage.
+    return error if isinstance(error, UsageError) else ResumeError(path, f"its journal is damaged: {error}")
+
+
+def _size(folder: int, name: str) -> int:
+    """Buffer of that file; -1 when there is none."""
+    status = disk.lstat(name, dir_fd=folder)
+    return -1 if status is None else status.st_size
+
+
+def _read(folder: int, name: str, most: int) -> bytearray:
+    fd = os.open(name, disk.READ, dir_fd=folder)
+    try:
+        return disk.read_all(fd, most)
+    finally:
+        os.close(fd)
+
+
+# The folder itself
 
 
 def _open_folder(path: str) -> int:

@@ -3,17 +3,41 @@
 Rules: the key of a job is made once and stored once, before any ciphertext exists; what is stored is all that a resumed
 job has of it. A store knows no file: whoever reads or writes one hands the content over. Keys are bytearrays, which
 their owner wipes.
+
+@@RECIPIENT Recipients: the encryption key wrapped for the owner of an identity, and identities themselves.
+
+    zaudio identity FILE    ->  FILE with a private key, and its public key to hand out
+    --recipient PUBLICKEY   ->  encryption_key.bin that only that private key opens
+
+Rules: a wrapped key is a header and what HPKE (RFC 9180) makes of the 32 bytes; the header is bound by HPKE's `info`,
+so no byte of the file can change unnoticed. A raw key is 32 bytes and a wrapped one `WRAPPED_BYTES`: neither is taken
+for the other. Public keys and identities are text with a check sum: a typing mistake must not lock a result for ever.
+The layout is written down in docs/result-format.md.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+import re
 from typing import Protocol
 
-from zaudio.errors import UsageError
-from zaudio.result.primitives import KEY_BYTES
-from zaudio.result.recipient import WRAPPED_BYTES, Identity, Recipient, identity_needed, is_wrapped, recipient_of
+from zaudio import disk
+from zaudio.errors import StorageError, UsageError
+from zaudio.result import primitives
+from zaudio.result.primitives import KEY_BYTES, X25519_BYTES
 from zaudio.steps import Buffer
 
+MAGIC = b"zaudio wrapped key 1\n"
+HEADER_BYTES = len(MAGIC) + X25519_BYTES
+WRAPPED_BYTES = HEADER_BYTES + primitives.HPKE_OVERHEAD + KEY_BYTES
+
+PUBLIC = "zaudio-x25519-"
+SECRET = "zaudio-identity-"  # noqa: S105  the prefix of one
+CHECK_BYTES = 4
+FILE_MAX = 4096  # bytes of a file with a public key or an identity; ours have three lines
+
+_LINE = re.compile(r"(zaudio-x25519-|zaudio-identity-)([0-9a-f]{72})")
 ANEW = "start it again like that, or pass --fresh to begin anew"
 
 
@@ -104,3 +128,172 @@ class WrappedKey:
         if str(self._identity.recipient) != whom:
             raise UsageError(f"{path}: the key is wrapped for {whom}, and --identity is that of another")
         return self._identity.unwrap(content)
+
+
+class Recipient:
+    """Whom a key is wrapped for.
+
+    Args:
+        public: The public key, 32 bytes.
+
+    Raises:
+        ValueError: Nothing can be encrypted for that key.
+    """
+
+    def __init__(self, public: bytes) -> None:
+        primitives.hpke_seal(public, b"", info=b"")  # a point of low order is found now, not after an hour's work
+        self.public = public
+
+    def __str__(self) -> str:
+        return _text(PUBLIC, self.public)
+
+    def wrap(self, key: bytes | bytearray) -> bytes:
+        """The content of a key file that only the identity of this recipient opens."""
+        header = MAGIC + self.public
+        return header + primitives.hpke_seal(self.public, key, info=header)
+
+
+class Identity:
+    """A private key that opens what was wrapped for its public one.
+
+    Args:
+        secret: The private key, 32 bytes.
+    """
+
+    def __init__(self, secret: bytes | bytearray) -> None:
+        self._secret = bytearray(secret)
+        self.recipient = Recipient(primitives.x25519_public(secret))
+
+    def unwrap(self, content: bytes | bytearray) -> bytearray:
+        """The key in such a file, all of which is given and of which `is_wrapped` is true; its owner wipes it.
+
+        Raises:
+            ValueError: It was wrapped for another, or has changed.
+        """
+        whom = recipient_of(content)
+        if whom != str(self.recipient):
+            raise ValueError(f"the key is wrapped for {whom}, and the identity is that of {self.recipient}")
+        try:
+            return primitives.hpke_open(self._secret, content[HEADER_BYTES:], info=bytes(content[:HEADER_BYTES]))
+        except ValueError:
+            raise ValueError("the wrapped key does not open: the file has changed") from None
+
+
+def is_wrapped(content: bytes | bytearray) -> bool:
+    """Whether the content of a key file is a wrapped key."""
+    return len(content) == WRAPPED_BYTES and content.startswith(MAGIC)
+
+
+def recipient_of(content: bytes | bytearray) -> str:
+    """The public key that a wrapped key names."""
+    return _text(PUBLIC, bytes(content[len(MAGIC) : HEADER_BYTES]))
+
+
+def identity_needed(content: bytes | bytearray, path: str) -> UsageError:
+    """What to say of a wrapped key when there is no identity."""
+    whom = recipient_of(content)
+    return UsageError(f"{path}: the key is wrapped for {whom}; give that one's private key with --identity FILE")
+
+
+def parse_recipient(text: str) -> Recipient:
+    """A public key as text, or the name of a file that holds it.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    kind, key = _parse(text) or _parse_file(text, "a public key")
+    if kind != PUBLIC:
+        raise UsageError(f"{_short(text)} is an identity, which is secret; a recipient is named by the public key")
+    try:
+        return Recipient(key)
+    except ValueError:
+        raise UsageError(f"{_short(text)}: nothing can be encrypted for that public key") from None
+
+
+def read_identity(path: str | os.PathLike[str]) -> Identity:
+    """The identity in a file that `make_identity` wrote.
+
+    Raises:
+        UsageError: There is none.
+    """
+    path = os.fspath(path)
+    kind, key = _parse_file(path, "an identity")
+    if kind != SECRET:
+        raise UsageError(f"{path} holds a public key; the identity is the file that `zaudio identity` wrote")
+    return Identity(key)
+
+
+def make_identity(path: str | os.PathLike[str]) -> Recipient:
+    """Write a new identity to a new file that its owner alone can read.
+
+    Returns:
+        Its public key.
+
+    Raises:
+        UsageError: There is something of that name, or it cannot be written there.
+        StorageError: The system failed; no file is left.
+    """
+    path = os.fspath(path)
+    secret = primitives.random_key()
+    recipient = Identity(secret).recipient
+    text = (
+        "# A zaudio identity: whoever has this file can decrypt what was encrypted for its public key.\n"
+        f"# public key: {recipient}\n{_text(SECRET, secret)}\n"
+    )
+    try:
+        fd = disk.create(path, mode=disk.PRIVATE)
+    except FileExistsError:
+        raise UsageError(f"{path} exists already, and an identity is never overwritten; choose another name") from None
+    except (OSError, ValueError) as error:
+        reason = disk.reason(error) if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{path!r}: the identity cannot be written there: {reason}") from None
+    try:
+        disk.store(fd, text.encode("ascii"))
+        disk.sync_folder(os.path.dirname(path))
+    except OSError as error:
+        os.unlink(path)
+        raise StorageError(path, disk.reason(error)) from error
+    return recipient
+
+
+def _text(prefix: str, key: bytes | bytearray) -> str:
+    return prefix + bytes(key).hex() + _check(prefix, key).hex()
+
+
+def _check(prefix: str, key: bytes | bytearray) -> bytes:
+    return hashlib.sha256(prefix.encode("ascii") + key).digest()[:CHECK_BYTES]
+
+
+def _parse(text: str) -> tuple[str, bytes] | None:
+    """Prefix and key of a text that is one; None when it does not look like one.
+
+    Raises:
+        UsageError: It looks like one and its check sum is wrong.
+    """
+    found = _LINE.fullmatch(text.strip())
+    if found is None:
+        return None
+    prefix, key, check = found[1], bytes.fromhex(found[2][:64]), bytes.fromhex(found[2][64:])
+    if check != _check(prefix, key):
+        raise UsageError(f"{_short(text)}: the check sum is wrong, so there is a typing mistake in it")
+    return prefix, key
+
+
+def _parse_file(path: str, what: str) -> tuple[str, bytes]:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(fd, "rb") as file:
+            text = file.read(FILE_MAX + 1).decode("ascii", "replace")
+    except (OSError, ValueError) as error:
+        reason = disk.reason(error) if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{_short(path)} is not {what}, and as a file it cannot be read: {reason}") from None
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    parsed = _parse(lines[0]) if len(lines) == 1 and len(text) <= FILE_MAX else None
+    if parsed is None:
+        raise UsageError(f"{path} does not hold {what} and nothing else")
+    return parsed
+
+
+def _short(text: str) -> str:
+    """A text for a sentence; of an identity no more than what shows that it is one."""
+    return f"{SECRET}..." if text.strip().startswith(SECRET) else repr(text[:100])

@@ -14,20 +14,35 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 from zaudio import disk
 from zaudio.errors import ResumeError
 from zaudio.result import primitives
-from zaudio.result.checkpoints import Checkpoints
-from zaudio.result.folder import ResultFolder
-from zaudio.result.journal import ID_BYTES, JobRecord, encode_job
-from zaudio.result.primitives import JournalSeal, Tag
+from zaudio.result.folder import ResultFolder, Unfinished
+from zaudio.result.journal import ID_BYTES, Checkpoint, Checkpoints, JobRecord, encode_job
+from zaudio.result.primitives import BLOCK_BYTES, JournalSeal, Tag
 from zaudio.result.publication import IV, JOURNAL, KEY, PART, RESULT
-from zaudio.result.resume import Trusted, Unfinished, trusted
 from zaudio.steps import Buffer
+
+READ_BYTES = 1 << 20  # of the part at a time: what the processor's cache holds
+
+
+@dataclass(slots=True)
+class Trusted:
+    """How far the part can be trusted.
+
+    Attributes:
+        length: Buffer.
+        tag: The tag's state after them.
+        last: The 16 bytes that the chain goes on from.
+    """
+
+    length: int
+    tag: Tag
+    last: bytes
 
 
 @dataclass(slots=True)
@@ -91,7 +106,7 @@ def reopen(folder: ResultFolder, unfinished: Unfinished, description: bytes, *, 
         with disk.storage_errors(folder.part_path(RESULT)):
             fd = _reopen_parts(folder)
             stack.callback(os.close, fd)
-            held = trusted(fd, journal.checkpoints, Tag(key, iv, description), iv, pause=pause)
+            held = _trusted(fd, journal.checkpoints, Tag(key, iv, description), iv, pause=pause)
             if held is None:
                 raise ResumeError(folder.path, f"{RESULT}{PART} is not what its journal says: it is damaged")
             os.ftruncate(fd, held.length)
@@ -99,6 +114,40 @@ def reopen(folder: ResultFolder, unfinished: Unfinished, description: bytes, *, 
         checkpoints = _go_on_with_journal(folder, unfinished, incarnation, held)
         stack.pop_all()
     return Opened(journal.id, incarnation, fd, held.length, held.tag, held.last, checkpoints)
+
+
+def _trusted(
+    fd: int, checkpoints: Sequence[Checkpoint], tag: Tag, iv: bytes, *, pause: Callable[[], None] = lambda: None
+) -> Trusted | None:
+    """Read the part up to its last checkpoint that holds; None when there are some and none does.
+
+    Args:
+        fd: The part, open for reading.
+        checkpoints: Each longer than the one before.
+        tag: The tag's state before the first byte; taken along.
+        iv: The IV.
+        pause: Called once a megabyte; what it raises ends the reading.
+
+    Raises:
+        OSError: The system refused.
+    """
+    best = Trusted(0, tag.copy(), iv)
+    done, last, buffer = 0, iv, bytearray(READ_BYTES)
+    for checkpoint in checkpoints:
+        while done < checkpoint.length:
+            pause()
+            piece = memoryview(buffer)[: min(READ_BYTES, checkpoint.length - done)]
+            count = os.preadv(fd, [piece], done)
+            if not count:
+                break
+            tag.update(piece[:count])
+            last = (last + bytes(piece[max(0, count - BLOCK_BYTES) : count]))[-BLOCK_BYTES:]
+            done += count
+        if done < checkpoint.length or not tag.runs_as(checkpoint.tag):
+            break  # and no later one can hold
+        best = Trusted(done, tag.copy(), last)
+    claimed = checkpoints[-1].length if checkpoints else 0
+    return None if claimed and not best.length else best
 
 
 def store(folder: ResultFolder, name: str, content: Buffer, *, mode: int) -> None:

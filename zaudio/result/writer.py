@@ -19,9 +19,9 @@ from zaudio import disk
 from zaudio.errors import StorageError, UsageError, ZaudioError
 from zaudio.plan import Order
 from zaudio.result import primitives
-from zaudio.result.checkpoints import Checkpoints, Schedule
 from zaudio.result.description import Description, encode_description, join_file
 from zaudio.result.folder import ResultFolder
+from zaudio.result.journal import Checkpoints, Schedule
 from zaudio.result.opening import begin, reopen, store
 from zaudio.result.pipeline import Pipeline
 from zaudio.result.publication import DESCRIPTION, RESULT
