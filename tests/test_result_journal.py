@@ -1,4 +1,5 @@
 import itertools
+import os
 import re
 import struct
 from dataclasses import replace
@@ -8,6 +9,7 @@ from result_support import describe
 
 from zaudio.errors import UsageError
 from zaudio.reference import Fingerprint
+from zaudio.result import journal as subject
 from zaudio.result.journal import (
     CHECKPOINTS_KEPT,
     MAGIC,
@@ -237,3 +239,18 @@ def test_longest_description_and_path_fit_a_record():
     job = JobRecord(replace(JOB.recording, path="/" + "\u00e9" * 4095), describe(1000, ops=ops))
     content = encode_job(ID, job, seal())
     assert decode_journal(content, seal()).job == job
+
+
+# On the disk
+
+
+@pytest.mark.covers("A disk or file system that does not answer while the job ends")
+def test_write_that_the_disk_does_not_answer_does_not_hold_up_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(subject, "STOP_PATIENCE", 0.01)
+    fd = os.open(tmp_path / "journal", os.O_RDWR | os.O_CREAT)
+    checkpoints = subject.Checkpoints(fd, 0, JournalSeal(bytes(32), bytes(16)), 1)
+    with checkpoints._lock:  # as `append` holds it inside the write
+        checkpoints.stop()
+    checkpoints.append(16, bytes(32))
+    assert os.fstat(fd).st_size == 0, "nothing is written after it"
+    checkpoints.close()

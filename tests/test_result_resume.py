@@ -280,7 +280,7 @@ def killed_in_publication(path, monkeypatch, step, *, seed=2):
         "as bound; by hand with strace, SIGKILL at each fsync, ftruncate, rename and unlink of a 2.4 MB job: 28 of "
         "28 resumed to the reference"
     ),
-    removed="`result/folder.py`: `self.done = resume.was_published(...)`",
+    removed="`result/folder.py`: `self.done = _was_published(...)`",
 )
 def test_a_job_killed_at_any_step_of_its_publication_is_done_when_it_is_started_again(tmp_path, monkeypatch):
     write_pattern(tmp_path / "older", 30, seed=1)
@@ -556,7 +556,7 @@ def test_a_journal_cut_at_any_byte_of_its_last_records_is_resumed(tmp_path):
     bound="redone or refused, never a wrong result, never unnoticed",
     measured="as bound",
     removed=(
-        "`result/resume.py`: `tag.runs_as(checkpoint.tag)`; `result/journal.py`: the `raise` behind `seal.agrees(...)`"
+        "`result/opening.py`: `tag.runs_as(checkpoint.tag)`; `result/journal.py`: the `raise` behind `seal.agrees(...)`"
     ),
 )
 def test_a_bit_flipped_anywhere_never_gives_a_wrong_result(tmp_path):

@@ -223,7 +223,7 @@ CHANGES = {
     bound="exit 2 and a sentence before any work, every file unchanged",
     measured="as bound",
     removed=(
-        "`result/resume.py`: `reason = job.difference(...)` (then the tag over the description refuses other ops, "
+        "`result/folder.py`: `reason = job.difference(...)` (then the tag over the description refuses other ops, "
         "but not by their name)"
     ),
 )

@@ -1,9 +1,15 @@
-"""Where chunks end up: encrypted, tagged, published as one; verified and decrypted again.
+"""The sealed result: chunks are encrypted, tagged and published as four files; the files are verified and decrypted.
 
-    chunks -> ResultWriter (pipeline: encrypt, tag; journal) -> ResultFolder (lock, publication) -> four files
-    four files -> OpenResult (fileset: opened as one) -> verify, decrypt
+    floor  writing                                   reading
+      6    writer       ResultWriter
+      5    opening      a new job, or a resumed one  decryption   audio to a file or a pipe
+      4    folder       lock, parts, publication     reader       four files as one; verify
+      3    journal      the job and its checkpoints
+      2    description  keystore                     the same two
+      1    primitives   publication   pipeline       the first two
 
-Rules: `cryptography` is imported by `primitives` alone. The format is written down in docs/result-format.md.
+Rules: a module imports only from floors below its own. `cryptography` is imported by `primitives` alone. The format is
+written down in docs/result-format.md.
 """
 
 from zaudio.result.decryption import decrypt

@@ -1,0 +1,43 @@
+"""The floors that zaudio/result/__init__.py draws, kept true."""
+
+import pytest
+from test_architecture import SOURCES, imports
+
+ROOM = "zaudio.result."
+FLOORS = [
+    {"primitives", "publication", "pipeline"},
+    {"description", "keystore"},
+    {"journal"},
+    {"folder", "reader"},
+    {"opening", "decryption"},
+    {"writer"},
+    {"__init__"},
+]
+MODULES = {module.removeprefix(ROOM): source for module, source in SOURCES.items() if module.startswith(ROOM)}
+
+
+def floor_of(module):
+    return next(floor for floor, modules in enumerate(FLOORS) if module in modules)
+
+
+def test_every_module_is_on_one_floor():
+    assert sorted(module for floor in FLOORS for module in floor) == sorted(MODULES)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_from_lower_floors_only(module):
+    below = {name for floor in FLOORS[: floor_of(module)] for name in floor}
+    targets = {
+        name.removeprefix(ROOM).partition(".")[0]
+        for name in imports(MODULES[module], ROOM + module)
+        if name.startswith(ROOM)
+    }
+    assert targets & set(MODULES) <= below
+
+
+def test_the_drawing_names_every_module():
+    drawing = MODULES["__init__"].partition("Rules:")[0]
+    for floor, modules in enumerate(FLOORS[:-1], 1):
+        line = next(line for line in drawing.splitlines() if line.strip().startswith(f"{floor} "))
+        for module in modules:
+            assert f" {module} " in f"{line} ", f"{module} is on floor {floor}"
