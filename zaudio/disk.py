@@ -152,7 +152,7 @@ def remove(name: str, *, dir_fd: int | None = None) -> None:
 
 
 def lstat(name: str, *, dir_fd: int | None = None) -> os.stat_result | None:
-    """Return the status of what has that name, links not followed; None when nothing has it."""
+    """Return the status of the thing of that name, links not followed; None when there is no such thing."""
     try:
         return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except FileNotFoundError:
@@ -160,7 +160,7 @@ def lstat(name: str, *, dir_fd: int | None = None) -> os.stat_result | None:
 
 
 def identity(status: os.stat_result) -> tuple[int, int]:
-    """Return what is the same for two names of one file, and of no other."""
+    """Return device and inode, which are the same for all names of one file and of no other."""
     return status.st_dev, status.st_ino
 
 
@@ -168,7 +168,7 @@ def identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def kind(status: os.stat_result) -> str:
-    """Return what a thing in the file system is called in a sentence."""
+    """Return the name of a kind of thing in the file system, for a sentence."""
     kinds = {
         stat.S_IFREG: "a file",
         stat.S_IFDIR: "a folder",

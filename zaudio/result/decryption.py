@@ -1,8 +1,8 @@
 """Decrypting a result to a file or to standard output.
 
 Rules: nothing is written before the whole result was authenticated, and a file appears under its name only when it is
-complete. Its part is private and is removed when anything fails: plaintext stays where the user asked for it, and
-nowhere else.
+complete. Its part is private, and is removed when anything fails: no plaintext stays in any other place than the one
+that the user named.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ def decrypt(
         identity: The file with the private key that the encryption key is wrapped for, if it is.
 
     Returns:
-        What the result holds, and where its audio went.
+        The description of the result, and the place that its audio went to.
 
     Raises:
         VerificationError: The result is missing, incomplete or damaged; no plaintext was released. Or it changed after
-            it was verified; then no output appears, and standard output got nothing but audio that was verified.
+            it was verified; then no output appears, and standard output got verified audio only.
         OutputExistsError: The output is there already.
         UsageError: The output cannot be written there; or the encryption key is wrapped, and there is no identity.
         StorageError: The output could not be written.
@@ -66,7 +66,7 @@ def decrypt(
 
 
 def _check_output(folder: str, target: str, *, overwrite: bool) -> None:
-    """The output must be no part of the result, and free, or a file that may be replaced."""
+    """Make sure that the output is no part of the result, and is free or a file that may be replaced."""
     above, name = os.path.split(target)
     if not name:
         raise UsageError(f"{target or repr(target)}: the output is no name of a file")
@@ -105,7 +105,7 @@ def _enter(stack: ExitStack, file: AbstractContextManager[int], target: str) -> 
     try:
         return stack.enter_context(file)
     except FileExistsError:
-        # Not removed by us: another decrypt may be writing it, or it is somebody's file that happens to be named so.
+        # It stays: another decrypt may be writing it, or it is a user's file that happens to have that name.
         raise UsageError(
             f"{target}{PART} is there already: another decrypt is writing it, or was killed; remove it to go on"
         ) from None
@@ -114,7 +114,7 @@ def _enter(stack: ExitStack, file: AbstractContextManager[int], target: str) -> 
 
 
 def _to_stdout(result: OpenResult, *, forward: bool) -> None:
-    """Write the audio to standard output; a reader that has had enough is no error."""
+    """Write the audio to standard output; a reader that leaves early is no error."""
     stream = sys.stdout.buffer
     try:
         for piece in result.plaintext(forward=forward):

@@ -1,9 +1,9 @@
-"""Description: what a result holds, and `result.json`, the file that carries it beside the tag.
+"""Description: the audio that a result holds; and `result.json`, the file that carries it beside the tag.
 
-Rules: the tag covers the description's bytes as they are stored, so they are cut out of the file between a fixed prefix
-and a suffix of fixed length and never serialised again. Reading is strict: one version, exactly its fields, no
-duplicate, no NaN, no number out of range. Nothing here touches a file. What cannot be read is a `ValueError` with the
-reason; whoever knows the path makes a `VerificationError` of it.
+Rules: the tag covers the description's bytes as they are stored. So they are cut out of the file between a fixed prefix
+and a suffix of fixed length, and never serialised again. Reading is strict: one version, exactly its fields, no
+duplicate, no NaN, no number out of range. Nothing here touches a file. A document that cannot be read is a `ValueError`
+with the reason; the caller, who knows the path, makes a `VerificationError` of it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zaudio.signal import Signal
 from zaudio.version import VERSION as PACKAGE_VERSION
 
 VERSION = 1
-FILE_BYTES_MAX = 64 * 1024  # a thousand long ops fit; a reader takes no more from a file that nothing vouches for yet
+FILE_BYTES_MAX = 64 * 1024  # a thousand long ops fit; a reader takes no more from a file that is not verified yet
 INTEGER_MAX = 2**63 - 1  # what every language's integer holds
 CHANNELS_MAX = 65535  # WAV's 16 bits
 SAMPLERATE_MAX = 2**32 - 1  # WAV's 32 bits
@@ -35,14 +35,14 @@ TAIL_BYTES = len(MIDDLE) + 2 * TAG_BYTES + len(SUFFIX)
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a result holds.
+    """The audio that a result holds, and how it was made.
 
     Attributes:
         frames: Frames of the recording.
-        channels: Samples a frame.
-        samplerate: Frames a second.
+        channels: Samples per frame.
+        samplerate: Frames per second.
         format: Name of the sample format: ``f32le``, ``s16be`` ...
-        chunk_frames: Frames a chunk, as the job was cut.
+        chunk_frames: Frames per chunk, as the job was cut.
         ops: Canonical text of the operations, in the order of their application.
         zaudio: Version of the package that made the result.
 
@@ -79,17 +79,17 @@ class Description:
 
     @property
     def frame_bytes(self) -> int:
-        """Buffer per frame."""
+        """Bytes per frame."""
         return self.signal.frame_bytes
 
     @property
     def plaintext_bytes(self) -> int:
-        """Buffer of the audio, padding not counted."""
+        """Bytes of the audio, padding not counted."""
         return self.signal.bytes
 
 
 def encode_description(description: Description) -> bytes:
-    """The bytes of a description, as they stand in `result.json` and go under the tag.
+    """Return the bytes of a description, as they stand in `result.json` and under the tag.
 
     Raises:
         UsageError: The file would be longer than 64 KiB.
@@ -112,10 +112,10 @@ def encode_description(description: Description) -> bytes:
 
 
 def decode_description(encoded: bytes) -> Description:
-    """The description that those bytes hold.
+    """Return the description that those bytes hold.
 
     Raises:
-        ValueError: They hold none, or one of another version; the text says why.
+        ValueError: They hold no description, or one of another version; the text says why.
     """
     fields = _parse(encoded)
     version = fields.pop("version", None)
@@ -140,12 +140,12 @@ def decode_description(encoded: bytes) -> Description:
 
 
 def join_file(description: bytes, tag: bytes) -> bytes:
-    """The bytes of `result.json`."""
+    """Return the bytes of `result.json`."""
     return PREFIX + description + MIDDLE + tag.hex().encode("ascii") + SUFFIX
 
 
 def split_file(document: bytes) -> tuple[bytes, bytes]:
-    """The description's bytes and the tag that a `result.json` holds. Nothing vouches for either yet.
+    """Return the description's bytes and the tag of a `result.json`. Neither is verified yet.
 
     Raises:
         ValueError: It is not laid out as `join_file` does.
@@ -163,7 +163,7 @@ def split_file(document: bytes) -> tuple[bytes, bytes]:
 
 
 def _parse(encoded: bytes) -> dict[str, Any]:
-    """The one JSON object that the bytes hold, without what JSON parsers let through."""
+    """Return the one JSON object that the bytes hold, more strictly than JSON parsers do."""
     if not (encoded.startswith(b"{") and encoded.endswith(b"}")):
         raise ValueError("the description is no JSON object")
     try:

@@ -1,9 +1,12 @@
 """ResultFolder: the output folder of one job, locked for as long as the job runs.
 
-Rules: everything that could keep a result from being published is found here, before any chunk is computed. Of dead
-jobs nothing is kept but this very one, to be resumed. The lock is on the folder's own descriptor, so no lock file can
-be left behind and a killed job holds nothing. All work goes through that descriptor: renaming the folder under a
-running job does no harm.
+Rules:
+
+- Everything that could keep a result from being published is found here, before any chunk is computed.
+- Of dead jobs only this very job is kept, to be resumed. Another job, or damage, is a `ResumeError` before any work:
+  nothing is removed or written then.
+- The lock is on the folder's own descriptor, so no lock file can be left behind and a killed job holds nothing.
+- All work goes through that descriptor: renaming the folder under a running job does no harm.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ class Unfinished:
     Attributes:
         key: The encryption key; its owner wipes it.
         iv: The initialisation vector.
-        journal: What its journal says.
+        journal: The content of its journal.
     """
 
     key: bytearray = field(repr=False)
@@ -42,28 +45,28 @@ class Unfinished:
 class ResultFolder:
     """The folder that a result is written to, with its lock. A context manager.
 
-    Opening it makes the folder if it is missing, takes the lock, finishes a publication that was interrupted, and looks
-    for an unfinished job. Parts that are of no use are removed.
+    Opening it makes the folder if it is missing, takes the lock, finishes an interrupted publication, and looks for an
+    unfinished job. Useless parts are removed.
 
     Args:
         path: The folder.
-        overwrite: Whether a result that is there already may be replaced, at the instant of publication.
-        job: What makes the job the same as another start's. Without it nothing can be resumed, now or later.
-        key_store: How the key is stored.
+        overwrite: Whether an older result may be replaced, at the instant of publication.
+        job: The job, by which a later start recognises it. Without it nothing can be resumed, now or later.
+        key_store: How the key is stored; raw by default.
         fresh: Discard an unfinished job, whichever it is.
 
     Attributes:
         job: As given.
         key_store: As given.
-        unfinished: The job as an earlier life left it, to be resumed; None when it begins here.
-        done: Whether this very job turned out to be published already. Then nothing is left to do.
+        unfinished: The job as an earlier life left it, to be resumed; None when the job begins here.
+        done: Whether this very job was published already. Then nothing is left to do.
 
     Raises:
         FolderBusyError: Another job holds the lock.
         ResumeError: An unfinished job lies there that is another one, or is damaged.
         OutputExistsError: A result is there already and `overwrite` is false.
-        UsageError: It is no folder, it cannot be written to, or one of the output names is taken by something that
-            is not a file.
+        UsageError: It is no folder, or cannot be written to; something that is not a file has an output's name; or the
+            key of the unfinished job needs other options.
         StorageError: The system refused, in finishing an older publication for example.
     """
 
@@ -93,17 +96,17 @@ class ResultFolder:
 
     @property
     def paths(self) -> dict[str, str]:
-        """Where the result will lie: `result`, `key`, `iv` and `description`."""
+        """The paths of the result: `result`, `key`, `iv` and `description`."""
         names = {"result": RESULT, "key": KEY, "iv": IV, "description": DESCRIPTION}
         return {role: os.path.join(self.path, name) for role, name in names.items()}
 
     @property
     def closed(self) -> bool:
-        """Whether the lock was released; then nothing here may be touched any more."""
+        """Whether the lock was released; then nothing here must be touched any more."""
         return self._fd < 0
 
     def part_path(self, name: str) -> str:
-        """Where an output lies until it is published."""
+        """Return the path of an output until it is published."""
         return os.path.join(self.path, name + PART)
 
     def create_part(self, name: str, *, mode: int) -> int:
@@ -117,17 +120,17 @@ class ResultFolder:
         return fd
 
     def reopen_part(self, name: str) -> int:
-        """Take over the part that an earlier life of this job made, and return its descriptor, open for both.
+        """Take over the part that an earlier life of this job made; return its descriptor, open to read and write.
 
         Raises:
-            OSError: The system refused, or there is none.
+            OSError: The system refused, or there is no such part.
         """
         fd = os.open(name + PART, disk.WRITE, dir_fd=self._fd)
         self._made[name + PART] = disk.identity(os.fstat(fd))
         return fd
 
     def open_journal(self) -> int:
-        """The journal's descriptor, open for both; it is made if it is missing.
+        """Open the journal, or make it for a new job; return its descriptor.
 
         Raises:
             OSError: The system refused.
@@ -140,7 +143,7 @@ class ResultFolder:
         """Make the names in the folder durable.
 
         Raises:
-            OSError: The system refused; nothing since the last good one is to be trusted.
+            OSError: The system refused; nothing since the last good call can be trusted.
         """
         os.fsync(self._fd)
 
@@ -168,11 +171,11 @@ class ResultFolder:
             disk.remove(JOURNAL, dir_fd=self._fd)
 
     def remove_parts(self) -> None:
-        """Remove what this job made, unless it is committed. Never raises: what stays is the next start's to remove."""
+        """Remove all that this job made, unless it is committed. Never raises: the next start removes the rest."""
         if self._committed or self.closed:
             return
         if self.job is not None:
-            disk.remove(JOURNAL, dir_fd=self._fd)  # first: parts without a journal are of no use, and known to be
+            disk.remove(JOURNAL, dir_fd=self._fd)  # first: parts without a journal are useless, and known to be
         for name in self._made:
             disk.remove(name, dir_fd=self._fd)
         self._made.clear()
@@ -197,7 +200,7 @@ class ResultFolder:
         self.close()
 
     def _claim(self, *, fresh: bool) -> None:
-        """Lock the folder and leave nothing in it but an older result that may be replaced, and this job unfinished."""
+        """Lock the folder; leave only an older result that may be replaced, and this job unfinished."""
         with disk.storage_errors(self.path):
             if not publication.try_lock(self._fd):
                 raise FolderBusyError(self.path)
@@ -210,7 +213,7 @@ class ResultFolder:
             if not self.done:
                 self._check_names()
             kept = (JOURNAL, *(name + PART for name in (RESULT, KEY, IV))) if self.unfinished is not None else ()
-            for name in parts:  # the journal first: parts without one are of no use, and known to be
+            for name in parts:  # the journal first: parts without one are useless, and known to be
                 if name not in kept:
                     os.unlink(name, dir_fd=self._fd)
 
@@ -222,20 +225,20 @@ class ResultFolder:
             self.unfinished = _find_unfinished(self._fd, self.path, job, self.key_store)
 
     def _check_names(self) -> None:
-        """Each final name must be free, or a file that may be replaced."""
+        """Make sure that each final name is free, or that of a file that may be replaced."""
         for name in NAMES:
             if publication.check_file(self._fd, self.path, name) and not self._overwrite:
                 raise OutputExistsError(os.path.join(self.path, name))
 
     def _check_parts(self) -> None:
-        """Each part must be the one that was made. After the commit it would be too late to find one gone."""
+        """Make sure that each part is the one that was made. After the commit it would be too late to find one gone."""
         for name in NAMES:
             status = disk.lstat(name + PART, dir_fd=self._fd)
             if status is None or disk.identity(status) != self._made.get(name + PART):
                 raise StorageError(self.part_path(name), "it was removed or replaced while the job ran")
 
     def _rename_commit(self) -> None:
-        # Set first: if we are interrupted right after the rename, nobody may remove the parts it stands for.
+        # Set first: after an interruption right behind the rename, the parts that it stands for must stay.
         self._committed = True
         try:
             os.rename(COMMIT + PART, COMMIT, src_dir_fd=self._fd, dst_dir_fd=self._fd)
@@ -248,11 +251,11 @@ class ResultFolder:
 
 
 def _find_unfinished(folder: int, path: str, job: JobRecord, key_store: KeyStore) -> Unfinished | None:
-    """The job that lies unfinished in the folder; None when nothing there is of use to anyone.
+    """Return the job that lies unfinished in the folder; None when nothing there is worth keeping.
 
     Raises:
         ResumeError: It is another job, or damaged.
-        UsageError: Its key cannot be had.
+        UsageError: Its key needs other options.
         OSError: The system refused.
     """
     has_ciphertext = _size(folder, RESULT + PART) > 0
@@ -264,7 +267,7 @@ def _find_unfinished(folder: int, path: str, job: JobRecord, key_store: KeyStore
         found = _load(folder, path, key_store, PART)
     except ValueError as error:
         if not has_ciphertext:
-            return None  # it died before its first record was on the disk
+            return None  # its process died before its first record was on the disk
         raise _refusal(path, error) from None
     if found is None:
         if has_ciphertext:
@@ -279,11 +282,11 @@ def _find_unfinished(folder: int, path: str, job: JobRecord, key_store: KeyStore
     wipe(found.key)
     if is_saved or has_ciphertext:
         raise ResumeError(path, reason)
-    return None  # nothing of that other job was done yet, so there is nothing to lose
+    return None  # no work of that other job is lost
 
 
 def _was_published(folder: int, path: str, job: JobRecord, key_store: KeyStore) -> bool:
-    """Whether what is published in the folder is the result of this very job, by its journal.
+    """Return whether the published result in the folder is that of this very job, by its journal.
 
     Raises:
         OSError: The system refused.
@@ -293,7 +296,7 @@ def _was_published(folder: int, path: str, job: JobRecord, key_store: KeyStore) 
     try:
         found = _load(folder, path, key_store, "")
     except ValueError:
-        return False  # of another job, or its key cannot be had: the usual rules for older results hold
+        return False  # of another job, or its key needs other options: the usual rules for older results hold
     if found is None:
         return False
     wipe(found.key)
@@ -301,10 +304,10 @@ def _was_published(folder: int, path: str, job: JobRecord, key_store: KeyStore) 
 
 
 def _load(folder: int, path: str, key_store: KeyStore, suffix: str) -> Unfinished | None:
-    """Key, IV and journal; None when the journal ends before its first record does.
+    """Read key, IV and journal; return None when the journal ends inside of its first record.
 
     Raises:
-        ValueError: They do not belong together; a UsageError when the key cannot be had.
+        ValueError: They do not belong together; a UsageError when the key needs other options.
     """
     where = os.path.join(path, KEY + suffix)
     stored = _read(folder, KEY + suffix, key_store.content_max)
@@ -328,12 +331,12 @@ def _load(folder: int, path: str, key_store: KeyStore, suffix: str) -> Unfinishe
 
 
 def _refusal(path: str, error: ValueError) -> UsageError:
-    # A key store's own sentence says what is to be done; the others are of damage.
+    # A key store's own sentence says what to do; the others tell of damage.
     return error if isinstance(error, UsageError) else ResumeError(path, f"its journal is damaged: {error}")
 
 
 def _size(folder: int, name: str) -> int:
-    """Buffer of that file; -1 when there is none."""
+    """Return the bytes of that file; -1 when there is none."""
     status = disk.lstat(name, dir_fd=folder)
     return -1 if status is None else status.st_size
 
@@ -350,7 +353,7 @@ def _read(folder: int, name: str, most: int) -> bytearray:
 
 
 def _open_folder(path: str) -> int:
-    """The folder's descriptor; it is made if it is missing."""
+    """Open the folder, which is made if it is missing; return its descriptor."""
     if not path:
         raise UsageError("the output folder has no name")
     try:

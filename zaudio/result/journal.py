@@ -1,11 +1,15 @@
-"""The journal of a job: which job it is, and up to where its ciphertext is known to lie on the disk. Buffer only.
+"""The journal of a job: its name, and up to where its ciphertext is known to lie on the disk.
 
     magic, record, record, ...            record: length (4 bytes), body, HMAC-SHA256 (32 bytes)
 
-Rules: the first record names the job, each later one is a checkpoint. A record's HMAC covers the one before it, so none
-can be left out, moved or taken from another job. What does not hold at the very end is a record that was being written
-when its writer died, and is cut off; what does not hold before the end is damage, a `ValueError` with the reason.
-Nothing here touches a file. The layout is written down in docs/result-format.md.
+Rules of its bytes: the first record names the job, each later one is a checkpoint. A record's HMAC covers the one
+before it, so none can be left out, moved or taken from another job. An incomplete record at the very end was being
+written when its writer died, and is cut off. A wrong record before the end is damage, a `ValueError` with the reason.
+The layout is written down in docs/result-format.md.
+
+Rules on the disk: a checkpoint is written after an fsync of the ciphertext that it covers, and is fsynced itself. A
+failed fsync ends it all: nothing is written after it. Nothing is written either once `stop` has returned, though a
+thread may still be inside of an fsync: the folder may be another job's by then.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ RECORD_MAX = 256 * 1024  # bytes of a body: a description of 64 KiB and a path, 
 ID_BYTES = 16
 CHECKPOINTS_KEPT = 4096  # of a longer journal, each second older one is forgotten: a week's would take 60 MB
 
-SECONDS = 2.0  # of work that a killed coordinator may have to do again; an fsync is some ms where the disk keeps up
+SECONDS = 2.0  # of work that is lost when a coordinator is killed; an fsync takes some ms where the disk keeps up
 BYTES = 256 << 20  # or so much ciphertext: half a second of AES
 COST = 0.05  # of the time at most: where an fsync is slow, checkpoints are rarer ...
 SECONDS_MOST = 60.0  # ... but not rarer than this
@@ -39,13 +43,13 @@ _CHECKPOINT = struct.Struct(f">QQ{TAG_BYTES}s")
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """What makes two starts the same job: input, ops, cuts, format and the program's version."""
+    """The name of a job, equal for two starts of the same: input, ops, cuts, format and the program's version."""
 
     recording: Fingerprint
     description: Description
 
     def difference(self, earlier: JobRecord) -> str:
-        """In what this job differs from that one, as half a sentence; empty when they are the same."""
+        """Return as half a sentence in what this job differs from that one; empty when they are the same."""
         return next(_differences(self, earlier), "")
 
 
@@ -55,7 +59,7 @@ class Checkpoint:
 
     Attributes:
         incarnation: The life of the coordinator that wrote it.
-        length: Its bytes, a multiple of 16.
+        length: The bytes that it covers, a multiple of 16.
         tag: The running tag of so many bytes.
     """
 
@@ -66,15 +70,15 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """What a journal says.
+    """The content of a journal.
 
     Attributes:
         id: The job's id on the wire.
         job: The job.
         incarnation: The last life of a coordinator over it.
-        checkpoints: Those that still count, each longer than the one before; the last of them always, of many older
-            ones some. A later life that began at an earlier byte has written over what lay behind it.
-        end: Buffer of the file that hold; what follows is torn.
+        checkpoints: The valid ones, each longer than the one before; of many old ones only some. A later life that
+            began at an earlier byte has written over the ciphertext behind it, and over its checkpoints.
+        end: Bytes of the file that are whole; the rest is torn.
         seal: The chain of HMACs up to there.
     """
 
@@ -87,7 +91,7 @@ class Journal:
 
 
 def encode_job(id: bytes, job: JobRecord, seal: JournalSeal) -> bytes:
-    """The beginning of a journal: the magic and the first record."""
+    """Return the beginning of a journal: the magic and the first record."""
     recording = job.recording
     fields = {
         "job": id.hex(),
@@ -101,19 +105,19 @@ def encode_job(id: bytes, job: JobRecord, seal: JournalSeal) -> bytes:
 
 
 def encode_checkpoint(checkpoint: Checkpoint, seal: JournalSeal) -> bytes:
-    """One more record."""
+    """Return one more record."""
     return _encode_record(_CHECKPOINT.pack(checkpoint.incarnation, checkpoint.length, checkpoint.tag), seal)
 
 
 def decode_journal(content: bytes, seal: JournalSeal) -> Journal | None:
-    """What a journal says; None when it ends before its first record does.
+    """Return what a journal says; None when it ends inside of its first record.
 
     Args:
         content: All of the file.
         seal: The chain's beginning, of the job's key and IV; taken along.
 
     Raises:
-        ValueError: It is damaged, or not of that key and IV.
+        ValueError: It is damaged, or belongs to another key or IV.
     """
     if not content.startswith(MAGIC):
         if MAGIC.startswith(content) or not any(content):
@@ -126,7 +130,7 @@ def decode_journal(content: bytes, seal: JournalSeal) -> Journal | None:
     id, job = _decode_job(body)
     checkpoints: list[Checkpoint] = []
     incarnation = 1
-    for end, body in bodies:  # noqa: B007  the last one is what holds
+    for end, body in bodies:  # noqa: B007  after the loop it is the end of the last whole record
         checkpoint = _decode_checkpoint(body, incarnation, job.description.plaintext_bytes)
         incarnation = checkpoint.incarnation
         while checkpoints and checkpoints[-1].length >= checkpoint.length:
@@ -143,7 +147,7 @@ def _encode_record(body: bytes, seal: JournalSeal) -> bytes:
 
 
 def _bodies(content: bytes, seal: JournalSeal) -> Iterator[tuple[int, bytes]]:
-    """Where each record ends, and its body, up to a torn one."""
+    """Give the end of each record and its body, up to a torn one."""
     start = len(MAGIC)
     while start < len(content):
         body = start + _LENGTH.size
@@ -166,7 +170,7 @@ def _bodies(content: bytes, seal: JournalSeal) -> Iterator[tuple[int, bytes]]:
 
 
 def _decode_job(body: bytes) -> tuple[bytes, JobRecord]:
-    # Its HMAC agreed, so this is what a writer of this version wrote, or of another that knew the same magic.
+    # Its HMAC agreed, so a writer of this version wrote it, or one of another version with the same magic.
     try:
         fields = json.loads(body)
         recording = Fingerprint(fields["path"], fields["size"], fields["mtime_ns"], fields["sample"])
@@ -222,46 +226,46 @@ def _show(value: object) -> str:
 
 
 class Schedule:
-    """When the next checkpoint is due. Pure: the time is an argument."""
+    """The times at which checkpoints are due. Pure: the time is an argument."""
 
     def __init__(self, *, now: float) -> None:
         self._ended = now  # of the last one
-        self._pause = 0.0  # to be waited for after it, whatever was written
+        self._pause = 0.0  # to wait for after it at least
 
     def due(self, written: int, *, now: float) -> bool:
-        """Whether one is, when so many bytes were written since the last."""
+        """Return whether a checkpoint is due, when so many bytes were written since the last one."""
         passed = now - self._ended
         return written > 0 and passed >= self._pause and (passed >= SECONDS or written >= BYTES)
 
     def made(self, *, began: float, now: float) -> None:
-        """One was made, in that time."""
+        """Note that a checkpoint was made in that time."""
         self._ended = now
         self._pause = min((now - began) / COST, SECONDS_MOST)
 
 
 class Checkpoints:
-    """The journal's file, to which checkpoints are appended.
+    """The journal's file, to which checkpoints are appended. It belongs to the storage thread.
 
     Args:
         fd: The journal, open for writing; owned from now on.
-        end: Buffer of it that hold; what follows is cut off.
+        end: Bytes of it that are whole; the rest is cut off.
         seal: The chain of HMACs up to there.
         incarnation: This life's number.
-        length: Buffer of ciphertext that are vouched for already.
+        length: Bytes of ciphertext that a checkpoint covers already.
     """
 
     def __init__(self, fd: int, end: int, seal: JournalSeal, incarnation: int, length: int = 0) -> None:
-        self.length = length  # of ciphertext that the last checkpoint vouches for
+        self.length = length  # bytes of ciphertext that the last checkpoint covers
         self._fd = fd
         self._seal = seal
         self._incarnation = incarnation
-        self._lock = threading.Lock()  # between the storage thread's appending and another's stop
+        self._lock = threading.Lock()  # between `append` in the storage thread and `stop` in another
         self._stopped = False
         os.ftruncate(fd, end)
         os.lseek(fd, end, os.SEEK_SET)
 
     def append(self, length: int, running: bytes) -> None:
-        """Write a checkpoint; so many bytes of ciphertext were fsynced before.
+        """Write a checkpoint over so many bytes of ciphertext, which were fsynced before.
 
         Raises:
             OSError: The system refused.
@@ -274,7 +278,7 @@ class Checkpoints:
         self.length = length
 
     def stop(self) -> None:
-        """Let nothing be written any more."""
+        """Let nothing more be written."""
         written = self._lock.acquire(timeout=STOP_PATIENCE)
         self._stopped = True
         if written:

@@ -1,17 +1,17 @@
-"""KeyStore: how the encryption key stands in its file, and how a job that is resumed gets it back.
-
-Rules: the key of a job is made once and stored once, before any ciphertext exists; what is stored is all that a resumed
-job has of it. A store knows no file: whoever reads or writes one hands the content over. Keys are bytearrays, which
-their owner wipes.
-
-@@RECIPIENT Recipients: the encryption key wrapped for the owner of an identity, and identities themselves.
+"""The encryption key in its file: raw, or wrapped for a recipient; and the identities that open a wrapped key.
 
     zaudio identity FILE    ->  FILE with a private key, and its public key to hand out
     --recipient PUBLICKEY   ->  encryption_key.bin that only that private key opens
 
-Rules: a wrapped key is a header and what HPKE (RFC 9180) makes of the 32 bytes; the header is bound by HPKE's `info`,
-so no byte of the file can change unnoticed. A raw key is 32 bytes and a wrapped one `WRAPPED_BYTES`: neither is taken
-for the other. Public keys and identities are text with a check sum: a typing mistake must not lock a result for ever.
+Rules:
+
+- The key of a job is made once and stored once, before any ciphertext exists. A resumed job has nothing else of it.
+- A store touches no file: its caller reads or writes the content. Keys are bytearrays, which their owner wipes.
+- A wrapped key is a header, and the 32 bytes encrypted by HPKE (RFC 9180). HPKE's `info` binds the header, so no byte
+  of the file can change unnoticed.
+- A raw key is 32 bytes and a wrapped one `WRAPPED_BYTES`: neither is taken for the other.
+- Public keys and identities are text with a check sum: no typing mistake locks a result away.
+
 The layout is written down in docs/result-format.md.
 """
 
@@ -37,33 +37,34 @@ SECRET = "zaudio-identity-"  # noqa: S105  the prefix of one
 CHECK_BYTES = 4
 FILE_MAX = 4096  # bytes of a file with a public key or an identity; ours have three lines
 
-_LINE = re.compile(r"(zaudio-x25519-|zaudio-identity-)([0-9a-f]{72})")
 ANEW = "start it again like that, or pass --fresh to begin anew"
+
+_LINE = re.compile(r"(zaudio-x25519-|zaudio-identity-)([0-9a-f]{72})")
 
 
 class KeyStore(Protocol):
-    """What the result asks of it.
+    """One way to store the encryption key.
 
     Attributes:
-        content_max: Buffer that the content of the key's file has at most; a longer file is none.
+        content_max: The most bytes that the key's file has; a longer file holds no key.
     """
 
     content_max: int
 
     def encode(self, key: bytearray) -> Buffer:
-        """What the key's file holds. The caller writes it to a private file; the key stays the caller's to wipe."""
+        """Return the content of the key's file, which must be private. The caller still wipes the key."""
         ...
 
     def decode(self, content: bytearray, path: str) -> bytearray:
-        """The key that such a file holds; its owner wipes it.
+        """Return the key that such a file holds; its owner wipes it.
 
         Args:
             content: All of the file.
-            path: Where it lies, for the sentence.
+            path: The file, for the sentence.
 
         Raises:
-            ValueError: It holds none.
-            UsageError: It cannot be had without something else; the sentence says what to pass.
+            ValueError: It holds no key.
+            UsageError: The key needs other options than those of this job; the sentence says which.
         """
         ...
 
@@ -74,11 +75,11 @@ class RawKey:
     content_max = WRAPPED_BYTES  # so that a wrapped one is recognised
 
     def encode(self, key: bytearray) -> Buffer:
-        """The key itself."""
+        """Return the key itself."""
         return key
 
     def decode(self, content: bytearray, path: str) -> bytearray:
-        """The key itself.
+        """Return a copy of the content, which is the key.
 
         Raises:
             UsageError: It is wrapped.
@@ -92,10 +93,10 @@ class RawKey:
 
 
 class WrappedKey:
-    """The key wrapped for somebody, whose private key is needed to get it back.
+    """The key wrapped for a recipient, whose private key is needed to get it back.
 
     Args:
-        recipient: Whom it is wrapped for.
+        recipient: The owner of the public key that it is wrapped for.
         identity: The private key, if it is here.
     """
 
@@ -106,14 +107,14 @@ class WrappedKey:
         self._identity = identity
 
     def encode(self, key: bytearray) -> Buffer:
-        """The wrapped key: another one each time."""
+        """Return the wrapped key: other bytes at each call."""
         return self._recipient.wrap(key)
 
     def decode(self, content: bytearray, path: str) -> bytearray:
-        """The key, unwrapped.
+        """Return the key, unwrapped.
 
         Raises:
-            UsageError: It is raw, is wrapped for somebody else, or the identity is not here.
+            UsageError: It is raw, is wrapped for another recipient, or the identity is not here.
             ValueError: It is no key at all, or has changed.
         """
         if len(content) == KEY_BYTES:
@@ -131,7 +132,7 @@ class WrappedKey:
 
 
 class Recipient:
-    """Whom a key is wrapped for.
+    """The owner of a public key, for whom keys are wrapped.
 
     Args:
         public: The public key, 32 bytes.
@@ -148,13 +149,13 @@ class Recipient:
         return _text(PUBLIC, self.public)
 
     def wrap(self, key: bytes | bytearray) -> bytes:
-        """The content of a key file that only the identity of this recipient opens."""
+        """Return the content of a key file that only this recipient's identity opens."""
         header = MAGIC + self.public
         return header + primitives.hpke_seal(self.public, key, info=header)
 
 
 class Identity:
-    """A private key that opens what was wrapped for its public one.
+    """A private key, which opens the keys that were wrapped for its public one.
 
     Args:
         secret: The private key, 32 bytes.
@@ -165,7 +166,7 @@ class Identity:
         self.recipient = Recipient(primitives.x25519_public(secret))
 
     def unwrap(self, content: bytes | bytearray) -> bytearray:
-        """The key in such a file, all of which is given and of which `is_wrapped` is true; its owner wipes it.
+        """Return the key in the content of a key file of which `is_wrapped` is true; its owner wipes it.
 
         Raises:
             ValueError: It was wrapped for another, or has changed.
@@ -180,23 +181,23 @@ class Identity:
 
 
 def is_wrapped(content: bytes | bytearray) -> bool:
-    """Whether the content of a key file is a wrapped key."""
+    """Return whether the content of a key file is a wrapped key."""
     return len(content) == WRAPPED_BYTES and content.startswith(MAGIC)
 
 
 def recipient_of(content: bytes | bytearray) -> str:
-    """The public key that a wrapped key names."""
+    """Return the public key that a wrapped key names."""
     return _text(PUBLIC, bytes(content[len(MAGIC) : HEADER_BYTES]))
 
 
 def identity_needed(content: bytes | bytearray, path: str) -> UsageError:
-    """What to say of a wrapped key when there is no identity."""
+    """Return the error of a wrapped key without an identity."""
     whom = recipient_of(content)
     return UsageError(f"{path}: the key is wrapped for {whom}; give that one's private key with --identity FILE")
 
 
 def parse_recipient(text: str) -> Recipient:
-    """A public key as text, or the name of a file that holds it.
+    """Return the recipient whose public key that text is, or the file of that name holds.
 
     Raises:
         UsageError: It is neither.
@@ -211,10 +212,10 @@ def parse_recipient(text: str) -> Recipient:
 
 
 def read_identity(path: str | os.PathLike[str]) -> Identity:
-    """The identity in a file that `make_identity` wrote.
+    """Return the identity in a file that `make_identity` wrote.
 
     Raises:
-        UsageError: There is none.
+        UsageError: The file holds none.
     """
     path = os.fspath(path)
     kind, key = _parse_file(path, "an identity")
@@ -230,7 +231,7 @@ def make_identity(path: str | os.PathLike[str]) -> Recipient:
         Its public key.
 
     Raises:
-        UsageError: There is something of that name, or it cannot be written there.
+        UsageError: Something has that name, or the file cannot be written there.
         StorageError: The system failed; no file is left.
     """
     path = os.fspath(path)
@@ -265,7 +266,7 @@ def _check(prefix: str, key: bytes | bytearray) -> bytes:
 
 
 def _parse(text: str) -> tuple[str, bytes] | None:
-    """Prefix and key of a text that is one; None when it does not look like one.
+    """Return prefix and key of a text that is a key; None when it does not look like one.
 
     Raises:
         UsageError: It looks like one and its check sum is wrong.
@@ -281,6 +282,7 @@ def _parse(text: str) -> tuple[str, bytes] | None:
 
 def _parse_file(path: str, what: str) -> tuple[str, bytes]:
     try:
+        # Unlike `disk.READ`, by a link too: the user named this file. NONBLOCK, as it may be a FIFO all the same.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(fd, "rb") as file:
             text = file.read(FILE_MAX + 1).decode("ascii", "replace")
@@ -295,5 +297,5 @@ def _parse_file(path: str, what: str) -> tuple[str, bytes]:
 
 
 def _short(text: str) -> str:
-    """A text for a sentence; of an identity no more than what shows that it is one."""
+    """Return a text for a sentence; of an identity, only its prefix."""
     return f"{SECRET}..." if text.strip().startswith(SECRET) else repr(text[:100])

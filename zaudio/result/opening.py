@@ -1,4 +1,4 @@
-"""The files that a job writes to: made anew, or taken over from an earlier life of the job.
+"""The files that a job writes to: made for a new job, or taken over from an earlier life of the job.
 
 Rules, in order; each line is durable before the next begins:
 
@@ -7,7 +7,9 @@ Rules, in order; each line is durable before the next begins:
 3. the names of the journal and of the part that the ciphertext goes to
 4. in a later life, the checkpoint that the part was cut to, with that life's number: no two lives have the same
 
-The caller aborts when anything here raises; what was opened is closed, and nothing is removed.
+Of an earlier life's ciphertext only that counts which a checkpoint covers, and only while the part still holds it: the
+rest was never known to be on the disk. The caller aborts when anything here raises; all that was opened is closed then,
+and nothing is removed.
 """
 
 from __future__ import annotations
@@ -32,10 +34,10 @@ READ_BYTES = 1 << 20  # of the part at a time: what the processor's cache holds
 
 @dataclass(slots=True)
 class Trusted:
-    """How far the part can be trusted.
+    """The ciphertext of an earlier life that can be trusted.
 
     Attributes:
-        length: Buffer.
+        length: Its bytes.
         tag: The tag's state after them.
         last: The 16 bytes that the chain goes on from.
     """
@@ -47,13 +49,13 @@ class Trusted:
 
 @dataclass(slots=True)
 class Opened:
-    """What a writer goes on with.
+    """The files of a job, as its writer goes on with them.
 
     Attributes:
-        job_id: The job's, in all its lives.
+        job_id: The job's id, in all its lives.
         incarnation: This life's number, from 1.
-        fd: Of the part that the ciphertext goes to, at its end.
-        length: Buffer that it has.
+        fd: The descriptor of the part that the ciphertext goes to, at the part's end.
+        length: Bytes of that part.
         tag: The tag's state after them.
         last: The block that the chain goes on from.
         checkpoints: The journal; None when the job keeps none.
@@ -69,7 +71,7 @@ class Opened:
 
 
 def begin(folder: ResultFolder, key: bytearray, description: bytes) -> Opened:
-    """A new job under that key.
+    """Begin a new job under that key.
 
     Raises:
         StorageError: The system refused.
@@ -94,10 +96,10 @@ def begin(folder: ResultFolder, key: bytearray, description: bytes) -> Opened:
 
 
 def reopen(folder: ResultFolder, unfinished: Unfinished, description: bytes, *, pause: Callable[[], None]) -> Opened:
-    """The job that lies unfinished in the folder, after the last checkpoint that its part holds.
+    """Go on with the job that lies unfinished in the folder, after the last checkpoint that its part holds.
 
     Raises:
-        ResumeError: The part holds none.
+        ResumeError: The part does not hold any.
         StorageError: The system refused.
     """
     journal, key, iv = unfinished.journal, unfinished.key, unfinished.iv
@@ -119,14 +121,14 @@ def reopen(folder: ResultFolder, unfinished: Unfinished, description: bytes, *, 
 def _trusted(
     fd: int, checkpoints: Sequence[Checkpoint], tag: Tag, iv: bytes, *, pause: Callable[[], None] = lambda: None
 ) -> Trusted | None:
-    """Read the part up to its last checkpoint that holds; None when there are some and none does.
+    """Read the part up to its last checkpoint that it still holds; return None when it holds none of several.
 
     Args:
         fd: The part, open for reading.
         checkpoints: Each longer than the one before.
         tag: The tag's state before the first byte; taken along.
         iv: The IV.
-        pause: Called once a megabyte; what it raises ends the reading.
+        pause: Called once per megabyte; an exception that it raises ends the reading.
 
     Raises:
         OSError: The system refused.
@@ -151,7 +153,7 @@ def _trusted(
 
 
 def store(folder: ResultFolder, name: str, content: Buffer, *, mode: int) -> None:
-    """Write one small part and make it durable; its name is not yet.
+    """Write one small part and make it durable; its name is not durable yet.
 
     Raises:
         StorageError: The system refused.
@@ -173,7 +175,7 @@ def _begin_journal(folder: ResultFolder, job: JobRecord, job_id: bytes, seal: Jo
 
 
 def _reopen_parts(folder: ResultFolder) -> int:
-    """Take over the parts of an earlier life; the descriptor of the one that the ciphertext goes to."""
+    """Take over the parts of an earlier life; return the descriptor of the one that the ciphertext goes to."""
     for name in (KEY, IV):
         fd = folder.reopen_part(name)
         try:
@@ -183,7 +185,7 @@ def _reopen_parts(folder: ResultFolder) -> int:
             os.close(fd)
     try:
         return folder.reopen_part(RESULT)
-    except FileNotFoundError:  # it died between its journal's first record and this part
+    except FileNotFoundError:  # that life ended between its journal's first record and this part
         os.close(folder.create_part(RESULT, mode=disk.PUBLIC))
         folder.sync()
         return folder.reopen_part(RESULT)

@@ -4,8 +4,8 @@
 
 Rules: the cipher thread does nothing but encrypt, in rounds of 1 MiB, into buffers that are made once: many small
 payloads are taken together, a large one is cut into several rounds. What the threads hold is bounded by the ring,
-whatever the payloads' sizes; the payloads that wait are their owner's to bound, by `finished`. After a failure or
-`stop` both threads end and every payload is let go.
+whatever the payloads' sizes; the owner of the payloads bounds those that wait, by `finished`. After a failure or `stop`
+both threads end and every payload is let go.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RING = 4  # ciphertext buffers: a write of a few ms (the kernel flushing) does n
 TELL_EVERY = 4  # payloads; while the cipher has that many more to do, waking the farm for each costs more than it gains
 
 
-class _Stopped(Exception):  # noqa: N818  it is a signal within the cipher thread and never leaves it
+class _Stopped(Exception):  # noqa: N818  a signal inside of the cipher thread, which it never leaves
     """The pipeline was stopped while a thread waited for a buffer."""
 
 
@@ -37,10 +37,10 @@ class Pipeline:
         encrypt: As `primitives.cbc_encryptor` makes it.
         write: Takes each piece of ciphertext in order; it is valid during the call only.
         complete: Called after the last piece.
-        fail: Called once, with what one of these raised.
-        notify: Called when `finished` grew: for every few payloads while more of them wait, for each when few do.
+        fail: Called once, with the exception of one of these.
+        notify: Called when `finished` has grown: for every few payloads while many wait, for each while few do.
         idle: Called by the storage thread when no piece came for a while.
-        leave: Called by the storage thread in place of `complete` when it was stopped and nothing of its own raised.
+        leave: Called by the storage thread in place of `complete` when it was stopped and raised nothing itself.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Pipeline:
         idle: Callable[[], None] = lambda: None,
         leave: Callable[[], None] = lambda: None,
     ) -> None:
-        self.finished = 0  # payloads that nothing here refers to any more; only the cipher thread writes it
+        self.finished = 0  # payloads that nothing here refers to any more; written by the cipher thread alone
         self._encrypt = encrypt
         self._write = write
         self._idle = idle
@@ -88,7 +88,7 @@ class Pipeline:
                 self._condition.notify()
 
     def end(self, tail: bytes) -> None:
-        """No payload follows; the tail does, as it is, and completes the last block."""
+        """End the chain with the tail, which completes the last block. No payload follows."""
         with self._condition:
             self._tail = tail
             self._condition.notify()
@@ -103,7 +103,7 @@ class Pipeline:
         self._full.put(None)
 
     def join(self, timeout: float) -> bool:
-        """Wait for the threads to end; False when one is still inside a system call after that many seconds."""
+        """Wait for the threads to end; return False when one is inside a system call after that many seconds."""
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             if thread.ident is not None:
@@ -115,7 +115,7 @@ class Pipeline:
             body()
         except _Stopped:
             pass
-        except Exception as error:  # noqa: BLE001  whatever it is, the job must end and not wait for this thread
+        except Exception as error:  # noqa: BLE001  the job must end, and not wait for this thread
             self.stop()
             self._fail(error)
 
@@ -135,7 +135,7 @@ class Pipeline:
             self._full.put(None)
 
     def _take(self) -> list[memoryview]:
-        """The next payload and those after it that fit into the same round; none when no payload will come."""
+        """Return the next payload and those behind it that fit into the same round; an empty list at the end."""
         with self._condition:
             while not self._payloads and self._tail is None and not self._stopped:
                 self._condition.wait()
@@ -174,7 +174,7 @@ class Pipeline:
             self._complete()
 
     def _next(self) -> tuple[bytearray, int] | None:
-        """The next piece of ciphertext; None when there will be none."""
+        """Return the next piece of ciphertext; None at the end."""
         while True:
             try:
                 return self._full.get(timeout=IDLE)

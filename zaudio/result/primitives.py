@@ -1,7 +1,7 @@
-"""The cryptography of a result, all of it: random key and IV, AES-256-CBC, and the tag.
+"""All cryptography of a result: random key and IV, AES-256-CBC, HPKE, and the tag.
 
 Rules: nothing outside this module touches `cryptography` or `hmac`. Keys come in as bytearrays where their owner can
-wipe them; none is stored, logged or shown in an error. What the tag covers is written in docs/result-format.md; the
+wipe them; none is stored, logged or shown in an error. docs/result-format.md says which bytes the tag covers; the
 constants below are that format and never change within its version 1.
 """
 
@@ -38,25 +38,25 @@ _HPKE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POL
 
 
 def random_key() -> bytearray:
-    """A fresh AES-256 key; its owner wipes it after use."""
+    """Return a new AES-256 key; its owner wipes it after use."""
     return bytearray(os.urandom(KEY_BYTES))
 
 
 def random_iv() -> bytes:
-    """A fresh IV. It is no secret, but it must be new for every key."""
+    """Return a new IV. It is no secret, but every key must have a new one."""
     return os.urandom(IV_BYTES)
 
 
 def wipe(secret: bytearray) -> None:
-    """Overwrite a secret in place. Copies inside libraries are theirs."""
+    """Overwrite a secret in place. Copies inside of libraries stay."""
     secret[:] = bytes(len(secret))
 
 
 def cbc_encryptor(key: Buffer, iv: Buffer) -> Callable[[Buffer, bytearray], int]:
-    """The start of a CBC chain: a function that encrypts the stream piece by piece.
+    """Start a CBC chain: return a function that encrypts the stream piece by piece.
 
-    It takes any number of bytes and a buffer with room for 15 more, writes the whole 16-byte blocks that are complete
-    and returns their length; the rest waits inside for the next piece. It releases the GIL.
+    The function takes any number of bytes and a buffer with room for 15 more. It writes all blocks of 16 bytes that
+    are complete and returns their length; the rest waits inside for the next piece. It releases the GIL.
     """
     return Cipher(algorithms.AES(key), modes.CBC(iv)).encryptor().update_into
 
@@ -73,12 +73,12 @@ def cbc_decrypt_into(key: Buffer, iv: Buffer, ciphertext: Buffer, buffer: bytear
 
 
 def x25519_public(private: Buffer) -> bytes:
-    """The public key that belongs to 32 bytes of a private one."""
+    """Return the public key of a private key of 32 bytes."""
     return X25519PrivateKey.from_private_bytes(bytes(private)).public_key().public_bytes_raw()
 
 
 def hpke_seal(public: bytes, plaintext: Buffer, *, info: bytes) -> bytes:
-    """Encrypt for the owner of a public key: the encapsulated key, then the ciphertext.
+    """Encrypt for the owner of a public key; return the encapsulated key, then the ciphertext.
 
     Raises:
         ValueError: Nothing can be encrypted for that key.
@@ -87,7 +87,7 @@ def hpke_seal(public: bytes, plaintext: Buffer, *, info: bytes) -> bytes:
 
 
 def hpke_open(private: Buffer, sealed: Buffer, *, info: bytes) -> bytearray:
-    """Decrypt what `hpke_seal` made of it; its owner wipes it.
+    """Decrypt what `hpke_seal` returned; the owner of the plaintext wipes it.
 
     Raises:
         ValueError: It was made for another key or another `info`, or has changed.
@@ -99,28 +99,28 @@ def hpke_open(private: Buffer, sealed: Buffer, *, info: bytes) -> bytearray:
 
 
 def padding(length: int) -> bytes:
-    """PKCS#7 (RFC 5652, 6.3): what follows a plaintext of that length; 1 to 16 bytes, each of them their count."""
+    """Return the padding of a plaintext of that length by PKCS#7 (RFC 5652, 6.3): 1 to 16 bytes, each their count."""
     count = BLOCK_BYTES - length % BLOCK_BYTES
     return bytes([count]) * count
 
 
 def padded_bytes(length: int) -> int:
-    """How long the ciphertext of a plaintext of that length is."""
+    """Return the length of the ciphertext of a plaintext of that length."""
     return length + BLOCK_BYTES - length % BLOCK_BYTES
 
 
 def hmac_sha256(key: bytes | bytearray) -> hmac.HMAC:
-    """HMAC-SHA256 (RFC 2104) of what is yet to come: `update` it, then ask for its `digest`."""
+    """Begin an HMAC-SHA256 (RFC 2104): `update` it, then ask for its `digest`."""
     return hmac.new(key, digestmod="sha256")
 
 
 def derive_tag_key(key: Buffer) -> bytes:
-    """The key of the tag: HKDF-SHA256 (RFC 5869) of the encryption key."""
+    """Return the key of the tag: HKDF-SHA256 (RFC 5869) of the encryption key."""
     return _derive(key, INFO)
 
 
 def derive_journal_key(key: Buffer) -> bytes:
-    """The key of the journal's HMACs, in the same way."""
+    """Return the key of the journal's HMACs, made in the same way."""
     return _derive(key, JOURNAL_INFO)
 
 
@@ -146,29 +146,29 @@ class Tag:
         self._length += len(ciphertext)
 
     def digest(self) -> bytes:
-        """The tag of all that came so far."""
+        """Return the tag of all bytes so far."""
         end = self._hmac.copy()
         end.update(struct.pack(">Q", self._length))
         return end.digest()
 
     def agrees(self, tag: bytes) -> bool:
-        """Whether that is the tag, in a time that does not tell how much of it agrees."""
+        """Return whether that is the tag, in a time that does not tell how much of it agrees."""
         return hmac.compare_digest(self.digest(), tag)
 
     def running(self) -> bytes:
-        """What stands for all that came so far, for one who will go on from here. It is no tag of a result.
+        """Return the running tag of all bytes so far, which a checkpoint keeps. It is never the tag of a result.
 
-        A tag covers the ciphertext's length too, 8 bytes, and everything else that two HMACs under this key and a
-        description cover differs by whole blocks of 16: the one is never the other.
+        A tag covers the ciphertext's length too, in 8 bytes. All else that two HMACs under this key and a description
+        cover differs by whole blocks of 16 bytes, so no running tag is a tag.
         """
         return self._hmac.copy().digest()
 
     def runs_as(self, running: bytes) -> bool:
-        """Whether that is what `running` says, in a time that does not tell how much of it agrees."""
+        """Return whether that is the running tag, in a time that does not tell how much of it agrees."""
         return hmac.compare_digest(self.running(), running)
 
     def copy(self) -> Tag:
-        """Another one that has taken the same, and goes on by itself."""
+        """Return a copy that has taken the same bytes and goes on by itself."""
         other = object.__new__(Tag)
         other._hmac = self._hmac.copy()
         other._length = self._length
@@ -183,12 +183,12 @@ class JournalSeal:
         self._last = JOURNAL_DOMAIN + bytes(iv)
 
     def next(self, record: Buffer) -> bytes:
-        """The HMAC of the record that comes now."""
+        """Return the HMAC of the next record."""
         self._last = self._seal(record)
         return self._last
 
     def agrees(self, record: Buffer, seal: Buffer) -> bool:
-        """Whether that is the HMAC of the record that comes now; if it is, the next one comes after it."""
+        """Return whether that is the HMAC of the next record; if it is, go on behind that record."""
         expected = self._seal(record)
         if not hmac.compare_digest(expected, seal):
             return False

@@ -7,9 +7,10 @@ Rules, in order; each line is durable before the next begins:
 3. each part takes its final name, over an older one
 4. `result.commit` goes away
 
-The job's journal goes last, and only its writer or the next start removes it: by it that start knows that this very job
-is done. Before 2 nothing older has changed. After 2 whoever finds `result.commit` does 3 and 4, under the folder's
-lock: a part that is gone was renamed already. So a reader never takes four files while a commit file lies beside them.
+The job's journal goes last. Only its writer or the next start removes it: by the journal that start knows that this
+very job is done. Before 2 nothing older has changed. After 2 every process that finds `result.commit` does 3 and 4,
+under the folder's lock: a part that is gone was renamed already. So a reader never takes four files while a commit file
+lies beside them.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ PAUSE = 0.02  # seconds between two looks at its lock
 
 
 def is_reserved(path: str, folder: str) -> bool:
-    """Whether that path, links followed, has a name in that folder that a result or an unfinished job may take there.
+    """Return whether that path, links followed, is a name in that folder that a result or an unfinished job takes.
 
     Neither has to exist.
     """
@@ -49,11 +50,11 @@ def is_reserved(path: str, folder: str) -> bool:
         above, name = os.path.split(os.path.realpath(path))
         return name in RESERVED and above == os.path.realpath(folder)
     except ValueError:
-        return False  # one is no name at all, as opening it will say
+        return False  # one of them has a NUL in it, as opening it will say
 
 
 def try_lock(folder: int) -> bool:
-    """Take the folder's lock, which its descriptor holds until it is released or closed. False: another has it."""
+    """Take the folder's lock for its descriptor, until that is closed; return False when another process has it."""
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -67,7 +68,7 @@ def unlock(folder: int) -> None:
 
 
 def finish(folder: int) -> None:
-    """Steps 3 and 4, from wherever they were left. The caller holds the lock.
+    """Do steps 3 and 4, or the rest of them. The caller holds the lock.
 
     Raises:
         OSError: The system refused; the commit file still stands, and calling again goes on.
@@ -84,7 +85,7 @@ def finish(folder: int) -> None:
 
 
 def recover(folder: int, path: str) -> None:
-    """Finish a publication that was interrupted, if there is one. The caller holds the lock.
+    """Finish an interrupted publication, if there is one. The caller holds the lock.
 
     Raises:
         UsageError: The commit file is not ours, or something other than files lies in the way of its renames.
@@ -101,7 +102,7 @@ def recover(folder: int, path: str) -> None:
 
 
 def settle(folder: int, path: str) -> None:
-    """Return when no publication is pending, after finishing one that nobody else is at.
+    """Wait until no publication is pending; finish one that was interrupted.
 
     Raises:
         FolderBusyError: Another process holds the lock and did not finish it in `PATIENCE` seconds.
@@ -121,15 +122,15 @@ def settle(folder: int, path: str) -> None:
 
 
 def is_pending(folder: int) -> bool:
-    """Whether a commit file lies there."""
+    """Return whether a commit file lies there."""
     return disk.lstat(COMMIT, dir_fd=folder) is not None
 
 
 def check_file(folder: int, path: str, name: str) -> bool:
-    """Whether there is a file of that name.
+    """Return whether there is a file of that name.
 
     Raises:
-        UsageError: There is something else, which is not ours to replace.
+        UsageError: Something else has that name; it is not ours to replace.
     """
     status = disk.lstat(name, dir_fd=folder)
     if status is None:
@@ -140,7 +141,7 @@ def check_file(folder: int, path: str, name: str) -> bool:
 
 
 def _read_commit(folder: int) -> bytes:
-    """What the commit file holds, or as much of it as shows that it is not ours."""
+    """Return the content of the commit file, or as much of it as shows that it is not ours."""
     try:
         fd = os.open(COMMIT, disk.READ, dir_fd=folder)
     except OSError:

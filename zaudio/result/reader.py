@@ -1,8 +1,12 @@
-"""Reading a result: open its four files as one set, and check the tag over all of them.
+"""Reading a result: its four files are opened as one set, verified, and decrypted piece by piece.
 
-Rules: no plaintext exists before the tag agrees. Each file is opened once and read through that descriptor, so a job
-that publishes meanwhile changes nothing here. What the first pass saw is remembered as a digest a block, and the second
-pass decrypts a block only if it still has that digest: the file may have changed in place between the two.
+Rules:
+
+- Jobs may publish beside us. A set counts only if no commit file lies there after it was opened, and the names still
+  lead to the same files. Then all four came from one publication, and stay readable whatever happens to the names.
+- No plaintext is released before the whole result was authenticated. After that each block is compared with the digest
+  that it had, so a file that changes in between is found.
+- Memory is a few megabytes, and 48 bytes per megabyte of the result.
 """
 
 from __future__ import annotations
@@ -28,11 +32,11 @@ from zaudio.result.publication import DESCRIPTION, IV, KEY, NAMES, RESULT
 from zaudio.reverse import reverse_into
 
 TRIES = 20  # publications that may come in between while four files are opened
-READ_BYTES = 1 << 20  # read, checked and decrypted at a time; 48 bytes are remembered of each
+READ_BYTES = 1 << 20  # read, checked and decrypted at a time; 48 bytes are kept of each
 
 
 def verify(path: str, *, identity: str | os.PathLike[str] | None = None) -> Description:
-    """Check a result: that it is complete, and that no bit of its four files has changed.
+    """Make sure that a result is complete, and that no bit of its four files has changed.
 
     An interrupted publication in that folder is finished first.
 
@@ -51,14 +55,14 @@ def verify(path: str, *, identity: str | os.PathLike[str] | None = None) -> Desc
 
 
 class OpenResult:
-    """The four files of one result, opened as one set. A context manager.
+    """One result, its four files opened as one set. A context manager.
 
     Args:
         path: The result's folder.
         identity: The file with the private key that the encryption key is wrapped for, if it is.
 
     Attributes:
-        description: What the result says it holds; vouched for once `authenticate` returned.
+        description: The description that the result carries; verified once `authenticate` has returned.
 
     Raises:
         UsageError, VerificationError, FolderBusyError: As `verify`.
@@ -66,7 +70,7 @@ class OpenResult:
 
     def __init__(self, path: str, *, identity: str | os.PathLike[str] | None = None) -> None:
         self.path = os.fspath(path)
-        who = read_identity(identity) if identity is not None else None
+        opener = read_identity(identity) if identity is not None else None
         self._key = bytearray()
         self._digests = bytearray()  # SHA-256 of each block, once the tag agrees
         self._ivs = bytearray()  # the 16 bytes of the chain in front of each block
@@ -76,7 +80,7 @@ class OpenResult:
             for fd in fds.values():
                 stack.callback(os.close, fd)
             self._fd = fds[RESULT]
-            self._key = self._read_key(fds, who)
+            self._key = self._read_key(fds, opener)
             self._iv = bytes(self._read_small(fds, IV, IV_BYTES, IV_BYTES))
             self._document = bytes(self._read_small(fds, DESCRIPTION, 0, FILE_BYTES_MAX))
             self._describe()
@@ -99,7 +103,7 @@ class OpenResult:
         """Check the tag over the description, the IV and the whole ciphertext, then the padding.
 
         Raises:
-            VerificationError: They do not agree.
+            VerificationError: One of them is wrong.
         """
         tag = primitives.Tag(self._key, self._iv, self._encoded)
         digests, ivs = bytearray(), bytearray()
@@ -117,13 +121,13 @@ class OpenResult:
         self._authentic = True
 
     def plaintext(self, *, forward: bool = False) -> Iterator[memoryview]:
-        """The audio, piece by piece; each piece is valid until the next is asked for.
+        """Give the audio piece by piece; each piece is valid until the next one.
 
         Args:
-            forward: Un-reverse it: frames in the order of the recording. Otherwise as stored, last frame first.
+            forward: Give the frames in the order of the recording. Otherwise as stored, last frame first.
 
         Raises:
-            VerificationError: The ciphertext has changed since it was authenticated; what came before had not.
+            VerificationError: The ciphertext has changed since it was authenticated; the pieces before had not.
         """
         if not self._authentic:
             raise VerificationError(self.path, "it was not authenticated yet")
@@ -162,7 +166,7 @@ class OpenResult:
         self._buffer = bytearray(min(self._block_bytes, self._size))
 
     def _read_block(self, index: int) -> memoryview:
-        """That block of the ciphertext, in a buffer that the next call overwrites."""
+        """Return that block of the ciphertext, in a buffer that the next call overwrites."""
         start = index * self._block_bytes
         block = memoryview(self._buffer)[: min(self._block_bytes, self._size - start)]
         try:
@@ -174,14 +178,14 @@ class OpenResult:
         return block
 
     def _check_padding(self, end: bytes) -> None:
-        """The last block must end in the padding, and in nothing that only looks like it."""
+        """Make sure that the last block ends in the padding, to the byte."""
         last = bytearray(2 * BLOCK_BYTES)
         primitives.cbc_decrypt_into(self._key, end[:BLOCK_BYTES], end[BLOCK_BYTES:], last)
         if not last[:BLOCK_BYTES].endswith(primitives.padding(self.description.plaintext_bytes)):
             raise VerificationError(self._name(RESULT), "the padding is not PKCS#7")
 
     def _read_key(self, fds: dict[str, int], identity: Identity | None) -> bytearray:
-        """The key, unwrapped if it is wrapped."""
+        """Read the key, and unwrap it if it is wrapped."""
         if os.fstat(fds[KEY]).st_size != WRAPPED_BYTES:
             return self._read_small(fds, KEY, KEY_BYTES, KEY_BYTES)
         content = self._read_small(fds, KEY, 0, WRAPPED_BYTES)
@@ -195,7 +199,7 @@ class OpenResult:
             raise VerificationError(self._name(KEY), str(error)) from None
 
     def _read_small(self, fds: dict[str, int], name: str, low: int, high: int) -> bytearray:
-        """A whole small file of `low` to `high` bytes."""
+        """Read a whole small file of `low` to `high` bytes."""
         try:
             content = disk.read_all(fds[name], high)
         except OSError as error:
@@ -213,10 +217,10 @@ class OpenResult:
 
 
 def open_set(path: str) -> dict[str, int]:
-    """Descriptors by name of four files that were published together, open for reading.
+    """Return the descriptors, by name, of four files that were published together, open for reading.
 
     Raises:
-        VerificationError: One is missing, or is no file, or may not be read.
+        VerificationError: One is missing, is no file, or cannot be read.
         FolderBusyError: A publication is pending, and another process has held the lock for too long.
     """
     try:
@@ -255,13 +259,13 @@ def _settle(folder: int, path: str) -> None:
 
 
 def _identities(folder: int) -> dict[str, tuple[int, int] | None]:
-    """Which file each name leads to now."""
+    """Return the file that each name leads to now."""
     found = {name: disk.lstat(name, dir_fd=folder) for name in NAMES}
     return {name: status and disk.identity(status) for name, status in found.items()}
 
 
 def _try_open(folder: int, path: str, fds: dict[str, int]) -> VerificationError | None:
-    """Open the four files into `fds`; return what it means that one could not be opened, should it stay so."""
+    """Open the four files into `fds`; return the error of one that cannot be opened, which counts if it stays so."""
     for name in NAMES:
         where = os.path.join(path, name)
         try:
@@ -280,7 +284,7 @@ def _try_open(folder: int, path: str, fds: dict[str, int]) -> VerificationError 
 
 
 def _is_one_set(folder: int, fds: dict[str, int], before: dict[str, tuple[int, int] | None]) -> bool:
-    """Whether no publication touched the names from `before` until now, after the files were opened."""
+    """Return whether no publication has touched the names since `before`. The files were opened in between."""
     if publication.is_pending(folder):  # first: one that begins after this look changes a name or comes too late
         return False
     now = _identities(folder)

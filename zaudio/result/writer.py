@@ -1,9 +1,12 @@
-"""ResultWriter: from processed chunks in output order to a published result, in one life or several.
+"""ResultWriter: from processed chunks in output order to a published result, in one life of a job or several.
 
-Rules: its methods belong to one thread and only `open`, `publish` and `abort` may wait for the disk. Key and IV are on
-the disk, readable by their owner alone, before the journal names the job, and that before any ciphertext exists. What
-was encrypted is read again by a resume alone, and no plaintext is ever written. After an error nothing is trusted: no
-write and no fsync is tried a second time, and a resume goes on from the last checkpoint before it.
+Rules:
+
+- Its methods belong to one thread. Only `open`, `publish` and `abort` may wait for the disk.
+- Key and IV are on the disk, readable by their owner alone, before the journal names the job, and that before any
+  ciphertext exists. No plaintext is ever written.
+- After an error nothing is trusted: no write and no fsync is tried a second time, and a resume goes on from the last
+  checkpoint before it.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ class ResultWriter:
 
     Args:
         folder: The output folder, open.
-        description: What the payloads will add up to.
+        description: The description of all payloads together.
 
     Attributes:
         job_id: The job's id in all its lives; set by `open`.
@@ -57,10 +60,10 @@ class ResultWriter:
         self._notify: Callable[[], None] = lambda: None  # until `open`
         self.job_id = b""
         self.incarnation = 0
-        self._taken = 0  # bytes of all payloads so far, an earlier life's too
-        self._fd = -1  # of result.raw.part; the storage thread's once it runs
-        self._written = 0  # bytes of it; the storage thread's, as is the next
-        self._written_back = 0  # bytes of it that the system was told to write to the disk
+        self._taken = 0  # bytes of all payloads so far, also in earlier lives
+        self._fd = -1  # of result.raw.part; it belongs to the storage thread once that runs
+        self._written = 0  # bytes of it; these two belong to the storage thread
+        self._written_back = 0  # bytes of it that the system was told to take to the disk
         self._tag: primitives.Tag | None = None
         self._before_padding: tuple[int, bytes] | None = (
             None  # the last that a checkpoint can cover, once it is written
@@ -76,7 +79,7 @@ class ResultWriter:
 
     @property
     def finished(self) -> int:
-        """How many payloads the cipher has finished with; their buffers are released."""
+        """The number of payloads that the cipher has finished with; their buffers are released."""
         return self._pipeline.finished if self._pipeline else 0
 
     @property
@@ -91,7 +94,7 @@ class ResultWriter:
 
     @property
     def error(self) -> ZaudioError | None:
-        """What failed, if anything did. The job cannot go on."""
+        """The error that ended the writing, if there was one. The job cannot go on."""
         return self._error
 
     def open(
@@ -112,7 +115,7 @@ class ResultWriter:
 
         Raises:
             UsageError: The signal is not the description's, or a sealed result cannot be stored in that order.
-            ResumeError: What lies in the folder is not what the job's journal says.
+            ResumeError: The ciphertext in the folder is not that of the job's journal.
             StorageError: The system refused; `abort` cleans up.
         """
         if self._pipeline or self._ended:
@@ -146,14 +149,14 @@ class ResultWriter:
         return opened.length  # whole blocks of audio: no checkpoint covers the padding
 
     def put(self, payload: Buffer) -> None:
-        """Take one chunk's processed frames, last frame first. Chunks come in output order. Never blocks.
+        """Take the processed frames of the next chunk in output order, last frame first. Never blocks.
 
         Args:
             payload: Any C-contiguous buffer of whole frames; it must not change until `finished` counts it. The first
                 one after a resume lacks the bytes that `open` returned.
 
         Raises:
-            UsageError: It is not whole frames, or more than the description has; or nothing may be put now.
+            UsageError: It is not whole frames, or longer than the rest of the result; or the writer is not open.
         """
         view = memoryview(payload)
         if self._pipeline is None or self._ended:
@@ -169,7 +172,7 @@ class ResultWriter:
         self._pipeline.put(view.cast("B") if view.nbytes else memoryview(b""))  # an empty view cannot be cast
 
     def seal(self) -> None:
-        """No payload follows: let the threads pad, tag and fsync. Never blocks.
+        """Let the threads pad, tag and fsync: no payload follows. Never blocks.
 
         Raises:
             UsageError: The payloads so far are not the whole result.
@@ -182,7 +185,7 @@ class ResultWriter:
         self._pipeline.end(primitives.padding(self._taken))
 
     def publish(self) -> dict[str, str]:
-        """Give the four parts their final names, as one, and return the paths.
+        """Give the four parts their final names, as one; return the paths.
 
         Raises:
             UsageError: The result is not sealed, or a final name was taken since the folder was opened.
@@ -197,7 +200,7 @@ class ResultWriter:
         return self._folder.paths
 
     def disown(self) -> None:
-        """`abort`, and remove what was encrypted too: it is in doubt, and no later start may go on from it."""
+        """Do as `abort`, and remove the ciphertext too: it is in doubt, and no later start must go on from it."""
         self._disowned = True
         self.abort()
 
@@ -289,7 +292,7 @@ class ResultWriter:
         self._notify()
 
     def _fail(self, error: Exception) -> None:
-        """Say what failed. The error's own traceback stays behind: its frames hold what was being encrypted."""
+        """Take note of an error, without its traceback, whose frames hold what was being encrypted."""
         if isinstance(error, StorageError):
             self._error = StorageError(error.path, error.reason)
         elif isinstance(error, OSError):
