@@ -22,7 +22,7 @@ class SampleFormat:
     Attributes:
         name: ``f32le``, ``s16be`` ...
         dtype: The numpy dtype string, byte order included: ``<f4``, ``>i2`` ...
-        itemsize: Bytes a sample.
+        itemsize: Bytes per sample.
     """
 
     name: str
@@ -31,7 +31,7 @@ class SampleFormat:
 
     @property
     def native_dtype(self) -> str:
-        """The same dtype in this machine's byte order: what ops compute in."""
+        """The same dtype in this machine's byte order, in which ops compute."""
         return "=" + self.dtype[1:]
 
     @property
@@ -51,7 +51,7 @@ def sample_format(name: str) -> SampleFormat:
     """Return the format of that name.
 
     Raises:
-        UsageError: There is none; the sentence lists those there are.
+        UsageError: There is no such format; the sentence lists all.
     """
     try:
         return FORMATS[name]

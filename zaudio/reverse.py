@@ -1,4 +1,4 @@
-"""Putting frames of bytes into the order of the output; the channels within a frame keep their order.
+"""Frames of bytes are put into the order of the output; the channels within a frame keep their order.
 
 Rules: pure, bytes in and bytes out; samples are never interpreted, so every bit pattern survives. This is the one place
 where a result is reversed.
@@ -32,13 +32,13 @@ def order_into(frames: npt.NDArray[np.uint8], buffer: bytearray | memoryview, fr
 def reverse_into(frames: npt.NDArray[np.uint8], buffer: bytearray | memoryview, frame_bytes: int) -> None:
     """Write the frames into the buffer's beginning, last frame first.
 
-    One strided copy of whole frames, or of a few integers a frame, is about ten times faster than numpy's
+    One strided copy of whole frames, or of a few integers per frame, is about ten times faster than numpy's
     `x[::-1]` over an array of (frames, channels) samples.
 
     Args:
         frames: Bytes, one-dimensional, a multiple of `frame_bytes` of them.
         buffer: Where they go; at least as long.
-        frame_bytes: Bytes a frame.
+        frame_bytes: Bytes per frame.
     """
     unit = next(size for size in (8, 4, 2, 1) if frame_bytes % size == 0)
     columns = frame_bytes // unit

@@ -1,4 +1,4 @@
-"""SIZE: a user's text for a size: bytes with a suffix (`1MiB`), seconds (`1s`) or frames (`44100f`).
+"""SIZE: an amount as a user writes it: bytes with a suffix (`1MiB`), seconds (`1s`) or frames (`44100f`).
 
 Rules: pure. Text from outside is checked here, once.
 """
@@ -30,8 +30,8 @@ def parse_bytes(size: str | int, *, what: str) -> int:
     """Return bytes, 1 or more, from a number of bytes or text such as `128MiB`.
 
     Args:
-        size: As the user gave it.
-        what: The name of the sized thing, for the sentence.
+        size: The size, as the user gave it.
+        what: The name of the thing that has that size, for the sentence.
 
     Raises:
         UsageError: It is no such size.
@@ -46,7 +46,7 @@ def parse_bytes(size: str | int, *, what: str) -> int:
 
 
 def parse_frames(size: str | int, *, what: str, frame_bytes: int, samplerate: int) -> int:
-    """Return frames, 1 or more, from bytes (`1MiB`), seconds (`1.5s`) or frames (`44100f`); round down to whole ones.
+    """Return frames, 1 or more, from bytes (`1MiB`), seconds (`1.5s`) or frames (`44100f`); rounded down.
 
     Raises:
         UsageError: It is no such size, or less than one frame.

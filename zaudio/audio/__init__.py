@@ -1,4 +1,4 @@
-"""Where chunks come from: recordings as files, and the test recording.
+"""The recordings that chunks come from, as files; and the test recording.
 
 Rules: nothing outside this package knows a file format. numpy and soundfile are imported when they are needed, not
 with this package.

@@ -2,7 +2,7 @@
 
 Rules: only files whose first bytes name one of these reach libsndfile, only on a descriptor of ours, and only when
 the headers' sizes agree with the file (`layout`). Samples keep their kind: integers come as integers, floats with
-every bit. Nothing that libsndfile or soundfile raises leaves this module but as InputError.
+every bit. Every error of libsndfile and soundfile leaves this module as an InputError.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _SUBTYPES = {
 }
 _DTYPES = {"s16": "int16", "s32": "int32", "f32": "float32", "f64": "float64"}
 
-# (tag, bits) of a WAV's fmt chunk: our kind of sample. What may be served as it lies in the file.
+# (tag, bits) of a WAV's fmt chunk: our kind of sample. These are served as they lie in the file.
 _PLAIN = {(1, 16): "s16", (1, 32): "s32", (3, 32): "f32", (3, 64): "f64"}
 
-_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's answer for a FLAC that was written into a pipe
+_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count of a FLAC that was written into a pipe
 
 
 class ContainerSource(FileSource):
@@ -61,7 +61,7 @@ class ContainerSource(FileSource):
         self._dtype = _DTYPES[format.name[:3]]
 
     def close(self) -> None:
-        """Closes decoder and file; closing twice is allowed."""
+        """Close decoder and file. Idempotent."""
         self._sound.close()
         super().close()
 
@@ -78,11 +78,11 @@ class ContainerSource(FileSource):
 
 
 def open_container(file: InputFile, kind: str | None, head: bytes) -> Source:
-    """The recording in a file that starts with `head`, which `magic.sniff` called `kind`. Takes the file over.
+    """Open the recording in a file that starts with `head`, which `magic.sniff` called `kind`. Takes the file over.
 
     Raises:
-        InputError: It is none that can be read from the middle with every bit right, or it is damaged. The file is
-            the caller's to close then.
+        InputError: It cannot be read from the middle with every bit right, or it is damaged. Then the caller still has
+            to close the file.
     """
     if kind not in READABLE:
         raise InputError(file.path, _refusal(file, kind, head))
@@ -120,7 +120,7 @@ def _refusal(file: InputFile, kind: str | None, head: bytes) -> str:
 
 
 def _plain(file: InputFile, kind: str, layout: Layout, fmt: Fmt) -> RawSource | None:
-    """A WAV whose header gives no true size, read as it lies in the file: libsndfile would believe the header."""
+    """Serve a WAV whose header gives no true size as it lies in the file: libsndfile would believe the header."""
     name = _PLAIN.get((fmt.tag, fmt.bits))
     if name is None:
         return None
@@ -161,7 +161,7 @@ def _decoded(file: InputFile, kind: str, layout: Layout | None) -> ContainerSour
 
 
 def _count(path: str, sound: soundfile.SoundFile, layout: Layout | None, frame_bytes: int) -> int:
-    """How many frames there are, when libsndfile and the headers' sizes agree that there are as many."""
+    """Return the number of frames, on which libsndfile and the headers' sizes must agree."""
     if layout is None:
         if sound.frames == _UNKNOWN_FRAMES:
             raise InputError(path, "does not say how many frames it has; write it again with flac, into a file")
@@ -181,7 +181,7 @@ def _count(path: str, sound: soundfile.SoundFile, layout: Layout | None, frame_b
             f"{layout.length} bytes of samples are {frames} frames of {frame_bytes} bytes and {remainder} bytes more; "
             "the file is damaged or was cut off; save it again",
         )
-    # More is harmless: libsndfile takes the padding of an AIFF, and what follows the samples of a W64, for samples.
+    # More is harmless: libsndfile takes the padding of an AIFF, and all behind the samples of a W64, for samples.
     if sound.frames < frames:
         raise InputError(
             path,

@@ -1,8 +1,8 @@
-"""InputFile: a regular file that is read by position and watched for change. FileSource: a recording in one.
+"""InputFile: a regular file that is read by position and watched for change. FileSource: a recording in such a file.
 
-Rules: one descriptor for the whole of a recording's life, read with `pread` and never mapped: a mapped file that
-shrinks kills the process. Every read is followed by an `fstat`, so samples that may come from a changed file are never
-handed out.
+Rules: one descriptor serves for the whole of a recording's life. It is read with `pread` and never mapped: a mapped
+file that shrinks kills the process. An `fstat` follows every read, so samples of a file that may have changed are
+never handed out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zaudio.errors import InputChangedError, InputError, UsageError
 from zaudio.formats import SampleFormat
 from zaudio.reference import Fingerprint, Reference
 
-PATH_MAX = 1024  # bytes of a path in a reference; it has to fit a header with everything else of a welcome
+PATH_MAX = 1024  # bytes of a path in a reference: it shares a header with the rest of a welcome
 FINGERPRINT_BLOCKS = 16  # of 64 KiB, head and tail among them: 1 MiB is read in a millisecond, or from a network in ten
 SAMPLE_BYTES = 65536  # a block of a reference's sample: enough to tell two takes apart, quick on a network file system
 
@@ -30,16 +30,16 @@ class InputFile:
     """An open regular file.
 
     Attributes:
-        path: As it was given.
-        size: Bytes, when it was opened.
+        path: Its name, as it was given.
+        size: Its bytes when it was opened.
     """
 
     def __init__(self, path: str) -> None:
-        """Opens the file.
+        """Open the file.
 
         Raises:
             UsageError: The name is empty or has a NUL in it.
-            InputError: There is no such file, it may not be read, or it is not a regular file.
+            InputError: There is no such file, it cannot be read, or it is not a regular file.
         """
         if not path:
             raise UsageError("the input's name is empty")
@@ -61,7 +61,7 @@ class InputFile:
 
     @property
     def fd(self) -> int:
-        """The descriptor; stays this object's.
+        """The descriptor, which this object closes.
 
         Raises:
             ValueError: The file is closed.
@@ -71,19 +71,19 @@ class InputFile:
         return self._fd
 
     def reference(self, offset: int) -> Reference | None:
-        """Samples from that byte on, for workers who can read this file; None when its path cannot be told."""
+        """Return a reference to the samples from that byte on; None when the path cannot go over the wire."""
         device, inode, size, mtime_ns = self._identity
         path = os.path.realpath(self._absolute)
         if len(os.fsencode(path)) > PATH_MAX or mtime_ns < 0:
             return None
         try:
             path.encode()
-        except UnicodeEncodeError:  # a name that is no UTF-8 cannot go over the wire
+        except UnicodeEncodeError:  # the wire takes UTF-8 only
             return None
         return Reference(path, offset, size, mtime_ns, device, inode, self._sample())
 
     def fingerprint(self) -> Fingerprint:
-        """What tells this file in this state from others, without all of it being read.
+        """Return the fingerprint of this file in this state, without reading all of it.
 
         Raises:
             InputError: The system could not read.
@@ -97,17 +97,17 @@ class InputFile:
         return Fingerprint(os.path.realpath(self._absolute), size, mtime_ns, digest.hexdigest())
 
     def matches(self, reference: Reference, *, local: bool) -> bool:
-        """Whether this file is the one, in the state, that the reference names."""
+        """Return whether this file is the one that the reference names, in the same state."""
         device, inode, size, mtime_ns = self._identity
         if local and (device, inode) != (reference.device, reference.inode):
             return False
         return (size, mtime_ns) == (reference.size, reference.mtime_ns) and self._sample() == reference.sample
 
     def read_into(self, offset: int, buffer: memoryview) -> None:
-        """Fill the buffer from `offset` on, and make sure that the file is still what it was.
+        """Fill the buffer from `offset` on, and make sure that the file has not changed.
 
         Raises:
-            InputChangedError: It is not, or it ends too early.
+            InputChangedError: It has changed, or it ends too early.
             InputError: The system could not read.
         """
         try:
@@ -119,7 +119,7 @@ class InputFile:
             raise InputChangedError(self.path, f"gave {done} bytes instead of {buffer.nbytes}: it shrank")
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset` on; fewer only where the file ends.
+        """Return `length` bytes from `offset` on; fewer only where the file ends.
 
         Raises:
             InputError: The system could not read.
@@ -138,11 +138,19 @@ class InputFile:
         return b"".join(parts)
 
     def check_descriptor(self) -> None:
-        """Raises InputChangedError when the open file is not what it was."""
+        """Make sure that the open file has not changed.
+
+        Raises:
+            InputChangedError: It has.
+        """
         self._compare(os.fstat(self.fd))
 
     def check_path(self) -> None:
-        """The same, and the path must still lead to the open file."""
+        """Make sure that the open file has not changed, and that the path still leads to it.
+
+        Raises:
+            InputChangedError: It has, or it does not.
+        """
         self.check_descriptor()
         try:
             status = os.stat(self._absolute)
@@ -151,7 +159,7 @@ class InputFile:
         self._compare(status)
 
     def close(self) -> None:
-        """Closes the descriptor; closing twice is allowed."""
+        """Close the descriptor. Idempotent."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -172,7 +180,7 @@ class InputFile:
 
 
 class FileSource:
-    """A recording in an InputFile: the base of every Source; a subclass brings `_samples` and owns the format.
+    """A recording in an InputFile, the base of every Source. A subclass brings `_samples` and owns the format.
 
     Attributes: as in `zaudio.audio.source.Source`.
     """
@@ -192,7 +200,7 @@ class FileSource:
         self._file = file
 
     def read(self, start: int, stop: int) -> bytes | bytearray:
-        """The interleaved samples of frames `start` to `stop`; see `Source.read`."""
+        """Return the interleaved samples of frames `start` to `stop`; see `Source.read`."""
         if not 0 <= start <= stop <= self.frames:
             raise IndexError(f"frames {start} to {stop} of {self.frames}")
         try:
@@ -204,15 +212,15 @@ class FileSource:
         return samples
 
     def fingerprint(self) -> Fingerprint:
-        """What tells the file in this state from others; see `Source.fingerprint`."""
+        """Return the fingerprint of the file in this state; see `Source.fingerprint`."""
         return self._file.fingerprint()
 
     def check(self) -> None:
-        """Makes sure that file and path are what they were; see `Source.check`."""
+        """Make sure that file and path have not changed; see `Source.check`."""
         self._file.check_path()
 
     def close(self) -> None:
-        """Closes the file; closing twice is allowed."""
+        """Close the file. Idempotent."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -236,7 +244,7 @@ def _reason(error: OSError) -> str:
 
 
 def _why_not(path: str, error: OSError) -> str:
-    # A socket cannot be opened at all, and the system's word for it is "no such device or address".
+    # A socket cannot be opened at all, and the system calls that "no such device or address".
     if error.errno == errno.ENXIO:
         try:
             return f"is {kind(os.stat(path))}, not a regular file"

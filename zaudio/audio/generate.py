@@ -1,8 +1,8 @@
-"""generate: a recording to try the farm with. White noise, the same bytes for a seed wherever it is made.
+"""generate: a recording to try the farm with. White noise, the same bytes for the same seed on every machine.
 
-Rules: the samples are 24 of every 32 bits of PCG64, scaled by a power of two: the stream of the bit generator is what
-numpy promises to keep, its distributions are not, and functions such as `sin` differ between CPUs. The file appears
-by rename, whole or not at all.
+Rules: the samples are 24 of every 32 bits of PCG64, scaled by a power of two. numpy promises to keep the stream of the
+bit generator, and not its distributions; functions such as `sin` differ between CPUs. The file appears by rename, whole
+or not at all.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ def generate(
     channels: int = 1,
     seed: int = 0,
 ) -> int:
-    """Writes white noise in [-1, 1) as raw float32 little-endian, and replaces what was there.
+    """Write white noise in [-1, 1) as raw float32 little-endian, over an older file if there is one.
 
     Args:
-        path: Where to; missing folders are made.
-        seconds: How long, 0 or more; rounded to a whole number of frames.
-        samplerate: Frames a second.
-        channels: Samples a frame.
+        path: The file; missing folders are made.
+        seconds: Its duration, 0 or more; rounded to a whole number of frames.
+        samplerate: Frames per second.
+        channels: Samples per frame.
         seed: 0 or more; the same seed gives the same bytes.
 
     Returns:
-        How many frames were written.
+        The number of frames that were written.
 
     Raises:
         UsageError: An argument is out of range.
-        StorageError: The file could not be written; nothing is left of it, and an older one is as it was.
+        StorageError: The file could not be written; nothing is left of it, and an older one is unchanged.
     """
     name = os.fspath(path)
     if not isinstance(name, str) or not name or "\0" in name:
@@ -63,7 +63,7 @@ def generate(
 
 
 def _check(seconds: object, samplerate: object, channels: object, seed: object) -> int:
-    """The number of frames, once every argument is known to be good."""
+    """Check every argument; return the number of frames."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
         raise UsageError(f"seconds is a number, 0 or more, not {seconds!r}")
     samplerate = check_count("samplerate", samplerate, MAX_SAMPLERATE)
@@ -86,7 +86,7 @@ def _write(name: str, part: str, samples: int, seed: int) -> None:
 
 
 def _block(noise: np.random.PCG64, samples: int) -> memoryview:
-    """The next samples. Only the last block may have an odd number: a word makes two, the low half first."""
+    """Return the next samples, two of each word, the low half first. Only the last block may have an odd number."""
     words = noise.random_raw((samples + 1) // 2)
     bits = words.astype("<u8", copy=False).view("<u4")[:samples]
     block = (bits >> 8).astype("<f4")  # 24 bits: every value is exact

@@ -1,10 +1,10 @@
-"""Where the samples lie in a container, by its own headers, and whether those agree with the file.
+"""The place of the samples in a container, by its own headers, which must agree with the file.
 
-libsndfile reads a truncated file as a shorter one and a size that wrapped at 32 bits as the small number it became,
-and says nothing. So the headers of WAV, RF64, AIFF, CAF and W64, which all are lists of chunks, are walked here.
+libsndfile reads a truncated file as a shorter one, and a size that wrapped at 32 bits as the small number that it
+became, without a word. So the headers of WAV, RF64, AIFF, CAF and W64, which all are lists of chunks, are walked here.
 
-Rules: pure: bytes come from a `read_at(offset, length)`. Bounded: `MAX_CHUNKS` headers, a few bytes each. What
-disagrees raises LayoutError with both sizes. FLAC is no list of chunks, and its frames carry checksums.
+Rules: pure: bytes come from a `read_at(offset, length)`. Bounded: `MAX_CHUNKS` headers, a few bytes each. Sizes that
+disagree raise a LayoutError that names both. FLAC is no list of chunks, and its frames carry checksums.
 """
 
 from __future__ import annotations
@@ -27,8 +27,12 @@ class Fmt:
     """The part of a WAV's ``fmt `` chunk that says how samples are stored.
 
     Attributes:
-        tag: 1 for integers, 3 for floats; the tag inside a WAVE_FORMAT_EXTENSIBLE when there is one.
-        bits: Of the space that a sample takes.
+        tag: 1 for integers, 3 for floats; the tag inside of a WAVE_FORMAT_EXTENSIBLE when there is one.
+        channels: Samples per frame.
+        samplerate: Frames per second.
+        block: Bytes per frame.
+        bits: The space that a sample takes.
+        order: The byte order of all numbers.
     """
 
     tag: int
@@ -41,15 +45,15 @@ class Fmt:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where a container's samples are.
+    """The place of a container's samples.
 
     Attributes:
-        offset: Byte in the file where they start.
-        length: Bytes.
-        declared: Bytes that the header gave.
-        fmt: What the ``fmt `` chunk of a WAV said, when it had one.
+        offset: The byte of the file at which they start.
+        length: Their bytes.
+        declared: Their bytes by the header.
+        fmt: The ``fmt `` chunk of a WAV, when it has one.
         unsized: Whether the header gave no true size, so that `length` was found from the file's.
-        frames: How many there are, where a container counts them: AIFF.
+        frames: Their number of frames, where a container has it: AIFF.
     """
 
     offset: int
@@ -62,7 +66,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class _Grammar:
-    """How a family of files writes its list of chunks."""
+    """The way in which a family of files writes its list of chunks."""
 
     first: int  # offset of the first chunk
     id_bytes: int
@@ -79,7 +83,7 @@ class _Grammar:
         return -(-position // self.align) * self.align
 
     def padded(self, position: int) -> int:
-        """Where the next chunk may be as well: libsndfile pads the samples of a CAF, which no other chunk has."""
+        """Return the other place of the next chunk: libsndfile pads the samples of a CAF, and no other chunk."""
         step = max(2, self.align)
         return -(-position // step) * step
 
@@ -95,11 +99,11 @@ _GUID_TAIL = b"\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"  # of a
 _CAF_EDIT_COUNT = 4  # bytes in front of the samples in a data chunk
 _EXTENSIBLE = 0xFFFE
 _WRAP = 2**32
-_UNKNOWN = 0xFFFFFFFF  # what a writer into a pipe gives as size; in RF64, "see ds64"
+_UNKNOWN = 0xFFFFFFFF  # the size that a writer into a pipe gives; in RF64, "see ds64"
 
 
 def find_samples(kind: str, read_at: ReadAt, size: int) -> Layout:
-    """The samples of a file of `size` bytes.
+    """Find the samples in a file of `size` bytes.
 
     Args:
         kind: WAV, RF64, AIFF, CAF or W64.
@@ -107,7 +111,7 @@ def find_samples(kind: str, read_at: ReadAt, size: int) -> Layout:
         size: Bytes of the file.
 
     Raises:
-        LayoutError: There are none, or sizes disagree.
+        LayoutError: There are no samples, or sizes disagree.
     """
     match kind:
         case "WAV" | "RF64":
@@ -150,7 +154,7 @@ def _wav(read_at: ReadAt, size: int) -> Layout:
 
 
 def _fmt(body: bytes, order: Literal["little", "big"]) -> Fmt | None:
-    """The fmt chunk (Microsoft's mmreg.h): tag, channels, samplerate, bytes a second, block, bits, extension."""
+    """Read a fmt chunk (Microsoft's mmreg.h): tag, channels, samplerate, bytes per second, block, bits, extension."""
     if len(body) < 16:
         return None
 
@@ -164,7 +168,7 @@ def _fmt(body: bytes, order: Literal["little", "big"]) -> Fmt | None:
 
 
 def _aiff(read_at: ReadAt, size: int) -> Layout:
-    """AIFF counts its frames in COMM; SSND may be longer, for libsndfile counts the padding in."""
+    """Find the samples of an AIFF. It counts its frames in COMM; SSND may be longer, as libsndfile adds the padding."""
     bodies: dict[bytes, tuple[int, int]] = {}
     for name, offset, declared in _walk(_AIFF, read_at, size, _AIFF.first):
         bodies.setdefault(name, (offset, declared))
@@ -193,7 +197,7 @@ def _caf(read_at: ReadAt, size: int) -> Layout:
 
 
 def _exact(grammar: _Grammar, read_at: ReadAt, size: int, offset: int, declared: int) -> Layout:
-    """The chunk at `offset`, whose size must be true."""
+    """Return the chunk at `offset`, whose size must be true."""
     if not _ends_well(grammar, read_at, size, offset + declared):
         raise _disagreement(declared, size - offset)
     return Layout(offset, declared, declared)
@@ -209,7 +213,7 @@ def _disagreement(declared: int, available: int) -> LayoutError:
 
 
 def _find(grammar: _Grammar, wanted: bytes, read_at: ReadAt, size: int) -> tuple[int, int]:
-    """Offset and declared size of the body of the first chunk of that name."""
+    """Return offset and declared size of the body of the first chunk of that name."""
     for name, offset, declared in _walk(grammar, read_at, size, grammar.first):
         if name == wanted:
             return offset, declared
@@ -217,7 +221,7 @@ def _find(grammar: _Grammar, wanted: bytes, read_at: ReadAt, size: int) -> tuple
 
 
 def _walk(grammar: _Grammar, read_at: ReadAt, size: int, position: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, offset and declared size of the body of each chunk from `position` on, as far as the file goes."""
+    """Give name, offset and declared size of the body of each chunk from `position` to the end of the file."""
     for _ in range(MAX_CHUNKS):
         head = read_at(position, grammar.header)
         if len(head) < grammar.header:
@@ -235,7 +239,7 @@ def _walk(grammar: _Grammar, read_at: ReadAt, size: int, position: int) -> Itera
 
 
 def _ends_well(grammar: _Grammar, read_at: ReadAt, size: int, end: int) -> bool:
-    """Whether nothing but padding and whole chunks lie between `end` and the end of the file."""
+    """Return whether only padding and whole chunks lie between `end` and the end of the file."""
     if end >= size:
         return end == size
     for position in (end, grammar.padded(end)):  # some writers leave the padding out

@@ -1,7 +1,7 @@
-"""What a file is, by its first bytes.
+"""The kind of a file, by its first bytes.
 
-Rules: pure. A file's name is never asked here. Only marks of four bytes and more count as a container, but for
-`looks_like_mp3`, which must not decide anything but the words of an error.
+Rules: pure. A file's name does not count here. A mark has at least four bytes; `looks_like_mp3` has fewer, and must
+decide the words of an error only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MARKS = (
     (0, b"fLaC", 0, b"", "FLAC"),
     (0, b"caff", 4, b"\x00\x01", "CAF"),
     (0, _W64_RIFF, 0, b"", "W64"),
-    # Known, and refused: not exact when read from the middle, or nothing that libsndfile reads.
+    # Known, and refused: libsndfile does not read them, or not exactly from the middle.
     (0, b"BW64", 8, b"WAVE", "BW64"),
     (0, b"OggS", 0, b"", "Ogg"),
     (0, b"ID3", 0, b"", "MP3"),
@@ -41,7 +41,7 @@ _VOWELS = frozenset({"RF64", "AIFF", "Ogg", "MP3", "MP4", "AU"})
 
 
 def sniff(head: bytes) -> str | None:
-    """The name of the container that starts with those bytes, or None when they start none that is known."""
+    """Return the name of the container that starts with those bytes; None when no known one does."""
     for first, mark, second, form, name in _MARKS:
         if head[first : first + len(mark)] == mark and head[second : second + len(form)] == form:
             return name
@@ -49,12 +49,12 @@ def sniff(head: bytes) -> str | None:
 
 
 def called(kind: str) -> str:
-    """The kind with its article: ``a WAV file``, ``an AIFF file``."""
+    """Return the kind with its article: ``a WAV file``, ``an AIFF file``."""
     return f"{'an' if kind in _VOWELS else 'a'} {kind} file"
 
 
 def looks_like_mp3(head: bytes) -> bool:
-    """Whether the bytes start with an MPEG audio frame: 11 set bits, a layer, a bit rate, a sample rate.
+    """Return whether the bytes start with an MPEG audio frame: 11 set bits, a layer, a bit rate, a sample rate.
 
     One raw file in a few thousand does too.
     """

@@ -1,4 +1,4 @@
-"""RawSource: samples that lie in a file as they are, from an offset on.
+"""RawSource: samples that are stored in a file as they are, from an offset on.
 
 Rules: no header is read here, and no sample is changed; the bytes of the file are the bytes of the chunk.
 """

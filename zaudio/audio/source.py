@@ -1,7 +1,7 @@
-"""Source: a recording as the farm sees it. `open_source` finds out what a file is.
+"""Source: a recording as the farm sees it. `open_source` recognises the kind of a file.
 
 Rules: a name that says raw is raw; named parameters say raw; anything else must be a container that can be read
-from the middle with every bit right. What cannot be read is refused here, before any output is touched.
+from the middle with every bit right. A file that cannot be read is refused here, before any output is touched.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zaudio.settings import Raw
 
 RAW_SUFFIXES = frozenset({".raw", ".pcm", ".f32", ".f64", ".s16", ".s32", ".bin"})
 
-SAMPLERATE = 44100  # of raw samples: what the recordings of this project have, and a CD
+SAMPLERATE = 44100  # of raw samples: that of a CD, and of this project's recordings
 CHANNELS = 1
 FORMAT = "f32le"
 
@@ -31,13 +31,14 @@ class Source(Protocol):
     Attributes:
         path: The file, as it was named.
         frames: Its length, 0 or more.
-        channels: Samples a frame.
-        samplerate: Frames a second.
-        format: How a sample is stored in what `read` returns.
-        frame_bytes: Bytes a frame.
-        container: What the file is: ``raw``, ``WAV``, ``FLAC`` ...
+        channels: Samples per frame.
+        samplerate: Frames per second.
+        format: How `read` gives a sample.
+        frame_bytes: Bytes per frame.
+        container: The kind of the file: ``raw``, ``WAV``, ``FLAC`` ...
         warnings: Sentences for the user about oddities that were overcome.
-        reference: Where workers can read the samples themselves; None when they do not lie in the file as they are.
+        reference: The place at which workers can read the samples themselves; None when they are not stored as they
+            are.
     """
 
     path: str
@@ -51,17 +52,17 @@ class Source(Protocol):
     reference: Reference | None
 
     def read(self, start: int, stop: int) -> bytes | bytearray:
-        """The interleaved samples of frames `start` to `stop`, in `format`: (stop - start) x frame_bytes bytes.
+        """Return the interleaved samples of frames `start` to `stop`, in `format`: (stop - start) x frame_bytes bytes.
 
         Raises:
-            InputChangedError: The file is not what it was when it was opened.
+            InputChangedError: The file has changed since it was opened.
             InputError: The system or the decoder could not read.
             IndexError: There are no such frames.
         """
         ...
 
     def fingerprint(self) -> Fingerprint:
-        """What tells the file, in the state in which it was opened, from others.
+        """Return the fingerprint of the file in the state in which it was opened.
 
         Raises:
             InputError: The system could not read.
@@ -69,7 +70,7 @@ class Source(Protocol):
         ...
 
     def check(self) -> None:
-        """Makes sure that file and path are what they were when it was opened.
+        """Make sure that file and path have not changed since it was opened.
 
         Raises:
             InputChangedError: The file was written to, or the path leads to another file or to none.
@@ -77,7 +78,7 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Lets go of the file; closing twice is allowed."""
+        """Let go of the file. Idempotent."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -95,7 +96,7 @@ def open_source(path: str | os.PathLike[str], raw: Raw = Raw()) -> Source:
 
     Args:
         path: A regular file.
-        raw: How raw samples lie in their file; by default 44100 frames a second, 1 channel, ``f32le``.
+        raw: How raw samples lie in their file; by default 44100 frames per second, 1 channel, ``f32le``.
 
     Raises:
         UsageError: The path is no text, or `raw` describes a file that is a container.
