@@ -49,15 +49,18 @@ def write(path, container, subtype, frames, channels=1):
 
 
 def ranges(frames):
-    cuts = sorted({0, frames, frames // 2, frames // 3, max(0, frames - 1), min(1, frames), min(997, frames)})
+    cuts = sorted({0, min(1, frames), min(997, frames), max(0, frames - 1), frames})
     pairs = [(a, b) for a in cuts for b in cuts if a <= b]
     return pairs[::-1]  # the farm reads the last frames first
 
 
 @pytest.mark.parametrize(("container", "subtype"), PAIRS)
-@pytest.mark.parametrize("channels", [1, 2, 3, 6])
-def test_odd_ranges_equal_a_straight_decode(tmp_path, container, subtype, channels):
-    path = tmp_path / "take"
+def test_odd_ranges_equal_a_straight_decode(tmp_path, container, subtype):
+    for channels in (1, 3):
+        check_ranges(tmp_path / "take", container, subtype, channels)
+
+
+def check_ranges(path, container, subtype, channels):
     lengths = (0, 1, 10007)
     if container == "FLAC":
         lengths = (1, 10007)  # libsndfile writes no FLAC of 0 frames
@@ -138,21 +141,21 @@ def test_chunks_behind_the_samples_are_no_samples(tmp_path):
 
 
 @pytest.mark.parametrize(("container", "subtype"), [(c, s) for c, s in PAIRS if s in ("PCM_16", "PCM_24")])
-@pytest.mark.parametrize("cut", [1, 2, 3, 1000, 2000 * 4])
-def test_a_truncated_file_is_refused(tmp_path, container, subtype, cut):
+def test_a_truncated_file_is_refused(tmp_path, container, subtype):
     path = tmp_path / "take"
-    write(path, container, subtype, 2000, 2)
-    whole = path.stat().st_size
-    os.truncate(path, max(20, whole - cut))
-    with pytest.raises(InputError) as caught:
-        open_source(path)
-    words = str(caught.value)
-    assert "\n" not in words
-    if container != "FLAC" and cut < 8000:
-        width = {"PCM_16": 2, "PCM_24": 3}[subtype]
-        assert "truncated" in words
-        assert str(2000 * 2 * width) in words
-        assert str(2000 * 2 * width - cut) in words
+    for cut in (1, 2, 1000, 2000 * 4):
+        write(path, container, subtype, 2000, 2)
+        whole = path.stat().st_size
+        os.truncate(path, max(20, whole - cut))
+        with pytest.raises(InputError) as caught:
+            open_source(path)
+        words = str(caught.value)
+        assert "\n" not in words
+        if container != "FLAC" and cut < 8000:
+            width = {"PCM_16": 2, "PCM_24": 3}[subtype]
+            assert "truncated" in words
+            assert str(2000 * 2 * width) in words
+            assert str(2000 * 2 * width - cut) in words
 
 
 @pytest.mark.parametrize("container", ["WAV", "W64", "CAF", "RF64"])

@@ -19,9 +19,9 @@ def file(tmp_path):
 
 
 @pytest.mark.parametrize("offset", [0, 1, 250, 251, 252, 10**15])
-@pytest.mark.parametrize("length", [0, 1, 127, 251, 300])
-def test_read_at_gives_fewer_bytes_only_where_the_file_ends(file, offset, length):
-    assert file.read_at(offset, length) == bytes(range(251))[offset : offset + length]
+def test_read_at_gives_fewer_bytes_only_where_the_file_ends(file, offset):
+    for length in (0, 1, 127, 251, 300):
+        assert file.read_at(offset, length) == bytes(range(251))[offset : offset + length]
 
 
 def test_read_at_goes_on_when_the_system_gives_less_than_asked(file, monkeypatch):

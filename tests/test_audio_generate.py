@@ -55,14 +55,14 @@ def test_the_size_of_a_block_does_not_show_in_the_bytes(tmp_path, monkeypatch, w
     assert (tmp_path / "a.raw").read_bytes() == (tmp_path / "b.raw").read_bytes()
 
 
-@pytest.mark.parametrize("frames", [0, 1, 2, 3, 4999])
-@pytest.mark.parametrize("channels", [1, 2, 3])
-def test_a_shorter_recording_is_the_start_of_a_longer(tmp_path, frames, channels):
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_shorter_recording_is_the_start_of_a_longer(tmp_path, channels):
     assert generate(tmp_path / "long.raw", seconds=5000, samplerate=1, channels=channels) == 5000
-    assert generate(tmp_path / "short.raw", seconds=frames, samplerate=1, channels=channels) == frames
-    size = frames * channels * 4
-    assert (tmp_path / "short.raw").read_bytes() == (tmp_path / "long.raw").read_bytes()[:size]
-    assert (tmp_path / "short.raw").stat().st_size == size
+    for frames in (0, 1, 2, 4999):
+        assert generate(tmp_path / "short.raw", seconds=frames, samplerate=1, channels=channels) == frames
+        size = frames * channels * 4
+        assert (tmp_path / "short.raw").read_bytes() == (tmp_path / "long.raw").read_bytes()[:size]
+        assert (tmp_path / "short.raw").stat().st_size == size
 
 
 def test_seconds_are_rounded_to_frames(tmp_path):

@@ -1,3 +1,4 @@
+import itertools
 import os
 import socket
 import subprocess
@@ -23,9 +24,12 @@ def take(tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
-@pytest.mark.parametrize("channels", [1, 2, 3, 6])
-@pytest.mark.parametrize("frames", LENGTHS)
-def test_raw_samples_are_the_bytes_of_the_file(tmp_path, name, channels, frames):
+def test_raw_samples_are_the_bytes_of_the_file(tmp_path, name):
+    for channels, frames in itertools.product((1, 3), LENGTHS):
+        check_raw(tmp_path, name, channels, frames)
+
+
+def check_raw(tmp_path, name, channels, frames):
     frame_bytes = FORMATS[name].itemsize * channels
     content = np.random.default_rng(frames).bytes(frames * frame_bytes)
     path = tmp_path / "take.raw"

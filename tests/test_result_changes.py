@@ -36,8 +36,7 @@ def other(tmp_path):
 
 def assert_found(folder, files, capfdbinary):
     """This set fails verification, and decrypting it gives no plaintext, to a file or to standard output."""
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
+    put(folder, files)
     with pytest.raises(VerificationError):
         verify(folder)
     for output in (folder / "audio", "-"):
@@ -45,6 +44,14 @@ def assert_found(folder, files, capfdbinary):
             decrypt(folder, output)
     assert contents(folder) == files, "no plaintext, whole or in part"
     assert capfdbinary.readouterr().out == b""
+
+
+def put(folder, files):
+    """Write these files in place: to truncate one first makes some file systems wait for the disk."""
+    for name, content in files.items():
+        with open(folder / name, "r+b") as file:
+            file.write(content)
+            file.truncate()
 
 
 def flip(content, bit):
@@ -62,8 +69,7 @@ def test_a_thousand_single_flipped_bits_are_found(good, capfdbinary):
         name = RESULT if number % 2 else NAMES[1 + number // 2 % 3]
         bit = chance.randrange(sizes[NAMES.index(name)])
         assert_found(folder, files | {name: flip(files[name], bit)}, capfdbinary)
-    for name in NAMES:
-        (folder / name).write_bytes(files[name])
+    put(folder, files)
     verify(folder)
 
 

@@ -58,12 +58,12 @@ def test_an_output_that_is_there_is_replaced_only_when_asked(result, tmp_path):
 
 
 @pytest.mark.parametrize("spelling", ["{0}/out/{1}", "{0}/out/./{1}", "{0}/link/{1}", "{0}/out/../out/{1}"])
-@pytest.mark.parametrize("name", RESERVED)
-def test_no_file_of_the_result_can_be_the_output(result, tmp_path, name, spelling):
+def test_no_file_of_the_result_can_be_the_output(result, tmp_path, spelling):
     (tmp_path / "link").symlink_to("out")
     before = contents(result)
-    with pytest.raises(UsageError, match="belongs to the result"):
-        decrypt(str(result), spelling.format(tmp_path, name), overwrite=True)
+    for name in RESERVED:
+        with pytest.raises(UsageError, match="belongs to the result"):
+            decrypt(str(result), spelling.format(tmp_path, name), overwrite=True)
     assert contents(result) == before
 
 

@@ -28,13 +28,13 @@ def test_every_flipped_bit_of_the_four_files_is_found(tmp_path):
     write_pattern(tmp_path, 9, chunk_frames=4)
     for name in NAMES:
         content = (tmp_path / name).read_bytes()
-        for bit in range(8 * len(content)):
-            changed = bytearray(content)
-            changed[bit // 8] ^= 1 << bit % 8
-            (tmp_path / name).write_bytes(changed)
-            with pytest.raises(VerificationError):
-                verify(str(tmp_path))
-        (tmp_path / name).write_bytes(content)
+        with open(tmp_path / name, "r+b", buffering=0) as file:
+            for bit in range(8 * len(content)):
+                at = bit // 8
+                os.pwrite(file.fileno(), bytes([content[at] ^ 1 << bit % 8]), at)
+                with pytest.raises(VerificationError):
+                    verify(str(tmp_path))
+                os.pwrite(file.fileno(), content[at : at + 1], at)
     verify(str(tmp_path))
 
 
@@ -61,13 +61,14 @@ def test_a_file_of_another_result_is_found(tmp_path, name):
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize(("channels", "format"), [(1, "s16le"), (3, "s16be"), (1, "f64le"), (3, "s32le"), (3, "f64be")])
-@pytest.mark.parametrize("frames", [0, 1, 3, 4, 7, 8, 15, 16, 17, 47, 48, 49, 96, 97, 101])
-def test_any_number_of_blocks_is_read_in_both_directions(tmp_path, frames, channels, format):
-    recording, description = write_pattern(tmp_path, frames, channels=channels, format=format)
-    with OpenResult(str(tmp_path)) as result:
-        result.authenticate()
-        assert b"".join(map(bytes, result.plaintext(forward=True))) == recording
-        assert b"".join(map(bytes, result.plaintext())) == reverse(recording, description.frame_bytes)
+def test_any_number_of_blocks_is_read_in_both_directions(tmp_path, channels, format):
+    block = 96 // describe(0, channels=channels, format=format).frame_bytes
+    for frames in (0, 1, block - 1, block, block + 1, 2 * block, 101):
+        recording, description = write_pattern(tmp_path, frames, channels=channels, format=format, overwrite=True)
+        with OpenResult(str(tmp_path)) as result:
+            result.authenticate()
+            assert b"".join(map(bytes, result.plaintext(forward=True))) == recording
+            assert b"".join(map(bytes, result.plaintext())) == reverse(recording, description.frame_bytes)
 
 
 def test_the_longest_frame_fits_into_a_block(tmp_path):

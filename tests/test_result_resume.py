@@ -47,6 +47,12 @@ def never_due(always, monkeypatch):
     monkeypatch.setattr(Schedule, "due", lambda self, written, *, now: False)
 
 
+@pytest.fixture
+def no_fsync(monkeypatch):
+    """For hundreds of jobs, none of which meets a crash of the machine."""
+    monkeypatch.setattr(os, "fsync", lambda fd: None)
+
+
 def job(frame_bytes=6, frames=FRAMES):
     channels, format = FORMATS[frame_bytes]
     return describe(frames, channels=channels, format=format, chunk_frames=CHUNK), pattern(frames, frame_bytes)
@@ -89,7 +95,7 @@ def journal(path):
 # From where to where
 
 
-@pytest.mark.parametrize("chunks", range(16))
+@pytest.mark.parametrize("chunks", [0, 1, 2, 7, 14, 15])
 @pytest.mark.parametrize("frame_bytes", FORMATS)
 def test_a_job_left_after_any_chunk_is_resumed_to_the_same_result(tmp_path, frame_bytes, chunks):
     description, recording = job(frame_bytes)
@@ -534,6 +540,7 @@ def test_a_resume_that_is_called_off_while_it_reads_changes_nothing(tmp_path):
     measured="as bound",
     removed="`result/journal.py`: `if end > len(content): return`",
 )
+@pytest.mark.usefixtures("no_fsync")
 def test_a_journal_cut_at_any_byte_of_its_last_records_is_resumed(tmp_path):
     description, recording = job()
     left, path = tmp_path / "left", tmp_path / "out"
@@ -559,6 +566,7 @@ def test_a_journal_cut_at_any_byte_of_its_last_records_is_resumed(tmp_path):
         "`result/opening.py`: `tag.runs_as(checkpoint.tag)`; `result/journal.py`: the `raise` behind `seal.agrees(...)`"
     ),
 )
+@pytest.mark.usefixtures("no_fsync")
 def test_a_bit_flipped_anywhere_never_gives_a_wrong_result(tmp_path):
     description, recording = job()
     left, path = tmp_path / "left", tmp_path / "out"
