@@ -2,14 +2,15 @@
 
 import gc
 import os
+import threading
 import weakref
 
 import numpy as np
 import pytest
 import zmq
-from net_support import PATIENCE, wait_until
+from net_support import PATIENCE, descriptors, wait_until
 
-from zaudio import Coordinator, InputError, Limits, Network, Raw, Security, Timing, UsageError, preparation
+from zaudio import Coordinator, InputError, Limits, Network, Raw, Security, Timing, UsageError, coordinator, preparation
 from zaudio.errors import ConflictError, EndpointError, ExposedError, KeyFileError, NoWorkerError, StoppedError
 from zaudio.net.farm import Farm
 from zaudio.net.keys import add_worker, init
@@ -192,6 +193,44 @@ def test_stop_of_another_thread_during_the_start_ends_it(tmp_path, recording, mo
     finally:
         job.stop()
     assert os.listdir(tmp_path / "out") == []
+
+
+def test_ctrl_c_when_the_thread_of_the_job_has_begun_stops_the_job(tmp_path, recording, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(coordinator.atexit, "register", interrupt)
+    job = Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0")
+    with pytest.raises(KeyboardInterrupt):
+        job.start()
+    assert (job.done(), job.state) == (True, "stopped")
+    assert isinstance(job.exception(), StoppedError | KeyboardInterrupt)
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_nothing_is_left_of_a_job_that_gets_no_thread(tmp_path, recording, monkeypatch):
+    class NoThread(threading.Thread):
+        def start(self):
+            if self.name == "zaudio-coordinator":
+                raise RuntimeError("can't start new thread")
+            super().start()
+
+    job = Coordinator(recording, tmp_path / "out", workers=1)
+    before = descriptors()
+    with monkeypatch.context() as patched:
+        patched.setattr(coordinator.threading, "Thread", NoThread)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            job.start()
+    job.stop()
+    assert (job.done(), job.state) == (True, "failed")
+    assert descriptors() == before
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_job_that_is_not_started_has_no_thread_for_its_events(tmp_path, recording):
+    before = threading.active_count()
+    Coordinator(recording, tmp_path / "out", workers=1, on_event=print)
+    assert threading.active_count() == before
 
 
 @pytest.mark.covers(

@@ -99,14 +99,14 @@ class Coordinator:
         )
         self._ledger = Ledger()
         self._stream = Stream(self._ledger)
-        if on_event is not None:
-            self._stream.call(on_event)
+        self._on_event = on_event
         self._starter: Starter | None = None
         self._warnings: tuple[str, ...] = ()
         self._id = ""  # the job's, in hex, once it is known
         self._job: OpenJob | None = None
         self._farm: Farm | None = None
         self._thread: threading.Thread | None = None
+        self._ownership = threading.Lock()  # taken once, by the thread that ends the job: its own, or the starting one
         self._stopping = False  # `stop` was called since the start began
         self._bound = threading.Event()
         self._over = threading.Event()
@@ -145,16 +145,17 @@ class Coordinator:
         if self._thread is not None or self.done():
             raise UsageError("this coordinator was started already; make another for another job")
         self._stopping = False  # a `stop` before the start does nothing
+        resources = ExitStack()
         try:
-            with ExitStack() as stack:
-                self._open(stack)
-        except BaseException as error:
-            self._end(error)
-            raise
-        try:
+            if self._on_event is not None:
+                self._stream.call(self._on_event)
+            self._open(resources)
             self._bound.wait()
-        except BaseException:  # Ctrl-C, before a `with` block could stop what has begun
-            self.stop()
+        except BaseException as error:
+            if self._ownership.acquire(blocking=False):
+                self._give_up(resources, error)
+            else:  # Ctrl-C, before a `with` block could stop what has begun
+                self.stop()
             raise
         if self._failure is not None:
             self.wait()
@@ -181,8 +182,7 @@ class Coordinator:
             raise
         if not ended:
             raise TimeoutError(f"the job goes on after {timeout:g} s")
-        if self._thread is not None:
-            self._thread.join()
+        self._join()
         atexit.unregister(self.stop)
         if self._failure is not None:
             raise self._failure
@@ -201,7 +201,8 @@ class Coordinator:
             return
         atexit.unregister(self.stop)
         if self._thread is not None and not self._stream.is_subscriber_thread:  # on_event may call this
-            self._thread.join()
+            self._over.wait()  # before it is joined: a thread that another one is just about to start cannot be
+            self._join()
 
     def __enter__(self) -> Self:
         self.start()
@@ -278,20 +279,22 @@ class Coordinator:
         self._stream.publish(job.started)
         if isinstance(job, DoneJob):
             job.tell(self._say)
+            stack.close()  # the folder is free when the job is told to be over
             self._end(None)
             return
         self._farm = farm = open_farm(job, stack, waker=waker, starter=starter, keys=keys)
         self._go_on()  # from here on `stop` finds the farm; before, it left word only
         self._job = job
-        resources = stack.pop_all()
         self._thread = threading.Thread(
-            target=self._work, args=(resources, job, farm), name="zaudio-coordinator", daemon=True
+            target=self._work, args=(stack, job, farm), name="zaudio-coordinator", daemon=True
         )
         self._thread.start()
         atexit.register(self.stop)  # a program that ends without waiting must not leave a half result behind
 
     def _work(self, resources: ExitStack, job: OpenJob, farm: Farm) -> None:
-        """Run the job, in its own thread."""
+        """Run the job, in its own thread, unless its start was given up."""
+        if not self._ownership.acquire(blocking=False):
+            return
         failure: BaseException | None = None
         try:
             with resources, farm:
@@ -302,15 +305,29 @@ class Coordinator:
             failure = error
         self._end(failure)
 
+    def _give_up(self, resources: ExitStack, error: BaseException) -> None:
+        """Undo a start that failed."""
+        self._thread = None
+        try:
+            resources.close()
+        finally:
+            self._end(error)
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+
     def _end(self, failure: BaseException | None) -> None:
         """Say how the job ended, let subscribers have the rest, and let `wait` return."""
         self._failure = failure
         if failure is not None:
             kind = StoppedError if isinstance(failure, KeyboardInterrupt) else type(failure)
             self._say(Failed, error=kind.__name__, sentence=str(failure))
-        self._stream.close()
-        self._over.set()
-        self._bound.set()
+        try:
+            self._stream.close()
+        finally:  # Ctrl-C while a subscriber takes its time
+            self._over.set()
+            self._bound.set()
 
     def _say(self, kind: Callable[..., Event], **facts: object) -> None:
         """Publish an event of the whole job."""
