@@ -131,3 +131,12 @@ def test_a_withdrawn_result_is_forgotten_and_its_memory_used_again(payloads, des
     payloads.keep(0, b"good")
     payloads.release(0)
     assert destination.taken == [b"good"]
+
+
+def test_no_memory_is_kept_when_the_stage_is_over(payloads):
+    buffer, kept = payloads.take(8), payloads.take(8)
+    payloads.keep(0, kept)
+    payloads.give_back(buffer)
+    payloads.clear()
+    assert payloads.take(8).obj is not buffer.obj
+    assert (payloads._free, payloads._kept) == ([], {})

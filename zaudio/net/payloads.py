@@ -79,6 +79,11 @@ class Payloads:
         self._settled = finished
         return finished
 
+    def clear(self) -> None:
+        """Let go of all memory but that which the destination has: the stage is over."""
+        self._kept.clear()
+        self._free.clear()
+
 
 def _ours(payload: Buffer) -> bytearray | None:
     owner = payload.obj if isinstance(payload, memoryview) else None

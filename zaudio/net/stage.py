@@ -153,8 +153,9 @@ class Stage:
         self._reader.start()
 
     def close(self) -> None:
-        """Stop to read. What the destination has is its owner's."""
+        """Stop to read, and free the memory. What the destination has is its owner's."""
         self._reader.stop()
+        self._payloads.clear()
 
     @property
     def result_max(self) -> int:
@@ -257,7 +258,7 @@ class Stage:
     # Messages out
 
     def do(self, actions: Iterable[DeskAction]) -> None:
-        """Do what the Desk decided."""
+        """Tell and do what the Desk decided."""
         for action in actions:
             # Told first: an action that cannot be done makes others, and their events come behind its own.
             if (event := self._teller.tell(action, time.monotonic())) is not None:

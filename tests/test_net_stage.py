@@ -1,0 +1,82 @@
+"""Stage: what the Desk decided is told before it is done."""
+
+import pytest
+from core_support import SINKS, job, route, session, sink
+
+from zaudio import events
+from zaudio.core.desk import Desk
+from zaudio.core.job import Ways
+from zaudio.core.register import Register
+from zaudio.net.stage import Stage
+from zaudio.wire.messages import VERSION, Chunk, Hello, Ready
+
+
+class Recording:
+    """Frames of one byte."""
+
+    def read(self, start, stop):
+        return bytes(stop - start)
+
+    def check(self):
+        pass
+
+
+class Destination:
+    """Takes payloads, and is done with none of them."""
+
+    finished, sealed, error = 0, False, None
+
+    def put(self, payload):
+        pass
+
+
+class Bench:
+    """A stage with its Desk, and ears for what it sends and tells."""
+
+    def __init__(self, **of_job):
+        self.told, self.sent = [], []
+        self.reachable = True  # whether a chunk can be sent
+        stage_job = job(4, **of_job)
+        self.desk = Desk(
+            stage_job,
+            ways=Ways(SINKS),
+            register=Register(),
+            frame_bytes=1,
+            offers=lambda ops, name: True,
+            now=0.0,
+        )
+        self.stage = Stage(
+            stage_job,
+            source=Recording(),
+            destination=Destination(),
+            frame_bytes=1,
+            notify=lambda: None,
+            publish=self.told.append,
+        )
+        self.stage.open(self.desk, Ways(SINKS), self._send, None)
+
+    def _send(self, peer, sent, payload):
+        self.sent.append(sent)
+        return self.reachable or not isinstance(sent, Chunk)
+
+    def join(self, name):
+        """A worker comes that reads the recording itself."""
+        hello = Hello(VERSION, session(name), name, 1, "host", "software", ("invert",), (), b"")
+        self.stage.receive(route(name), hello, None, now=0.0)
+        ready = Ready(self.stage.job.job, 1, session(name), 0, (), True)
+        self.stage.receive(sink(name), ready, None, now=0.0)
+
+
+@pytest.fixture
+def bench():
+    bench = Bench()
+    yield bench
+    bench.stage.close()
+
+
+def test_a_grant_that_cannot_be_sent_is_told_before_it_is_taken_back(bench):
+    bench.reachable = False
+    bench.join("a")
+    granted = [event for event in bench.told if isinstance(event, events.Granted | events.Requeued)]
+    first = [event for event in granted if event.chunk == granted[0].chunk]
+    assert [type(event) for event in first] == [events.Granted, events.Requeued]
