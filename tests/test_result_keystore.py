@@ -219,7 +219,7 @@ def test_a_wrapped_key_comes_back_as_it_was(identity):
 
 def test_a_job_cannot_go_on_without_the_identity(identity):
     store = WrappedKey(recipient(identity), None)
-    sentence = r"^k\.bin: the key is wrapped for zaudio-x25519-.* --identity FILE, or pass --fresh to begin anew$"
+    sentence = r"^k\.bin: the key is wrapped for zaudio-x25519-.* --identity FILE, or pass --fresh to start over$"
     with pytest.raises(UsageError, match=sentence):
         store.decode(bytearray(store.encode(KEY)), "k.bin")
 
@@ -236,7 +236,7 @@ def test_a_job_cannot_go_on_for_another_recipient_or_with_anothers_identity(iden
 
 def test_a_job_that_was_begun_with_a_raw_key_does_not_go_on_with_a_recipient_nor_the_other_way(identity):
     store = WrappedKey(recipient(identity), read_identity(identity))
-    with pytest.raises(UsageError, match=r"^k\.bin: this job was begun without --recipient; .* --fresh to begin anew$"):
+    with pytest.raises(UsageError, match=r"^k\.bin: this job was begun without --recipient; .* --fresh to start over$"):
         store.decode(bytearray(KEY), "k.bin")
     content = bytearray(store.encode(KEY))
     assert len(content) <= RawKey().content_max, "or it would be cut before it is looked at"

@@ -31,7 +31,7 @@ def test_killed_job_for_a_recipient_is_resumed_with_the_identity_alone(scene):
 
     refused = scene.farm("--recipient", made.out.strip(), **settings)
     refused.finish(code=2)
-    assert "--identity FILE, or pass --fresh to begin anew" in refused.err
+    assert "--identity FILE, or pass --fresh to start over" in refused.err
     assert {path.name: path.read_bytes() for path in scene.output.iterdir()} == before, "nothing has changed"
     raw = scene.farm(**settings)
     raw.finish(code=2)

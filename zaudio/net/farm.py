@@ -90,6 +90,7 @@ class Farm:
         self._advertise = advertise
         self._register = Register(shared=keys.local.public.decode() if keys is not None else None)
         self._desk: Desk | None = None  # of the last stage that began
+        self._before: Desk | None = None  # of the stage before that one
         self._stopped = False
 
     def stop(self) -> None:
@@ -150,7 +151,9 @@ class Farm:
         Raises:
             ZaudioError: The stage failed, or the farm was stopped.
         """
+        self._go_on()
         before = self._desk
+        assert stage.result_max <= self._result_max, "the sink takes the results of all stages"
         desk = Desk(
             stage.job,
             ways=self._ways,
@@ -161,7 +164,7 @@ class Farm:
         )
         stage.open(desk, self._ways, self._send, self._local)
         try:
-            self._desk = desk
+            self._before, self._desk = before, desk
             for peer in before.routes if before is not None else ():
                 self._send(peer, Again(), None)
             self._guard(stage, set(), time.monotonic())  # so that there is a list before there is a message
@@ -190,9 +193,11 @@ class Farm:
         return f"tcp://{host}:{port or _port(self._bound.sink)}"
 
     def _say_goodbye(self, reason: str) -> None:
-        for action in self._desk.farewell(reason) if self._desk is not None else ():
-            if isinstance(action, Send):
-                self._send(action.peer, action.message, None)
+        # A worker that has not taken notice of the last stage takes a goodbye of the one before; all others ignore it.
+        for desk in (self._before, self._desk):
+            for action in desk.farewell(reason) if desk is not None else ():
+                if isinstance(action, Send):
+                    self._send(action.peer, action.message, None)
 
     # The loop
 
@@ -214,9 +219,12 @@ class Farm:
                 self._waker.clear()
             self._turn(stage, desk, ready, time.monotonic())
 
-    def _turn(self, stage: Stage, desk: Desk, ready: set[object], now: float) -> None:
+    def _go_on(self) -> None:
         if self._stopped:
             raise StoppedError("the job was stopped before its end")
+
+    def _turn(self, stage: Stage, desk: Desk, ready: set[object], now: float) -> None:
+        self._go_on()
         self._guard(stage, ready, now)
         if self._local_fd in ready:
             self._hear_local(stage, now)  # first: a death is known before the hello of the one that replaces the dead

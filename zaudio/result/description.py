@@ -3,7 +3,7 @@
 Rules: the tag covers the description's bytes as they are stored. So they are cut out of the file between a fixed prefix
 and a suffix of fixed length, and never serialised again. Reading is strict: one version, exactly its fields, no
 duplicate, no NaN, no number out of range. Nothing here touches a file. A document that cannot be read is a `ValueError`
-with the reason; the caller, who knows the path, makes a `VerificationError` of it.
+with the reason; the caller knows the path, and makes a `VerificationError` of it.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ SECRET = "zaudio-identity-"  # noqa: S105  the prefix of one
 CHECK_BYTES = 4
 FILE_MAX = 4096  # bytes of a file with a public key or an identity; ours have three lines
 
-ANEW = "start it again like that, or pass --fresh to begin anew"
+ANEW = "start it again like that, or pass --fresh to start over"
 
 _LINE = re.compile(r"(zaudio-x25519-|zaudio-identity-)([0-9a-f]{72})")
 
@@ -125,14 +125,14 @@ class WrappedKey:
         if whom != str(self._recipient):
             raise UsageError(f"{path}: this job was begun with --recipient {whom}; {ANEW}")
         if self._identity is None:
-            raise UsageError(f"{identity_needed(content, path)}, or pass --fresh to begin anew")
+            raise UsageError(f"{identity_needed(content, path)}, or pass --fresh to start over")
         if str(self._identity.recipient) != whom:
             raise UsageError(f"{path}: the key is wrapped for {whom}, and --identity is that of another")
         return self._identity.unwrap(content)
 
 
 class Recipient:
-    """The owner of a public key, for whom keys are wrapped.
+    """The owner of a public key, for which keys are wrapped.
 
     Args:
         public: The public key, 32 bytes.

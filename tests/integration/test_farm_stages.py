@@ -85,7 +85,6 @@ def make_stage(name, path, ops, waker, *, publish=lambda event: None):
     return made, destination, source
 
 
-@pytest.mark.slow
 def test_three_stages_over_two_recordings_need_one_bind_one_fork_and_one_handshake_a_worker(
     tmp_path, waker, monkeypatch
 ):
