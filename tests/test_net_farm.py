@@ -129,8 +129,8 @@ def test_a_late_result_of_an_earlier_stage_is_refused_and_its_worker_goes_on(far
         farm.run(stage(told.append, 2))
         hand.end()
     assert len(hand.has(Again)) >= 1
-    (refused,) = [event for event in told if isinstance(event, events.Rejected)]
-    assert (refused.stage, refused.reason) == ("stage 2", "it belongs to another job")
+    refused = {(event.stage, event.reason) for event in told if isinstance(event, events.Rejected)}
+    assert refused == {("stage 2", "it belongs to another job")}
     accepted = [event for event in told if isinstance(event, events.Accepted)]
     assert [event.stage for event in accepted] == CHUNKS * ["stage 1"] + CHUNKS * ["stage 2"]
 
