@@ -195,6 +195,14 @@ def test_two_workers_of_one_name_are_told_apart_by_their_sessions(book):
     assert book.ledger.state is State.RUNNING
 
 
+def test_a_worker_that_does_not_come_back_to_the_next_stage_is_not_ready(book):
+    book.run().join("a", "b")
+    book.tell(events.Joined, worker="b", stage="second")
+    assert book.progress.workers == 1
+    book.tell(events.Lost, worker="b", reason="it left", stage="second")
+    assert book.ledger.state is State.WAITING
+
+
 def test_requeued_and_repeated_grants_are_counted_as_messages(book):
     book.run().grant().grant(repeated=True).grant(repeated=True)
     book.tell(events.Requeued, worker="a", chunk=3, chunks=2, attempt=1, reason="it left")

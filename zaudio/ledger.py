@@ -191,7 +191,7 @@ class Ledger:
 
     Attributes:
         _now: The snapshot that other threads read; replaced as a whole.
-        _ready: Workers that are ready, each as its name and session.
+        _ready: Workers that are ready, each as its name and session; those of the last stage that had any.
     """
 
     def __init__(self) -> None:
@@ -199,6 +199,7 @@ class Ledger:
         self._started: Started | None = None
         self._report: Report | None = None
         self._ready: set[tuple[str, str]] = set()
+        self._stage = ""  # theirs
         self._joined: set[str] = set()  # names of all that ever joined
         self._shares: Counter[str] = Counter()  # worker's name -> accepted chunks
         self._dropped: Counter[str] = Counter()  # worker's name -> chunks encrypted on its word alone
@@ -234,9 +235,7 @@ class Ledger:
                 if self._now.welcomed is None:
                     self._now = self._now._replace(welcomed=event.at)
             case Joined():
-                self._joined.add(event.worker)
-                self._ready.add((event.worker, event.session))
-                self._now = self._now._replace(workers=len(self._ready))
+                self._join(event)
             case Lost():
                 self._lose(event)
             case Started():
@@ -286,6 +285,14 @@ class Ledger:
         return self._report
 
     # In detail
+
+    def _join(self, event: Joined) -> None:
+        if event.stage != self._stage:
+            self._stage = event.stage
+            self._ready.clear()  # a worker of the stage before joins again, or was lost between the two
+        self._joined.add(event.worker)
+        self._ready.add((event.worker, event.session))
+        self._now = self._now._replace(workers=len(self._ready))
 
     def _lose(self, event: Lost) -> None:
         self._ready.discard((event.worker, event.session))
