@@ -1,5 +1,6 @@
 """The coordinator's Desk with a clock and short words for what workers say: the tests of `zaudio.core` use it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from zaudio.core import desk
@@ -87,6 +88,33 @@ def recording(path: str = "/srv/take.raw") -> Reference:
     return Reference(path, 0, 1000, 17, 2049, 1311, 5)
 
 
+class CountingDesk(desk.Desk):
+    """A Desk that counts what it decides, by the kind of the action."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.counts: Counter[type] = Counter()
+
+    def receive(self, *args: object, **kwargs: object) -> list:
+        return self._count(super().receive(*args, **kwargs))
+
+    def tick(self, *, now: float) -> list:
+        return self._count(super().tick(now=now))
+
+    def undelivered(self, grant: Grant, *, now: float) -> list:
+        return self._count(super().undelivered(grant, now=now))
+
+    def gone(self, session: bytes, reason: str, *, now: float) -> list:
+        return self._count(super().gone(session, reason, now=now))
+
+    def admit(self, identities: frozenset[str], *, now: float) -> list:
+        return self._count(super().admit(identities, now=now))
+
+    def _count(self, actions: list) -> list:
+        self.counts.update(map(type, actions))
+        return actions
+
+
 class Desk:
     """The Desk of one job, its clock, and short words for what workers say."""
 
@@ -103,7 +131,7 @@ class Desk:
         self.now = self.began = now
         self.job = job(chunks, **of_job)
         self.register = register or Register()
-        self.desk = desk.Desk(
+        self.desk = CountingDesk(
             self.job,
             ways=Ways(SINKS, frozenset(outboxes)),
             register=self.register,
@@ -119,6 +147,15 @@ class Desk:
 
     def check(self) -> None:
         self.desk.check()
+
+    def count(self, kind: type) -> int:
+        """How many actions of that kind were decided so far."""
+        return self.desk.counts[kind]
+
+    @property
+    def workers(self) -> int:
+        """How many workers are ready."""
+        return sum(member.ready for member in self.roster)
 
     def at(self, seconds: float) -> "Desk":
         """That many seconds into the job."""
@@ -203,7 +240,7 @@ class Desk:
     # What else happens
 
     def progress(self, ciphered: int | None = None) -> list:
-        released = self.desk.released
+        released = self.assembler.released
         self.ciphered = ciphered if ciphered is not None else released if self.ciphering else self.ciphered
         return self.desk.progressed(ciphered=self.ciphered, now=self.now)
 

@@ -14,7 +14,7 @@ from core_support import (
     session,
 )
 
-from zaudio.core.actions import Fail, Requeued, Stuck
+from zaudio.core.actions import Duplicate, Fail, Rejected, Requeued, Stuck
 from zaudio.core.blame import TIMES_NEEDED
 from zaudio.errors import ChunkError
 from zaudio.timing import Timing
@@ -44,7 +44,7 @@ def test_a_rejected_result_frees_its_credit_and_its_chunk_is_granted_again(desk)
     actions = desk.result("a", 0, length=3)
     assert requeued(actions) == [0]
     assert grants(actions) == [("a", 0, 2)]
-    assert desk.desk.requeued == 1
+    assert desk.count(Requeued) == 1
     assert desk.leases.failures(0) == 0
 
 
@@ -55,7 +55,7 @@ def test_a_duplicate_frees_the_credit_of_its_own_attempt(desks):
     desk.result("b", 0, 2)
     assert desk.leases.load(session("a")) == 2
     desk.result("a", 0, 1)
-    assert desk.assembler.duplicates == 1
+    assert desk.count(Duplicate) == 1
     assert desk.leases.load(session("a")) == 1
 
 
@@ -63,7 +63,7 @@ def test_a_result_that_was_never_granted_frees_nobodys_credit(desk):
     desk.join("a")
     assert granted(desk.result("a", 5)) == []
     assert granted(desk.result("a", 0, 2)) == []
-    assert desk.assembler.rejected == 2
+    assert desk.count(Rejected) == 2
     assert desk.leases.load(session("a")) == 2
 
 
@@ -73,7 +73,7 @@ def test_the_same_result_twice_frees_credit_once(desk):
     load = desk.leases.load(session("a"))
     assert granted(desk.result("a", 1)) == []
     assert desk.leases.load(session("a")) == load == 2
-    assert desk.assembler.duplicates == 1
+    assert desk.count(Duplicate) == 1
 
 
 # Failures
@@ -120,7 +120,7 @@ def test_a_failure_of_a_chunk_that_has_its_result_is_no_blame(desks):
     desk.join("a", "b")
     desk.result("b", 0, 2)
     assert only(desk.failed("a", 0, 1), Requeued) == []
-    assert desk.desk.requeued == 0
+    assert desk.count(Requeued) == 0
     assert desk.leases.in_flight == 0
 
 
@@ -239,7 +239,7 @@ def test_the_death_of_a_stuck_worker_blames_nobody_again(desk):
     desk.wait(6.1, "a")
     desk.gone("a")
     assert desk.leases.failures(0) == 1
-    assert desk.desk.requeued == 2
+    assert desk.count(Requeued) == 2
 
 
 def test_the_deadline_runs_from_when_a_chunk_became_the_head(desk):

@@ -24,7 +24,7 @@ from core_support import (
 )
 from core_support import result as result_of
 
-from zaudio.core.actions import Fail, Grant, Joined, Lost, Requeued, Send, Stuck
+from zaudio.core.actions import Duplicate, Fail, Grant, Joined, Lost, Requeued, Send, Stuck
 from zaudio.core.dispatch import LOSSES, STRIKES
 from zaudio.core.register import SESSIONS_KEPT
 from zaudio.errors import ConflictError, NoWorkerError, ProtocolError
@@ -54,7 +54,7 @@ def test_a_hello_is_answered_with_the_job(desk):
     assert (welcome.job, welcome.incarnation, welcome.session) == (JOB_ID, 1, session("a"))
     assert (welcome.heartbeat, welcome.liveness, welcome.credit, welcome.ops) == (HEARTBEAT, 5, 2, INVERT)
     assert desk.desk.knows(session("a"))
-    assert desk.desk.workers == 0, "it is not ready yet"
+    assert desk.workers == 0, "it is not ready yet"
 
 
 def test_a_worker_gets_chunks_once_its_ready_came_on_the_sinks_socket(desk):
@@ -64,13 +64,13 @@ def test_a_worker_gets_chunks_once_its_ready_came_on_the_sinks_socket(desk):
     assert granted(actions) == [("a", 0), ("a", 1)]
     assert [grant.sequence for grant in only(actions, Grant)] == [1, 2]
     assert {grant.peer for grant in only(actions, Grant)} == {route("a")}
-    assert desk.desk.workers == 1
+    assert desk.workers == 1
 
 
 def test_a_heartbeat_does_not_make_a_worker_ready(desk):
     desk.hello("a")
     assert desk.alive("a") == []
-    assert desk.desk.workers == 0
+    assert desk.workers == 0
 
 
 def test_another_protocol_version_is_refused(desk):
@@ -129,7 +129,7 @@ def test_a_chunk_that_did_not_arrive_is_granted_again_without_blame(desk):
     assert only(actions, Requeued) == [Requeued(0, 1, "a", "it was lost on the way")]
     assert grants(actions) == [("a", 0, 2)]
     assert desk.leases.failures(0) == 0
-    assert desk.desk.requeued == 1
+    assert desk.count(Requeued) == 1
 
 
 def test_a_chunk_beyond_what_was_received_is_still_on_its_way(desk):
@@ -156,7 +156,7 @@ def test_a_result_overtaken_by_a_ready_is_accepted_all_the_same(desk):
     assert desk.assembler.accepted(0)
     assert granted(actions) == [], "the credit was free already, and was used"
     desk.result("a", 0, 2)
-    assert desk.assembler.duplicates == 1
+    assert desk.count(Duplicate) == 1
     assert desk.leases.in_flight == 2
 
 
@@ -383,7 +383,7 @@ def test_a_silent_worker_is_lost_after_five_heartbeats_and_its_chunks_granted_ag
     assert (lost.session, lost.name) == (session("a"), "a")
     assert lost.reason.startswith("no sign of life for 1.")
     assert sorted(requeued(actions)) == [0, 1]
-    assert desk.desk.requeued == 2
+    assert desk.count(Requeued) == 2
     assert not desk.desk.knows(session("a"))
 
 
@@ -517,12 +517,12 @@ def test_a_worker_that_says_hello_again_keeps_what_it_holds_and_gets_nothing_bef
     (send,) = desk.at(0.1).hello("a", life=2)
     assert isinstance(send.message, Welcome)
     assert send.peer == route("a", 2)
-    assert desk.desk.workers == 0
+    assert desk.workers == 0
     assert granted(desk.result("a", 0)) == [], "it is not ready"
     actions = desk.ready("a", life=2)
     assert only(actions, Joined) == [Joined(session("a"), "a")]
     assert [(grant.peer, grant.index, grant.sequence) for grant in only(actions, Grant)] == [(route("a", 2), 2, 3)]
-    assert desk.desk.requeued == 0
+    assert desk.count(Requeued) == 0
 
 
 def test_chunks_sent_on_a_connection_that_was_lost_are_found_missing(desk):
@@ -766,7 +766,7 @@ def test_a_whole_job_leaves_nothing_behind(desks):
             for lease in desk.leases.held(session(name)):
                 desk.result(name, lease.index, lease.attempt)
     assert desk.leases.in_flight == 0
-    assert desk.desk.requeued == 0
+    assert desk.count(Requeued) == 0
     assert desk.assembler.released == 101
 
 

@@ -15,7 +15,7 @@ from core_support import (
     session,
 )
 
-from zaudio.core.actions import Fail, Grant
+from zaudio.core.actions import Fail, Grant, Requeued
 from zaudio.core.granting import WINDOW_LEAST
 from zaudio.errors import NoWorkerError, ProtocolError
 
@@ -205,7 +205,7 @@ def test_the_loss_of_one_of_two_attempts_requeues_nothing(desks):
     desk = desks(chunks=1)
     desk.join("a", "b")
     assert requeued(desk.goodbye("a")) == []
-    assert desk.desk.requeued == 0
+    assert desk.count(Requeued) == 0
     assert desk.leases.live(0) == (session("b"),)
 
 

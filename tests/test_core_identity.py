@@ -142,7 +142,7 @@ def test_revoked_key_is_refused_whatever_it_says(desk, message):
     desk.desk.admit(frozenset({KEYS["b"]}), now=desk.now)
     assert answers(say(desk, KEYS["a"], message)) == [Refused(REVOKED)]
     assert not may(desk, KEYS["a"], "a")
-    assert desk.desk.workers == 0
+    assert desk.workers == 0
 
 
 def test_revoked_key_that_is_admitted_again_may_come_back(desk):
@@ -192,7 +192,7 @@ def test_other_sessions_of_a_convicted_key_go_with_it_without_blame(desk):
     assert {(lost.name, lost.reason) for lost in only(actions, Lost)} == {("a", LIED), ("sibling", SENT_AWAY)}
     assert answers(actions) == [Refused(LIED), Refused(SENT_AWAY)]
     assert not may(desk, KEYS["a"], "sibling"), "what is in flight is not taken"
-    assert desk.desk.workers == 1
+    assert desk.workers == 1
     assert [desk.leases.failures(index) for index in range(4)] == [0, 0, 0, 0]
 
 

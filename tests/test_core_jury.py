@@ -83,7 +83,6 @@ def test_the_first_result_is_noted_and_the_second_accepted_when_it_is_the_same(j
     assert jury.undecided == {0}
     assert hear(jury, "b", TRUE, attempt=2) == [Accepted(B, 0, 2)]
     assert jury.undecided == frozenset()
-    assert jury.audited == 1
 
 
 def test_a_worker_does_not_agree_with_itself(jury):

@@ -211,7 +211,7 @@ def test_with_keys_a_result_of_a_session_that_nobody_knows_is_not_looked_at_and_
     message = result("stranger", 0)
     assert messages(actions := say(desk, "x", message, checksum=message.checksum)) == [Again()]
     assert only(actions, Impostor)
-    assert desk.desk.rejected == 0
+    assert desk.count(Rejected) == 0
 
 
 def test_the_ways_of_the_farm_are_what_a_welcome_of_any_stage_names():

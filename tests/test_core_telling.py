@@ -237,8 +237,8 @@ def test_a_ledger_that_is_told_everything_agrees_with_the_desk():
     report = ledger.report()
     assert report.shares == {"a": 40}
     assert (report.requeued, report.duplicates, report.rejected) == (
-        desk.desk.requeued,
-        desk.desk.duplicates,
-        desk.desk.rejected,
+        desk.count(actions.Requeued),
+        desk.count(actions.Duplicate),
+        desk.count(actions.Rejected),
     )
     assert (report.workers, report.lost) == (2, 1)

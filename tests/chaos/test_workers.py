@@ -208,7 +208,7 @@ def test_nobody_comes_and_the_job_ends_within_the_worker_timeout(scene):
     number=5,
     bound="S, one duplicate for each chunk that it held",
     measured="2 duplicates of 2 chunks held; in virtual time 1 of 1",
-    removed="`assembly.py`: `if self.accepted(result.index):` (the first), `self.duplicates += 1` (the second)",
+    removed="`assembly.py`: `if self.accepted(result.index):` (both)",
 )
 def test_worker_stopped_until_its_chunk_was_redone_is_a_duplicate_and_of_use_again(scene):
     scene.record(60 * SHORT)

@@ -31,6 +31,7 @@ from zaudio.core.actions import (
     ConnectSink,
     Deliver,
     Discard,
+    Duplicate,
     Fail,
     Grant,
     Joined,
@@ -38,6 +39,7 @@ from zaudio.core.actions import (
     Lost,
     Peer,
     Prepare,
+    Rejected,
     Released,
     Requeued,
     Say,
@@ -345,6 +347,7 @@ class Farm:
         self._of_job |= {"source": RECORDING if reference else None}
         self.liars: list[Liar] = []
         self.withdrawn: list[int] = []
+        self.audited = 0  # audited chunks that were accepted
         self.workers: dict[str, SimWorker] = {}
         self.sessions: list[Session] = []
         self._events: list[tuple[float, int, Callable, tuple]] = []
@@ -544,6 +547,7 @@ class Farm:
                     report.error = report.error or action.error
                 case Accepted():
                     report.shares[self.desk.name(action.session)] += 1
+                    self.audited += self.desk.audits(action.index)
                 case Liar():
                     self.liars.append(action)
                 case Withdrawn():
@@ -560,6 +564,10 @@ class Farm:
                     report.joined += 1
                 case Requeued():
                     report.requeued += 1
+                case Duplicate():
+                    report.duplicates += 1
+                case Rejected():
+                    report.rejected += 1
 
     def _note(self, grant: Grant) -> None:
         self.report.grants[grant.index] += 1
@@ -616,8 +624,6 @@ class Farm:
             assert self.first + len(report.released) == len(self.plan), "everything was released"
             if settle:
                 self._settle()
-        report.duplicates, report.rejected = self.assembler.duplicates, self.assembler.rejected
-        assert report.requeued == self.desk.requeued, "requeued is counted as it is told"
         assert sum(report.shares.values()) >= len(report.released), "every chunk has somebody who computed it"
         return replace(report)
 

@@ -37,7 +37,7 @@ def test_where_nobody_lies_an_audit_of_all_chunks_changes_nothing_but_the_work()
     assert all(truth(farm))
     assert farm.liars == []
     assert report.lost == []
-    assert farm.jury.audited == 30
+    assert farm.audited == 30
     assert min(report.grants.values()) >= 2
 
 
@@ -62,7 +62,7 @@ def test_an_audit_of_some_chunks_finds_who_lies_always():
     assert report.error is None
     assert {liar.name for liar in farm.liars} == {"w2"}
     audited = [index for index in range(200) if farm.audit.covers(index)]
-    assert farm.jury.audited == len(audited) >= 10
+    assert farm.audited == len(audited) >= 10
     assert all(farm.accepted[index] == checksum(index) for index in audited), "what was audited is true"
     wrong = truth(farm).count(False)
     (frames,) = farm.jury.dropped.values()

@@ -63,10 +63,6 @@ class Assembler:
         name: Returns the name of a session, for sentences.
         chunk_of: Returns the user's chunk, for sentences: another index where small ones travel in bundles.
         first: The first chunk that is awaited; those before it were released in an earlier life.
-
-    Attributes:
-        duplicates: The number of results for chunks that had one.
-        rejected: The number of results that could not be accepted.
     """
 
     def __init__(
@@ -82,8 +78,6 @@ class Assembler:
         chunk_of: Callable[[int], int] = lambda index: index,
         first: int = 0,
     ) -> None:
-        self.duplicates = 0
-        self.rejected = 0
         self._plan = plan
         self._job = (job, incarnation)
         self._frame_bytes = frame_bytes
@@ -105,14 +99,11 @@ class Assembler:
         """
         reason = self._objection(result, checksum)
         if reason:
-            self.rejected += 1
             return [Rejected(result.session, result.index, result.attempt, reason)]
         if self.accepted(result.index):
-            self.duplicates += 1
             duplicate = Duplicate(result.session, result.index, result.attempt)
             return [duplicate, *(self._contradiction(result, digest) or self._conflict(result))]
         if not self._grants.granted(result.session, result.index, result.attempt):
-            self.rejected += 1
             return [Rejected(result.session, result.index, result.attempt, "it was never granted")]
         if self._jury.audits(result.index):
             return self._deliberate(result, digest)
@@ -188,8 +179,6 @@ class Assembler:
         for verdict in self._jury.hear(result, digest, self._grants.attempts(result.index)):
             actions.append(verdict)
             match verdict:
-                case Duplicate():
-                    self.duplicates += 1
                 case Liar():
                     actions += self._withdraw(verdict)
                 case Accepted():

@@ -34,13 +34,9 @@ class Blame:
         job: The job.
         leases: Its leases.
         roster: Its members, whose credit comes back here.
-
-    Attributes:
-        requeued: The number of grants that came to nothing.
     """
 
     def __init__(self, job: Job, leases: Leases, roster: Roster) -> None:
-        self.requeued = 0
         self._job = job
         self._timing = job.timing
         self._leases = leases
@@ -92,7 +88,6 @@ class Blame:
         """Say that a grant came to nothing, unless its chunk has a result or another worker is at it."""
         if not self._leases.waits(lease.index):
             return []
-        self.requeued += 1
         return [Requeued(lease.index, lease.attempt, name, reason)]
 
     def accuse(self, lease: Lease, name: str, reason: str, where: tuple[int, int] | None = None) -> Actions:

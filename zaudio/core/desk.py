@@ -172,31 +172,6 @@ class Desk:
         return tuple(peer for member in self._roster for peer in member.peers)
 
     @property
-    def workers(self) -> int:
-        """The number of workers that are ready."""
-        return sum(member.ready for member in self._roster)
-
-    @property
-    def released(self) -> int:
-        """The number of chunks that were released, in earlier lives too."""
-        return self._assembler.released
-
-    @property
-    def requeued(self) -> int:
-        """The number of grants that came to nothing."""
-        return self._blame.requeued
-
-    @property
-    def duplicates(self) -> int:
-        """The number of results for chunks that had one."""
-        return self._assembler.duplicates
-
-    @property
-    def rejected(self) -> int:
-        """The number of results that could not be accepted."""
-        return self._assembler.rejected
-
-    @property
     def dropped(self) -> Mapping[bytes, int]:
         """Liars by session, each with the frames that were released on its word alone."""
         return self._jury.dropped

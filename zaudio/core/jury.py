@@ -70,7 +70,6 @@ class Jury:
 
     Attributes:
         sits: Whether any chunk is audited.
-        audited: The number of chunks that were accepted because two workers agreed.
         dropped: Liars by session, each with the frames that were released on its word alone.
     """
 
@@ -82,7 +81,6 @@ class Jury:
         chunk_of: Callable[[int], int] = lambda index: index,
     ) -> None:
         self.sits = audit is not None
-        self.audited = 0
         self.dropped: dict[bytes, int] = {}
         self._audit = audit
         self._name = name
@@ -122,7 +120,6 @@ class Jury:
             noted[session] = digest
             return [Noted(session, index, result.attempt)]
         del self._noted[index]
-        self.audited += 1
         self._await(index, digest, {number: s for number, s in attempts.items() if s != session and s not in noted})
         liars = [self._convict(liar, index) for liar, other in noted.items() if other != digest]
         return [*liars, Accepted(session, index, result.attempt)]
