@@ -225,7 +225,11 @@ class Stage:
             ZaudioError: The stage failed.
         """
         self._send_what_was_read()
+        self._raise_failure()  # first: a stage that failed seals nothing
         self._follow_destination(now)
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
         for error in (self._failure, self._reader.error, self._destination.error):
             if error is not None:
                 raise error
