@@ -281,7 +281,7 @@ def test_nobody_is_late_with_what_a_lost_result_left_at_the_head(desk):
     number=17,
     bound="as said",
     measured="as said",
-    removed="`blame.py`: the end of `chunk_timeout`; `coordinator.py`: `.allowing(chunk_timeout)`",
+    removed="`blame.py`: the end of `chunk_timeout`; `settings.py`: `.allowing(self.chunk_timeout)`",
 )
 def test_the_deadline_follows_what_chunks_take(desks):
     desk = desks(chunks=100, credit=1)

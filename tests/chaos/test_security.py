@@ -430,7 +430,7 @@ COMMANDS = "coordinator", "farm"
     number=36,
     bound="exits 2, no folder made",
     measured="so",
-    removed="`coordinator.py`: `raise ExposedError(exposed)`",
+    removed="`settings.py`: `raise ExposedError(endpoint)`",
 )
 @pytest.mark.parametrize(("command", "bind"), product(COMMANDS, BINDS, keep=list(zip(COMMANDS, BINDS, strict=False))))
 def test_bind_beyond_this_machine_without_keys_is_refused_before_anything_is_done(scene, command, bind):

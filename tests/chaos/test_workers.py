@@ -96,10 +96,7 @@ def test_killed_worker_is_missed_within_the_liveness(scene):
     number=1,
     bound="at once, with signal and memory",
     measured='0.006 s; "signal 9 (SIGKILL), with at most 29 MiB of memory"',
-    removed=(
-        "`farm.py`: `self._desk.gone(event.session, event.cause, now=now)`; `supervisor.py`: `obituary(cause, mib, "
-        "tail)`"
-    ),
+    removed=("`stage.py`: `self._desk.gone(session, cause, now=now)`; `supervisor.py`: `obituary(cause, mib, tail)`"),
 )
 def test_killed_local_worker_is_missed_at_once_with_its_signal_and_memory(scene):
     job = scene.farm(op="farm_ops:slow:ms=200", workers=3)
@@ -518,7 +515,7 @@ def test_op_that_raises_ends_the_job_after_three_attempts_with_the_workers_words
     bound="granted elsewhere at the deadline; a local one killed and replaced",
     measured="1.53 s, dead after 1.55 s",
     removed=(
-        "`dispatch.py`: `elif self._overdue(member, now):` (the first); `farm.py`: `self._pool.kill(...)` of "
+        "`dispatch.py`: `elif self._overdue(member, now):` (the first); `stage.py`: `self._kill(...)` of "
         "`Stuck` (the first)"
     ),
 )

@@ -111,8 +111,8 @@ KEPT = [(2, 0.1, LANES[0]), (6, 0.5, LANES[1]), (12, 0.9, LANES[0])]
         "44 chunks/s on the busy two-core machine: 68, 42 and 23 chunks redone"
     ),
     removed=(
-        "`result/writer.py`: `checkpoints.append(...)` (then `test_result_resume.py` fails); `net/farm.py`: "
-        "`[self._skip :]`; `coordinator.py`: `first=self._first`; `result/opening.py`: `held.last` as the chain's "
+        "`result/writer.py`: `checkpoints.append(...)` (then `test_result_resume.py` fails); `net/payloads.py`: "
+        "`[self._skip :]`; `preparation.py`: `first=first`; `result/opening.py`: `held.last` as the chain's "
         "last block"
     ),
 )
