@@ -744,7 +744,7 @@ def test_the_farewell_goes_to_everyone_on_every_socket(desk):
 def test_the_routes_are_every_connection_of_the_living(desk):
     desk.join("a")
     desk.hello("b")
-    assert desk.desk.routes == (sink("a"), route("a"), route("b"))
+    assert desk.desk.routes == (route("a"), route("b"))
     desk.gone("a")
     assert desk.desk.routes == (route("b"),)
 

@@ -226,3 +226,4 @@ def test_late_result_of_an_earlier_stage_is_refused_and_its_worker_is_told_to_sa
     assert [destination.content for _, destination, _ in stages] == [right, right]
     (refused,) = [event for event in events if isinstance(event, Rejected)]
     assert (refused.worker, refused.stage, refused.reason) == ("slow", "two", "it belongs to another job")
+    assert (refused.chunk, refused.chunks) == (-1, 0), "the chunks of this stage are not meant"

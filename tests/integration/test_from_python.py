@@ -24,7 +24,7 @@ from net_support import MS, wait_until
 
 from zaudio import Coordinator, Network, Security, StoppedError, UsageError, Worker
 from zaudio.errors import EndpointError, FolderBusyError, OutputExistsError
-from zaudio.events import Accepted, Joined
+from zaudio.events import Accepted, Joined, Missed, Published, State
 
 CHUNK = 40_000  # frames of 4 bytes
 
@@ -118,6 +118,45 @@ def test_progress_goes_from_nothing_to_everything(tmp_path, recording):
     end = job.progress
     assert (end.state, end.done, end.bytes_done) == ("done", 8, len(EXPECTED))
     assert end.seconds == job.wait().seconds > 0
+
+
+def test_state_and_end_are_true_before_during_and_after(tmp_path, recording):
+    job = gated(recording, tmp_path)
+    assert (job.state, job.done(), job.exception()) == (State.STARTING, False, None)
+    with job, job.subscribe() as events:
+        wait_until(lambda: job.state is State.RUNNING, "a worker is ready")
+        assert (job.done(), job.exception()) == (False, None)
+        (tmp_path / "gate").touch()
+        heard = list(events)  # until the job has ended
+        report = job.wait(timeout=60)
+    assert (job.state, job.done(), job.exception()) == (State.DONE, True, None)
+    assert (job.progress.fraction, job.progress.eta) == (1.0, 0.0)
+    assert job.progress.bytes_per_second == pytest.approx(len(EXPECTED) / report.seconds)
+    assert sum(event.chunks for event in heard if isinstance(event, Accepted)) == 8
+    assert isinstance(heard[-1], Published)
+    assert [event.at for event in heard] == sorted(event.at for event in heard)
+
+
+def test_stopped_job_says_so_in_every_way(tmp_path, recording):
+    with gated(recording, tmp_path) as job:
+        pass
+    assert (job.state, job.done()) == (State.STOPPED, True)
+    assert isinstance(job.exception(), StoppedError)
+    assert job.progress.eta is None
+
+
+def test_slow_reader_misses_events_is_told_how_many_and_holds_nothing_up(tmp_path, recording):
+    job = gated(recording, tmp_path)
+    with job, job.subscribe(size=4) as slow, job.subscribe() as quick:
+        (tmp_path / "gate").touch()
+        report = job.wait(timeout=60)
+        every, few = list(quick), list(slow)
+    assert report.chunks == 8
+    missed = sum(event.count for event in few if isinstance(event, Missed))
+    kept = [event for event in few if not isinstance(event, Missed)]
+    assert missed > 0
+    assert len(kept) + missed == len(every)
+    assert isinstance(kept[-1], Published), "the end is never missed"
 
 
 def test_events_come_in_and_one_that_raises_does_not_matter(tmp_path, recording, caplog):

@@ -254,6 +254,9 @@ def test_worker_that_takes_the_place_of_a_killed_one_leaves_its_results_in_the_s
         (tmp_path / "gate").touch()
         report = job.wait(timeout=60)
     assert report.requeued >= 2, "all that it held"
+    assert (report.lost, report.workers) == (1, 1), "both were called the same"
+    assert [loss.worker for loss in report.losses] == ["local-1"]
+    assert "SIGKILL" in report.losses[0].reason
     assert report.shares == {"local-1": CHUNKS}
     assert (travel.payloads, len(set(travel.outboxes)), len(travel.outboxes)) == (0, 1, CHUNKS)
     assert decrypted(tmp_path / "out") == EXPECTED

@@ -131,7 +131,7 @@ class Rejected:
     """A result could not be accepted, for that reason."""
 
     session: bytes
-    index: int
+    index: int  # -1 for a chunk of another job
     attempt: int
     reason: str
 

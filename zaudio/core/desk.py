@@ -168,8 +168,11 @@ class Desk:
 
     @property
     def routes(self) -> tuple[Peer, ...]:
-        """Every connection of every living worker, so that the farm can tell all of them that another stage begins."""
-        return tuple(peer for member in self._roster for peer in member.peers)
+        """One connection of every living worker, so that the farm can tell all of them that another stage begins.
+
+        One is enough: a second `Again`, behind the hello that answers the first, would take chunks back for nothing.
+        """
+        return tuple(member.route for member in self._roster)
 
     @property
     def dropped(self) -> Mapping[bytes, int]:
