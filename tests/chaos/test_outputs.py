@@ -23,7 +23,7 @@ def assert_refused_before_any_chunk(job, sentence):
     """The worker that waits for it is never welcomed."""
     job.finish(code=2)
     assert sentence in job.err, job.said
-    assert job.events() == []
+    assert [event["event"] for event in job.events()] == ["Failed"], "it ended, and nothing else happened"
     assert_promises(job)
 
 
@@ -31,7 +31,7 @@ def assert_refused_before_any_chunk(job, sentence):
     "a result is there already",
     number=28,
     bound="exit 2 before any chunk, nothing changed",
-    measured="exit 2, no event",
+    measured="exit 2, no event but its end",
     removed="`folder.py`: `self._check_names()` in `_claim`",
 )
 def test_result_that_is_there_is_not_replaced_unasked(scene):
@@ -78,7 +78,7 @@ def test_folder_that_is_a_file_is_refused(scene):
     "a read-only file system; a folder without the right to write; a file in the folder's place",
     number=28,
     bound="exit 2 before any chunk",
-    measured="exit 2, no event",
+    measured="exit 2, no event but its end",
     removed=(
         "`folder.py`: `if not os.access(...)` (the first and the third), "
         "`except (FileExistsError, NotADirectoryError)` and `except OSError` together in `_open_folder` (the second)"

@@ -339,7 +339,7 @@ def test_worker_that_reconnects_a_thousand_times_leaves_nothing_behind(scene):
     job.finish(code=0)
     good.finish(code=0)
     assert_promises(job)
-    assert session_of(job, "restless") == {hello.session.hex()}, "it is one worker"
+    assert session_of(job, "restless") == {hello.session.hex()[:8]}, "it is one worker"
 
 
 def descriptors_of(process):
