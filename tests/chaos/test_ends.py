@@ -1,6 +1,7 @@
 """How jobs end before their time: a second coordinator is turned away, signals are obeyed, and nothing is lost."""
 
 import signal
+import time
 
 import pytest
 from extended import extended, product
@@ -23,9 +24,11 @@ def gated(scene):
 
 
 def assert_refused_within_1_s(job):
-    """After what it takes here and now to start Python, and a command that does nothing."""
+    """After a command that does nothing; on a machine that is so busy that this takes long, so may the rest."""
+    began = time.monotonic()
     job.scene.zaudio("ops").finish(code=0)
-    job.finish(code=2, within=1000 * MS + SLACK)
+    nothing = time.monotonic() - began
+    job.finish(code=2, within=1000 * MS + SLACK + 2 * nothing)
 
 
 @pytest.mark.covers(
