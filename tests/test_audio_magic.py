@@ -33,6 +33,7 @@ def test_a_file_is_known_by_its_first_bytes(head, kind):
 
 def test_every_readable_kind_has_a_mark():
     heads = [b"RIFF1234WAVE", b"RF641234WAVE", b"FORM1234AIFF", b"fLaC", b"caff\0\1", W64]
+    heads += [b"BW641234WAVE", b".snd", b"dns.", b"NIST_1A", b"Creative Voice File\x1a"]
     assert {sniff(head) for head in heads} == READABLE
 
 

@@ -38,7 +38,7 @@ class Coordinator:
     """One job: a recording, what to do with it, and where the result goes.
 
     Args:
-        input: The recording: raw samples, or a file that libsndfile reads.
+        input: The recording: raw samples, or a file that says how its samples lie, such as WAV or FLAC.
         output: The folder for the four files of the result.
         ops: The operations on the samples: a SPEC such as ``"gain:db=-3"``, a function of an importable module, or a
             sequence of these, applied in order.
@@ -48,7 +48,7 @@ class Coordinator:
         chunk: Chunk size: bytes (``"1MiB"`` or an int), seconds (``"1s"``) or frames (``"44100f"``).
         overwrite: Replace an older result, at the instant of publication.
         fresh: Discard an interrupted job in that folder. By default it is resumed, if it is this very job.
-        raw: How raw samples lie in their file: sample rate, channels, format.
+        raw: How raw samples lie in their file: sample rate, channels, format; and whether a truncated file is taken.
         network: How workers reach the farm, besides `bind`.
         security: Keys, the recipient of the encryption key, audits.
         limits: Memory and timeouts.

@@ -27,12 +27,14 @@ class PathLike(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Raw:
-    """How raw samples lie in their file. A value that is given makes the file raw, whatever its name.
+    """How samples lie in their file. A sample rate, channels or a format that is given makes the file raw.
 
     Attributes:
         samplerate: Frames a second, 1 to 2,147,483,647; 44100 if None.
         channels: Samples a frame, 1 to 1024; 1 if None.
         format: The sample format's name, such as ``s16le``; ``f32le`` if None.
+        truncated: Take the whole frames that there are when a file ends before its header says so. By default such a
+            file is refused. It goes for files of every kind.
 
     Raises:
         UsageError: A value is out of range.
@@ -41,6 +43,7 @@ class Raw:
     samplerate: int | None = None
     channels: int | None = None
     format: str | None = None
+    truncated: bool = False
 
     def __post_init__(self) -> None:
         if self.samplerate is not None:
@@ -51,11 +54,12 @@ class Raw:
             raise UsageError(f"a sample format is named by a string, not {self.format!r}")
         if self.format is not None:
             sample_format(self.format)
+        _check_flag("truncated", self.truncated)
 
     @property
     def given(self) -> bool:
-        """Whether any value is given."""
-        return self != Raw()
+        """Whether a value is given that makes the file raw."""
+        return (self.samplerate, self.channels, self.format) != (None, None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

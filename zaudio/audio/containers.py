@@ -1,69 +1,90 @@
-"""ContainerSource: WAV, AIFF, FLAC, RF64, W64 and CAF, read through libsndfile.
+"""Recordings in containers: WAV, RF64, BW64, AIFF, CAF, W64, AU, NIST and VOC, and FLAC through libsndfile.
 
-Rules: only files whose first bytes name one of these reach libsndfile, only on a descriptor of ours, and only when
-the headers' sizes agree with the file (`layout`). Samples keep their kind: integers come as integers, floats with
-every bit. Every error of libsndfile and soundfile leaves this module as an InputError.
+Rules: only a file whose first bytes name one of these is read. All but FLAC are found by `layout` and decoded by `pcm`,
+so no library's idea of a header counts. Only FLAC reaches libsndfile, on a descriptor of ours. Samples keep their kind:
+integers come as integers, floats with every bit. Nothing that libsndfile or soundfile raises leaves this module but as
+InputError. A refusal names what was found, and what to type.
 """
 
 from __future__ import annotations
 
+import shlex
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import soundfile
 
+from zaudio.audio.chunks import LayoutError
 from zaudio.audio.files import FileSource, InputFile
-from zaudio.audio.layout import Fmt, Layout, LayoutError, find_samples
+from zaudio.audio.headers import CompressedError, no_samplerate
+from zaudio.audio.layout import find_samples
 from zaudio.audio.magic import READABLE, called, looks_like_mp3
-from zaudio.audio.raw import RawSource
+from zaudio.audio.pcm import open_pcm
 from zaudio.audio.source import Source
 from zaudio.errors import InputError
-from zaudio.formats import FORMATS, MAX_CHANNELS, MAX_SAMPLERATE, SampleFormat
+from zaudio.formats import FORMATS, MAX_CHANNELS, MAX_SAMPLERATE
 
 _NATIVE = "le" if sys.byteorder == "little" else "be"
+_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's answer for a FLAC that was written into a pipe
+_FLAC_FORMATS = {"PCM_S8": "s16", "PCM_16": "s16", "PCM_24": "s32"}
+_DTYPES = {"s16": "int16", "s32": "int32"}
 
-# libsndfile's subtype: our kind of sample, bytes of a sample in the file (0: compressed, not countable).
-_SUBTYPES = {
-    "PCM_S8": ("s16", 1),
-    "PCM_U8": ("s16", 1),
-    "PCM_16": ("s16", 2),
-    "ULAW": ("s16", 1),
-    "ALAW": ("s16", 1),
-    "PCM_24": ("s32", 3),
-    "PCM_32": ("s32", 4),
-    "FLOAT": ("f32", 4),
-    "DOUBLE": ("f64", 8),
-}
-_DTYPES = {"s16": "int16", "s32": "int32", "f32": "float32", "f64": "float64"}
-
-# (tag, bits) of a WAV's fmt chunk: our kind of sample. These are served as they lie in the file.
-_PLAIN = {(1, 16): "s16", (1, 32): "s32", (3, 32): "f32", (3, 64): "f64"}
-
-_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count of a FLAC that was written into a pipe
+# FFmpeg's default for WAV is 16 bits. These have up to 32, or come as floats.
+_LOSSLESS = frozenset({"WavPack", "ALAC", "Monkey's Audio", "TTA", "TAK", "Matroska", "MP4", "WMA Lossless", "FLAC"})
+_FLOATS = frozenset({"MP3", "Ogg", "AAC", "WMA", "Vorbis", "Opus", "MPEG audio", "Musepack"})
 
 
-class ContainerSource(FileSource):
+class FlacSource(FileSource):
     """A recording that libsndfile decodes. It owns the SoundFile and the InputFile under it."""
 
-    def __init__(
-        self, file: InputFile, sound: soundfile.SoundFile, *, frames: int, format: SampleFormat, kind: str
-    ) -> None:
+    def __init__(self, file: InputFile, sound: soundfile.SoundFile, *, frames: int) -> None:
+        kind = _FLAC_FORMATS[sound.subtype]
         super().__init__(
             file,
             frames=frames,
             channels=sound.channels,
             samplerate=sound.samplerate,
-            format=format,
-            container=kind,
+            format=FORMATS[kind + _NATIVE],
+            container="FLAC",
         )
         self._sound = sound
-        self._dtype = _DTYPES[format.name[:3]]
+        self._dtype = _DTYPES[kind]
 
     def close(self) -> None:
         """Close decoder and file. Idempotent."""
         self._sound.close()
         super().close()
+
+    def truncate(self, block: int) -> None:
+        """Count the frames that can be decoded, by decoding them all, and leave the others out.
+
+        Args:
+            block: How many are decoded at once. Of a block that meets the end of the file, none are counted.
+
+        Raises:
+            InputError: No frame can be decoded.
+        """
+        declared, self.frames = self.frames, self._decodable(block)
+        if not self.frames:
+            raise InputError(self.path, "is damaged: none of its frames can be decoded")
+        if self.frames < declared:
+            self.warnings = (
+                *self.warnings,
+                f"{self.path}: is truncated: its header gives {declared} frames, and the file has {self.frames}, "
+                "which are read",
+            )
+
+    def _decodable(self, block: int) -> int:
+        buffer = bytearray(block * self.frame_bytes)
+        done = 0
+        try:
+            while frames := self._sound.buffer_read_into(buffer, self._dtype):
+                done += frames
+        except (soundfile.SoundFileError, OSError):
+            pass  # the end of what there is
+        return min(done, self.frames)
 
     def _samples(self, start: int, stop: int) -> bytearray:
         samples = bytearray((stop - start) * self.frame_bytes)
@@ -77,125 +98,140 @@ class ContainerSource(FileSource):
         return samples
 
 
-def open_container(file: InputFile, kind: str | None, head: bytes) -> Source:
-    """Open the recording in a file that starts with `head`, which `magic.sniff` called `kind`. Takes the file over.
+def open_container(
+    file: InputFile, kind: str | None, head: bytes, *, start: int = 0, truncated: bool = False
+) -> Source:
+    """Open the recording in a file, and take the file over.
+
+    Args:
+        file: The file.
+        kind: The kind of the file, by `magic.sniff`.
+        head: The bytes from `start` on.
+        start: The byte at which the container starts, behind a tag.
+        truncated: Take what there is when the file ends too early.
 
     Raises:
-        InputError: It cannot be read from the middle with every bit right, or it is damaged. Then the caller still has
-            to close the file.
+        InputError: It cannot be read from the middle with every bit right, or it is damaged. The caller closes the
+            file then.
     """
     if kind not in READABLE:
         raise InputError(file.path, _refusal(file, kind, head))
-    layout = None
-    if kind != "FLAC":
-        try:
-            layout = find_samples(kind, file.read_at, file.size)
-        except LayoutError as error:
-            raise InputError(file.path, str(error)) from None
-        if layout.unsized and layout.fmt is not None and (plain := _plain(file, kind, layout, layout.fmt)):
-            return plain
-    source = _decoded(file, kind, layout)
-    try:
-        if source.frames:  # a FLAC that was cut off says so here, not after an hour
-            source.read(source.frames - 1, source.frames)
-        if layout is not None and layout.unsized:
-            source.warnings = (_unsized(file, layout),)
-    except BaseException:
-        source.close()
-        raise
+    source: FileSource = _flac(file, start, truncated) if kind == "FLAC" else _pcm(file, kind, start, truncated)
+    if start:
+        tag = f"{file.path}: an ID3v2 tag of {start} bytes in front of the {kind} is left out"
+        source.warnings = (tag, *source.warnings)
     return source
+
+
+def _pcm(file: InputFile, kind: str, start: int, truncated: bool) -> FileSource:
+    def read_at(offset: int, length: int) -> bytes:
+        return file.read_at(start + offset, length)
+
+    try:
+        layout = find_samples(kind, read_at, file.size - start, truncated=truncated)
+    except CompressedError as error:
+        raise InputError(
+            file.path, f"holds {error.codec} in {called(kind)}, {_decode_first(file, error.codec)}"
+        ) from None
+    except LayoutError as error:
+        raise InputError(file.path, str(error)) from None
+    source = open_pcm(file, layout.stored, offset=start + layout.offset, length=layout.length, container=kind)
+    source.warnings = tuple(f"{file.path}: {warning}" for warning in layout.warnings)
+    return source
+
+
+def _flac(file: InputFile, start: int, truncated: bool) -> FlacSource:
+    if int.from_bytes(file.read_at(start + 18, 3), "big") >> 4 == 0:  # the first 20 bits behind four sizes
+        raise InputError(file.path, str(no_samplerate(0)))
+    with _one_line(file.path, "is damaged, or no FLAC file after all"):
+        sound = _Decoder(_Window(file, start) if start else file.fd, closefd=False)
+    try:
+        if sound.subtype not in _FLAC_FORMATS:  # never so with libsndfile 1.2
+            raise InputError(file.path, f"holds {sound.subtype} in a FLAC file, which is not read here")
+        if not (1 <= sound.channels <= MAX_CHANNELS and 1 <= sound.samplerate <= MAX_SAMPLERATE):
+            raise InputError(file.path, f"is damaged: {sound.channels} channels at {sound.samplerate} Hz")
+        if sound.frames == _UNKNOWN_FRAMES:
+            raise InputError(file.path, _without_total(file, sound.subtype))
+        source = FlacSource(file, sound, frames=int(sound.frames))
+        if truncated:
+            least, most = struct.unpack(">HH", file.read_at(start + 8, 4))
+            source.truncate(most if least == most else 16)
+        elif source.frames:  # a FLAC that was cut off says so here, not after an hour
+            try:
+                source.read(source.frames - 1, source.frames)
+            except InputError:
+                raise InputError(
+                    file.path,
+                    f"is truncated or damaged: its header gives {source.frames} frames, and the last one cannot be "
+                    f"decoded from the file's {file.size} bytes; pass --truncated (Raw(truncated=True)) to take those "
+                    "that can",
+                ) from None
+        return source
+    except BaseException:
+        sound.close()
+        raise
+
+
+def _without_total(file: InputFile, subtype: str) -> str:
+    path, codec = shlex.quote(file.path), "pcm_s24le" if subtype == "PCM_24" else "pcm_s16le"
+    return (
+        "is a FLAC file that does not say how many frames it has, as it was written into a pipe; type "
+        f"`flac -d -o out.wav {path}` or `ffmpeg -i {path} -c:a {codec} out.wav`, and take that file"
+    )
+
+
+class _Decoder(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """A SoundFile that does not seek behind each read: that fails where a FLAC was cut off."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+class _Window:
+    """A file from some byte on, as soundfile reads it. libsndfile knows some tags in front of a FLAC, not all."""
+
+    def __init__(self, file: InputFile, start: int) -> None:
+        self._file = file
+        self._start = start
+        self._position = 0
+
+    def read(self, length: int = -1) -> bytes:
+        content = self._file.read_at(self._start + self._position, self._file.size if length < 0 else length)
+        self._position += len(content)
+        return content
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        base = (0, self._position, self._file.size - self._start)[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
 
 
 def _refusal(file: InputFile, kind: str | None, head: bytes) -> str:
     if kind is None and looks_like_mp3(head):
         kind = "MP3"
     if kind is not None:
-        return f"is {called(kind)}, which cannot be read exactly from any frame on; decode it to WAV or FLAC first"
+        return f"is {called(kind)}, {_decode_first(file, kind)}"
     if not file.size:
-        return "is empty (0 bytes), so it is no WAV, AIFF, FLAC, RF64, W64 or CAF file; for raw samples name --format"
+        return f"is empty (0 bytes), so it is no {_READ} file; for raw samples name --format"
     return (
-        "is no WAV, AIFF, FLAC, RF64, W64 or CAF file; if it holds raw samples, say which with "
-        "--samplerate, --channels and --format"
+        f"is no {_READ} file; if it holds raw samples, say which with --samplerate, --channels and --format; if it "
+        f"is compressed, type `{_ffmpeg(file, '')}`, and take that file"
     )
 
 
-def _plain(file: InputFile, kind: str, layout: Layout, fmt: Fmt) -> RawSource | None:
-    """Serve a WAV whose header gives no true size as it lies in the file: libsndfile would believe the header."""
-    name = _PLAIN.get((fmt.tag, fmt.bits))
-    if name is None:
-        return None
-    if not (1 <= fmt.channels <= MAX_CHANNELS and 1 <= fmt.samplerate <= MAX_SAMPLERATE):
-        raise InputError(file.path, f"is damaged: {fmt.channels} channels at {fmt.samplerate} Hz")
-    if fmt.block != fmt.channels * fmt.bits // 8:
-        raise InputError(file.path, f"is damaged: {fmt.channels} x {fmt.bits} bits in frames of {fmt.block} bytes")
-    source = RawSource(
-        file,
-        channels=fmt.channels,
-        samplerate=fmt.samplerate,
-        format=FORMATS[name + ("le" if fmt.order == "little" else "be")],
-        container=kind,
-        offset=layout.offset,
-        length=layout.length,
-    )
-    source.warnings = (_unsized(file, layout),)
-    return source
+_READ = "WAV, AIFF, FLAC, RF64, BW64, W64, CAF, AU, NIST or VOC"
 
 
-def _decoded(file: InputFile, kind: str, layout: Layout | None) -> ContainerSource:
-    with _one_line(file.path, f"is damaged, or no {kind} file after all"):
-        sound = soundfile.SoundFile(file.fd, closefd=False)
-    try:
-        if sound.subtype not in _SUBTYPES:
-            raise InputError(
-                file.path,
-                f"holds {sound.subtype} in a {kind} file, which is not read here; decode it to WAV or FLAC first",
-            )
-        name, width = _SUBTYPES[sound.subtype]
-        if not (1 <= sound.channels <= MAX_CHANNELS and 1 <= sound.samplerate <= MAX_SAMPLERATE):
-            raise InputError(file.path, f"is damaged: {sound.channels} channels at {sound.samplerate} Hz")
-        frames = _count(file.path, sound, layout, width * sound.channels)
-        return ContainerSource(file, sound, frames=frames, format=FORMATS[name + _NATIVE], kind=kind)
-    except BaseException:
-        sound.close()
-        raise
+def _decode_first(file: InputFile, kind: str) -> str:
+    return f"which cannot be read exactly from any frame on; type `{_ffmpeg(file, kind)}`, and take that file"
 
 
-def _count(path: str, sound: soundfile.SoundFile, layout: Layout | None, frame_bytes: int) -> int:
-    """Return the number of frames, on which libsndfile and the headers' sizes must agree."""
-    if layout is None:
-        if sound.frames == _UNKNOWN_FRAMES:
-            raise InputError(path, "does not say how many frames it has; write it again with flac, into a file")
-        return int(sound.frames)
-    frames, remainder = divmod(layout.length, frame_bytes)
-    if layout.frames is not None:
-        if not 0 <= layout.length - layout.frames * frame_bytes <= 1:
-            raise InputError(
-                path,
-                f"counts {layout.frames} frames of {frame_bytes} bytes in its COMM chunk, and has {layout.length} "
-                "bytes of samples; save it again",
-            )
-        frames = layout.frames
-    elif remainder:
-        raise InputError(
-            path,
-            f"{layout.length} bytes of samples are {frames} frames of {frame_bytes} bytes and {remainder} bytes more; "
-            "the file is damaged or was cut off; save it again",
-        )
-    # More is harmless: libsndfile takes the padding of an AIFF, and all behind the samples of a W64, for samples.
-    if sound.frames < frames:
-        raise InputError(
-            path,
-            f"holds {frames} frames ({layout.length} bytes), of which libsndfile finds {sound.frames}; "
-            f"its header gives {layout.declared} bytes: save it as RF64 or W64, which have sizes for long recordings",
-        )
-    return frames
-
-
-def _unsized(file: InputFile, layout: Layout) -> str:
-    return (
-        f"{file.path}: its header gives {layout.declared} bytes of samples, which is no true size; "
-        f"the {layout.length} bytes to the end of the file are read"
-    )
+def _ffmpeg(file: InputFile, kind: str) -> str:
+    codec = " -c:a pcm_s32le" if kind in _LOSSLESS else " -c:a pcm_f32le" if kind in _FLOATS else ""
+    return f"ffmpeg -i {shlex.quote(file.path)}{codec} out.wav"
 
 
 @contextmanager
@@ -204,4 +240,5 @@ def _one_line(path: str, what: str) -> Iterator[None]:
         yield
     except (soundfile.SoundFileError, OSError) as error:
         words = " ".join(str(getattr(error, "error_string", error)).split()).rstrip(".")
-        raise InputError(path, f"{what}: {words}") from None
+        # Of its own internals libsndfile speaks where the file is at fault.
+        raise InputError(path, what if "nternal" in words else f"{what}: {words}") from None

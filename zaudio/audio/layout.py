@@ -1,46 +1,41 @@
 """The place of the samples in a container, by its own headers, which must agree with the file.
 
-libsndfile reads a truncated file as a shorter one, and a size that wrapped at 32 bits as the small number that it
-became, without a word. So the headers of WAV, RF64, AIFF, CAF and W64, which all are lists of chunks, are walked here.
+Libraries read a truncated file as a shorter one, and a size that wrapped at 32 bits as the small number that it
+became, without a word. So the headers are read here, and every size is compared with the file.
 
-Rules: pure: bytes come from a `read_at(offset, length)`. Bounded: `MAX_CHUNKS` headers, a few bytes each. Sizes that
-disagree raise a LayoutError that names both. FLAC is no list of chunks, and its frames carry checksums.
+Rules:
+
+- Pure: bytes come from a `read_at(offset, length)`. The file is not read from end to end.
+- Sizes that agree give the samples without a word. Where SoX, FFmpeg and libsndfile all read the same samples from a
+  file whose sizes disagree, these are taken, with a warning that names the oddity. All else is a LayoutError.
+- A tag is never samples.
+- FLAC is no list of chunks, and its frames carry checksums; it is not read here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import struct
 from dataclasses import dataclass, replace
-from typing import Literal
 
-MAX_CHUNKS = 4096  # files have a dozen; a hostile file of empty chunks must not cost a second
+from zaudio.audio.chunks import Grammar, LayoutError, Order, ReadAt, end_without_tags, look_behind, walk
+from zaudio.audio.headers import Stored, parse_au, parse_comm, parse_desc, parse_fmt, parse_nist, parse_voc
 
-ReadAt = Callable[[int, int], bytes]
+_W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+_WAV_SINGLE = (b"fmt ", b"data")
+_RIFF = Grammar(12, 4, 4, "little", 2, _WAV_SINGLE)
+_RIFX = Grammar(12, 4, 4, "big", 2, _WAV_SINGLE)
+_AIFF = Grammar(12, 4, 4, "big", 2, (b"COMM", b"SSND"))
+_CAF = Grammar(8, 4, 8, "big", 1, (b"desc", b"data"))
+_W64 = Grammar(40, 16, 8, "little", 8, tuple(name + _W64_TAIL for name in _WAV_SINGLE), inclusive=True)
 
-
-class LayoutError(Exception):
-    """The headers and the file disagree; the message is a sentence for the user."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fmt:
-    """The part of a WAV's ``fmt `` chunk that says how samples are stored.
-
-    Attributes:
-        tag: 1 for integers, 3 for floats; the tag inside of a WAVE_FORMAT_EXTENSIBLE when there is one.
-        channels: Samples per frame.
-        samplerate: Frames per second.
-        block: Bytes per frame.
-        bits: The space that a sample takes.
-        order: The byte order of all numbers.
-    """
-
-    tag: int
-    channels: int
-    samplerate: int
-    block: int
-    bits: int
-    order: Literal["little", "big"]
+_BODY_MOST = 64  # bytes of a header's chunk: more than the longest fmt, COMM or desc has
+_CAF_EDIT_COUNT = 4  # bytes in front of the samples in a data chunk
+_NIST_MOST = 65536  # bytes of a header; all known ones have 1024
+_WRAP = 2**32
+_NONE = 0xFFFFFFFF  # the size that a writer into a pipe gives; in RF64, "see ds64"
+_SOX = 0x7FFFF000  # SoX's size of a WAV in a pipe, cut down to whole frames; arecord and others give up to 2**31
+_SOX_AIFF = 0x7F000000  # the same for AIFF
+_HUGE = 2**62  # FFmpeg's size of a W64 in a pipe is 2**63 - 1; no file is as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,204 +44,333 @@ class Layout:
 
     Attributes:
         offset: The byte of the file at which they start.
-        length: Their bytes.
-        declared: Their bytes by the header.
-        fmt: The ``fmt `` chunk of a WAV, when it has one.
-        unsized: Whether the header gave no true size, so that `length` was found from the file's.
-        frames: Their number of frames, where a container has it: AIFF.
+        length: Their bytes: whole frames.
+        stored: The way in which they are stored.
+        warnings: What is odd about the file, as ends of a sentence that starts with its name.
     """
 
     offset: int
     length: int
-    declared: int
-    fmt: Fmt | None = None
-    unsized: bool = False
-    frames: int | None = None
+    stored: Stored
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class _Grammar:
-    """The way in which a family of files writes its list of chunks."""
+class _Span:
+    """The samples, by the header.
 
-    first: int  # offset of the first chunk
-    id_bytes: int
-    size_bytes: int
-    order: Literal["little", "big"]
-    align: int
-    inclusive: bool = False  # whether a chunk's size counts its own header
+    Attributes:
+        offset: The byte of the file at which they start.
+        declared: Their bytes.
+        end: The end of the file; None if the header does not give it, or gives none.
+        grammar: The chunks that may follow; None if there are none in this kind of file.
+        stream: The least of the sizes up to 2**31 that a writer into a pipe gives.
+        wraps: Whether a size beyond 4 GiB is written as the rest that fits in 32 bits.
+        strict: Whether programs differ about bytes behind the samples.
+    """
 
-    @property
-    def header(self) -> int:
-        return self.id_bytes + self.size_bytes
+    offset: int
+    declared: int
+    end: int | None = None
+    grammar: Grammar | None = None
+    stream: int = _SOX
+    wraps: bool = False
+    strict: bool = False
 
-    def aligned(self, position: int) -> int:
-        return -(-position // self.align) * self.align
-
-    def padded(self, position: int) -> int:
-        """Return the other place of the next chunk: libsndfile pads the samples of a CAF, and no other chunk."""
-        step = max(2, self.align)
-        return -(-position // step) * step
-
-
-_RIFF = _Grammar(12, 4, 4, "little", 2)
-_RIFX = _Grammar(12, 4, 4, "big", 2)
-_AIFF = _Grammar(12, 4, 4, "big", 2)
-_CAF = _Grammar(8, 4, 8, "big", 1)
-_W64 = _Grammar(40, 16, 8, "little", 8, inclusive=True)
-_W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
-_GUID_TAIL = b"\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"  # of a WAVEX subformat, after its tag
-
-_CAF_EDIT_COUNT = 4  # bytes in front of the samples in a data chunk
-_EXTENSIBLE = 0xFFFE
-_WRAP = 2**32
-_UNKNOWN = 0xFFFFFFFF  # the size that a writer into a pipe gives; in RF64, "see ds64"
+    def ends_at(self, position: int) -> bool:
+        """Return whether the header says that the file ends there; padding may stand behind."""
+        return self.end is not None and 0 <= position - self.end <= 1
 
 
-def find_samples(kind: str, read_at: ReadAt, size: int) -> Layout:
+def find_samples(kind: str, read_at: ReadAt, size: int, *, truncated: bool = False) -> Layout:
     """Find the samples in a file of `size` bytes.
 
     Args:
-        kind: WAV, RF64, AIFF, CAF or W64.
+        kind: WAV, RF64, BW64, AIFF, CAF, W64, AU, NIST or VOC.
         read_at: Reads `length` bytes from `offset` on, fewer only where the file ends.
         size: Bytes of the file.
+        truncated: Take the samples that there are when the file ends too early.
 
     Raises:
-        LayoutError: There are no samples, or sizes disagree.
+        LayoutError: There are no samples, they are compressed, or sizes disagree.
     """
     match kind:
-        case "WAV" | "RF64":
-            return _wav(read_at, size)
-        case "AIFF":
-            return _aiff(read_at, size)
-        case "CAF":
-            return _caf(read_at, size)
+        case "WAV" | "RF64" | "BW64":
+            return _wav(read_at, size, truncated)
         case "W64":
-            offset, declared = _find(_W64, _W64_DATA, read_at, size)
-            return _exact(_W64, read_at, size, offset, declared)
-    raise ValueError(f"no chunks are known in {kind}")
+            return _w64(read_at, size, truncated)
+        case "AIFF":
+            return _aiff(read_at, size, truncated)
+        case "CAF":
+            return _caf(read_at, size, truncated)
+        case "AU":
+            return _au(read_at, size, truncated)
+        case "NIST":
+            return _nist(read_at, size, truncated)
+        case "VOC":
+            return _voc(read_at, size, truncated)
+    raise ValueError(f"no headers are known of {kind}")
 
 
-def _wav(read_at: ReadAt, size: int) -> Layout:
-    grammar = _RIFX if read_at(0, 4) == b"RIFX" else _RIFF
-    fmt: Fmt | None = None
-    long_size: int | None = None
-    for name, offset, declared in _walk(grammar, read_at, size, grammar.first):
-        if name == b"fmt ":
-            fmt = _fmt(read_at(offset, min(declared, 40)), grammar.order)
-        elif name == b"ds64" and read_at(0, 4) == b"RF64":
-            long_size = int.from_bytes(read_at(offset + 8, 8), "little")
-        elif name == b"data":
-            break
-    else:
+def _wav(read_at: ReadAt, size: int, truncated: bool) -> Layout:
+    form = read_at(0, 4)
+    grammar = _RIFX if form == b"RIFX" else _RIFF
+    bodies = _bodies(grammar, read_at, size, (b"data",))
+    if b"data" not in bodies:
         raise LayoutError("has no data chunk, so no samples")
-    if long_size is not None:
-        return _exact(grammar, read_at, size, offset, long_size if declared == _UNKNOWN else declared)
-    available = size - offset
-    if declared != _UNKNOWN:
-        if _ends_well(grammar, read_at, size, offset + declared):
-            return Layout(offset, declared, declared, fmt)
-        wrapped = declared + max(0, available - declared) // _WRAP * _WRAP
-        if wrapped != declared and _ends_well(grammar, read_at, size, offset + wrapped):
-            return Layout(offset, wrapped, declared, fmt, unsized=True)
-    if declared in (0, _UNKNOWN):
-        return Layout(offset, available, declared, fmt, unsized=True)
-    raise _disagreement(declared, available)
+    if b"fmt " not in bodies:
+        raise LayoutError("has no fmt chunk in front of its samples")
+    stored = parse_fmt(_body(read_at, bodies[b"fmt "]), grammar.order)
+    offset, declared = bodies[b"data"]
+    end = 8 + int.from_bytes(read_at(4, 4), grammar.order)
+    if form in (b"RF64", b"BW64") and b"ds64" in bodies:
+        long_end, long_size = struct.unpack("<QQ", read_at(bodies[b"ds64"][0], 16).ljust(16, b"\0"))
+        end = 8 + long_end
+        declared = long_size if declared == _NONE else declared
+    return _judge(_Span(offset, declared, end, grammar, wraps=form[:3] == b"RIF"), stored, read_at, size, truncated)
 
 
-def _fmt(body: bytes, order: Literal["little", "big"]) -> Fmt | None:
-    """Read a fmt chunk (Microsoft's mmreg.h): tag, channels, samplerate, bytes per second, block, bits, extension."""
-    if len(body) < 16:
-        return None
+def _w64(read_at: ReadAt, size: int, truncated: bool) -> Layout:
+    fmt, data = _W64.single
+    bodies = _bodies(_W64, read_at, size, (data,))
+    if data not in bodies:
+        raise LayoutError("has no data chunk, so no samples")
+    if fmt not in bodies:
+        raise LayoutError("has no fmt chunk in front of its samples")
+    offset, declared = bodies[data]
+    end = int.from_bytes(read_at(16, 8), "little")
+    # libsndfile, and SoX with it, take all that follows the samples for samples, and FFmpeg does not.
+    span = _Span(offset, max(0, declared), end, _W64, strict=True)
+    return _judge(span, parse_fmt(_body(read_at, bodies[fmt]), "little"), read_at, size, truncated)
 
-    def number(at: int, length: int) -> int:
-        return int.from_bytes(body[at : at + length], order)
 
-    tag = number(0, 2)
-    if tag == _EXTENSIBLE and body[26:40] == _GUID_TAIL:
-        tag = number(24, 2)
-    return Fmt(tag, number(2, 2), number(4, 4), number(12, 2), number(14, 2), order)
-
-
-def _aiff(read_at: ReadAt, size: int) -> Layout:
-    """Find the samples of an AIFF. It counts its frames in COMM; SSND may be longer, as libsndfile adds the padding."""
-    bodies: dict[bytes, tuple[int, int]] = {}
-    for name, offset, declared in _walk(_AIFF, read_at, size, _AIFF.first):
-        bodies.setdefault(name, (offset, declared))
-        if b"SSND" in bodies and b"COMM" in bodies:
-            break
-    else:
+def _aiff(read_at: ReadAt, size: int, truncated: bool) -> Layout:
+    bodies = _bodies(_AIFF, read_at, size, _AIFF.single)
+    if not bodies.keys() >= {b"SSND", b"COMM"}:
         raise LayoutError("has no SSND chunk or no COMM chunk, so no samples")
-    frames = int.from_bytes(read_at(bodies[b"COMM"][0] + 2, 4), "big")
+    stored, frames = parse_comm(_body(read_at, bodies[b"COMM"]))
     body, declared = bodies[b"SSND"]
     skip = 8 + int.from_bytes(read_at(body, 4), "big")  # offset and block size, then as many bytes as offset says
-    if declared < skip:
+    if 0 < declared < skip or body + skip > size:
         raise LayoutError(f"is damaged: its SSND chunk of {declared} bytes starts its samples at byte {skip}")
-    layout = _exact(_AIFF, read_at, size, body + skip, declared - skip)
-    return replace(layout, frames=frames)
+    end = 8 + int.from_bytes(read_at(4, 4), "big")
+    span = _Span(body + skip, max(0, declared - skip), end, _AIFF, stream=_SOX_AIFF)
+    layout = _judge(span, stored, read_at, size, truncated)
+    width = stored.frame_bytes
+    counted = frames * width
+    if layout.length == span.declared - span.declared % width:  # SSND is right, so COMM must be
+        # SSND may be a byte longer than its frames, as libsndfile counts the padding.
+        if not 0 <= span.declared - counted <= 1:
+            raise _miscounted(frames, width, span.declared)
+        warnings = tuple(each for each in layout.warnings if each != _odd(span.declared, width))
+        return Layout(layout.offset, counted, stored, warnings)
+    if counted == 0 or counted > layout.length:  # a stream's COMM, or one that is truncated with its samples
+        return layout
+    if layout.length - counted > layout.offset:
+        raise _miscounted(frames, width, layout.length)
+    return replace(layout, length=counted)
 
 
-def _caf(read_at: ReadAt, size: int) -> Layout:
-    body, declared = _find(_CAF, b"data", read_at, size)
-    if declared == 2**64 - 1:  # -1: the last chunk, as long as the file
-        declared = size - body
-    if declared < _CAF_EDIT_COUNT:
+def _caf(read_at: ReadAt, size: int, truncated: bool) -> Layout:
+    bodies = _bodies(_CAF, read_at, size, (b"data",))
+    if b"data" not in bodies:
+        raise LayoutError("has no data chunk, so no samples")
+    if b"desc" not in bodies:
+        raise LayoutError("has no desc chunk in front of its samples")
+    stored = parse_desc(_body(read_at, bodies[b"desc"]))
+    body, declared = bodies[b"data"]
+    if 0 < declared < _CAF_EDIT_COUNT:
         raise LayoutError(
             f"is damaged: its data chunk has {declared} bytes, less than the {_CAF_EDIT_COUNT} of its head"
         )
-    return _exact(_CAF, read_at, size, body + _CAF_EDIT_COUNT, declared - _CAF_EDIT_COUNT)
+    span = _Span(body + _CAF_EDIT_COUNT, max(0, declared - _CAF_EDIT_COUNT), None, _CAF)
+    return _judge(span, stored, read_at, size, truncated)
 
 
-def _exact(grammar: _Grammar, read_at: ReadAt, size: int, offset: int, declared: int) -> Layout:
-    """Return the chunk at `offset`, whose size must be true."""
-    if not _ends_well(grammar, read_at, size, offset + declared):
-        raise _disagreement(declared, size - offset)
-    return Layout(offset, declared, declared)
+def _au(read_at: ReadAt, size: int, truncated: bool) -> Layout:
+    head = read_at(0, 24)
+    if len(head) < 24:
+        raise LayoutError(f"is truncated: its header has 24 bytes, and the file {size}")
+    order: Order = "little" if head.startswith(b"dns.") else "big"
+    offset, declared, code, samplerate, channels = (
+        int.from_bytes(head[at : at + 4], order) for at in (4, 8, 12, 16, 20)
+    )
+    if not 24 <= offset <= size:
+        raise LayoutError(f"is damaged: its samples start at byte {offset}, and the file has {size}")
+    return _judge(_Span(offset, declared), parse_au(code, samplerate, channels, order), read_at, size, truncated)
 
 
-def _disagreement(declared: int, available: int) -> LayoutError:
-    if declared > available:
-        return LayoutError(f"is truncated: its header gives {declared} bytes of samples, and the file has {available}")
+def _nist(read_at: ReadAt, size: int, truncated: bool) -> Layout:
+    length = read_at(8, 7).strip()
+    offset = int(length) if length.isdigit() else 0
+    if not 16 <= offset <= min(size, _NIST_MOST):
+        raise LayoutError("is damaged: its second line is not the length of its header")
+    stored, frames = parse_nist(read_at(0, offset))
+    declared = size - offset if frames is None else frames * stored.frame_bytes
+    return _judge(_Span(offset, declared), stored, read_at, size, truncated)
+
+
+def _voc(read_at: ReadAt, size: int, truncated: bool) -> Layout:
+    position = int.from_bytes(read_at(20, 2), "little")
+    found: list[tuple[Stored, int, int]] = []
+    extended: tuple[int, int] | None = None  # sample rate and channels, of a block in front of the samples
+    while (kind := read_at(position, 1)) not in (b"", b"\0"):
+        length, body = int.from_bytes(read_at(position + 1, 3), "little"), position + 4
+        head = read_at(body, 12).ljust(12, b"\0")
+        match kind[0]:
+            case 1:
+                samplerate, channels = extended or (1_000_000 // (256 - head[0]), 1)
+                bits = 16 if head[1] == 4 else 8
+                found.append((parse_voc(head[1], samplerate, channels, bits), body + 2, length - 2))
+            case 8:
+                channels = head[3] + 1
+                extended = 256_000_000 // (channels * (65536 - int.from_bytes(head[:2], "little"))), channels
+            case 9:
+                samplerate, bits, channels, code = struct.unpack("<IBBH", head[:8])
+                found.append((parse_voc(code, samplerate, channels, bits), body + 12, length - 12))
+            case 4 | 5:
+                pass  # a marker, a text
+            case other:
+                raise LayoutError(f"has a block of type {other}, and only one block of samples is read here")
+        if len(found) > 1:
+            raise LayoutError("has several blocks of samples, and only one is read here")
+        position = body + length
+    if not found:
+        raise LayoutError("has no block of samples")
+    stored, offset, declared = found[0]
+    if declared < 0:
+        raise LayoutError("is damaged: its block of samples is smaller than its own header")
+    # Other blocks, the terminator and all behind it are no samples.
+    return _judge(_Span(offset, declared), stored, read_at, min(size, offset + declared), truncated)
+
+
+def _judge(span: _Span, stored: Stored, read_at: ReadAt, size: int, truncated: bool) -> Layout:
+    """Compare the samples' size by the header with the file, and return where they are."""
+    offset, declared, width = span.offset, span.declared, stored.frame_bytes
+    available = max(0, size - offset)
+
+    def layout(length: int, *warnings: str) -> Layout:
+        if length % width:
+            warnings = (*warnings, _odd(length, width))
+        return Layout(offset, length - length % width, stored, warnings)
+
+    tail = look_behind(span.grammar, read_at, size, offset + declared) if declared <= available else None
+    streamed = span.wraps and declared == _NONE and available > declared  # then a byte behind it is no padding
+    if tail is not None and tail.clean and (not streamed or tail.names):
+        _check_single(span.grammar, tail.names)
+        return layout(declared)
+    wrapped = declared + max(0, available - declared) // _WRAP * _WRAP
+    if span.wraps and wrapped != declared:
+        behind = look_behind(span.grammar, read_at, size, offset + wrapped)
+        if behind.clean or (behind.rest and span.ends_at((offset + wrapped) % _WRAP)):
+            rest = (_left_out(behind.rest),) if behind.rest else ()
+            return layout(wrapped, _wrapped(declared, wrapped), *rest)
+    if _is_unknown(span, available, width):
+        length, warnings = _to_the_end(span, read_at, size)
+        return layout(length, *warnings)
+    if tail is not None:
+        _check_single(span.grammar, tail.names)
+        if tail.rest and not span.strict and declared:
+            return layout(declared, _left_out(tail.rest))
+        raise _unexplained(declared, available)
+    end = end_without_tags(read_at, offset, size)
+    found = f"its header gives {declared} bytes of samples, and the file has {end - offset}"
+    whole = span.end is None or not 0 <= span.end - offset - declared <= 1  # not a file that has lost its end
+    if declared - available <= offset and (span.ends_at(size) or (declared in (size, size - 8) and whole)):
+        return layout(end - offset, f"{found}, which are read; the header seems to count itself", *_tags(size - end))
+    if truncated:
+        return layout(end - offset, f"is truncated: {found}, which are read", *_tags(size - end))
+    raise LayoutError(f"is truncated: {found}; pass --truncated (Raw(truncated=True)) to take those")
+
+
+def _is_unknown(span: _Span, available: int, width: int) -> bool:
+    """Return whether the size is one that a program writes when it does not know it."""
+    declared = span.declared
+    if declared in (0, _NONE) or declared >= _HUGE:
+        return True
+    if declared <= available:
+        return False
+    # A program that takes the header off such a size, or cuts it down to whole frames, comes a little below it.
+    return span.stream - width < declared <= 2**31 or _NONE - 256 - width < declared <= _NONE
+
+
+def _to_the_end(span: _Span, read_at: ReadAt, size: int) -> tuple[int, tuple[str, ...]]:
+    """Return the length of samples whose size is unknown, and the warnings."""
+    offset = span.offset
+    said = (
+        f"its header gives {span.declared} bytes of samples, which is no true size: the file was written into a pipe, "
+        "or never finished"
+    )
+    if size > offset and span.grammar is not None:
+        tail = look_behind(span.grammar, read_at, size, offset)
+        if tail.clean or (tail.known and tail.rest):
+            _check_single(span.grammar, tail.names)
+            rest = (_left_out(tail.rest),) if tail.rest else ()
+            return 0, (f"{said}; chunks follow, and no samples", *rest)
+    end = end_without_tags(read_at, offset, size)
+    read = f"{said}; the {end - offset} bytes to the end of the file are read"
+    return end - offset, (read, *_tags(size - end))
+
+
+def _bodies(grammar: Grammar, read_at: ReadAt, size: int, last: tuple[bytes, ...]) -> dict[bytes, tuple[int, int]]:
+    """Return offset and declared size of each chunk's body, up to the one after which all of `last` are known."""
+    bodies: dict[bytes, tuple[int, int]] = {}
+    for name, offset, declared in walk(grammar, read_at, size, grammar.first):
+        if name in bodies and name in grammar.single:
+            _check_single(grammar, (name,))
+        bodies.setdefault(name, (offset, declared))
+        if all(each in bodies for each in last):
+            break
+    return bodies
+
+
+def _body(read_at: ReadAt, place: tuple[int, int]) -> bytes:
+    offset, declared = place
+    return read_at(offset, min(max(0, declared), _BODY_MOST))
+
+
+def _check_single(grammar: Grammar | None, names: tuple[bytes, ...]) -> None:
+    """Make sure that no chunk comes twice: `names` are those besides the first ones."""
+    for name in names if grammar is not None else ():
+        if grammar is not None and name in grammar.single:
+            raise LayoutError(
+                f"has two {name[:4].decode().strip()} chunks, and programs differ about which counts; "
+                "save it again with the program that wrote it"
+            )
+
+
+def _miscounted(frames: int, width: int, length: int) -> LayoutError:
     return LayoutError(
-        f"disagrees with itself: its header gives {declared} bytes of samples, and {available} follow, "
-        "of which the rest are no chunks; save it again with the program that wrote it"
+        f"counts {frames} frames of {width} bytes in its COMM chunk, and has {length} bytes of samples; "
+        "save it again with the program that wrote it"
     )
 
 
-def _find(grammar: _Grammar, wanted: bytes, read_at: ReadAt, size: int) -> tuple[int, int]:
-    """Return offset and declared size of the body of the first chunk of that name."""
-    for name, offset, declared in _walk(grammar, read_at, size, grammar.first):
-        if name == wanted:
-            return offset, declared
-    raise LayoutError(f"has no {wanted[:4].decode()} chunk, so no samples")
+def _odd(length: int, width: int) -> str:
+    return (
+        f"{length} bytes of samples are {length // width} frames of {width} bytes and {length % width} more, "
+        "which are left out"
+    )
 
 
-def _walk(grammar: _Grammar, read_at: ReadAt, size: int, position: int) -> Iterator[tuple[bytes, int, int]]:
-    """Give name, offset and declared size of the body of each chunk from `position` to the end of the file."""
-    for _ in range(MAX_CHUNKS):
-        head = read_at(position, grammar.header)
-        if len(head) < grammar.header:
-            return
-        declared = int.from_bytes(head[grammar.id_bytes :], grammar.order) - (
-            grammar.header if grammar.inclusive else 0
-        )
-        if declared < 0:
-            raise LayoutError(f"is damaged: the chunk at byte {position} is smaller than its own header")
-        yield head[: grammar.id_bytes], position + grammar.header, declared
-        position = grammar.aligned(position + grammar.header + declared)
-        if position >= size:
-            return
-    raise LayoutError(f"has more than {MAX_CHUNKS} chunks")
+def _wrapped(declared: int, wrapped: int) -> str:
+    return (
+        f"its header gives {declared} bytes of samples, as its sizes end at 4 GiB; the {wrapped} bytes to the end of "
+        "the samples are read"
+    )
 
 
-def _ends_well(grammar: _Grammar, read_at: ReadAt, size: int, end: int) -> bool:
-    """Return whether only padding and whole chunks lie between `end` and the end of the file."""
-    if end >= size:
-        return end == size
-    for position in (end, grammar.padded(end)):  # some writers leave the padding out
-        for name, offset, declared in _walk(grammar, read_at, size, position):
-            if not all(0x20 <= byte < 0x7F for byte in name[:4]):
-                break
-            position = offset + declared
-        if size in (position, grammar.padded(position)):
-            return True
-    return False
+def _left_out(rest: str) -> str:
+    return f"bytes behind the samples are left out: {rest}"
+
+
+def _tags(length: int) -> tuple[str, ...]:
+    return (_left_out("an ID3v1 tag"),) if length else ()
+
+
+def _unexplained(declared: int, available: int) -> LayoutError:
+    return LayoutError(
+        f"disagrees with itself: its header gives {declared} bytes of samples, and {available} follow, "
+        f"of which the last {available - declared} are no chunks; if they are samples, write a true header with "
+        "`sox --ignore-length IN OUT`, or else with `ffmpeg -i IN -c copy OUT`"
+    )

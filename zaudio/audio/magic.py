@@ -8,8 +8,8 @@ from __future__ import annotations
 
 HEAD_BYTES = 40  # as far as the longest mark reaches: the second GUID of W64
 
-# Containers that libsndfile reads with exact random access.
-READABLE = frozenset({"WAV", "RF64", "AIFF", "FLAC", "CAF", "W64"})
+# Containers whose samples can be read from any frame on, with every bit right.
+READABLE = frozenset({"WAV", "RF64", "BW64", "AIFF", "FLAC", "CAF", "W64", "AU", "NIST", "VOC"})
 
 _W64_RIFF = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 
@@ -23,21 +23,28 @@ _MARKS = (
     (0, b"fLaC", 0, b"", "FLAC"),
     (0, b"caff", 4, b"\x00\x01", "CAF"),
     (0, _W64_RIFF, 0, b"", "W64"),
-    # Known, and refused: libsndfile does not read them, or not exactly from the middle.
     (0, b"BW64", 8, b"WAVE", "BW64"),
+    (0, b".snd", 0, b"", "AU"),
+    (0, b"dns.", 0, b"", "AU"),
+    (0, b"Creative Voice File\x1a", 0, b"", "VOC"),
+    (0, b"NIST_1A", 0, b"", "NIST"),
+    # Known, and refused: they are compressed.
     (0, b"OggS", 0, b"", "Ogg"),
     (0, b"ID3", 0, b"", "MP3"),
-    (0, b".snd", 0, b"", "AU"),
     (4, b"ftyp", 0, b"", "MP4"),
     (0, b"\x1a\x45\xdf\xa3", 0, b"", "Matroska"),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", 0, b"", "WMA"),
     (0, b"wvpk", 0, b"", "WavPack"),
     (0, b"MAC ", 0, b"", "Monkey's Audio"),
-    (0, b"Creative Voice File\x1a", 0, b"", "VOC"),
-    (0, b"NIST_1A", 0, b"", "NIST"),
+    (0, b"TTA1", 0, b"", "TTA"),
+    (0, b"tBaK", 0, b"", "TAK"),
+    (0, b"MPCK", 0, b"", "Musepack"),
+    (0, b"#!AMR", 0, b"", "AMR"),
+    (0, b"DSD ", 0, b"", "DSF"),
+    (0, b"FRM8", 12, b"DSD ", "DSDIFF"),
 )
 
-_VOWELS = frozenset({"RF64", "AIFF", "Ogg", "MP3", "MP4", "AU"})
+_VOWELS = frozenset({"RF64", "AIFF", "Ogg", "MP3", "MP4", "AU", "AMR"})
 
 
 def sniff(head: bytes) -> str | None:

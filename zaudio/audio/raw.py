@@ -14,7 +14,7 @@ class RawSource(FileSource):
     """Interleaved samples of known format: `length` bytes from byte `offset` on; without a length, to the file's end.
 
     Raises:
-        InputError: The bytes are not a whole number of frames.
+        InputError: The bytes are not a whole number of frames, and `truncated` does not allow that.
     """
 
     def __init__(
@@ -27,23 +27,25 @@ class RawSource(FileSource):
         container: str = "raw",
         offset: int = 0,
         length: int | None = None,
+        truncated: bool = False,
     ) -> None:
         size = file.size - offset if length is None else length
         frames, remainder = divmod(size, channels * format.itemsize)
-        if remainder:
+        sentence = (
+            f"{size} bytes of samples are {frames} frames of {channels * format.itemsize} bytes "
+            f"({channels} x {format.name}) and {remainder} bytes more"
+        )
+        if remainder and not truncated:
             raise InputError(
                 file.path,
-                f"{size} bytes of samples are {frames} frames of {channels * format.itemsize} bytes "
-                f"({channels} x {format.name}) and {remainder} bytes more; "
-                + (
-                    "name the format with --samplerate, --channels and --format, or cut the last bytes off"
-                    if container == "raw"
-                    else "the file is damaged or was cut off; save it again"
-                ),
+                f"{sentence}; name the format with --samplerate, --channels and --format, or pass --truncated "
+                "(Raw(truncated=True)) to leave the last bytes out",
             )
         super().__init__(
             file, frames=frames, channels=channels, samplerate=samplerate, format=format, container=container
         )
+        if remainder:
+            self.warnings = (f"{file.path}: {sentence}, which are left out",)
         self._offset = offset
         self.reference = file.reference(offset)
 

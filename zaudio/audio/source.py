@@ -10,8 +10,9 @@ import os
 from types import TracebackType
 from typing import Protocol, Self
 
+from zaudio.audio.chunks import id3v2_bytes
 from zaudio.audio.files import InputFile
-from zaudio.audio.magic import HEAD_BYTES, called, sniff
+from zaudio.audio.magic import HEAD_BYTES, READABLE, called, sniff
 from zaudio.audio.raw import RawSource
 from zaudio.errors import UsageError
 from zaudio.formats import SampleFormat, sample_format
@@ -92,11 +93,12 @@ def open_source(path: str | os.PathLike[str], raw: Raw = Raw()) -> Source:
     """Open a recording.
 
     A name that ends in .raw .pcm .f32 .f64 .s16 .s32 or .bin is raw samples, and so is any file when a value of `raw`
-    is given. Every other file must be WAV, AIFF, FLAC, RF64, W64 or CAF.
+    is given. Every other file must be WAV, AIFF, FLAC, RF64, BW64, W64, CAF, AU, NIST or VOC.
 
     Args:
         path: A regular file.
-        raw: How raw samples lie in their file; by default 44100 frames per second, 1 channel, ``f32le``.
+        raw: How raw samples lie in their file; by default 44100 frames per second, 1 channel, ``f32le``. Its
+            `truncated` goes for every file.
 
     Raises:
         UsageError: The path is no text, or `raw` describes a file that is a container.
@@ -108,12 +110,12 @@ def open_source(path: str | os.PathLike[str], raw: Raw = Raw()) -> Source:
     named_raw = os.path.splitext(name)[1].lower() in RAW_SUFFIXES
     file = InputFile(name)
     try:
-        head = file.read_at(0, HEAD_BYTES)
+        start, head = _behind_tags(file)
         kind = sniff(head)
         if not (named_raw or raw.given):
             from zaudio.audio.containers import open_container  # soundfile, which raw samples do not need
 
-            return open_container(file, kind, head)
+            return open_container(file, kind, head, start=start, truncated=raw.truncated)
         if kind and not named_raw:
             raise UsageError(f"{name} is {called(kind)}: --samplerate, --channels and --format are for raw samples")
         source = RawSource(
@@ -121,10 +123,25 @@ def open_source(path: str | os.PathLike[str], raw: Raw = Raw()) -> Source:
             samplerate=SAMPLERATE if raw.samplerate is None else raw.samplerate,
             channels=CHANNELS if raw.channels is None else raw.channels,
             format=sample_format(FORMAT if raw.format is None else raw.format),
+            truncated=raw.truncated,
         )
     except BaseException:
         file.close()
         raise
     if kind:
-        source.warnings = (f"{name} starts like {called(kind)}; its name says raw, so it is read as raw samples",)
+        words = f"{name} starts like {called(kind)}; its name says raw, so it is read as raw samples"
+        source.warnings = (words, *source.warnings)
     return source
+
+
+def _behind_tags(file: InputFile) -> tuple[int, bytes]:
+    """Return the first byte behind the ID3v2 tags at the start of a file, and the bytes from there on.
+
+    A tag without a container behind it counts for itself: an MP3 has its own mark in front of a tag only.
+    """
+    first = head = file.read_at(0, HEAD_BYTES)
+    start = 0
+    while (length := id3v2_bytes(head)) and start + length < file.size:
+        start += length
+        head = file.read_at(start, HEAD_BYTES)
+    return (start, head) if sniff(head) in READABLE else (0, first)

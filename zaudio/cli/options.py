@@ -215,6 +215,11 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
         help="Sample format of a raw input.",
     ),
     click.option(
+        "--truncated",
+        is_flag=True,
+        help="Take the whole frames that there are when the recording ends before its header says so.",
+    ),
+    click.option(
         "--overwrite", is_flag=True, help="Replace an older result, at the instant when the new one is complete."
     ),
     click.option(
