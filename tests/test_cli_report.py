@@ -252,3 +252,10 @@ def test_the_text_of_a_resumed_job_says_how_much_was_done_before_and_no_speed():
 def test_the_text_of_a_job_that_was_done_already_speaks_of_no_time():
     done = report(resumed_chunks=report().chunks, seconds=0.0, workers=0, shares={})
     assert any(line.endswith("chunks done by an earlier start") for line in text(done, "out").splitlines())
+
+
+def test_oddities_of_the_recording_are_in_the_text_and_in_the_json():
+    odd = report(warnings=("take.wav: a tag\nis left out",))
+    assert "  warning: take.wav: a tag\\nis left out" in text(odd, "out").splitlines()
+    assert json.loads(odd.to_json())["warnings"] == ["take.wav: a tag\nis left out"]
+    assert "warning" not in text(report(), "out")

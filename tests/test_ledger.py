@@ -395,3 +395,11 @@ def test_a_ledger_does_not_grow_with_the_events(book):
     before = held()
     work(1000)
     assert held() == before
+
+
+def test_oddities_of_the_recording_come_into_the_report():
+    ledger = Ledger()
+    sizes = {"chunks": 1, "chunk_frames": 1, "frames": 1, "channels": 1, "samplerate": 1, "format": "s16le", "bytes": 2}
+    ledger.apply(events.Started(at=0.0, job="ab", warnings=("take.wav: a tag is left out",), **sizes))
+    ledger.apply(events.Published(at=1.0, job="ab", paths={}, recipient=""))
+    assert ledger.report().warnings == ("take.wav: a tag is left out",)

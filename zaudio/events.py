@@ -64,6 +64,7 @@ class Started(Event):
         bytes: Bytes of samples.
         resumed_chunks: Chunks that an earlier, interrupted start had done; all of them when the job was done already.
         resumed_bytes: Bytes that it had encrypted.
+        warnings: Sentences about oddities of the recording that were overcome.
     """
 
     chunks: int
@@ -75,6 +76,7 @@ class Started(Event):
     bytes: int
     resumed_chunks: int = 0
     resumed_bytes: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -144,6 +144,7 @@ class Report:
         repeated: Grants of chunks that another worker was at, made because this one was idle.
         lost: How many workers were lost before the end.
         losses: The first 64 of them, with the reasons.
+        warnings: Sentences about oddities of the recording that were overcome.
     """
 
     chunks: int
@@ -167,6 +168,7 @@ class Report:
     repeated: int = 0
     lost: int = 0
     losses: tuple[Loss, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return the report as a JSON object."""
@@ -333,6 +335,7 @@ class Ledger:
             repeated=self._now.repeated,
             lost=self._lost,
             losses=tuple(self._losses),
+            warnings=started.warnings,
         )
 
 

@@ -143,7 +143,7 @@ def open_job(
     if folder.done:
         started = _started(source, plan, job=b"", resumed=source.frames * source.frame_bytes)
         warning = "this job was done already: its publication was interrupted, and is finished now"
-        return DoneJob(request, started, folder.paths, (warning,))
+        return DoneJob(request, started, folder.paths, (*source.warnings, warning))
     writer = ResultWriter(folder, _describe(request, source, plan))
     stack.callback(writer.abort)
     if folder.unfinished is not None:
@@ -302,4 +302,5 @@ def _started(source: Source, plan: Plan, *, job: bytes, resumed: int) -> Started
         bytes=source.frames * source.frame_bytes,
         resumed_chunks=plan.at_output(resumed // source.frame_bytes)[0],
         resumed_bytes=resumed,
+        warnings=source.warnings,
     )

@@ -37,6 +37,7 @@ def text(report: Report, folder: str) -> str:
         *_shares(report),
         *_losses(report),
         *_audit(report),
+        *(f"  warning: {printable(warning)}" for warning in report.warnings),
         *(f"  {name}: {printable(path)}" for name, path in report.paths.items() if name != "result"),
         *_how_to_decrypt(report, folder),
     ]
