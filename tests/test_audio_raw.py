@@ -1,11 +1,14 @@
 import os
 
+import numpy as np
 import pytest
 
+from zaudio.audio import open_source
 from zaudio.audio.files import InputFile
 from zaudio.audio.raw import RawSource
 from zaudio.errors import InputChangedError, InputError
 from zaudio.formats import FORMATS
+from zaudio.settings import Raw
 
 S16 = FORMATS["s16le"]
 
@@ -52,3 +55,37 @@ def test_what_it_refers_to_are_the_samples_that_it_reads(file, offset):
     read = bytearray(source.frames * 2)
     file.read_into(reference.offset, memoryview(read))
     assert read == source.read(0, source.frames)
+
+
+def grains(frames=50_000):
+    noise = np.random.default_rng(3).normal(0, 0.1, frames)
+    return np.clip(noise + np.sin(np.arange(frames) / 30) * 0.3, -1, 1)
+
+
+@pytest.mark.parametrize("loudness", [1, 0.1, 0.003])
+@pytest.mark.parametrize("kind", ["<i2", ">i2", "<i4"])
+@pytest.mark.parametrize("read_as", ["f32le", "f64le", None])
+def test_integers_that_are_read_as_floats_are_doubted(tmp_path, loudness, kind, read_as):
+    path = tmp_path / "take.raw"
+    (grains() * loudness * np.iinfo(kind).max).astype(kind).tofile(path)
+    with open_source(path, Raw(format=read_as)) as source:
+        (warning,) = source.warnings
+    assert f"read as {read_as or 'f32le'}" in warning
+    assert "pass --format s16le" in warning
+    with open_source(path, Raw(format="s16le")) as source:
+        assert source.warnings == ()
+
+
+@pytest.mark.parametrize("kind", ["f32le", "f64be"])
+@pytest.mark.parametrize("loudness", [1e-6, 1, 500])
+def test_floats_are_not_doubted(tmp_path, kind, loudness):
+    path = tmp_path / "take.raw"
+    samples = grains() * loudness
+    samples[:20_000] = 0  # a silent start
+    samples[30_000] = np.nan
+    samples.astype(FORMATS[kind].dtype).tofile(path)
+    with open_source(path, Raw(format=kind)) as source:
+        assert source.warnings == ()
+    path.write_bytes(b"")
+    with open_source(path, Raw(format=kind)) as source:
+        assert source.warnings == ()

@@ -13,7 +13,7 @@ from typing import Protocol, Self
 from zaudio.audio.chunks import id3v2_bytes
 from zaudio.audio.files import InputFile
 from zaudio.audio.magic import HEAD_BYTES, READABLE, called, sniff
-from zaudio.audio.raw import RawSource
+from zaudio.audio.raw import RawSource, doubt
 from zaudio.errors import UsageError
 from zaudio.formats import SampleFormat, sample_format
 from zaudio.reference import Fingerprint, Reference
@@ -125,6 +125,8 @@ def open_source(path: str | os.PathLike[str], raw: Raw = Raw()) -> Source:
             format=sample_format(FORMAT if raw.format is None else raw.format),
             truncated=raw.truncated,
         )
+        if (sentence := doubt(file, source.format)) is not None:
+            source.warnings = (*source.warnings, sentence)
     except BaseException:
         file.close()
         raise
