@@ -259,3 +259,9 @@ def test_oddities_of_the_recording_are_in_the_text_and_in_the_json():
     assert "  warning: take.wav: a tag\\nis left out" in text(odd, "out").splitlines()
     assert json.loads(odd.to_json())["warnings"] == ["take.wav: a tag\nis left out"]
     assert "warning" not in text(report(), "out")
+
+
+def test_clipped_samples_are_said():
+    loud = report(clipped=1999, channels=1, frames=3998, format="s16le")
+    assert "  warning: 1999 samples (50.00%) clipped: s16le holds no louder ones; use less gain" in text(loud, "out")
+    assert json.loads(loud.to_json())["clipped"] == 1999

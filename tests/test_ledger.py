@@ -403,3 +403,10 @@ def test_oddities_of_the_recording_come_into_the_report():
     ledger.apply(events.Started(at=0.0, job="ab", warnings=("take.wav: a tag is left out",), **sizes))
     ledger.apply(events.Published(at=1.0, job="ab", paths={}, recipient=""))
     assert ledger.report().warnings == ("take.wav: a tag is left out",)
+
+
+def test_clipped_samples_are_summed_without_those_that_were_withdrawn(book):
+    book.run().tell(events.Accepted, worker="a", chunk=0, chunks=1, clipped=5)
+    book.tell(events.Accepted, worker="a", chunk=1, chunks=1, clipped=7)
+    book.tell(events.Withdrawn, worker="a", chunk=1, chunks=1, clipped=7)
+    assert book.report.clipped == 5

@@ -289,3 +289,17 @@ def test_the_example_of_every_op_works_in_every_format(name):
     for format in FORMATS:
         coefficients = BUILTIN[name].prepare(dict(example.params), sample_format(format))
         assert set(coefficients) == set(BUILTIN[name].coefficients)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int32"])
+@pytest.mark.parametrize("db", [-6, 0, 1e-9, 0.01, 0.5, 6, 6.0206, 20, 60, 200])
+def test_a_gain_counts_the_samples_that_it_limits(dtype, db):
+    limits = np.iinfo(dtype)
+    factor = 10.0 ** (db / 20)
+    edges = [round(limits.max / factor), round(limits.min / factor)]
+    values = [limits.min, limits.max, 0, 1, -1, *(edge + off for edge in edges for off in range(-3, 4))]
+    values = [min(max(value, limits.min), limits.max) for value in values]
+    wanted = sum(not limits.min <= round(value * factor) <= limits.max for value in values)
+    array = np.array(values, dtype).reshape(-1, 1)
+    assert BUILTIN["gain"].clips(array, factor=factor) == wanted
+    assert BUILTIN["gain"].clips(array.astype(np.float32), factor=factor) == 0

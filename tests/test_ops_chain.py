@@ -337,3 +337,14 @@ def test_ops_import_nothing_heavy():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     heavy = {"zmq", "soundfile", "cryptography", "click", "rich", "msgpack", "scipy", "asyncio", "multiprocessing"}
     assert not heavy & set(run.stdout.split())
+
+
+def test_clipped_samples_are_counted_without_the_context_until_they_are_taken():
+    steps = prepare_chain(parse_chain(["gain:db=60", "invert", "gain:db=6"]), FORMATS["s16be"])
+    chain = Chain(steps, FORMATS["s16be"], 1, import_allowed([]))
+    frames = np.array([[30000], [1], [40], [-30000]], ">i2")
+    chain.apply(frames, slice(1, 3))  # 1000 and 32767, which is 40 times 1000; then 2000 and 32767 again
+    assert chain.take_clipped() == 2
+    assert chain.take_clipped() == 0
+    chain.apply(frames)
+    assert chain.take_clipped() == 6

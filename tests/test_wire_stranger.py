@@ -97,7 +97,7 @@ class Stranger(threading.Thread):
             result = self.compute(payload[0], start - first, stop - first)
             checksum = xxhash.xxh3_64_intdigest(result)
             sink.send_multipart(
-                [msgpack.packb([RESULT, *self.lease, index, attempt, len(result), checksum, 0, -1]), result]
+                [msgpack.packb([RESULT, *self.lease, index, attempt, len(result), checksum, 0, -1, 0]), result]
             )
 
     def open(self, source):

@@ -109,7 +109,7 @@ def _alone(cls, **fields):
 
 
 CHUNK = {"attempt": ATTEMPTS, "slot": SLOTS | st.just(-1), "sequence": COUNTS, "index": COUNTS}
-RESULT = {"index": COUNTS, "attempt": ATTEMPTS, "seconds": st.floats(0, 1e9)}
+RESULT = {"clipped": COUNTS, "index": COUNTS, "attempt": ATTEMPTS, "seconds": st.floats(0, 1e9)}
 
 MESSAGES = st.one_of(
     _alone(

@@ -226,12 +226,13 @@ class Requeued(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted(Event):
-    """A result is the chunks' result. `audited`: two workers agreed on it."""
+    """A result is the chunks' result. `audited`: two workers agreed on it. `clipped`: samples that its op limited."""
 
     worker: str
     chunk: int
     chunks: int
     audited: bool = False
+    clipped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +270,7 @@ class Withdrawn(Event):
     worker: str
     chunk: int
     chunks: int
+    clipped: int = 0
 
 
 # Of a subscription

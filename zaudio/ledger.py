@@ -145,6 +145,8 @@ class Report:
         lost: How many workers were lost before the end.
         losses: The first 64 of them, with the reasons.
         warnings: Sentences about oddities of the recording that were overcome.
+        clipped: Samples that built-in ops limited to the range of their integers, as `gain` does; those of chunks that
+            an earlier, interrupted start had done are not among them.
     """
 
     chunks: int
@@ -169,6 +171,7 @@ class Report:
     lost: int = 0
     losses: tuple[Loss, ...] = ()
     warnings: tuple[str, ...] = ()
+    clipped: int = 0
 
     def to_json(self) -> str:
         """Return the report as a JSON object."""
@@ -208,6 +211,7 @@ class Ledger:
         self._losses: list[Loss] = []
         self._lost = 0
         self._audited = 0
+        self._clipped = 0
         self._duplicates = 0
         self._rejected = 0
 
@@ -219,6 +223,7 @@ class Ledger:
                     self._now = self._now._replace(repeated=self._now.repeated + 1)
             case Accepted():
                 self._shares[event.worker] += event.chunks
+                self._clipped += event.clipped
                 if event.audited:
                     self._audited += event.chunks
             case Advanced():
@@ -231,6 +236,7 @@ class Ledger:
                 self._rejected += 1
             case Withdrawn():
                 self._shares[event.worker] -= event.chunks
+                self._clipped -= event.clipped
             case Dropped():
                 self._dropped[event.worker] += event.unchecked
             case Welcomed():
@@ -336,6 +342,7 @@ class Ledger:
             lost=self._lost,
             losses=tuple(self._losses),
             warnings=started.warnings,
+            clipped=self._clipped,
         )
 
 

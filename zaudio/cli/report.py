@@ -38,6 +38,7 @@ def text(report: Report, folder: str) -> str:
         *_losses(report),
         *_audit(report),
         *(f"  warning: {printable(warning)}" for warning in report.warnings),
+        *_clipped(report),
         *(f"  {name}: {printable(path)}" for name, path in report.paths.items() if name != "result"),
         *_how_to_decrypt(report, folder),
     ]
@@ -158,6 +159,16 @@ def _audit(report: Report) -> list[str]:
         kept = f"; {_count(chunks, 'chunk')} of it had been encrypted unchecked" if chunks else ""
         lines.append(f"  dropped {printable(name)}: its result was not that of two others{kept}")
     return lines
+
+
+def _clipped(report: Report) -> list[str]:
+    if not report.clipped:
+        return []
+    share = report.clipped / max(report.frames * report.channels, 1)
+    return [
+        f"  warning: {_count(report.clipped, 'sample')} ({share:.2%}) clipped: {report.format} holds no louder ones; "
+        "use less gain"
+    ]
 
 
 def _count(number: int, noun: str) -> str:

@@ -103,11 +103,12 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Keep the payload of this result until the chunk is released."""
+    """Keep the payload of this result until the chunk is released. `clipped`: samples of it, as its worker says."""
 
     session: bytes
     index: int
     attempt: int
+    clipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ class Withdrawn:
 
     index: int
     name: str
+    clipped: int = 0
 
 
 # Of the Session

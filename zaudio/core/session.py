@@ -172,10 +172,10 @@ class Session:
         return [farewell, *self._end(State.REFUSED, RefusedError(f"this worker cannot take part: {reason}"))]
 
     def completed(
-        self, index: int, attempt: int, *, length: int, checksum: int, seconds: float, slot: int = -1
+        self, index: int, attempt: int, *, length: int, checksum: int, seconds: float, slot: int = -1, clipped: int = 0
     ) -> Actions:
         """Take note that a chunk is computed; its result lies in that slot of the outbox, or goes as a payload."""
-        return self._outcome(Result(*self._lease, index, attempt, length, checksum, seconds, slot))
+        return self._outcome(Result(*self._lease, index, attempt, length, checksum, seconds, slot, clipped))
 
     def failed(self, index: int, attempt: int, error: str, *, start: int, stop: int) -> Actions:
         """Take note that the op raised, on those frames."""

@@ -122,7 +122,7 @@ def _apply(chain: Chain, chunk: Ranges, frames: Array, chunk_frames: int, before
     for start, stop in itertools.pairwise((chunk.start, *cuts, chunk.stop)):
         first, last = max(start - before, origin), min(stop + after, end)
         try:
-            array = chain.apply(frames[first - origin : last - origin])
+            array = chain.apply(frames[first - origin : last - origin], slice(start - first, stop - first))
         except BaseException as error:  # SystemExit too: a function of a user's may raise anything
             raise ChunkFailed(start, stop) from error
         result = array[start - first : stop - first]
@@ -176,6 +176,7 @@ class Outcome:
         length: Bytes of the result.
         checksum: XXH3-64 of the result.
         seconds: The time that it took.
+        clipped: Samples that were limited to the range of their integers.
         slot: The slot of the outbox that has the result; -1 for none.
         payload: The result, if it is in no slot.
     """
@@ -188,6 +189,7 @@ class Outcome:
     checksum: int = 0
     seconds: float = 0.0
     slot: int = -1
+    clipped: int = 0
     payload: Buffer | None = None
 
 
@@ -263,6 +265,7 @@ class Computer:
     def _compute(self, task: _Task) -> Outcome:
         started = time.monotonic()
         work, chunk = task.work, task.chunk
+        work.chain.take_clipped()  # of a chunk that failed
         try:
             payload = task.payload if task.payload is not None else _read(work, chunk)
             slot, into = self._room(chunk, (chunk.stop - chunk.start) * work.chain.frame_bytes)
@@ -290,6 +293,7 @@ class Computer:
             checksum=checksum,
             seconds=seconds,
             slot=slot,
+            clipped=work.chain.take_clipped(),
             payload=result if into is None else None,
         )
 

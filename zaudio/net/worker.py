@@ -312,6 +312,7 @@ class Shell:
                 checksum=outcome.checksum,
                 seconds=outcome.seconds,
                 slot=outcome.slot,
+                clipped=outcome.clipped,
             )
         )
 

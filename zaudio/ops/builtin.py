@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -66,6 +67,8 @@ class Op:
         coefficients: The keywords of `apply`, all numbers.
         compute: Turns values of all parameters and the sample format into coefficients.
         apply: Turns an array (frames, channels) into a new one.
+        clips: Counts the samples of an array that `apply` would put outside of the range of their integers, and which
+            it limits therefore; None for an op that has no such samples.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Op:
     coefficients: tuple[str, ...]
     compute: Callable[[Mapping[str, float], SampleFormat], dict[str, Scalar]]
     apply: Callable[..., Array]
+    clips: Callable[..., int] | None = None
 
     def prepare(self, params: Mapping[str, Scalar], format: SampleFormat) -> dict[str, Scalar]:
         """Return the coefficients for these parameters; runs on the coordinator.
@@ -173,6 +177,26 @@ def _gain(array: Array, *, factor: float) -> Array:
         return scaled.astype(array.dtype)
 
 
+def _gain_clips(array: Array, *, factor: float) -> int:
+    if array.dtype.kind == "f" or factor <= 1:
+        return 0
+    limits = np.iinfo(array.dtype)
+    low, high = _kept(factor, int(limits.min), int(limits.max))
+    return int(np.count_nonzero(array > array.dtype.type(high)) + np.count_nonzero(array < array.dtype.type(low)))
+
+
+@functools.cache
+def _kept(factor: float, least: int, most: int) -> tuple[int, int]:
+    """Return the least and the greatest integer that a gain leaves in the range from `least` to `most`."""
+    low = max(least, int((least - 1) / factor) - 1)
+    while round(low * factor) < least:
+        low += 1
+    high = min(most, int((most + 1) / factor) + 1)
+    while round(high * factor) > most:
+        high -= 1
+    return low, high
+
+
 def _compute_clip(values: Mapping[str, float], format: SampleFormat) -> dict[str, Scalar]:
     low, high = values["low"], values["high"]
     if not low < high:
@@ -217,7 +241,7 @@ BUILTIN: Mapping[str, Op] = MappingProxyType(
         op.name: op
         for op in (
             Op("invert", "flip the sign of every sample", (), "invert", (), lambda _values, _format: {}, _invert),
-            Op("gain", "make louder or quieter", (_DB,), "gain:db=-3", ("factor",), _compute_gain, _gain),
+            Op("gain", "make louder or quieter", (_DB,), "gain:db=-3", ("factor",), _compute_gain, _gain, _gain_clips),
             Op(
                 name="clip",
                 summary="limit samples to a range",

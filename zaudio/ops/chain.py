@@ -58,6 +58,8 @@ class Chain:
         self._format = format
         self._channels = channels
         self._ops = tuple(_bind(step, allowed) for step in steps)
+        self._clips = tuple(_counter(step) for step in steps)
+        self._clipped = 0
         self.frame_bytes = channels * format.itemsize
 
     def __call__(self, payload: Buffer) -> Array:
@@ -78,11 +80,17 @@ class Chain:
             raise ValueError(f"expected a payload of whole frames of {frame} bytes, got {size} bytes")
         return np.frombuffer(payload, self._format.dtype).reshape(-1, self._channels)
 
-    def apply(self, frames: Array) -> Array:
+    def take_clipped(self) -> int:
+        """Return how many samples were limited to the range of their integers since the last call."""
+        clipped, self._clipped = self._clipped, 0
+        return clipped
+
+    def apply(self, frames: Array, counted: slice = slice(None)) -> Array:
         """Apply all ops.
 
         Args:
             frames: Frames as `frames` returns them; read only during the call, never written.
+            counted: The frames of which clipped samples are counted: those that are no context.
 
         Returns:
             A new C-contiguous array (frames, channels) in the stored byte order.
@@ -98,7 +106,9 @@ class Chain:
             array = array.byteswap().view(self._format.native_dtype)
         elif isinstance(self._ops[0], _Function):
             array = array.copy()
-        for op in self._ops:
+        for op, clips in zip(self._ops, self._clips, strict=True):
+            if clips is not None:
+                self._clipped += clips(array[counted])
             array = op(array)
         return array if self._format.is_native else array.byteswap(inplace=True).view(self._format.dtype)
 
@@ -134,6 +144,11 @@ def _prepare(spec: OpSpec, format: SampleFormat) -> Step:
             f"as in {BUILTIN[module].example}; a module of that name cannot be used"
         )
     return Step(spec.name, spec.params)
+
+
+def _counter(step: Step) -> Callable[[Array], int] | None:
+    clips = BUILTIN[step.name].clips if step.name in BUILTIN else None
+    return functools.partial(clips, **dict(step.params)) if clips is not None else None
 
 
 def _bind(step: Step, allowed: Allowed) -> Callable[[Array], Array]:

@@ -217,7 +217,7 @@ _TABLE: tuple[tuple[int, type[Message], tuple[_Check, ...]], ...] = (
     (6, Sent, (*_LEASE, _COUNT)),
     (7, Heartbeat, _LEASE),
     (8, Ready, (*_LEASE, _COUNT, _held, _truth)),
-    (9, Result, (*_LEASE, _COUNT, _ATTEMPT, _COUNT, _HASH, _number(0, 1e9), _SLOT)),
+    (9, Result, (*_LEASE, _COUNT, _ATTEMPT, _COUNT, _HASH, _number(0, 1e9), _SLOT, _COUNT)),
     (10, Failed, (*_LEASE, _COUNT, _ATTEMPT, _COUNT, _COUNT, _TEXT)),
     (11, Goodbye, (*_LEASE, _TEXT)),
 )

@@ -149,7 +149,7 @@ class Ready:
 class Result:
     """Worker to sink: `length` bytes whose XXH3-64 is `checksum`, as a payload or in that slot of the outbox.
 
-    `seconds` is the time in the op.
+    `seconds` is the time in the op; `clipped` counts the samples that it limited to the range of their integers.
     """
 
     job: bytes
@@ -161,6 +161,7 @@ class Result:
     checksum: int
     seconds: float
     slot: int
+    clipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
