@@ -438,3 +438,28 @@ def test_flacs_without_a_total_or_a_rate_are_named(tmp_path):
     assert "`ffmpeg -i " in refusal(tmp_path, no_total, "take.flac")
     no_rate = content[:18] + (fields & (1 << 44) - 1).to_bytes(8, "big") + content[26:]
     assert "sample rate of 0 Hz" in refusal(tmp_path, no_rate, "take.flac")
+
+
+def test_a_law_that_gives_the_bits_of_its_samples_is_read(tmp_path):
+    for bits in (8, 16):
+        body = struct.pack("<HHIIHH", 7, 1, 8000, 8000, 1, bits)
+        assert read(tmp_path, wav(chunk(b"fmt ", body), chunk(b"data", LAWS))) == (laws("ULAW"), ())
+
+
+def test_a_compressed_file_behind_a_tag_has_its_own_name(tmp_path):
+    assert "is an Ogg file" in refusal(tmp_path, ID3V2 + b"OggS" + bytes(60))
+
+
+def test_a_flac_with_a_tag_behind_it_is_read(tmp_path):
+    path = tmp_path / "take.flac"
+    soundfile.write(path, S16.reshape(-1, 2), 48000, format="FLAC", subtype="PCM_16")
+    assert read(tmp_path, path.read_bytes() + ID3V1)[0] == meant("16")
+
+
+def test_standard_input_is_refused_with_a_way_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="-: standard input cannot be read from any frame on; write it into a file"):
+        open_source("-")
+    (tmp_path / "-").write_bytes(wav(fmt(), WHOLE))  # a file of that name is a file
+    with open_source("-") as source:
+        assert source.frames == FRAMES

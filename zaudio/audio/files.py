@@ -244,6 +244,8 @@ def _reason(error: OSError) -> str:
 
 
 def _why_not(path: str, error: OSError) -> str:
+    if path == "-" and error.errno == errno.ENOENT:
+        return "standard input cannot be read from any frame on; write it into a file first, with `cat > take.raw`"
     # A socket cannot be opened at all, and the system calls that "no such device or address".
     if error.errno == errno.ENXIO:
         try:

@@ -145,6 +145,8 @@ def parse_fmt(body: bytes, order: Order) -> Stored:
         raise CompressedError(_TAGS.get(tag, f"format 0x{tag:04x}"))
     width = -(-bits // 8)
     coding = {1: _SIGNED, 3: _FLOATS, 6: {1: "alaw"}, 7: {1: "ulaw"}}[tag].get(width)
+    if tag in (6, 7) and block == channels:  # some give the 16 bits that a sample of these laws stands for
+        coding, width = ("alaw", "ulaw")[tag - 6], 1
     if coding is None or block != channels * width:
         raise LayoutError(f"is damaged: its fmt chunk gives {channels} x {bits} bits in frames of {block} bytes")
     return Stored("u8" if coding == "s8" else coding, order, channels, samplerate)  # a WAV's bytes have no sign

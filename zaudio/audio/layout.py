@@ -31,6 +31,7 @@ _W64 = Grammar(40, 16, 8, "little", 8, tuple(name + _W64_TAIL for name in _WAV_S
 _BODY_MOST = 64  # bytes of a header's chunk: more than the longest fmt, COMM or desc has
 _CAF_EDIT_COUNT = 4  # bytes in front of the samples in a data chunk
 _NIST_MOST = 65536  # bytes of a header; all known ones have 1024
+_ONE_BLOCK = "a VOC file is read if it has one block of samples; write them into one file with `sox IN out.wav`"
 _WRAP = 2**32
 _NONE = 0xFFFFFFFF  # the size that a writer into a pipe gives; in RF64, "see ds64"
 _SOX = 0x7FFFF000  # SoX's size of a WAV in a pipe, cut down to whole frames; arecord and others give up to 2**31
@@ -231,9 +232,9 @@ def _voc(read_at: ReadAt, size: int, truncated: bool) -> Layout:
             case 4 | 5:
                 pass  # a marker, a text
             case other:
-                raise LayoutError(f"has a block of type {other}, and only one block of samples is read here")
+                raise LayoutError(f"has a block of type {other}; {_ONE_BLOCK}")
         if len(found) > 1:
-            raise LayoutError("has several blocks of samples, and only one is read here")
+            raise LayoutError(f"has several blocks of samples; {_ONE_BLOCK}")
         position = body + length
     if not found:
         raise LayoutError("has no block of samples")
@@ -270,7 +271,7 @@ def _judge(span: _Span, stored: Stored, read_at: ReadAt, size: int, truncated: b
         return layout(length, *warnings)
     if tail is not None:
         _check_single(span.grammar, tail.names)
-        if tail.rest and not span.strict and declared:
+        if tail.rest and not span.strict and not _is_stream(span, width):
             return layout(declared, _left_out(tail.rest))
         raise _unexplained(declared, available)
     end = end_without_tags(read_at, offset, size)
@@ -290,8 +291,13 @@ def _is_unknown(span: _Span, available: int, width: int) -> bool:
         return True
     if declared <= available:
         return False
-    # A program that takes the header off such a size, or cuts it down to whole frames, comes a little below it.
-    return span.stream - width < declared <= 2**31 or _NONE - 256 - width < declared <= _NONE
+    # A program that takes the header off 2**32 - 1, or cuts it down to whole frames, comes a little below it.
+    return _is_stream(span, width) or _NONE - 256 - width < declared <= _NONE
+
+
+def _is_stream(span: _Span, width: int) -> bool:
+    """Return whether the size is one up to 2**31 for a pipe; a program may cut it down to whole frames."""
+    return span.stream - width < span.declared <= 2**31
 
 
 def _to_the_end(span: _Span, read_at: ReadAt, size: int) -> tuple[int, tuple[str, ...]]:

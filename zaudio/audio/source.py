@@ -12,7 +12,7 @@ from typing import Protocol, Self
 
 from zaudio.audio.chunks import id3v2_bytes
 from zaudio.audio.files import InputFile
-from zaudio.audio.magic import HEAD_BYTES, READABLE, called, sniff
+from zaudio.audio.magic import HEAD_BYTES, called, sniff
 from zaudio.audio.raw import RawSource, doubt
 from zaudio.errors import UsageError
 from zaudio.formats import SampleFormat, sample_format
@@ -146,4 +146,4 @@ def _behind_tags(file: InputFile) -> tuple[int, bytes]:
     while (length := id3v2_bytes(head)) and start + length < file.size:
         start += length
         head = file.read_at(start, HEAD_BYTES)
-    return (start, head) if sniff(head) in READABLE else (0, first)
+    return (start, head) if start and sniff(head) else (0, first)
