@@ -62,6 +62,7 @@ ALLOWED = {
         "coordinator",
         "net",
         "audio",
+        "ops",
         "result",
         "errors",
         "events",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from zaudio.events import Event, State
     from zaudio.ledger import Progress, Report
     from zaudio.net.worker import Worker
+    from zaudio.ops.spec import op
     from zaudio.result import decrypt, verify
     from zaudio.settings import Limits, Network, Raw, Security
 
@@ -54,6 +55,7 @@ _HOMES = {
     "decrypt": "zaudio.result",
     "events": "zaudio",  # a module
     "generate": "zaudio.audio",
+    "op": "zaudio.ops.spec",
     "verify": "zaudio.result",
 }
 
@@ -68,6 +70,7 @@ __all__ = [
     "Security",
     "Timing",
     "Worker",
+    "op",
     # what happens in it; all events stand in zaudio.events
     "Event",
     "State",

@@ -40,8 +40,9 @@ class Coordinator:
     Args:
         input: The recording: raw samples, or a file that says how its samples lie, such as WAV or FLAC.
         output: The folder for the four files of the result.
-        ops: The operations on the samples: a SPEC such as ``"gain:db=-3"``, a function of an importable module, or a
-            sequence of these, applied in order.
+        ops: The operations on the samples, one or a sequence, applied in order. Each is a SPEC such as
+            ``"gain:db=-3"``, what ``zaudio.op("gain", db=-3)`` returns, a function of an importable module, or a
+            `functools.partial` of such a function.
         workers: Number of local worker processes. By default one per core, or none when `bind` is given.
         bind: The endpoint where workers from elsewhere connect, ``tcp://HOST:PORT`` (port 0 for any free one). By
             default there is none.

@@ -3,7 +3,7 @@
 from zaudio.ops.builtin import BUILTIN, Op, Parameter, describe_op, describe_ops
 from zaudio.ops.chain import Chain, prepare_chain
 from zaudio.ops.functions import Allowed, import_allowed
-from zaudio.ops.spec import OpSpec, Requested, offers, parse, parse_chain
+from zaudio.ops.spec import OpSpec, Requested, offers, op, parse, parse_chain
 from zaudio.steps import Scalar, Step
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Requested",
     "Scalar",
     "offers",
+    "op",
     "parse",
     "parse_chain",
     # built in

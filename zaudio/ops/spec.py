@@ -9,29 +9,37 @@ Rules:
 - The text between the first colon and the next tells the two forms apart: with "=" in it, it is a parameter; without,
   it is a function.
 - MODULE may hold dots, FUNCTION must not.
-- A VALUE is an integer, a finite decimal number, true or false; anything else is a string. It holds no comma.
+- A VALUE is an integer, a finite decimal number, true or false; anything else is a string. It holds no comma, or stands
+  in double quotes as in JSON: so a string may look like a number, too.
+- Values from Python obey the same limits as values from a text, so that each op has a SPEC.
 """
 
 from __future__ import annotations
 
+import functools
+import json
 import math
+import numbers
 import re
 import sys
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from zaudio.errors import UsageError
 from zaudio.steps import Params, Scalar
 
-Requested = str | Callable[..., object]
-
 LONGEST_CHAIN = 32  # ops; a chain is written by hand, and its steps travel in one small header
+LONGEST_TEXT = 256  # bytes of a name or a text in a message
+MOST_PARAMS = 64  # of one op in a message
 
 _FORMS = "NAME, NAME:KEY=VALUE,KEY=VALUE or MODULE:FUNCTION[:KEY=VALUE,...]"
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[+-]?(inf|infinity|nan)", re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+_ITEM = re.compile(rf"([^=,]*)(=({_QUOTED.pattern}(?=,|$)|[^,]*))?(,|$)")
 # However it is capitalised: as a string, False would be true.
 _BOOLEANS = {"true": True, "false": False}
 
@@ -58,6 +66,25 @@ class OpSpec:
         return ":".join([self.name, *([",".join(f"{k}={_text(v)}" for k, v in self.params)] if self.params else [])])
 
 
+Requested = str | Callable[..., object] | OpSpec
+
+
+def op(name: str | Callable[..., object], /, **params: Any) -> OpSpec:  # noqa: ANN401  checked one by one
+    """Return an op with parameters that need not be text: ``op("gain", db=-3)``, ``op(my_ops.crush, bits=6)``.
+
+    Args:
+        name: A built-in op's name, ``module:function``, or a module-level function. A SPEC may have parameters too.
+        params: The others: numbers, texts, True or False.
+
+    Raises:
+        UsageError: The op is no name and no function, or a parameter cannot travel to a worker.
+    """
+    spec = parse_chain(name)[0] if isinstance(name, str) or callable(name) else None
+    if spec is None:
+        raise UsageError(f"an op is a text ({_FORMS}) or a function, not {name!r:.80}")
+    return _with_params(spec, params)
+
+
 def parse(text: str) -> OpSpec:
     """Return the op that a SPEC names.
 
@@ -80,7 +107,8 @@ def parse_chain(ops: Requested | Sequence[Requested]) -> tuple[OpSpec, ...]:
     """Return the chain of ops that a user asked for, in the order in which they are applied.
 
     Args:
-        ops: A SPEC, a module-level function, or a sequence of 1 to 32 of these. A string holds one SPEC.
+        ops: A SPEC, a module-level function, a `functools.partial` of one, what `op` returned, or a sequence of 1 to 32
+            of these. A string holds one SPEC.
 
     Raises:
         UsageError: One of them cannot be used, or there is none, or there are too many.
@@ -130,40 +158,102 @@ def _split(text: str) -> tuple[str, str | None]:
 
 def _parse_params(spec: str, text: str) -> Params:
     params: dict[str, Scalar] = {}
-    for item in text.split(","):
-        key, equals, value = item.partition("=")
-        if not (equals and key.isidentifier() and value):
-            raise UsageError(f"op {spec!r}: expected KEY=VALUE,KEY=VALUE, not {item!r}")
-        if key in params:
-            raise UsageError(f"op {spec!r}: parameter {key} is given twice")
-        params[key] = _parse_value(spec, value)
-    return tuple(params.items())
+    place = 0
+    while True:
+        item = _ITEM.match(text, place)
+        if item is None or not (item[1].isidentifier() and item[3]):
+            raise UsageError(f"op {spec!r}: expected KEY=VALUE,KEY=VALUE, not {text[place:].partition(',')[0]!r}")
+        if item[1] in params:
+            raise UsageError(f"op {spec!r}: parameter {item[1]} is given twice")
+        params[item[1]] = _parse_value(spec, item[3])
+        if not item[4]:
+            return _checked(f"op {spec!r}", params.items())
+        place = item.end()
 
 
 def _parse_value(spec: str, text: str) -> Scalar:
+    if _QUOTED.fullmatch(text):
+        try:
+            return str(json.loads(text))
+        except ValueError:
+            raise UsageError(f"op {spec!r}: expected a text in quotes as JSON has it, not {text}") from None
     if _INTEGER.fullmatch(text):
-        # A message carries 64 bits. The length comes first, because Python refuses to read thousands of digits.
-        if len(text) > 20 or not -(2**63) <= int(text) < 2**63:
+        if len(text) > 20:  # Python refuses to read thousands of digits
             raise UsageError(f"op {spec!r}: expected an integer of 64 bits, not {text}")
         return int(text)
-    if _NOT_FINITE.fullmatch(text) or (_DECIMAL.fullmatch(text) and not math.isfinite(float(text))):
-        raise UsageError(f"op {spec!r}: expected a finite number, not {text}")
-    if _DECIMAL.fullmatch(text):
+    if _NOT_FINITE.fullmatch(text) or _DECIMAL.fullmatch(text):
         return float(text)
-    if not text.isprintable():
-        raise UsageError(f"op {spec!r}: expected a value of printable characters, not {text!r}")
     return _BOOLEANS.get(text.lower(), text)
 
 
+def _checked(where: str, params: Iterable[tuple[str, Any]]) -> Params:
+    """Return parameters that a message can carry, numpy's scalars as Python's.
+
+    Raises:
+        UsageError: One cannot travel, or there are too many.
+    """
+    checked = tuple((key, _scalar(where, key, value)) for key, value in params)
+    if len(checked) > MOST_PARAMS:
+        raise UsageError(f"{where}: expected at most {MOST_PARAMS} parameters, not {len(checked)}")
+    return checked
+
+
+def _scalar(where: str, key: str, value: object) -> Scalar:
+    match value:
+        case bool():
+            return value
+        case str():
+            if not value.isprintable():
+                raise UsageError(f"{where}: expected a value of printable characters, not {value!r:.80}")
+            if len(value.encode()) > LONGEST_TEXT:
+                raise UsageError(f"{where}: expected a text of at most {LONGEST_TEXT} bytes, not {value!r:.80}")
+            return str(value)
+        case numbers.Integral():
+            if not -(2**63) <= int(value) < 2**63:
+                raise UsageError(f"{where}: expected an integer of 64 bits, not {value}")
+            return int(value)
+        case numbers.Real():
+            if not math.isfinite(value):
+                raise UsageError(f"{where}: expected a finite number, not {value}")
+            return float(value)
+    raise UsageError(f"{where}: {key} is a number, a text, True or False, not {value!r:.80}")
+
+
+def _with_params(spec: OpSpec, params: Mapping[str, Any]) -> OpSpec:
+    for key, _ in spec.params:
+        if key in params:
+            raise UsageError(f"op {str(spec)!r}: parameter {key} is given twice")
+    for key in params:
+        if not key.isidentifier():
+            raise UsageError(f"op {str(spec)!r}: expected the name of a parameter, not {key!r}")
+    return OpSpec(spec.name, _checked(f"op {str(spec)!r}", [*spec.params, *params.items()]))
+
+
 def _text(value: Scalar) -> str:
+    """Return a value as `_parse_value` reads it, in quotes where it would read something else."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return repr(value) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return repr(value)
+    text = str(value)
+    if isinstance(value, str) and (not text or text[0] == '"' or "," in text or _reads_otherwise(text)):
+        return json.dumps(text)
+    return text
+
+
+def _reads_otherwise(text: str) -> bool:
+    """Return whether a string, unquoted, would be read as a number or a boolean."""
+    patterns = (_INTEGER, _DECIMAL, _NOT_FINITE)
+    return text.lower() in _BOOLEANS or any(pattern.fullmatch(text) for pattern in patterns)
 
 
 def _one(op: object) -> OpSpec:
+    if isinstance(op, OpSpec):
+        return op
     if isinstance(op, str):
         return parse(op)
+    if isinstance(op, functools.partial):
+        return _of_partial(op)
     if callable(op):
         return _of_callable(op)
     raise UsageError(f"an op is a text ({_FORMS}) or a function, not {op!r:.80}")
@@ -179,6 +269,14 @@ def _of_callable(op: Callable[..., object]) -> OpSpec:
     if not name.isidentifier() or getattr(sys.modules.get(module), name, None) is not op:
         raise UsageError(f"an op is a function that a worker finds in its module by name; {module}:{name} is not")
     return OpSpec(f"{module}:{name}")
+
+
+def _of_partial(op: functools.partial[Any]) -> OpSpec:
+    if op.args:
+        raise UsageError(
+            f"op {op!r:.80}: the samples come first, so a partial names all that it gives, as in KEY=VALUE"
+        )
+    return _with_params(_one(op.func), op.keywords)
 
 
 def _of_main(function: str) -> UsageError:
