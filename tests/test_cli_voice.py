@@ -8,6 +8,7 @@ import click
 import pytest
 
 from zaudio.cli import voice
+from zaudio.errors import StorageError
 
 
 class Deaf(io.StringIO):
@@ -53,7 +54,7 @@ def test_out_outlives_its_reader(monkeypatch):
 
 def test_out_does_not_hide_a_full_disk(monkeypatch):
     monkeypatch.setattr(sys, "stdout", Deaf(OSError(28, "No space left on device")))
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageError, match="standard output: No space"):
         voice.out("text")
 
 

@@ -1,11 +1,14 @@
+import errno
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
-from result_support import NAMES, contents, describe, pattern, sealed_writer, write_pattern
+from result_support import NAMES, contents, describe, pattern, sealed_writer, start_writer, write_pattern
 
 from zaudio.errors import FolderBusyError, OutputExistsError, StorageError, UsageError
 from zaudio.result import ResultFolder, verify
@@ -51,6 +54,26 @@ def test_closing_releases_the_lock_twice_is_fine(tmp_path):
     folder.close()
     assert folder.closed
     ResultFolder(str(tmp_path)).close()
+
+
+def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def flock(fd, operation):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(UsageError, match=r"cannot lock this folder \(Function not implemented\)"):
+        ResultFolder(str(tmp_path / "out"))
+
+
+def test_too_little_room_is_said_before_anything_is_made(tmp_path, monkeypatch):
+    free = SimpleNamespace(f_bavail=20, f_frsize=4, f_blocks=100)
+    monkeypatch.setattr(os, "fstatvfs", lambda fd: free)
+    with ResultFolder(str(tmp_path / "out")) as folder:
+        with pytest.raises(StorageError, match="too little room on the disk: 96 bytes are needed, and 80 are free"):
+            start_writer(folder, describe(20))
+        assert contents(tmp_path / "out") == {}
+    free.f_blocks = 0  # it does not know
+    write_pattern(tmp_path / "out")
 
 
 def test_the_lock_leaves_no_file_and_dies_with_its_process(tmp_path):

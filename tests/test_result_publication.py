@@ -202,7 +202,7 @@ def test_a_reader_waits_for_a_publisher_only_for_so_long(tmp_path, monkeypatch):
     interrupted(tmp_path, monkeypatch, COMMIT_STEP)
     monkeypatch.setattr(publication, "PATIENCE", 0.05)
     holder = os.open(tmp_path, os.O_RDONLY)
-    assert publication.try_lock(holder)
+    assert publication.try_lock(holder, "out")
     try:
         with pytest.raises(FolderBusyError):
             verify(str(tmp_path))
@@ -214,7 +214,7 @@ def test_a_reader_waits_for_a_publisher_only_for_so_long(tmp_path, monkeypatch):
 def test_a_reader_goes_on_once_the_publisher_is_done(tmp_path, monkeypatch):
     newer, _ = interrupted(tmp_path, monkeypatch, COMMIT_STEP)
     holder = os.open(tmp_path, os.O_RDONLY)
-    assert publication.try_lock(holder)
+    assert publication.try_lock(holder, "out")
     pauses = []
 
     def pause(seconds):

@@ -100,6 +100,8 @@ class Coordinator:
         )
         self._ledger = Ledger()
         self._stream = Stream(self._ledger)
+        if not (on_event is None or callable(on_event)):
+            raise UsageError(f"on_event is a function that takes an event, not {on_event!r:.80}")
         self._on_event = on_event
         self._starter: Starter | None = None
         self._warnings: tuple[str, ...] = ()

@@ -97,6 +97,23 @@ def silence(stream: IO[str] | IO[bytes]) -> None:
             os.close(nowhere)
 
 
+def check_room(fd: int, path: str, size: int) -> None:
+    """Make sure that so many bytes fit on the disk.
+
+    Args:
+        fd: A descriptor of the folder that they are for.
+        path: What they make up, for the sentence.
+        size: The bytes.
+
+    Raises:
+        StorageError: They do not.
+    """
+    status = os.fstatvfs(fd)
+    free = status.f_bavail * status.f_frsize
+    if status.f_blocks and size > free:  # some file systems say nothing about their size
+        raise StorageError(path, f"too little room on the disk: {size} bytes are needed, and {free} are free")
+
+
 # Names
 
 

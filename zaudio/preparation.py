@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -23,7 +24,7 @@ from zaudio.audio import Source, open_source
 from zaudio.core.job import Job
 from zaudio.core.jury import SECRET_BYTES, Audit
 from zaudio.endpoints import parse_advertise
-from zaudio.errors import ConflictError, UsageError
+from zaudio.errors import ConflictError, InputError, UsageError
 from zaudio.events import Event, Published, Started, State, StateChanged
 from zaudio.net.farm import Endpoints, Farm
 from zaudio.net.keys import CoordinatorKeys
@@ -34,7 +35,7 @@ from zaudio.net.wake import Waker
 from zaudio.ops.chain import prepare_chain
 from zaudio.plan import Plan
 from zaudio.request import Request
-from zaudio.result import Description, JobRecord, RawKey, ResultFolder, ResultWriter, WrappedKey, is_reserved
+from zaudio.result import Description, JobRecord, RawKey, ResultFolder, ResultWriter, WrappedKey, is_reserved, result_of
 from zaudio.settings import exposed
 from zaudio.signal import Signal
 from zaudio.sizes import parse_frames
@@ -136,6 +137,7 @@ def open_job(
         InputError: The recording cannot be read as audio.
         StorageError: The output folder cannot be written to.
     """
+    _refuse_result(request.input)
     source = stack.enter_context(open_source(request.input, request.raw))
     plan = _cut(request, source)
     ops = prepare_chain(request.specs, source.format)
@@ -206,8 +208,22 @@ def warnings_of(request: Request, keys: CoordinatorKeys | None) -> tuple[str, ..
     return tuple(warnings)
 
 
+def _refuse_result(path: str) -> None:
+    """Refuse to take ciphertext for samples."""
+    folder = result_of(path)
+    if folder is not None:
+        command = f"zaudio decrypt {shlex.quote(folder)} --forward -o again.raw"
+        raise InputError(path, f"this is a result of zaudio, which is encrypted; get its samples with: {command}")
+
+
 def _cut(request: Request, source: Source) -> Plan:
     frames = parse_frames(request.chunk, what="chunk", frame_bytes=source.frame_bytes, samplerate=source.samplerate)
+    chunk = min(frames, source.frames) * source.frame_bytes
+    if request.memory < chunk:
+        raise UsageError(
+            f"memory: a chunk takes {chunk} bytes, and {request.memory} are allowed; "
+            "give more with --memory (Limits(memory=)), or shorter chunks with --chunk (chunk=)"
+        )
     return Plan(source.frames, frames)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zaudio.endpoints import check_endpoint
-from zaudio.errors import UsageError
+from zaudio.errors import InputError, UsageError
 from zaudio.machine import usable_cores
 from zaudio.ops.spec import OpSpec, Requested, parse_chain
 from zaudio.result import parse_recipient, read_identity
@@ -81,6 +81,9 @@ def parse_request(
     Raises:
         UsageError: A value cannot be used, or two contradict each other.
     """
+    if input == "-":
+        raise InputError("-", "standard input has no end to begin with, as a reversed result must; write it to a file")
+    _check_types(workers, raw, network, security, limits, timing, overwrite=overwrite, fresh=fresh)
     if bind is not None:
         check_endpoint(bind)
     check_reach(bind, network, security)
@@ -104,6 +107,32 @@ def parse_request(
         memory=limits.memory_bytes,
         timing=limits.durations(timing),
     )
+
+
+def _check_types(
+    workers: object,
+    raw: object,
+    network: object,
+    security: object,
+    limits: object,
+    timing: object,
+    *,
+    overwrite: object,
+    fresh: object,
+) -> None:
+    """Refuse a value of another type, which would fail in the middle of a job, or count as true."""
+    groups = {Raw: raw, Network: network, Security: security, Limits: limits}
+    for group, value in groups.items():
+        if not isinstance(value, group):
+            name = group.__name__
+            raise UsageError(f"{name.lower()} is a zaudio.{name}(...), not {value!r:.80}")
+    if not isinstance(timing, Timing | None):
+        raise UsageError(f"timing is a zaudio.Timing(...), not {timing!r:.80}")
+    if not (workers is None or type(workers) is int):
+        raise UsageError(f"workers is a whole number, not {workers!r:.80}")
+    for name, flag in (("overwrite", overwrite), ("fresh", fresh)):
+        if type(flag) is not bool:
+            raise UsageError(f"{name} is True or False, not {flag!r:.80}")
 
 
 def _count_workers(workers: int | None, bind: str | None) -> int:

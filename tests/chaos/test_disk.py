@@ -3,6 +3,7 @@
 import signal
 import struct
 import subprocess
+from contextlib import suppress
 
 import pytest
 from faults import FSYNCS, WRITES, came, delay, eio, enospc, small_disk
@@ -84,7 +85,7 @@ def test_failed_system_call_ends_the_job_and_a_resume_finishes_it(fragile, calls
 
 
 @pytest.mark.covers(
-    "a file system of 1 MiB that is full; one with an older result",
+    "a file system of 3 MiB that gets full; one with an older result",
     number=27,
     bound="exit 1; with more room, resume S",
     measured="so",
@@ -93,9 +94,13 @@ def test_failed_system_call_ends_the_job_and_a_resume_finishes_it(fragile, calls
     ),
 )
 def test_disk_that_is_full_ends_the_job_and_more_room_lets_it_finish(fragile):
-    fragile.cleaning.enter_context(small_disk(fragile.output, 1 << 20))
+    fragile.cleaning.enter_context(small_disk(fragile.output, 3 << 20))
     op = "farm_ops:slow:ms=50"  # so that chunks are written one by one: all at once, the first write would be too much
     job = fragile.farm(op=op, workers=1)
+    job.wait_for("Accepted", 2)
+    with suppress(OSError), open(fragile.output / "other", "wb", buffering=0) as other:
+        while other.write(bytes(4096)):  # there was room when the job began
+            pass
     job.finish(code=1)
     assert "No space left on device" in job.err
     assert_promises(job)
@@ -106,7 +111,7 @@ def test_disk_that_is_full_ends_the_job_and_more_room_lets_it_finish(fragile):
     assert (again.report["resumed_chunks"] >= 1) == bool(kept), "a machine may be too busy for a first checkpoint"
 
 
-@pytest.mark.covers("a file system of 1 MiB that is full; one with an older result")
+@pytest.mark.covers("a file system of 3 MiB that gets full; one with an older result")
 def test_disk_that_is_full_leaves_an_older_result_as_it_was(fragile):
     fragile.cleaning.enter_context(small_disk(fragile.output, 3 << 20))
     fragile.farm().finish(code=0)

@@ -38,7 +38,7 @@ def assert_refused_within_1_s(job):
     measured=(
         "1.0 s from its start, of which 0.7 to 0.8 s more than the command that does nothing; the machine was busy"
     ),
-    removed="`folder.py`: `if not publication.try_lock(self._fd):`",
+    removed="`folder.py`: `if not publication.try_lock(self._fd, self.path):`",
 )
 def test_second_coordinator_in_the_same_folder_is_refused_and_the_first_unharmed(scene, gated):
     first, gate = gated

@@ -46,8 +46,8 @@ class InputFile:
         if "\0" in path:
             raise UsageError(f"the input's name {path!r} has a NUL in it")
         self.path = path
-        self._absolute = os.path.abspath(path)  # check() must survive a chdir
         try:
+            self._absolute = os.path.abspath(path)  # check() must survive a chdir
             # Without O_NONBLOCK, opening a FIFO waits for a writer that may never come.
             self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         except OSError as error:

@@ -51,8 +51,8 @@ def generate(
     if not isinstance(name, str) or not name or "\0" in name:
         raise UsageError(f"the name of the file to generate is a path, not {name!r}")
     frames = _check(seconds, samplerate, channels, seed)
-    folder = os.path.dirname(os.path.abspath(name))
     try:
+        folder = os.path.dirname(os.path.abspath(name))
         os.makedirs(folder, exist_ok=True)
         if os.path.isdir(name):
             raise IsADirectoryError(None, "is a folder")

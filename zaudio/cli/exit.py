@@ -12,12 +12,14 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 import click
 
+from zaudio import disk
 from zaudio.cli import LEAVE_IN_ORDER, TERMINATED, voice
 from zaudio.errors import ZaudioError
 
@@ -101,6 +103,14 @@ class Signals:
 class Commands(click.Group):
     """A group whose commands end by the rules of this module."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  click's signature
+        """Run the command line; say in a sentence that its help cannot be written."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            print(f"zaudio: {_meaning(error)[1]}", file=sys.stderr)
+            sys.exit(FAILED)
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's signature
         """Run the command; turn an error or a signal into a line and an exit code."""
         with Signals():
@@ -122,9 +132,9 @@ def ended(error: BaseException) -> int:
         The exit code.
     """
     code, sentence = _meaning(error)
+    if isinstance(error, OSError | ZaudioError) and _folder_is_gone():
+        error.add_note("the current folder was deleted: change to another one, or give whole paths")
     if voice.is_verbose():
-        import traceback
-
         voice.err("".join(traceback.format_exception(error)).rstrip())
     whole = "; ".join((sentence, *getattr(error, "__notes__", ())))
     voice.err(f"zaudio: {voice.printable(whole)}")
@@ -141,6 +151,20 @@ def exit_at_once(number: int) -> NoReturn:
     os._exit(128 + number)
 
 
+def _folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _is_of_echo(error: OSError) -> bool:
+    """Return whether click raised it while it printed help or the version, on standard output."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code is click.echo.__code__ for frame, _ in frames)
+
+
 def _meaning(error: BaseException) -> tuple[int, str]:
     match error:
         case ZaudioError():
@@ -149,6 +173,9 @@ def _meaning(error: BaseException) -> tuple[int, str]:
             return INTERRUPTED, "interrupted"
         case Terminated():
             return TERMINATED, "terminated"
+        case OSError() if _is_of_echo(error):
+            disk.silence(sys.stdout)
+            return FAILED, f"standard output: {disk.reason(error)}"
         case OSError():
             return FAILED, str(error)
         case _:

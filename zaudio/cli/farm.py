@@ -12,7 +12,7 @@ import click
 from zaudio.cli import voice
 from zaudio.cli.exit import Signals
 from zaudio.cli.options import bind_options, grouped, job_options, make_folder_importable
-from zaudio.errors import InputChangedError, StoppedError, ZaudioError
+from zaudio.errors import InputChangedError, StoppedError, StorageError, ZaudioError
 from zaudio.machine import usable_cores
 
 if TYPE_CHECKING:
@@ -124,13 +124,26 @@ def run(
             if report is not None:
                 reports.write(report, done)
             if not voice.is_quiet():
-                voice.out(reports.text(done, output))
+                say_published(reports.text(done, output), output)
     except StoppedError:
         signals.raise_received()
         raise
     except BaseException as error:
         if job.resumable and not isinstance(error, InputChangedError):
             error.add_note(f"what is done is kept in {output}, and {same_command(settings)} goes on from there")
+        raise
+
+
+def say_published(text: str, output: str) -> None:
+    """Print what was published.
+
+    Raises:
+        StorageError: Standard output takes nothing; the sentence says that the result is there all the same.
+    """
+    try:
+        voice.out(text)
+    except StorageError as error:
+        error.add_note(f"the result is published in {output}")
         raise
 
 

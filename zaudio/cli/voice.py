@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zaudio import disk
+from zaudio.errors import StorageError
 
 if TYPE_CHECKING:
     import logging
@@ -27,7 +28,7 @@ def out(text: str) -> None:
     """Print one or more lines of a result. Their reader may leave early.
 
     Raises:
-        OSError: The lines cannot be written; the disk is full, perhaps.
+        StorageError: The lines cannot be written; the disk is full, perhaps.
     """
     encoding = sys.stdout.encoding or "utf-8"
     # A file name may hold bytes that are no text, which print() would refuse.
@@ -36,9 +37,9 @@ def out(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         disk.silence(sys.stdout)
-    except OSError:
+    except OSError as error:
         disk.silence(sys.stdout)
-        raise
+        raise StorageError("standard output", disk.reason(error)) from error
 
 
 def err(text: str) -> None:

@@ -17,7 +17,7 @@ from zaudio.result.description import Description
 from zaudio.result.folder import ResultFolder
 from zaudio.result.journal import JobRecord
 from zaudio.result.keystore import KeyStore, RawKey, WrappedKey, make_identity, parse_recipient, read_identity
-from zaudio.result.publication import is_reserved
+from zaudio.result.publication import is_reserved, result_of
 from zaudio.result.reader import OpenResult, verify
 from zaudio.result.writer import ResultWriter
 
@@ -35,5 +35,6 @@ __all__ = [
     "make_identity",
     "parse_recipient",
     "read_identity",
+    "result_of",
     "verify",
 ]

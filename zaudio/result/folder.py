@@ -139,6 +139,15 @@ class ResultFolder:
             return os.open(JOURNAL, disk.WRITE, dir_fd=self._fd)
         return disk.create(JOURNAL, mode=disk.PRIVATE, dir_fd=self._fd)
 
+    def check_room(self, size: int) -> None:
+        """Make sure that there is room for a result of that size, less what an earlier life of the job wrote.
+
+        Raises:
+            StorageError: There is not.
+        """
+        status = disk.lstat(RESULT + PART, dir_fd=self._fd)
+        disk.check_room(self._fd, self.path, size - (status.st_size if status is not None else 0))
+
     def sync(self) -> None:
         """Make the names in the folder durable.
 
@@ -202,7 +211,7 @@ class ResultFolder:
     def _claim(self, *, fresh: bool) -> None:
         """Lock the folder; leave only an older result that may be replaced, and this job unfinished."""
         with disk.storage_errors(self.path):
-            if not publication.try_lock(self._fd):
+            if not publication.try_lock(self._fd, self.path):
                 raise FolderBusyError(self.path)
             if not os.access(".", os.W_OK | os.X_OK, dir_fd=self._fd):
                 raise UsageError(f"{self.path}: this folder cannot be written to")

@@ -15,6 +15,7 @@ lies beside them.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -53,18 +54,56 @@ def is_reserved(path: str, folder: str) -> bool:
         return False  # one of them has a NUL in it, as opening it will say
 
 
-def try_lock(folder: int) -> bool:
-    """Take the folder's lock for its descriptor, until that is closed; return False when another process has it."""
+def result_of(path: str) -> str | None:
+    """Return the folder of the result that a path leads to, or that it leads to a file of; None for any other path.
+
+    A name alone does not make a result, nor does a description alone: both must be there.
+    """
+    try:
+        real = os.path.realpath(path)
+        above, name = os.path.split(real)
+        if os.path.isdir(real):
+            return path if os.path.lexists(os.path.join(real, RESULT)) and _has_marks(real) else None
+    except (OSError, ValueError):
+        return None
+    return os.path.dirname(path) or "." if name in RESERVED and _has_marks(above) else None
+
+
+def _has_marks(folder: str) -> bool:
+    """Return whether files lie there that only a result or an unfinished job has."""
+    for name in (DESCRIPTION, JOURNAL):
+        try:
+            with open(os.path.join(folder, name), "rb") as file:
+                head = file.read(1 << 16)
+        except OSError:
+            continue
+        if head.startswith(b"zaudio ") or (head.startswith(b"{") and b'"cipher": ' in head and b'"zaudio": ' in head):
+            return True
+    return False
+
+
+def try_lock(folder: int, path: str) -> bool:
+    """Take the folder's lock for its descriptor, until that is closed; return False when another process has it.
+
+    Raises:
+        UsageError: There are no locks on that file system.
+    """
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise UsageError(
+            f"{path}: the file system cannot lock this folder ({disk.reason(error)}), so two jobs could write to it "
+            "at once; choose a folder elsewhere with -o"
+        ) from error
     return True
 
 
 def unlock(folder: int) -> None:
     """Release the lock, for copies of the descriptor in forked processes too."""
-    fcntl.flock(folder, fcntl.LOCK_UN)
+    with contextlib.suppress(OSError):  # there are no locks here, so there is none to release
+        fcntl.flock(folder, fcntl.LOCK_UN)
 
 
 def finish(folder: int) -> None:
@@ -110,7 +149,7 @@ def settle(folder: int, path: str) -> None:
     """
     deadline = time.monotonic() + PATIENCE
     while is_pending(folder):
-        if try_lock(folder):
+        if try_lock(folder, path):
             try:
                 recover(folder, path)  # looks again: it may have been finished while we took the lock
             finally:

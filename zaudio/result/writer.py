@@ -116,11 +116,12 @@ class ResultWriter:
         Raises:
             UsageError: The signal is not the description's, or a sealed result cannot be stored in that order.
             ResumeError: The ciphertext in the folder is not that of the job's journal.
-            StorageError: The system refused; `abort` cleans up.
+            StorageError: There is too little room for the result, or the system refused; `abort` cleans up.
         """
         if self._pipeline or self._ended:
             raise UsageError("a result is written once: this writer was opened before")
         self._check(signal, order)
+        self._folder.check_room(primitives.padded_bytes(self._expected))
         self._notify = notify
         unfinished = self._folder.unfinished
         key = unfinished.key if unfinished is not None else primitives.random_key()

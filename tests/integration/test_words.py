@@ -1,0 +1,116 @@
+"""What the commands say when the surroundings are at fault, each in a sentence that names the thing."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+import zaudio
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a short recording, `take.raw`, and its result, `out`."""
+    folder = tmp_path_factory.mktemp("words")
+    zaudio.generate(folder / "take.raw", seconds=0.1)
+    zaudio.Coordinator(folder / "take.raw", folder / "out", workers=1).run()
+    return folder
+
+
+def run(cwd, *arguments, **options):
+    command = [sys.executable, "-m", "zaudio", *arguments]
+    options = {"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options}
+    return subprocess.run(command, cwd=cwd, stderr=subprocess.PIPE, text=True, timeout=60, **options)
+
+
+FULL = "zaudio: standard output: No space left on device"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["farm", "--help"], ["ops"], ["verify", "out"]])
+def test_a_full_standard_output_is_named(folder, arguments):
+    with open("/dev/full", "w") as full:
+        done = run(folder, *arguments, stdout=full)
+    assert (done.returncode, done.stderr) == (1, FULL + "\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has /dev/full")
+def test_a_full_standard_output_leaves_the_result_published_and_says_so(folder):
+    with open("/dev/full", "w") as full:
+        done = run(folder, "farm", "take.raw", "-o", "full", "-n", "1", "--progress", "none", stdout=full)
+    assert (done.returncode, done.stderr) == (1, f"{FULL}; the result is published in full\n")
+    assert zaudio.verify(folder / "full").frames == 4410
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["farm", "take.raw"], 3),
+        (["farm", "{}/take.raw", "-n", "1"], 2),
+        (["generate", "x.raw", "--seconds", "1"], 1),
+        (["verify", "out"], 5),
+        (["identity", "me"], 2),
+        (["keys", "init", "keys"], 2),
+    ],
+)
+def test_a_deleted_current_folder_is_named(folder, tmp_path, arguments, code):
+    script = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
+    command = [sys.executable, "-m", "zaudio", *(argument.format(folder) for argument in arguments)]
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *command], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == code, done.stderr
+    assert "the current folder was deleted" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "[Errno" not in done.stderr
+
+
+def test_standard_input_is_refused_by_its_name(folder):
+    done = run(folder, "farm", "-")
+    assert done.returncode == 3
+    assert "standard input has no end to begin with" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["out", "out/result.raw", "link", "out/encryption_key.bin"])
+def test_a_result_is_not_farmed_as_samples(folder, name):
+    if name == "link" and not (folder / "link").exists():
+        (folder / "link").symlink_to("out/result.raw")
+    done = run(folder, "farm", name, "-o", "never", "-n", "1")
+    assert done.returncode == 3
+    assert "get its samples with: zaudio decrypt" in done.stderr
+    assert not (folder / "never").exists()
+
+
+def test_a_recording_that_is_called_like_a_result_is_farmed(tmp_path):
+    zaudio.generate(tmp_path / "result.raw", seconds=0.1)
+    (tmp_path / "result.json").write_text("{}")
+    zaudio.Coordinator(tmp_path / "result.raw", tmp_path / "out", workers=1).run()
+
+
+def test_memory_for_less_than_a_chunk_is_refused(folder):
+    limits = zaudio.Limits(memory=4410 * 4 - 1)
+    with pytest.raises(zaudio.UsageError, match="memory: a chunk takes 17640 bytes, and 17639 are allowed"):
+        zaudio.Coordinator(folder / "take.raw", folder / "never", workers=1, limits=limits).run()
+    assert not (folder / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("on_event", 3, "on_event is a function"),
+        ("workers", "4", "workers is a whole number"),
+        ("workers", 2.5, "workers is a whole number"),
+        ("workers", True, "workers is a whole number"),
+        ("overwrite", "no", "overwrite is True or False"),
+        ("fresh", 1, "fresh is True or False"),
+        ("raw", "s16le", r"raw is a zaudio.Raw\(...\)"),
+        ("network", None, r"network is a zaudio.Network\(...\)"),
+        ("security", {"keys": "k"}, r"security is a zaudio.Security\(...\)"),
+        ("limits", 3, r"limits is a zaudio.Limits\(...\)"),
+        ("timing", 3.0, r"timing is a zaudio.Timing\(...\)"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_at_once(name, value, sentence):
+    with pytest.raises(zaudio.UsageError, match=sentence):
+        zaudio.Coordinator("take.raw", "out", **{name: value})
