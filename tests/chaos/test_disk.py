@@ -102,6 +102,7 @@ def test_disk_that_is_full_ends_the_job_and_more_room_lets_it_finish(fragile):
         while other.write(bytes(4096)):  # there was room when the job began
             pass
     job.finish(code=1)
+    (fragile.output / "other").unlink()
     assert "No space left on device" in job.err
     assert_promises(job)
     kept = checkpoints(fragile.output)
