@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from zaudio import Progress, State
-from zaudio.cli.progress import Bar, Display, JsonLines, Plain, clock, display, figures, words
+from zaudio.cli.progress import Bar, Display, JsonLines, Plain, Reading, clock, display, figures, words
 
 MB = 1_000_000
 
@@ -274,3 +274,46 @@ def test_every_display_survives_an_empty_recording(monkeypatch, chunks):
             shown.start(empty, now=0.0)
             shown.show(empty, now=1.0)
             shown.finish(replace(empty, state=State.DONE), now=2.0)
+
+
+# Reading a result
+
+
+class Screen(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_short_reading_shows_nothing():
+    for stream in (io.StringIO(), Screen()):
+        shown = Reading("verifying", stream, now=0.0)
+        shown.show(50, 100, now=0.9)
+        shown.close()
+        assert stream.getvalue() == ""
+
+
+def test_a_long_reading_shows_its_share_on_one_line_of_a_terminal():
+    stream = Screen()
+    shown = Reading("verifying", stream, now=0.0)
+    for done, now in ((10_000_000, 1.0), (10_500_000, 1.05), (11_000_000, 1.11)):
+        shown.show(done, 200_000_000, now=now)
+    assert stream.getvalue() == "\rverifying: 5% of 200 MB\x1b[K\rverifying: 6% of 200 MB\x1b[K"
+    shown.close()
+    assert stream.getvalue().endswith("\r\x1b[K")
+
+
+def test_a_long_reading_writes_a_line_for_each_tenth_elsewhere():
+    stream = io.StringIO()
+    shown = Reading("decrypting", stream, now=0.0)
+    for second in range(1, 101):
+        shown.show(second * 1_000_000, 100_000_000, now=float(second))
+    shown.close()
+    assert stream.getvalue().splitlines() == [f"decrypting: {share}% of 100 MB" for share in range(10, 101, 10)]
+
+
+def test_a_reading_outlives_its_terminal():
+    stream = io.StringIO()
+    shown = Reading("verifying", stream, now=0.0)
+    stream.close()
+    shown.show(1, 2, now=5.0)
+    shown.close()

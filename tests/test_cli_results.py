@@ -15,14 +15,14 @@ DESCRIPTION = SimpleNamespace(frames=10, channels=2, samplerate=44100, format="s
 def calls(monkeypatch):
     calls = []
 
-    def decrypt(folder, output, *, forward, overwrite, identity):
-        calls.append((folder, output, forward, overwrite, identity))
+    def decrypt(folder, output, *, on_progress, forward, overwrite, key, identity):
+        calls.append((folder, output, forward, overwrite, key, identity))
         if output == "-":
             sys.stdout.write("audio")
         return DESCRIPTION, output or f"{folder}/decrypted.raw"
 
-    def verify(folder, *, identity):
-        calls.append((folder, identity))
+    def verify(folder, *, on_progress, key, identity):
+        calls.append((folder, key, identity))
         return DESCRIPTION
 
     monkeypatch.setattr(zaudio.result, "decrypt", decrypt, raising=False)
@@ -32,14 +32,16 @@ def calls(monkeypatch):
 
 def test_decrypt_leaves_the_place_to_the_library(calls):
     done = CliRunner().invoke(app, ["decrypt", "out"])
-    assert calls == [("out", None, False, False, None)]
+    assert calls == [("out", None, False, False, None, None)]
     assert done.stdout == ("decrypted to out/decrypted.raw: 10 frames, channels 2, 44100 Hz, s16le, reversed in time\n")
     assert done.stderr == ""
 
 
 def test_decrypt_passes_its_options_on(calls):
-    done = CliRunner().invoke(app, ["decrypt", "out", "-o", "a.raw", "--forward", "--overwrite", "--identity", "me"])
-    assert calls == [("out", "a.raw", True, True, "me")]
+    done = CliRunner().invoke(
+        app, ["decrypt", "out", "-o", "a.raw", "--forward", "--overwrite", "--key", "k", "--identity", "me"]
+    )
+    assert calls == [("out", "a.raw", True, True, "k", "me")]
     assert done.stdout.endswith("forward\n")
 
 
@@ -69,7 +71,7 @@ def test_quiet_says_nothing(calls, arguments):
 
 def test_verify_names_what_it_found_unchanged(calls):
     done = CliRunner().invoke(app, ["verify", "out"])
-    assert calls == [("out", None)]
+    assert calls == [("out", None, None)]
     assert done.stdout == "out: complete and unchanged: 10 frames, channels 2, 44100 Hz, s16le\n"
 
 

@@ -1,10 +1,12 @@
 """The package as a whole: what importing it costs, what it offers, what is packaged."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 import tomllib
+import typing
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -114,6 +116,27 @@ def test_dir_lists_public_names_before_they_are_used():
         [sys.executable, "-c", "import zaudio; print(*dir(zaudio))"], capture_output=True, text=True, check=True
     )
     assert set(zaudio.__all__) <= set(listed.stdout.split())
+
+
+PATHS = {"path", "input", "output", "keys", "key", "identity", "recipient", "key_out", "read"}
+
+
+def test_paths_may_be_text_or_path_objects_in_every_public_signature():
+    found = set()
+    for name in zaudio.__all__:
+        value = getattr(zaudio, name)
+        if not callable(value) or name in {"Event", "State", "Progress", "Report"} or "Error" in name:
+            continue
+        hints = typing.get_type_hints(value.__init__ if isinstance(value, type) else value)
+        for parameter in PATHS & set(hints):
+            found.add(parameter)
+            assert os.PathLike[str] in walk(hints[parameter]), (name, parameter)
+            assert str in walk(hints[parameter]), (name, parameter)
+    assert found == PATHS
+
+
+def walk(hint):
+    return {hint}.union(*map(walk, typing.get_args(hint)))
 
 
 def test_any_other_name_is_an_attribute_error():

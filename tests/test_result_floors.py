@@ -5,11 +5,12 @@ from test_architecture import SOURCES, imports
 
 ROOM = "zaudio.result."
 FLOORS = [
-    {"primitives", "publication", "pipeline"},
+    {"primitives", "publication", "pipeline", "keyfile"},
     {"description", "keystore"},
     {"journal"},
-    {"folder", "reader"},
-    {"opening", "decryption"},
+    {"earlier", "reader"},
+    {"folder", "decryption"},
+    {"opening"},
     {"writer"},
     {"__init__"},
 ]

@@ -156,10 +156,10 @@ def test_a_failing_step_is_a_storage_error_and_is_not_tried_again(tmp_path, monk
     [
         b"",
         b"zaudio result commit 1\n../../etc/passwd\n",
-        publication.COMMIT_TEXT[:-1],
-        publication.COMMIT_TEXT + b"x",
-        publication.COMMIT_TEXT.replace(b"result.json", b"result.jsoN"),
-        publication.COMMIT_TEXT * 1000,
+        publication.COMMIT_TEXTS[publication.NAMES][:-1],
+        publication.COMMIT_TEXTS[publication.NAMES] + b"x",
+        publication.COMMIT_TEXTS[publication.NAMES].replace(b"result.json", b"result.jsoN"),
+        publication.COMMIT_TEXTS[publication.NAMES] * 1000,
     ],
 )
 def test_a_commit_file_that_names_anything_else_is_refused(tmp_path, text):
@@ -177,7 +177,7 @@ def test_a_commit_file_that_names_anything_else_is_refused(tmp_path, text):
 @pytest.mark.parametrize("kind", ["link", "folder", "fifo"])
 def test_a_commit_file_that_is_no_file_is_refused(tmp_path, kind):
     elsewhere = tmp_path / "elsewhere"
-    elsewhere.write_bytes(publication.COMMIT_TEXT)
+    elsewhere.write_bytes(publication.COMMIT_TEXTS[publication.NAMES])
     path = tmp_path / "out"
     write_pattern(path, 20)
     commit = path / "result.commit"

@@ -63,6 +63,15 @@ def read_all(fd: int, most: int) -> bytearray:
     return content
 
 
+def read_file(name: str, most: int, *, dir_fd: int | None = None) -> bytearray:
+    """Return all of a file, as `read_all` does. No link is followed at its name."""
+    fd = os.open(name, READ, dir_fd=dir_fd)
+    try:
+        return read_all(fd, most)
+    finally:
+        os.close(fd)
+
+
 def write_all(fd: int, piece: Buffer) -> None:
     """Write all of it: one call may write less than it was given."""
     view = memoryview(piece)
@@ -124,6 +133,21 @@ def sync_folder(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def make_folder(path: str) -> None:
+    """Make the folder and those above it, each one durable in the one above."""
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path)
+    make_folder(above)
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if os.path.isdir(path):
+            return  # another job made it in between
+        raise
+    sync_folder(above)
 
 
 @contextlib.contextmanager

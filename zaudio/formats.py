@@ -11,6 +11,12 @@ from dataclasses import dataclass
 
 from zaudio.errors import UsageError
 
+# Names of files that have a header, by which players know them: samples without one must not go there.
+HEADERED = frozenset(
+    {".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".mka", ".mp3", ".oga", ".ogg", ".opus"}
+    | {".rf64", ".snd", ".voc", ".w64", ".wav", ".wave", ".wma", ".wv"}
+)
+
 MAX_CHANNELS = 1024  # libsndfile's limit
 MAX_SAMPLERATE = 2**31 - 1  # a C int in libsndfile
 
@@ -57,6 +63,20 @@ def sample_format(name: str) -> SampleFormat:
         return FORMATS[name]
     except KeyError:
         raise UsageError(f"sample format {name!r} is none of {', '.join(sorted(FORMATS))}") from None
+
+
+def check_headerless(path: str, format: str, samplerate: int, channels: int) -> None:
+    """Make sure that a file's name does not promise a header that it will not have.
+
+    Raises:
+        UsageError: It does; the sentence says how to get such a file.
+    """
+    stem, dot, suffix = path.rpartition(".")
+    if dot and f".{suffix.lower()}" in HEADERED and "/" not in suffix:
+        raise UsageError(
+            f"{path}: samples are written without a header, and a .{suffix} has one; write {stem}.raw, and then: "
+            f"ffmpeg -f {format} -ar {samplerate} -ac {channels} -i {stem}.raw {path}"
+        )
 
 
 def check_count(name: str, value: object, most: int) -> int:

@@ -35,7 +35,17 @@ from zaudio.net.wake import Waker
 from zaudio.ops.chain import prepare_chain
 from zaudio.plan import Plan
 from zaudio.request import Request
-from zaudio.result import Description, JobRecord, RawKey, ResultFolder, ResultWriter, WrappedKey, is_reserved, result_of
+from zaudio.result import (
+    Description,
+    JobRecord,
+    KeyFile,
+    RawKey,
+    ResultFolder,
+    ResultWriter,
+    WrappedKey,
+    is_reserved,
+    result_of,
+)
 from zaudio.settings import exposed
 from zaudio.signal import Signal
 from zaudio.sizes import parse_frames
@@ -296,12 +306,16 @@ def _open_folder(request: Request, source: Source, plan: Plan) -> ResultFolder:
     # Before the folder is opened: that alone may remove a file with the name of a part, or rename it.
     if is_reserved(request.input, request.output):
         raise UsageError(f"{request.input} is the input and would be replaced; choose another folder with -o")
+    key_out = request.security.key_out
+    if key_out is not None and is_reserved(os.fspath(key_out), request.output):
+        raise UsageError(f"{os.fspath(key_out)} belongs to the result; name a key_out elsewhere, or none")
     return ResultFolder(
         request.output,
         overwrite=request.overwrite,
         job=JobRecord(source.fingerprint(), _describe(request, source, plan)),
         key_store=RawKey() if request.recipient is None else WrappedKey(request.recipient, request.identity),
         fresh=request.fresh,
+        key_file=KeyFile(os.fspath(key_out)) if key_out is not None else None,
     )
 
 

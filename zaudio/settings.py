@@ -8,7 +8,7 @@ silent choice; its sentence names the option, and in brackets what Python calls 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from os import PathLike
 
 from zaudio.endpoints import check_endpoint, is_loopback, parse_advertise, parse_tcp, sink_beside
 from zaudio.errors import ExposedError, UsageError
@@ -17,12 +17,6 @@ from zaudio.sizes import parse_bytes
 from zaudio.timing import Timing
 
 MEMORY = "128MiB"  # 64 chunks of 1 MiB each way: the window that 2 to 16 workers need; more is of no use
-
-
-class PathLike(Protocol):
-    """A path that is not text, such as `pathlib.Path`."""
-
-    def __fspath__(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +102,8 @@ class Security:
         recipient: The public key for which the encryption key is wrapped, as `zaudio identity` printed it, or a file
             that holds it. By default the encryption key is written raw.
         identity: The file with the private key of that very recipient. It is needed only to resume a job.
+        key_out: The file that the encryption key goes to, from its first instant, in place of the result's folder. It
+            must not exist, and a resume of the job needs it.
         audit: Percentage of chunks, 0 to 100, chosen at random, that two workers compute. Such a chunk counts only when
             both give the same; a worker that two others contradict is dropped.
 
@@ -115,16 +111,18 @@ class Security:
         UsageError: A value has the wrong type or is out of range, or `keys` and `insecure` are both given.
     """
 
-    keys: str | PathLike | None = None
+    keys: str | PathLike[str] | None = None
     insecure: bool = False
-    recipient: str | PathLike | None = None
-    identity: str | PathLike | None = None
+    recipient: str | PathLike[str] | None = None
+    identity: str | PathLike[str] | None = None
+    key_out: str | PathLike[str] | None = None
     audit: float = 0
 
     def __post_init__(self) -> None:
         _check_path("keys", self.keys)
         _check_path("recipient", self.recipient)
         _check_path("identity", self.identity)
+        _check_path("key_out", self.key_out)
         _check_flag("insecure", self.insecure)
         if self.insecure and self.keys is not None:
             raise UsageError("keys and insecure exclude each other: with keys, nobody is let in without one")

@@ -114,3 +114,58 @@ def test_memory_for_less_than_a_chunk_is_refused(folder):
 def test_a_value_of_another_type_is_refused_at_once(name, value, sentence):
     with pytest.raises(zaudio.UsageError, match=sentence):
         zaudio.Coordinator("take.raw", "out", **{name: value})
+
+
+@pytest.mark.parametrize("name", ["x.wav", "x.WAV", "a.b/x.flac", "x.aiff"])
+def test_samples_without_a_header_get_no_name_that_promises_one(folder, name):
+    raw = name.rpartition(".")[0] + ".raw"
+    ffmpeg = f"ffmpeg -f f32le -ar 44100 -ac 1 -i {raw} {name}"
+    for arguments in (["decrypt", "out", "-o", name], ["generate", name]):
+        done = run(folder, *arguments)
+        assert done.returncode == 2, arguments
+        assert ffmpeg in done.stderr
+        assert not (folder / name).exists()
+
+
+def test_decrypt_writes_beside_the_result_by_itself_and_takes_paths(folder, tmp_path):
+    zaudio.Coordinator(folder / "take.raw", tmp_path / "out", workers=1).run()
+    _, path = zaudio.decrypt(tmp_path / "out")
+    assert path == str(tmp_path / "out" / "decrypted.raw")
+
+
+def test_progress_counts_both_passes_of_a_decryption(folder, tmp_path):
+    seen = []
+    zaudio.decrypt(folder / "out", tmp_path / "x.raw", on_progress=lambda done, total: seen.append((done, total)))
+    size = (folder / "out" / "result.raw").stat().st_size
+    assert seen == [(size, 2 * size), (2 * size, 2 * size)]
+    seen.clear()
+    zaudio.verify(folder / "out", on_progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(size, size)]
+
+
+def test_the_key_goes_elsewhere_and_the_printed_command_finds_it(folder, tmp_path):
+    done = run(tmp_path, "farm", str(folder / "take.raw"), "-o", "out", "-n", "1", "--key-out", "my key")
+    assert done.returncode == 0, done.stderr
+    assert "decrypt it with: zaudio decrypt out --key 'my key'\n" in done.stdout
+    assert not (tmp_path / "out" / "encryption_key.bin").exists()
+    assert run(tmp_path, "verify", "out").returncode == 5
+    assert run(tmp_path, "verify", "out", "--key", "my key").returncode == 0
+    assert run(tmp_path, "decrypt", "out", "--key", "my key", "-o", "x.raw", "--forward").returncode == 0
+    assert len((tmp_path / "x.raw").read_bytes()) == len((folder / "take.raw").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--key-out", "out/encryption_key.bin"], "belongs to the result"),
+        (["--key-out", "take.raw"], "a key is never written over"),
+        (["--key-out", "none/key"], "there is no folder"),
+        (["--key-out", "key", "--report", "key"], "the key goes to that file"),
+    ],
+)
+def test_a_key_out_that_would_do_harm_is_refused(folder, tmp_path, arguments, sentence):
+    (tmp_path / "take.raw").write_bytes((folder / "take.raw").read_bytes())
+    done = run(tmp_path, "farm", "take.raw", "-o", "out", "-n", "1", *arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert not (tmp_path / "key").exists()

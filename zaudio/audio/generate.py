@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from zaudio.disk import PUBLIC, reason, whole_file, write_all
 from zaudio.errors import StorageError, UsageError
-from zaudio.formats import MAX_CHANNELS, MAX_SAMPLERATE, check_count
+from zaudio.formats import MAX_CHANNELS, MAX_SAMPLERATE, check_count, check_headerless
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,7 @@ def generate(
     if not isinstance(name, str) or not name or "\0" in name:
         raise UsageError(f"the name of the file to generate is a path, not {name!r}")
     frames = _check(seconds, samplerate, channels, seed)
+    check_headerless(name, "f32le", samplerate, channels)
     try:
         folder = os.path.dirname(os.path.abspath(name))
         os.makedirs(folder, exist_ok=True)

@@ -96,7 +96,7 @@ def run(
     from zaudio.cli.progress import display
 
     if report is not None:
-        reports.check(report, input, output)
+        reports.check(report, input, output, settings["key_out"])
     from zaudio import Coordinator
 
     job = Coordinator(input, output, **grouped(settings))

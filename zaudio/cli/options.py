@@ -257,6 +257,13 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
         help="File with the recipient's private key; it is needed to resume a job with --recipient.",
     ),
     click.option(
+        "--key-out",
+        metavar="FILE",
+        type=click.Path(),
+        show_default="encryption_key.bin in DIR",
+        help="New file elsewhere for the encryption key: it never lies beside the ciphertext. A resume needs it.",
+    ),
+    click.option(
         "--audit",
         metavar="PERCENT",
         type=click.FloatRange(0, 100),

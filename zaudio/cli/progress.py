@@ -6,6 +6,7 @@ and time left come from the snapshot. A display that can no longer write falls s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 2.0  # a line every two seconds, or every tenth of the job, whichever comes first
 PLAIN_SHARE = 0.1
+READING_PATIENCE = 1.0  # seconds that nobody minds to wait without a word
+TERMINAL_SECONDS = 0.1
 JSON_SECONDS = 0.5  # often enough for a dashboard, few enough for a log
 
 
@@ -215,6 +218,46 @@ class Bar(Display):
             self._bar.stop()
         except OSError:
             pass
+
+
+class Reading:
+    """Shows how far a command has come that reads a result: one line on a terminal, a few lines elsewhere.
+
+    It shows nothing at all before `READING_PATIENCE` seconds.
+
+    Args:
+        word: What the command does.
+        stream: Where it writes.
+        now: The time in seconds.
+    """
+
+    def __init__(self, word: str, stream: IO[str], *, now: float) -> None:
+        self._word = word
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._next = now + READING_PATIENCE
+        self._shown = 0.0  # the share in the last line
+        self._drawn = False
+
+    def show(self, done: int, total: int, *, now: float) -> None:
+        """Show so many of so many bytes, if it is time."""
+        share = done / total if total else 1.0
+        if now < self._next or not (self._terminal or share - self._shown >= PLAIN_SHARE):
+            return
+        self._next = now + (TERMINAL_SECONDS if self._terminal else PLAIN_SECONDS)
+        self._shown, self._drawn = share, True
+        text = f"{self._word}: {share:.0%} of {total / 1e6:.0f} MB"
+        self._write(f"\r{text}\x1b[K" if self._terminal else f"{text}\n")
+
+    def close(self) -> None:
+        """Leave the terminal's line empty."""
+        if self._terminal and self._drawn:
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # a closed pipe or file: the work outlives it
+            self._stream.write(text)
+            self._stream.flush()
 
 
 def figures(progress: Progress) -> str:

@@ -58,7 +58,7 @@ def openssl_line(paths: Mapping[str, str], folder: str) -> str:
     )
 
 
-def check(path: str, recording: str, output: str) -> None:
+def check(path: str, recording: str, output: str, key_out: str | None) -> None:
     """Try to write a file at `path`, and leave no trace.
 
     Args:
@@ -66,6 +66,8 @@ def check(path: str, recording: str, output: str) -> None:
         recording: The input, which the report must not replace.
         output: The folder of the result. A report with a name that the result uses there would damage the result, or
             the next start would take it for a part of one.
+
+        key_out: The file that the key goes to, if it does not go there.
 
     Raises:
         UsageError: No report can be written there; the sentence says why.
@@ -79,6 +81,8 @@ def check(path: str, recording: str, output: str) -> None:
         raise UsageError(f"--report {path!r}: a file name is missing")
     if os.path.exists(target) and os.path.exists(recording) and os.path.samefile(target, recording):
         raise UsageError(f"--report {path}: this is the input")
+    if key_out is not None and target == os.path.realpath(key_out):
+        raise UsageError(f"--report {path}: the key goes to that file; choose another")
     if is_reserved(path, output):
         raise UsageError(f"--report {path}: that name belongs to the result; choose another file")
     folder = os.path.dirname(target)
@@ -148,6 +152,8 @@ def _losses(report: Report) -> list[str]:
 
 def _how_to_decrypt(report: Report, folder: str) -> list[str]:
     decrypt = f"decrypt it with: zaudio decrypt {printable(shlex.quote(folder))}"
+    if os.path.dirname(report.paths["key"]) != os.path.dirname(report.paths["result"]):
+        decrypt += f" --key {printable(shlex.quote(report.paths['key']))}"
     if report.recipient:
         return [f"  the key is wrapped for {report.recipient}", f"{decrypt} --identity FILE"]
     return [decrypt, f"or with stock tools: {printable(openssl_line(report.paths, folder))}"]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +25,15 @@ identity_option = click.option(
 )
 
 
+key_option = click.option(
+    "--key",
+    metavar="FILE",
+    type=click.Path(allow_dash=False),
+    show_default="encryption_key.bin in DIR",
+    help="The encryption key, if it lies elsewhere.",
+)
+
+
 @click.command(epilog="\b\nExample:\n  zaudio decrypt generated_data --forward -o processed.raw")
 @click.argument("folder", type=click.Path(), metavar="DIR")
 @click.option(
@@ -34,9 +46,10 @@ identity_option = click.option(
 )
 @click.option("--forward", is_flag=True, help="Undo the reversal: write the first frame of the recording first.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
+@key_option
 @identity_option
 @voice_options
-def decrypt(folder: str, output: str | None, forward: bool, overwrite: bool, identity: str | None) -> None:
+def decrypt(folder: str, output: str | None, **options: Any) -> None:  # noqa: ANN401  arguments of `decrypt`
     """Verify a result, then write its audio.
 
     DIR is the folder of the result. The command writes raw samples, reversed in time like the result itself.
@@ -45,10 +58,11 @@ def decrypt(folder: str, output: str | None, forward: bool, overwrite: bool, ide
         raise click.UsageError("standard output is a terminal; pipe it somewhere, or name a file with -o")
     from zaudio import result
 
-    description, path = result.decrypt(folder, output, forward=forward, overwrite=overwrite, identity=identity)
+    with reading("decrypting") as on_progress:
+        description, path = result.decrypt(folder, output, on_progress=on_progress, **options)
     if voice.is_quiet():
         return
-    order = "forward" if forward else "reversed in time"
+    order = "forward" if options["forward"] else "reversed in time"
     if output == "-":
         voice.err(f"decrypted {_audio(description)}, {order}")
     else:
@@ -57,18 +71,35 @@ def decrypt(folder: str, output: str | None, forward: bool, overwrite: bool, ide
 
 @click.command(epilog="\b\nExample:\n  zaudio verify generated_data")
 @click.argument("folder", type=click.Path(), metavar="DIR")
+@key_option
 @identity_option
 @voice_options
-def verify(folder: str, identity: str | None) -> None:
+def verify(folder: str, **options: Any) -> None:  # noqa: ANN401  arguments of `verify`
     """Check that a result is complete and unchanged.
 
     DIR is the folder of the result. The exit code is 5 if anything in it does not agree.
     """
     from zaudio import result
 
-    description = result.verify(folder, identity=identity)
+    with reading("verifying") as on_progress:
+        description = result.verify(folder, on_progress=on_progress, **options)
     if not voice.is_quiet():
         voice.out(f"{voice.printable(folder)}: complete and unchanged: {_audio(description)}")
+
+
+@contextmanager
+def reading(word: str) -> Iterator[Callable[[int, int], None]]:
+    """Give the function that shows how far a command has come, once it takes long."""
+    if voice.is_quiet():
+        yield lambda *_: None
+        return
+    from zaudio.cli.progress import Reading
+
+    shown = Reading(word, sys.stderr, now=time.monotonic())
+    try:
+        yield lambda done, total: shown.show(done, total, now=time.monotonic())
+    finally:
+        shown.close()
 
 
 def _audio(description: Description) -> str:

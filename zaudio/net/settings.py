@@ -43,7 +43,7 @@ class WorkerSettings:
         endpoint: str,
         *,
         allow: Sequence[str] = (),
-        read: Sequence[str] = (),
+        read: Sequence[str | os.PathLike[str]] = (),
         once: bool = False,
         lifetime: float | None = None,
         idle_timeout: float | None = None,
@@ -74,7 +74,7 @@ def _duration(name: str, seconds: float | None) -> float | None:
     return seconds
 
 
-def _folders(read: Sequence[str]) -> tuple[str, ...]:
+def _folders(read: Sequence[str | os.PathLike[str]]) -> tuple[str, ...]:
     """Return the folders as a hello may name them."""
     folders = tuple(os.path.realpath(folder) for folder in read)
     for folder in folders:

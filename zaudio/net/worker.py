@@ -71,7 +71,7 @@ class Worker:
         endpoint: str,
         *,
         allow: Sequence[str] = (),
-        read: Sequence[str] = (),
+        read: Sequence[str | os.PathLike[str]] = (),
         name: str | None = None,
         once: bool = False,
         lifetime: float | None = None,

@@ -1,12 +1,13 @@
 """The sealed result: chunks are encrypted, tagged and published as four files; the files are verified and decrypted.
 
     floor  writing                                   reading
-      6    writer       ResultWriter
-      5    opening      a new job, or a resumed one  decryption   audio to a file or a pipe
-      4    folder       lock, parts, publication     reader       four files as one; verify
+      7    writer       ResultWriter
+      6    opening      a new job, or a resumed one
+      5    folder       lock, parts, publication     decryption   audio to a file or a pipe
+      4    earlier      what an earlier life left    reader       four files as one; verify
       3    journal      the job and its checkpoints
       2    description  keystore                     the same two
-      1    primitives   publication   pipeline       the first two
+      1    primitives   publication   pipeline   keyfile   the first two, and keyfile
 
 Rules: a module imports only from floors below its own. `cryptography` is imported by `primitives` alone. The format is
 written down in docs/result-format.md.
@@ -16,6 +17,7 @@ from zaudio.result.decryption import decrypt
 from zaudio.result.description import Description
 from zaudio.result.folder import ResultFolder
 from zaudio.result.journal import JobRecord
+from zaudio.result.keyfile import KeyFile
 from zaudio.result.keystore import KeyStore, RawKey, WrappedKey, make_identity, parse_recipient, read_identity
 from zaudio.result.publication import is_reserved, result_of
 from zaudio.result.reader import OpenResult, verify
@@ -24,6 +26,7 @@ from zaudio.result.writer import ResultWriter
 __all__ = [
     "Description",
     "JobRecord",
+    "KeyFile",
     "KeyStore",
     "OpenResult",
     "RawKey",

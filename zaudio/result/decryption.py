@@ -14,21 +14,24 @@ from contextlib import AbstractContextManager, ExitStack
 
 from zaudio import disk
 from zaudio.errors import OutputExistsError, StorageError, UsageError
+from zaudio.formats import check_headerless
 from zaudio.result.description import Description
 from zaudio.result.publication import PART, RESERVED
-from zaudio.result.reader import OpenResult
+from zaudio.result.reader import OnProgress, OpenResult
 
 DEFAULT_NAME = "decrypted.raw"
 STDOUT = "-"
 
 
 def decrypt(
-    path: str,
-    output: str | None,
+    path: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
     *,
     forward: bool = False,
     overwrite: bool = False,
+    key: str | os.PathLike[str] | None = None,
     identity: str | os.PathLike[str] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> tuple[Description, str]:
     """Verify a result, then write its audio.
 
@@ -37,7 +40,9 @@ def decrypt(
         output: The file to write; None for `decrypted.raw` in that folder, ``-`` for standard output.
         forward: Write the frames in the order of the recording. Otherwise as stored: last frame first.
         overwrite: Whether an output that is there already may be replaced.
+        key: The file with the encryption key, if that is not in the folder.
         identity: The file with the private key that the encryption key is wrapped for, if it is.
+        on_progress: Called now and then with the bytes that are done, and how many there are: all are read twice.
 
     Returns:
         The description of the result, and the place that its audio went to.
@@ -46,23 +51,44 @@ def decrypt(
         VerificationError: The result is missing, incomplete or damaged; no plaintext was released. Or it changed after
             it was verified; then no output appears, and standard output got verified audio only.
         OutputExistsError: The output is there already.
-        UsageError: The output cannot be written there; or the encryption key is wrapped, and there is no identity.
-        StorageError: The output could not be written.
+        UsageError: The output cannot be written there, or has the name of a file with a header; or the file of `key`
+            holds no key; or the encryption key is wrapped, and there is no identity.
+        StorageError: There is too little room, or the output could not be written.
         FolderBusyError: Another job has been publishing into the result's folder for over two seconds.
     """
     path = os.fspath(path)
     target = os.path.join(path, DEFAULT_NAME) if output is None else os.fspath(output)
-    with OpenResult(path, identity=identity) as result:
+    with OpenResult(path, key=key, identity=identity, passes=2, on_progress=on_progress) as result:
         if target != STDOUT:
             _check_output(path, target, overwrite=overwrite)
-            if identity is not None and os.path.exists(target) and os.path.samefile(target, identity):
-                raise UsageError(f"{target} is the identity, which other results may need; choose another output")
+            _check_secrets(target, key=key, identity=identity)
+            _check_promise(target, result.description)
         result.authenticate()
         if target == STDOUT:
             _to_stdout(result, forward=forward)
         else:
             _to_file(result, target, forward=forward, folder=path, overwrite=overwrite)
         return result.description, target
+
+
+def _check_secrets(target: str, **secrets: str | os.PathLike[str] | None) -> None:
+    """Make sure that the output is not the file of a key, even with `overwrite`."""
+    for name, path in secrets.items():
+        if path is not None and os.path.exists(target) and os.path.exists(path) and os.path.samefile(target, path):
+            raise UsageError(f"{target} is the {name}, which other results may need; choose another output")
+
+
+def _check_promise(target: str, description: Description) -> None:
+    """Make sure that the output's name promises no header, and that there is room for it."""
+    check_headerless(target, description.format, description.samplerate, description.channels)
+    try:
+        fd = os.open(os.path.dirname(target) or ".", disk.FOLDER)
+    except OSError:
+        return  # opening the output will say so
+    try:
+        disk.check_room(fd, target, description.plaintext_bytes)
+    finally:
+        os.close(fd)
 
 
 def _check_output(folder: str, target: str, *, overwrite: bool) -> None:

@@ -12,34 +12,30 @@ Rules:
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from zaudio import disk
-from zaudio.errors import FolderBusyError, OutputExistsError, ResumeError, StorageError, UsageError
+from zaudio.errors import FolderBusyError, OutputExistsError, StorageError, UsageError
 from zaudio.result import publication
-from zaudio.result.journal import JobRecord, Journal, decode_journal
+from zaudio.result.earlier import EarlierLife, Unfinished
+from zaudio.result.journal import JobRecord
+from zaudio.result.keyfile import KeyFile
 from zaudio.result.keystore import KeyStore, RawKey
-from zaudio.result.primitives import IV_BYTES, JournalSeal, wipe
-from zaudio.result.publication import COMMIT, COMMIT_TEXT, DESCRIPTION, IV, JOURNAL, KEY, NAMES, PART, PARTS, RESULT
-
-JOURNAL_MAX = 1 << 28  # bytes; a checkpoint takes 84, so this is more than a week of four a second
-
-
-@dataclass(slots=True)
-class Unfinished:
-    """The wanted job, as an earlier life left it.
-
-    Attributes:
-        key: The encryption key; its owner wipes it.
-        iv: The initialisation vector.
-        journal: The content of its journal.
-    """
-
-    key: bytearray = field(repr=False)
-    iv: bytes
-    journal: Journal
+from zaudio.result.primitives import wipe
+from zaudio.result.publication import (
+    COMMIT,
+    COMMIT_TEXTS,
+    DESCRIPTION,
+    IV,
+    JOURNAL,
+    KEY,
+    KEYLESS,
+    NAMES,
+    PART,
+    PARTS,
+    RESULT,
+)
 
 
 class ResultFolder:
@@ -53,11 +49,13 @@ class ResultFolder:
         overwrite: Whether an older result may be replaced, at the instant of publication.
         job: The job, by which a later start recognises it. Without it nothing can be resumed, now or later.
         key_store: How the key is stored; raw by default.
+        key_file: The file elsewhere that the key goes to; by default it goes to the folder.
         fresh: Discard an unfinished job, whichever it is.
 
     Attributes:
         job: As given.
         key_store: As given.
+        key_file: As given.
         unfinished: The job as an earlier life left it, to be resumed; None when the job begins here.
         done: Whether this very job was published already. Then nothing is left to do.
 
@@ -78,8 +76,11 @@ class ResultFolder:
         job: JobRecord | None = None,
         key_store: KeyStore | None = None,
         fresh: bool = False,
+        key_file: KeyFile | None = None,
     ) -> None:
         self.path = os.fspath(path)
+        self.key_file = key_file
+        self._names = NAMES if key_file is None else KEYLESS
         self.job = job
         self.key_store = key_store if key_store is not None else RawKey()
         self.unfinished: Unfinished | None = None
@@ -98,7 +99,8 @@ class ResultFolder:
     def paths(self) -> dict[str, str]:
         """The paths of the result: `result`, `key`, `iv` and `description`."""
         names = {"result": RESULT, "key": KEY, "iv": IV, "description": DESCRIPTION}
-        return {role: os.path.join(self.path, name) for role, name in names.items()}
+        paths = {role: os.path.join(self.path, name) for role, name in names.items()}
+        return paths if self.key_file is None else paths | {"key": self.key_file.path}
 
     @property
     def closed(self) -> bool:
@@ -168,10 +170,10 @@ class ResultFolder:
         self._check_parts()
         with disk.storage_errors(os.path.join(self.path, COMMIT + PART)):
             self.sync()
-            disk.store(self.create_part(COMMIT, mode=disk.PUBLIC), COMMIT_TEXT)
+            disk.store(self.create_part(COMMIT, mode=disk.PUBLIC), COMMIT_TEXTS[self._names])
             self._rename_commit()
         try:
-            publication.finish(self._fd)
+            publication.finish(self._fd, self._names)
         except OSError as error:
             # Not undone: a removal that is only half on the disk could not be told from a half publication.
             reason = f"{disk.reason(error)} (the result is committed; the next start, verify or decrypt will finish it)"
@@ -181,12 +183,14 @@ class ResultFolder:
 
     def remove_parts(self) -> None:
         """Remove all that this job made, unless it is committed. Never raises: the next start removes the rest."""
-        if self._committed or self.closed:
+        if self._committed or self.closed or self.done:
             return
         if self.job is not None:
             disk.remove(JOURNAL, dir_fd=self._fd)  # first: parts without a journal are useless, and known to be
         for name in self._made:
             disk.remove(name, dir_fd=self._fd)
+        if self.key_file is not None:
+            self.key_file.remove()
         self._made.clear()
 
     def close(self) -> None:
@@ -217,21 +221,32 @@ class ResultFolder:
                 raise UsageError(f"{self.path}: this folder cannot be written to")
             publication.recover(self._fd, self.path)
             parts = [name for name in (JOURNAL, *PARTS) if publication.check_file(self._fd, self.path, name)]
+            earlier = EarlierLife(self._fd, self.path, self.key_store, self.key_file)
             if self.job is not None and not fresh:
-                self._look_for(self.job, parts)
+                self._look_for(self.job, parts, earlier)
             if not self.done:
                 self._check_names()
+            discarded = self.unfinished is None and JOURNAL in parts and earlier.key_file_is_its_own()
             kept = (JOURNAL, *(name + PART for name in (RESULT, KEY, IV))) if self.unfinished is not None else ()
             for name in parts:  # the journal first: parts without one are useless, and known to be
                 if name not in kept:
                     os.unlink(name, dir_fd=self._fd)
+            self._claim_key_file(discard=discarded)
 
-    def _look_for(self, job: JobRecord, parts: list[str]) -> None:
+    def _claim_key_file(self, *, discard: bool) -> None:
+        """Leave no key of a discarded job, and make sure that a new job can have its key there."""
+        if self.key_file is None or self.done or self.unfinished is not None:
+            return
+        if discard:
+            self.key_file.remove()
+        self.key_file.check_free()
+
+    def _look_for(self, job: JobRecord, parts: list[str], earlier: EarlierLife) -> None:
         """Find out whether this job lies here unfinished, or was published a moment before its process died."""
         if not any(name + PART in parts for name in NAMES):
-            self.done = _was_published(self._fd, self.path, job, self.key_store)
+            self.done = earlier.was_published(job)
         if not self.done:
-            self.unfinished = _find_unfinished(self._fd, self.path, job, self.key_store)
+            self.unfinished = earlier.find_unfinished(job)
 
     def _check_names(self) -> None:
         """Make sure that each final name is free, or that of a file that may be replaced."""
@@ -241,7 +256,9 @@ class ResultFolder:
 
     def _check_parts(self) -> None:
         """Make sure that each part is the one that was made. After the commit it would be too late to find one gone."""
-        for name in NAMES:
+        if self.key_file is not None:
+            self.key_file.check()
+        for name in self._names:
             status = disk.lstat(name + PART, dir_fd=self._fd)
             if status is None or disk.identity(status) != self._made.get(name + PART):
                 raise StorageError(self.part_path(name), "it was removed or replaced while the job ran")
@@ -256,108 +273,6 @@ class ResultFolder:
             raise
 
 
-# What an earlier life left
-
-
-def _find_unfinished(folder: int, path: str, job: JobRecord, key_store: KeyStore) -> Unfinished | None:
-    """Return the job that lies unfinished in the folder; None when nothing there is worth keeping.
-
-    Raises:
-        ResumeError: It is another job, or damaged.
-        UsageError: Its key needs other options.
-        OSError: The system refused.
-    """
-    has_ciphertext = _size(folder, RESULT + PART) > 0
-    if _size(folder, JOURNAL) < 0 or not (_size(folder, KEY + PART) >= 0 <= _size(folder, IV + PART)):
-        if has_ciphertext and _size(folder, JOURNAL) >= 0:
-            raise ResumeError(path, "its key or its IV is missing")
-        return None
-    try:
-        found = _load(folder, path, key_store, PART)
-    except ValueError as error:
-        if not has_ciphertext:
-            return None  # its process died before its first record was on the disk
-        raise _refusal(path, error) from None
-    if found is None:
-        if has_ciphertext:
-            raise ResumeError(path, "its journal has no beginning")
-        return None
-    reason = job.difference(found.journal.job)
-    is_saved = any(checkpoint.length for checkpoint in found.journal.checkpoints)
-    if not reason and is_saved and _size(folder, RESULT + PART) < 0:
-        reason = f"{RESULT}{PART} is missing"
-    if not reason:
-        return found
-    wipe(found.key)
-    if is_saved or has_ciphertext:
-        raise ResumeError(path, reason)
-    return None  # no work of that other job is lost
-
-
-def _was_published(folder: int, path: str, job: JobRecord, key_store: KeyStore) -> bool:
-    """Return whether the published result in the folder is that of this very job, by its journal.
-
-    Raises:
-        OSError: The system refused.
-    """
-    if _size(folder, JOURNAL) < 0 or any(_size(folder, name) < 0 for name in NAMES):
-        return False
-    try:
-        found = _load(folder, path, key_store, "")
-    except ValueError:
-        return False  # of another job, or its key needs other options: the usual rules for older results hold
-    if found is None:
-        return False
-    wipe(found.key)
-    return not job.difference(found.journal.job)
-
-
-def _load(folder: int, path: str, key_store: KeyStore, suffix: str) -> Unfinished | None:
-    """Read key, IV and journal; return None when the journal ends inside of its first record.
-
-    Raises:
-        ValueError: They do not belong together; a UsageError when the key needs other options.
-    """
-    where = os.path.join(path, KEY + suffix)
-    stored = _read(folder, KEY + suffix, key_store.content_max)
-    try:
-        key = key_store.decode(stored, where)
-    finally:
-        wipe(stored)
-    try:
-        iv = bytes(_read(folder, IV + suffix, IV_BYTES))
-        if len(iv) != IV_BYTES:
-            raise ValueError(f"the IV has {len(iv)} bytes and not {IV_BYTES}")
-        content = bytes(_read(folder, JOURNAL, JOURNAL_MAX))
-        journal = decode_journal(content, JournalSeal(key, iv))
-    except BaseException:
-        wipe(key)
-        raise
-    if journal is None:
-        wipe(key)
-        return None
-    return Unfinished(key, iv, journal)
-
-
-def _refusal(path: str, error: ValueError) -> UsageError:
-    # A key store's own sentence says what to do; the others tell of damage.
-    return error if isinstance(error, UsageError) else ResumeError(path, f"its journal is damaged: {error}")
-
-
-def _size(folder: int, name: str) -> int:
-    """Return the bytes of that file; -1 when there is none."""
-    status = disk.lstat(name, dir_fd=folder)
-    return -1 if status is None else status.st_size
-
-
-def _read(folder: int, name: str, most: int) -> bytearray:
-    fd = os.open(name, disk.READ, dir_fd=folder)
-    try:
-        return disk.read_all(fd, most)
-    finally:
-        os.close(fd)
-
-
 # The folder itself
 
 
@@ -366,7 +281,7 @@ def _open_folder(path: str) -> int:
     if not path:
         raise UsageError("the output folder has no name")
     try:
-        _make_folder(os.path.abspath(path))
+        disk.make_folder(os.path.abspath(path))
         return os.open(path, disk.FOLDER)
     except (FileExistsError, NotADirectoryError):
         raise UsageError(f"{path}: the output goes to a folder, and this is none") from None
@@ -374,18 +289,3 @@ def _open_folder(path: str) -> int:
         raise UsageError(f"{path!r} is no name of a folder") from None
     except OSError as error:
         raise UsageError(f"{path}: the output folder cannot be opened: {disk.reason(error)}") from None
-
-
-def _make_folder(path: str) -> None:
-    """Make the folder and those above it, each one durable in the one above."""
-    if os.path.isdir(path):
-        return
-    above = os.path.dirname(path)
-    _make_folder(above)
-    try:
-        os.mkdir(path)
-    except FileExistsError:
-        if os.path.isdir(path):
-            return  # another job made it in between
-        raise
-    disk.sync_folder(above)

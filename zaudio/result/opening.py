@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from zaudio import disk
 from zaudio.errors import ResumeError
 from zaudio.result import primitives
-from zaudio.result.folder import ResultFolder, Unfinished
+from zaudio.result.earlier import Unfinished
+from zaudio.result.folder import ResultFolder
 from zaudio.result.journal import ID_BYTES, Checkpoint, Checkpoints, JobRecord, encode_job
 from zaudio.result.primitives import BLOCK_BYTES, JournalSeal, Tag
 from zaudio.result.publication import IV, JOURNAL, KEY, PART, RESULT
@@ -77,7 +78,10 @@ def begin(folder: ResultFolder, key: bytearray, description: bytes) -> Opened:
         StorageError: The system refused.
     """
     iv, job_id = primitives.random_iv(), os.urandom(ID_BYTES)
-    store(folder, KEY, folder.key_store.encode(key), mode=disk.PRIVATE)
+    if folder.key_file is not None:
+        folder.key_file.store(folder.key_store.encode(key))
+    else:
+        store(folder, KEY, folder.key_store.encode(key), mode=disk.PRIVATE)
     store(folder, IV, iv, mode=disk.PRIVATE)
     with disk.storage_errors(folder.path):
         folder.sync()
@@ -176,7 +180,7 @@ def _begin_journal(folder: ResultFolder, job: JobRecord, job_id: bytes, seal: Jo
 
 def _reopen_parts(folder: ResultFolder) -> int:
     """Take over the parts of an earlier life; return the descriptor of the one that the ciphertext goes to."""
-    for name in (KEY, IV):
+    for name in (KEY, IV) if folder.key_file is None else (IV,):
         fd = folder.reopen_part(name)
         try:
             if stat.S_IMODE(os.fstat(fd).st_mode) != disk.PRIVATE:  # it was copied from elsewhere, say

@@ -3,7 +3,7 @@
 Rules, in order; each line is durable before the next begins:
 
 1. the four outputs lie there as `NAME.part`, and so do their names
-2. `result.commit` names them: **this is the instant of publication**
+2. `result.commit` names them: **this is the instant of publication**. It names three when the key lies elsewhere
 3. each part takes its final name, over an older one
 4. `result.commit` goes away
 
@@ -20,6 +20,7 @@ import fcntl
 import os
 import stat
 import time
+from collections.abc import Sequence
 
 from zaudio import disk
 from zaudio.errors import FolderBusyError, UsageError
@@ -34,7 +35,8 @@ JOURNAL = "result.journal"
 
 PART = ".part"
 COMMIT = "result.commit"
-COMMIT_TEXT = "\n".join(("zaudio result commit 1", *NAMES, "")).encode("ascii")
+KEYLESS = tuple(name for name in NAMES if name != KEY)  # of a result whose key lies elsewhere
+COMMIT_TEXTS = {names: "\n".join(("zaudio result commit 1", *names, "")).encode("ascii") for names in (NAMES, KEYLESS)}
 PARTS = tuple(name + PART for name in (*NAMES, COMMIT))
 RESERVED = frozenset((*NAMES, JOURNAL, COMMIT, *PARTS))
 
@@ -106,18 +108,25 @@ def unlock(folder: int) -> None:
         fcntl.flock(folder, fcntl.LOCK_UN)
 
 
-def finish(folder: int) -> None:
+def finish(folder: int, names: Sequence[str] = NAMES) -> None:
     """Do steps 3 and 4, or the rest of them. The caller holds the lock.
+
+    Args:
+        folder: Its descriptor.
+        names: The files that the commit file names. An older file of a name that it leaves out is removed.
 
     Raises:
         OSError: The system refused; the commit file still stands, and calling again goes on.
     """
     os.fsync(folder)  # the commit file must not be younger than the first rename that it stands for
-    for name in NAMES:
+    for name in names:
         try:
             os.rename(name + PART, name, src_dir_fd=folder, dst_dir_fd=folder)
         except FileNotFoundError:
             pass  # renamed before the interruption
+    for name in set(NAMES) - set(names):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)  # an older result's key, which would be taken for this one's
     os.fsync(folder)
     os.unlink(COMMIT, dir_fd=folder)
     os.fsync(folder)
@@ -132,12 +141,14 @@ def recover(folder: int, path: str) -> None:
     """
     if disk.lstat(COMMIT, dir_fd=folder) is None:
         return
-    if _read_commit(folder) != COMMIT_TEXT:
+    content = _read_commit(folder)
+    names = next((names for names, text in COMMIT_TEXTS.items() if text == content), None)
+    if names is None:
         raise UsageError(f"{os.path.join(path, COMMIT)} does not name the files of a result; nothing was renamed")
     for name in NAMES:
         check_file(folder, path, name + PART)
         check_file(folder, path, name)
-    finish(folder)
+    finish(folder, names)
 
 
 def settle(folder: int, path: str) -> None:
@@ -186,6 +197,6 @@ def _read_commit(folder: int) -> bytes:
     except OSError:
         return b""  # a link, a socket: not ours
     try:
-        return os.read(fd, len(COMMIT_TEXT) + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+        return os.read(fd, len(COMMIT_TEXTS[NAMES]) + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
     finally:
         os.close(fd)

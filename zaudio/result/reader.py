@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from math import lcm
 from types import TracebackType
@@ -26,30 +26,42 @@ from zaudio import disk
 from zaudio.errors import FolderBusyError, UsageError, VerificationError
 from zaudio.result import primitives, publication
 from zaudio.result.description import FILE_BYTES_MAX, Description, decode_description, split_file
+from zaudio.result.keyfile import read_key_file
 from zaudio.result.keystore import WRAPPED_BYTES, Identity, identity_needed, is_wrapped, read_identity
 from zaudio.result.primitives import BLOCK_BYTES, IV_BYTES, KEY_BYTES
-from zaudio.result.publication import DESCRIPTION, IV, KEY, NAMES, RESULT
+from zaudio.result.publication import DESCRIPTION, IV, KEY, KEYLESS, NAMES, RESULT
 from zaudio.reverse import reverse_into
+
+OnProgress = Callable[[int, int], None]
 
 TRIES = 20  # publications that may come in between while four files are opened
 READ_BYTES = 1 << 20  # read, checked and decrypted at a time; 48 bytes are kept of each
 
 
-def verify(path: str, *, identity: str | os.PathLike[str] | None = None) -> Description:
+def verify(
+    path: str | os.PathLike[str],
+    *,
+    key: str | os.PathLike[str] | None = None,
+    identity: str | os.PathLike[str] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Description:
     """Make sure that a result is complete, and that no bit of its four files has changed.
 
     An interrupted publication in that folder is finished first.
 
     Args:
         path: The result's folder.
+        key: The file with the encryption key, if that is not in the folder.
         identity: The file with the private key that the encryption key is wrapped for, if it is.
+        on_progress: Called now and then with the bytes that are done, and how many there are.
 
     Raises:
-        UsageError: The encryption key is wrapped, and there is no identity; or that file holds none.
+        UsageError: The file of `key` holds no key; or the encryption key is wrapped, and there is no identity; or that
+            file holds none.
         VerificationError: It is missing, incomplete or damaged; the sentence says which file.
         FolderBusyError: Another job has been publishing into that folder for over two seconds.
     """
-    with OpenResult(path, identity=identity) as result:
+    with OpenResult(path, key=key, identity=identity, on_progress=on_progress) as result:
         result.authenticate()
         return result.description
 
@@ -59,7 +71,10 @@ class OpenResult:
 
     Args:
         path: The result's folder.
+        key: The file with the encryption key, if that is not in the folder.
         identity: The file with the private key that the encryption key is wrapped for, if it is.
+        passes: How often all of it will be read, for `on_progress`.
+        on_progress: Called for each megabyte with the bytes that were read, and how many will be.
 
     Attributes:
         description: The description that the result carries; verified once `authenticate` has returned.
@@ -68,15 +83,27 @@ class OpenResult:
         UsageError, VerificationError, FolderBusyError: As `verify`.
     """
 
-    def __init__(self, path: str, *, identity: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        key: str | os.PathLike[str] | None = None,
+        identity: str | os.PathLike[str] | None = None,
+        passes: int = 1,
+        on_progress: OnProgress | None = None,
+    ) -> None:
         self.path = os.fspath(path)
+        self._key_path = os.fspath(key) if key is not None else None
+        self._on_progress = on_progress
+        self._passes = passes
+        self._read = 0  # bytes of the ciphertext so far, in all passes
         opener = read_identity(identity) if identity is not None else None
         self._key = bytearray()
         self._digests = bytearray()  # SHA-256 of each block, once the tag agrees
         self._ivs = bytearray()  # the 16 bytes of the chain in front of each block
         self._authentic = False
         with ExitStack() as stack:
-            fds = open_set(self.path)
+            fds = open_set(self.path, NAMES if self._key_path is None else KEYLESS)
             for fd in fds.values():
                 stack.callback(os.close, fd)
             self._fd = fds[RESULT]
@@ -115,7 +142,7 @@ class OpenResult:
             ivs += end[-BLOCK_BYTES:]
             end = (end + bytes(block[-2 * BLOCK_BYTES :]))[-2 * BLOCK_BYTES :]
         if not tag.agrees(self._tag):
-            raise VerificationError(self.path, f"the tag does not agree: one of {', '.join(NAMES)} has changed")
+            raise VerificationError(self.path, self._disagreement())
         self._check_padding(end)
         self._digests, self._ivs = digests, ivs
         self._authentic = True
@@ -147,6 +174,12 @@ class OpenResult:
                 reverse_into(np.frombuffer(decrypted, np.uint8, size), turned, frame_bytes)
             yield memoryview(turned if forward else decrypted)[:size]
 
+    def _disagreement(self) -> str:
+        if self._key_path is None:
+            return f"the tag does not agree: one of {', '.join(NAMES)} has changed"
+        files = ", ".join(KEYLESS)
+        return f"the tag does not agree: one of {files} has changed, or {self._key_path} is the key of another result"
+
     def _describe(self) -> None:
         """Read the description and compare the sizes with it."""
         try:
@@ -173,6 +206,9 @@ class OpenResult:
             filled = disk.read_into(self._fd, block, start)
         except OSError as error:
             raise VerificationError(self._name(RESULT), f"it cannot be read: {disk.reason(error)}") from error
+        self._read += filled
+        if self._on_progress is not None:
+            self._on_progress(self._read, self._size * self._passes)
         if filled < len(block):
             raise VerificationError(self._name(RESULT), f"it ends at byte {start + filled} of {self._size}")
         return block
@@ -186,17 +222,30 @@ class OpenResult:
 
     def _read_key(self, fds: dict[str, int], identity: Identity | None) -> bytearray:
         """Read the key, and unwrap it if it is wrapped."""
+        if self._key_path is not None:
+            where, content = self._key_path, read_key_file(self._key_path, WRAPPED_BYTES)
+            if len(content) != KEY_BYTES and not is_wrapped(content):
+                found = len(content) if len(content) <= WRAPPED_BYTES else "more"
+                raise UsageError(f"{where} is no key: {KEY_BYTES} bytes expected, {found} found")
+        else:
+            where, content = self._name(KEY), self._read_stored_key(fds)
+        if len(content) == KEY_BYTES:
+            return content
+        if identity is None:
+            raise identity_needed(content, where)
+        try:
+            return identity.unwrap(content)
+        except ValueError as error:
+            raise VerificationError(where, str(error)) from None
+
+    def _read_stored_key(self, fds: dict[str, int]) -> bytearray:
+        """Read the key of the folder: 32 bytes, or a wrapped key."""
         if os.fstat(fds[KEY]).st_size != WRAPPED_BYTES:
             return self._read_small(fds, KEY, KEY_BYTES, KEY_BYTES)
         content = self._read_small(fds, KEY, 0, WRAPPED_BYTES)
         if not is_wrapped(content):
             raise VerificationError(self._name(KEY), f"{KEY_BYTES} bytes expected, {len(content)} found")
-        if identity is None:
-            raise identity_needed(content, self._name(KEY))
-        try:
-            return identity.unwrap(content)
-        except ValueError as error:
-            raise VerificationError(self._name(KEY), str(error)) from None
+        return content
 
     def _read_small(self, fds: dict[str, int], name: str, low: int, high: int) -> bytearray:
         """Read a whole small file of `low` to `high` bytes."""
@@ -216,8 +265,8 @@ class OpenResult:
 # Four files as one set
 
 
-def open_set(path: str) -> dict[str, int]:
-    """Return the descriptors, by name, of four files that were published together, open for reading.
+def open_set(path: str, names: Sequence[str] = NAMES) -> dict[str, int]:
+    """Return the descriptors, by name, of files that were published together, open for reading.
 
     Raises:
         VerificationError: One is missing, is no file, or cannot be read.
@@ -231,9 +280,9 @@ def open_set(path: str) -> dict[str, int]:
     try:
         for _ in range(TRIES):
             _settle(folder, path)
-            before = _identities(folder)
+            before = _identities(folder, names)
             fds: dict[str, int] = {}
-            failure = _try_open(folder, path, fds)
+            failure = _try_open(folder, path, names, fds)
             unchanged = _is_one_set(folder, fds, before)
             if unchanged and failure is None:
                 return fds
@@ -258,19 +307,23 @@ def _settle(folder: int, path: str) -> None:
         raise VerificationError(path, reason) from error
 
 
-def _identities(folder: int) -> dict[str, tuple[int, int] | None]:
+def _identities(folder: int, names: Iterable[str]) -> dict[str, tuple[int, int] | None]:
     """Return the file that each name leads to now."""
-    found = {name: disk.lstat(name, dir_fd=folder) for name in NAMES}
+    found = {name: disk.lstat(name, dir_fd=folder) for name in names}
     return {name: status and disk.identity(status) for name, status in found.items()}
 
 
-def _try_open(folder: int, path: str, fds: dict[str, int]) -> VerificationError | None:
-    """Open the four files into `fds`; return the error of one that cannot be opened, which counts if it stays so."""
-    for name in NAMES:
+def _try_open(folder: int, path: str, names: Sequence[str], fds: dict[str, int]) -> VerificationError | None:
+    """Open the files into `fds`; return the error of one that cannot be opened, which counts if it stays so."""
+    for name in names:
         where = os.path.join(path, name)
         try:
             fds[name] = os.open(name, disk.READ, dir_fd=folder)
         except FileNotFoundError:
+            if name == KEY and disk.lstat(DESCRIPTION, dir_fd=folder) is not None:
+                return VerificationError(
+                    where, "it is missing; if the key lies elsewhere, name it with --key FILE (key=)"
+                )
             return VerificationError(where, "it is missing; there is no complete result here")
         except OSError as error:
             status = disk.lstat(name, dir_fd=folder)
@@ -287,5 +340,5 @@ def _is_one_set(folder: int, fds: dict[str, int], before: dict[str, tuple[int, i
     """Return whether no publication has touched the names since `before`. The files were opened in between."""
     if publication.is_pending(folder):  # first: one that begins after this look changes a name or comes too late
         return False
-    now = _identities(folder)
+    now = _identities(folder, before)
     return now == before and all(disk.identity(os.fstat(fd)) == now[name] for name, fd in fds.items())

@@ -1,0 +1,241 @@
+"""A key that lies elsewhere: from its first instant, in all lives of the job, and after any interruption."""
+
+import os
+import stat
+
+import pytest
+from net_support import wait_until
+from result_support import contents, describe, job_record, pattern, rest, sealed_writer, start_writer, write_pattern
+from test_result_publication import COMMIT_STEP, Killed, Killer
+
+from zaudio.errors import OutputExistsError, ResumeError, StorageError, UsageError, VerificationError
+from zaudio.result import KeyFile, ResultFolder, decrypt, verify
+from zaudio.result.journal import Schedule
+
+DESCRIPTION = describe(100)
+RECORDING = pattern(100, 4)
+KEYLESS = {"result.raw", "encryption_iv.bin", "result.json"}
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def key(tmp_path):
+    return tmp_path / "key"
+
+
+@pytest.fixture(autouse=True)
+def always(monkeypatch):
+    """A checkpoint after each write."""
+    monkeypatch.setattr(Schedule, "due", lambda self, written, *, now: written > 0)
+
+
+def open_folder(out, key=None, **options):
+    key_file = KeyFile(str(key)) if key is not None else None
+    return ResultFolder(str(out), job=job_record(DESCRIPTION), key_file=key_file, **options)
+
+
+def leave(out, key, *, chunks=5):
+    """Do a part of a job whose key lies elsewhere; return the bytes that were saved."""
+    with open_folder(out, key) as folder:
+        writer, _, resumed = start_writer(folder, DESCRIPTION)
+        for payload in rest(RECORDING, DESCRIPTION, resumed)[:chunks]:
+            writer.put(payload)
+        wait_until(lambda: writer.saved == writer._taken // 16 * 16, "all whole blocks are saved")
+        writer.abort()
+        return writer.saved
+
+
+def finish(out, key, **options):
+    with open_folder(out, key, **options) as folder:
+        writer, bell, resumed = start_writer(folder, DESCRIPTION)
+        for payload in rest(RECORDING, DESCRIPTION, resumed):
+            writer.put(payload)
+        writer.seal()
+        bell.wait_for(lambda: writer.sealed or writer.error)
+        assert writer.publish()["key"] == str(key)
+        return resumed
+
+
+def assert_result(out, key):
+    assert set(contents(out)) == KEYLESS
+    decrypt(out, out.parent / "forward.raw", forward=True, overwrite=True, key=key)
+    assert (out.parent / "forward.raw").read_bytes() == RECORDING
+
+
+def test_the_key_lies_there_alone_and_its_owner_alone_reads_it(out, key):
+    before = os.umask(0)
+    try:
+        finish(out, key)
+    finally:
+        os.umask(before)
+    assert len(key.read_bytes()) == 32
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert_result(out, key)
+    verify(out, key=key)
+
+
+def test_the_key_is_durable_before_the_journal_names_the_job(out, key, monkeypatch):
+    def no_journal(self):
+        assert len(key.read_bytes()) == 32
+        assert not any(key.read_bytes() in content for content in contents(out).values())
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(ResultFolder, "open_journal", no_journal)
+    with open_folder(out, key) as folder, pytest.raises(StorageError, match="Input/output error"):
+        start_writer(folder, DESCRIPTION)
+
+
+def test_a_job_that_has_done_nothing_leaves_no_key(out, key):
+    with open_folder(out, key) as folder:
+        writer, _, _ = start_writer(folder, DESCRIPTION)
+        assert key.exists()
+        writer.abort()
+    assert not key.exists()
+    assert contents(out) == {}
+
+
+def test_a_resume_needs_the_key_and_takes_it_from_where_it_lies_now(out, key):
+    saved = leave(out, key)
+    assert saved > 0
+    with pytest.raises(ResumeError, match=r"its key is not in the folder; pass --key-out FILE"):
+        open_folder(out)
+    with pytest.raises(ResumeError, match=f"its key is missing: there is no {key}2"):
+        open_folder(out, f"{key}2")
+    key.rename(f"{key}2")
+    key.write_bytes(bytes(32))
+    with pytest.raises(ResumeError, match=f"its journal is damaged, or {key} is not its key"):
+        open_folder(out, key)
+    assert finish(out, f"{key}2") == saved
+    assert_result(out, f"{key}2")
+
+
+def test_a_job_that_was_begun_without_is_not_resumed_with_a_key_elsewhere(out, key):
+    with open_folder(out) as folder:
+        writer, _, _ = start_writer(folder, DESCRIPTION)
+        writer.put(rest(RECORDING, DESCRIPTION, 0)[0])
+        writer.put(rest(RECORDING, DESCRIPTION, 0)[1])
+        wait_until(lambda: writer.saved > 0, "something is saved")
+        writer.abort()
+    with pytest.raises(ResumeError, match="its key lies in the folder, since it was begun without --key-out"):
+        open_folder(out, key)
+
+
+def test_an_older_key_is_never_written_over(out, key):
+    key.write_bytes(b"precious")
+    for overwrite in (False, True):
+        with pytest.raises(UsageError, match="a key is never written over"):
+            open_folder(out, key, overwrite=overwrite)
+    assert key.read_bytes() == b"precious"
+
+
+def test_fresh_discards_the_key_of_the_job_that_it_discards_and_no_other(out, key):
+    leave(out, key)
+    older = key.read_bytes()
+    other = key.with_name("other")
+    other.write_bytes(bytes(32))
+    with pytest.raises(UsageError, match="a key is never written over"):
+        open_folder(out, other, fresh=True)
+    assert other.exists()
+    leave(out.with_name("out2"), key.with_name("key2"))
+    assert finish(out.with_name("out2"), key.with_name("key2"), fresh=True) == 0
+    assert key.read_bytes() == older
+
+
+def test_a_key_that_is_gone_is_found_before_the_commit(out, key):
+    with open_folder(out, key) as folder:
+        writer, bell, _ = start_writer(folder, DESCRIPTION)
+        for payload in rest(RECORDING, DESCRIPTION, 0):
+            writer.put(payload)
+        writer.seal()
+        bell.wait_for(lambda: writer.sealed or writer.error)
+        key.rename(f"{key}2")
+        with pytest.raises(StorageError, match="the key was removed or replaced while the job ran"):
+            writer.publish()
+        writer.abort()
+    assert not (out / "result.raw").exists()
+
+
+def test_an_older_result_is_replaced_as_one_and_its_key_goes_with_it(out, key, monkeypatch):
+    write_pattern(out, 30)
+    allowed, published = 0, False
+    while not published:
+        folder = ResultFolder(str(out), overwrite=True, key_file=KeyFile(f"{key}{allowed}"))
+        writer = sealed_writer(folder, RECORDING, DESCRIPTION)
+        with monkeypatch.context() as patch:
+            Killer(patch, allowed)
+            try:
+                writer.publish()
+                published = True
+            except Killed:
+                pass
+        folder.close()
+        if allowed < COMMIT_STEP:
+            assert verify(out).frames == 30
+        else:
+            assert verify(out, key=f"{key}{allowed}").frames == 100
+            assert set(contents(out)) == KEYLESS
+            with pytest.raises(VerificationError, match="if the key lies elsewhere, name it with --key FILE"):
+                verify(out)
+            with pytest.raises(OutputExistsError):
+                open_folder(out, f"{key}-")
+            for path in out.iterdir():
+                path.unlink()
+            write_pattern(out, 30)
+        allowed += 1
+    assert allowed > COMMIT_STEP + 3
+
+
+def test_a_killed_publication_is_known_to_be_done(out, key, monkeypatch):
+    leave(out, key)
+    with open_folder(out, key) as folder:
+        writer, bell, resumed = start_writer(folder, DESCRIPTION)
+        for payload in rest(RECORDING, DESCRIPTION, resumed):
+            writer.put(payload)
+        writer.seal()
+        bell.wait_for(lambda: writer.sealed or writer.error)
+        with monkeypatch.context() as patch:
+            Killer(patch, COMMIT_STEP + 1)
+            with pytest.raises(Killed):
+                writer.publish()
+    with open_folder(out, key) as folder:
+        assert folder.done
+        folder.remove_parts()
+    verify(out, key=key)
+
+
+@pytest.mark.parametrize("content", [b"", bytes(31), bytes(33), bytes(1000)])
+def test_what_is_no_key_is_refused(out, tmp_path, content):
+    write_pattern(out)
+    (tmp_path / "other").write_bytes(content)
+    with pytest.raises(UsageError, match="other is no key: 32 bytes expected"):
+        verify(out, key=tmp_path / "other")
+    with pytest.raises(UsageError, match="the key cannot be read: No such file"):
+        verify(out, key=tmp_path / "nothing")
+
+
+def test_the_key_of_another_result_is_named(out, tmp_path):
+    write_pattern(out)
+    (tmp_path / "other").write_bytes(bytes(32))
+    with pytest.raises(VerificationError, match=r"or .*other is the key of another result"):
+        verify(out, key=tmp_path / "other")
+
+
+def test_a_key_comes_through_a_pipe(out):
+    write_pattern(out)
+    read, write = os.pipe()
+    os.write(write, (out / "encryption_key.bin").read_bytes())
+    os.close(write)
+    try:
+        verify(out, key=f"/dev/fd/{read}")
+    finally:
+        os.close(read)
+
+
+def test_the_key_is_never_the_output(out, key):
+    finish(out, key)
+    with pytest.raises(UsageError, match="is the key, which other results may need"):
+        decrypt(out, key, key=key, overwrite=True)
