@@ -129,11 +129,16 @@ bench-scale: $(BENCH) ## measure 0.1 to 10 GB, 10 to 1,000,000 chunks, 1 to 1,00
 profile: $(BENCH) $(RECORDING) ## show where the coordinator's time goes, by thread: N=2 INPUT=take.wav
 	@$(BENCH_RUN)/profiling.py $(BENCH_INPUT) $(ARGS)
 
-clean: ## remove .venv, caches, and the files that the targets above wrote to generated_data
-	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+# A result is removed with its key: nothing else of a folder that OUT names.
+OUTPUTS = result.raw encryption_key.bin encryption_iv.bin result.json
+clean: ## remove environments, caches, measurements, the test recording, and the result in OUT=folder
+	@rm -rf $(VENV) $(BENCH_VENV) $(FUZZ_VENV) build dist *.egg-info
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results
 	@find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
-	@cd generated_data && rm -f test.raw result.raw encryption_key.bin encryption_iv.bin result.json decrypted.raw \
-		result.journal *.part
+	@rm -f $(TEST_RAW)
+	@for name in $(OUTPUTS) $(OUTPUTS:=.part) decrypted.raw decrypted.raw.part result.journal result.commit \
+		result.commit.part; do rm -f '$(OUT)'/$$name; done
+	@test '$(OUT)' = generated_data || rmdir '$(OUT)' 2>/dev/null || true
 
 $(TEST_RAW): | $(RUNTIME)
 	@echo "generating $@: an hour of noise, 635 MB"

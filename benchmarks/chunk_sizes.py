@@ -17,12 +17,15 @@ import method
 import show
 from method import Command, Measured, median
 
-from zaudio.coordinator import CHUNK
 from zaudio.machine import usable_cores
+from zaudio.request import CHUNK
 from zaudio.sizes import parse_bytes
 
 SIZES = ("4KiB", "16KiB", "64KiB", "256KiB", "1MiB", "4MiB", "16MiB")
 AS_GOOD = 1.03  # of the fastest: two runs of the same command differ as much
+LEAST_SECONDS = (
+    1.0  # of the fastest job: in a shorter one, 3 % are less than what the system's scheduler does by chance
+)
 COLUMNS = ("chunks", "whole command, s", "job alone, s", "MB/s", "chunks/s", "coordinator, MiB", "worker, MiB")
 
 
@@ -42,8 +45,8 @@ def main() -> None:
 
     megabytes = next(iter(sizes.values())).report["bytes"] / 1e6
     what = f"{recording.name}, {megabytes:.1f} MB of samples, {arguments.rounds} rounds"
-    chosen, best = choose(sizes), min(sizes, key=lambda size: median(sizes[size].jobs))
-    notes = [f"Fastest: {best}. It would choose {chosen}; the default is {CHUNK}."]
+    chosen = choose(sizes)
+    notes = [verdict(sizes, chosen)]
     tables = [
         show.Table(
             f"Chunk sizes, {arguments.workers} workers ({what})", ("chunk", *COLUMNS), _rows(sizes, megabytes), notes
@@ -61,9 +64,23 @@ def main() -> None:
     show.report("chunk_sizes", tables, facts, markdown=arguments.markdown, draw=draw)
 
 
-def choose(sizes: Mapping[str, Measured]) -> str:
-    """Return the smallest chunk size that is as good as the fastest."""
+def verdict(sizes: Mapping[str, Measured], chosen: str | None) -> str:
+    """Return the sentence about the best chunk size."""
+    best = min(sizes, key=lambda size: median(sizes[size].jobs))
+    seconds = median(sizes[best].jobs)
+    if chosen is None:
+        return (
+            f"Too short to choose a chunk size: the fastest job took {seconds:.2f} s, and {LEAST_SECONDS:g} s are the "
+            f"least from which differences can be told. Name a longer recording with INPUT; the default is {CHUNK}."
+        )
+    return f"Fastest: {best}. It would choose {chosen}; the default is {CHUNK}."
+
+
+def choose(sizes: Mapping[str, Measured]) -> str | None:
+    """Return the smallest chunk size that is as good as the fastest; None when the jobs are too short to tell."""
     least = min(median(each.jobs) for each in sizes.values())
+    if least < LEAST_SECONDS:
+        return None
     good = [size for size, each in sizes.items() if median(each.jobs) <= AS_GOOD * least]
     return min(good, key=_bytes)
 

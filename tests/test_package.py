@@ -246,3 +246,40 @@ def test_a_misspelt_name_is_an_error_to_a_type_checker_and_the_right_ones_are_no
     assert wrong.returncode == 1
     assert 'Module "zaudio" has no attribute "Coordinater"' in wrong.stdout
     assert right.returncode == 0, right.stdout
+
+
+# What is made stays out of git, and goes with `make clean`
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no clone")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "out/result.raw",
+        "encryption_key.bin",
+        "a/encryption_key.bin.part",
+        "farm-keys/coordinator.secret",
+        "a/result.raw",
+        "zaudio-keys/worker.secret",
+        "me.identity",
+        "a.key",
+        "decrypted.raw",
+        ".venv-bench/bin/python",
+        "result.journal",
+    ],
+)
+def test_results_and_keys_are_not_committed_by_accident(name):
+    assert subprocess.run(["git", "check-ignore", "-q", name], cwd=ROOT).returncode == 0
+
+
+def test_clean_removes_what_the_targets_made_and_nothing_else(tmp_path):
+    made = [".venv/x", ".venv-bench/x", ".venv-fuzz/x", "benchmarks/results/x", "generated_data/test.raw"]
+    made += [f"out/{name}" for name in ("result.raw", "encryption_key.bin", "encryption_iv.bin.part", "result.journal")]
+    kept = ["generated_data/mine.raw", "benchmarks/method.py", "other/result.raw"]
+    for name in made + kept:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    command = ["make", "-s", "-f", str(ROOT / "Makefile"), "clean", "OUT=out"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    assert not (tmp_path / "out").exists()

@@ -251,11 +251,11 @@ def test_a_publisher_killed_before_the_first_look_is_finished_by_the_reader(tmp_
     write_pattern(tmp_path, 10, seed=1)
     real, done = subject._identities, []
 
-    def look(folder):
+    def look(folder, names):
         if not done:
             done.append(True)
             half_publish(tmp_path, monkeypatch, renames=renames)
-        return real(folder)
+        return real(folder, names)
 
     monkeypatch.setattr(subject, "_identities", look)
     assert verify(str(tmp_path)).frames == 30
@@ -267,8 +267,8 @@ def test_a_first_publication_while_the_files_are_looked_for_is_found(tmp_path, m
     path.mkdir()
     real, done = subject._try_open, []
 
-    def late(folder, where, fds):
-        failure = real(folder, where, fds)
+    def late(folder, where, names, fds):
+        failure = real(folder, where, names, fds)
         if not done:
             done.append(failure)
             write_pattern(path, 10)
@@ -283,8 +283,8 @@ def test_files_that_change_each_time_are_given_up(tmp_path, monkeypatch):
     write_pattern(tmp_path, 10)
     real = subject._try_open
 
-    def replace(folder, path, fds):
-        failure = real(folder, path, fds)
+    def replace(folder, path, names, fds):
+        failure = real(folder, path, names, fds)
         (tmp_path / "copy").write_bytes(bytes(32))
         (tmp_path / "copy").rename(tmp_path / "encryption_key.bin")
         return failure

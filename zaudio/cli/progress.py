@@ -24,6 +24,7 @@ PLAIN_SECONDS = 2.0  # a line every two seconds, or every tenth of the job, whic
 PLAIN_SHARE = 0.1
 READING_PATIENCE = 1.0  # seconds that nobody minds to wait without a word
 TERMINAL_SECONDS = 0.1
+ECHO_COLUMNS = 4  # ^C twice
 JSON_SECONDS = 0.5  # often enough for a dashboard, few enough for a log
 
 
@@ -263,15 +264,21 @@ class Reading:
 def figures(progress: Progress) -> str:
     """Return the text at the right of the bar."""
     speed = progress.bytes_per_second / 1e6
-    text = f"{progress.done}/{progress.chunks} chunks  {speed:.1f} MB/s  workers {progress.workers}"
+    text = f"{progress.fraction:.0%}  {progress.done}/{progress.chunks}  {speed:.1f} MB/s  workers {progress.workers}"
     return text if progress.state.ended else f"{text}  ETA {clock(progress.eta)}"
 
 
 def _console(stream: IO[str]) -> Console:
-    from rich.console import Console
+    from rich.console import Console, ConsoleDimensions
 
     class Lasting(Console):
-        """A console that falls silent on a broken pipe; rich's own would end the program."""
+        """A console that falls silent on a broken pipe, and leaves room for what the terminal echoes."""
+
+        @property  # type: ignore[misc]  # its setter is not needed
+        def size(self) -> ConsoleDimensions:
+            # Ctrl-C prints ^C where the bar ends. In a full line it would go to the next, where the bar is drawn again.
+            whole = super().size
+            return ConsoleDimensions(max(1, whole.width - ECHO_COLUMNS), whole.height)
 
         def on_broken_pipe(self) -> None:
             self.quiet = True
