@@ -1,6 +1,7 @@
 """What the commands say when the surroundings are at fault, each in a sentence that names the thing."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -146,7 +147,7 @@ def test_progress_counts_both_passes_of_a_decryption(folder, tmp_path):
 def test_the_key_goes_elsewhere_and_the_printed_command_finds_it(folder, tmp_path):
     done = run(tmp_path, "farm", str(folder / "take.raw"), "-o", "out", "-n", "1", "--key-out", "my key")
     assert done.returncode == 0, done.stderr
-    assert "decrypt it with: zaudio decrypt out --key 'my key'\n" in done.stdout
+    assert re.search(r"^decrypt it with: \S+( -m zaudio)? decrypt out --key 'my key'$", done.stdout, re.MULTILINE)
     assert not (tmp_path / "out" / "encryption_key.bin").exists()
     assert run(tmp_path, "verify", "out").returncode == 5
     assert run(tmp_path, "verify", "out", "--key", "my key").returncode == 0
@@ -169,3 +170,33 @@ def test_a_key_out_that_would_do_harm_is_refused(folder, tmp_path, arguments, se
     assert done.returncode == 2
     assert sentence in done.stderr
     assert not (tmp_path / "key").exists()
+
+
+def test_the_hint_of_a_result_is_a_command_that_runs(folder, tmp_path):
+    environment = {**os.environ, "PATH": "/usr/bin:/bin"}  # no environment is active
+    done = run(tmp_path, "farm", str(folder / "take.raw"), "-o", "o u t", "-n", "1", env=environment)
+    (hint,) = re.findall(r"^decrypt it with: (.*)$", done.stdout, re.MULTILINE)
+    subprocess.run(["sh", "-c", hint], cwd=tmp_path, env=environment, check=True, timeout=60)
+    assert (tmp_path / "o u t" / "decrypted.raw").stat().st_size == 17640
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("zaudio farm take.raw --op g", ["gain"]),
+        ("zaudio farm take.raw --op", ["clip", "gain", "invert"]),
+        ("zaudio farm take.raw --op clip:", ["clip:high=", "clip:low="]),
+        ("zaudio ops in", ["invert"]),
+        ("zaudio ver", ["verify"]),
+    ],
+)
+def test_a_shell_completes_commands_and_ops(words, completed):
+    words += " " if words.endswith("--op") else ""
+    environment = {
+        **os.environ,
+        "_ZAUDIO_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    done = run(".", env=environment)
+    assert [line.partition(",")[2] for line in done.stdout.splitlines()] == completed, done.stderr

@@ -124,7 +124,7 @@ def run(
             if report is not None:
                 reports.write(report, done)
             if not voice.is_quiet():
-                say_published(reports.text(done, output), output)
+                say_published(reports.text(done, output, voice.command()), output)
     except StoppedError:
         signals.raise_received()
         raise

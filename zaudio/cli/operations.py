@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from zaudio.cli import voice
-from zaudio.cli.options import voice_options
+from zaudio.cli.options import complete_ops, voice_options
 
 OWN = """\
 An operation of your own is a function that takes an array (frames, channels) and returns one of the same shape
@@ -16,7 +16,7 @@ and dtype. Name it module:function[:key=value,...]. Workers that you start yours
 
 
 @click.command(epilog="\b\nExample:\n  zaudio ops gain")
-@click.argument("name", required=False, metavar="[NAME]")
+@click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_ops)
 @voice_options
 def ops(name: str | None) -> None:
     """List the operations, or show one in full."""

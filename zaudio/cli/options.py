@@ -39,6 +39,15 @@ def bind_address(ctx: click.Context, param: click.Parameter, value: str | None) 
     return None if value is None else _address(ctx, param, value, first_port=0)
 
 
+def complete_ops(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  click's signature
+    """Return the SPECs that a shell may complete to: the built-in ops, and their parameters behind a colon."""
+    from zaudio.ops import BUILTIN
+
+    specs = [op.name for op in BUILTIN.values()]
+    specs += [f"{op.name}:{parameter.name}=" for op in BUILTIN.values() for parameter in op.parameters]
+    return sorted(spec for spec in specs if spec.startswith(incomplete) and (":" in incomplete or ":" not in spec))
+
+
 def voice_options(command: Command) -> Command:
     """Add -v and -q to a command."""
     command = click.option(
@@ -177,6 +186,7 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
         "ops",
         metavar="SPEC",
         multiple=True,
+        shell_complete=complete_ops,
         default=("invert",),
         show_default="invert",
         help="Operation: name, name:key=value,key=value or module:function[:key=value]. Repeat it for a chain, "

@@ -23,8 +23,8 @@ NAMED_WORKERS = 16  # a screenful; the JSON names them all
 NAMED_LOSSES = 16  # likewise; the JSON has the first 64
 
 
-def text(report: Report, folder: str) -> str:
-    """Return the lines about a finished job, and how to decrypt its result."""
+def text(report: Report, folder: str, command: str = "zaudio") -> str:
+    """Return the lines about a finished job, and how to decrypt its result by that command."""
     megabytes = report.bytes / 1e6
     channels = _count(report.channels, "channel")
     lines = [
@@ -40,7 +40,7 @@ def text(report: Report, folder: str) -> str:
         *(f"  warning: {printable(warning)}" for warning in report.warnings),
         *_clipped(report),
         *(f"  {name}: {printable(path)}" for name, path in report.paths.items() if name != "result"),
-        *_how_to_decrypt(report, folder),
+        *_how_to_decrypt(report, folder, command),
     ]
     return "\n".join(lines)
 
@@ -58,7 +58,7 @@ def openssl_line(paths: Mapping[str, str], folder: str) -> str:
     )
 
 
-def check(path: str, recording: str, output: str, key_out: str | None) -> None:
+def check(path: str, recording: str, output: str, key_out: str | None = None) -> None:
     """Try to write a file at `path`, and leave no trace.
 
     Args:
@@ -150,8 +150,8 @@ def _losses(report: Report) -> list[str]:
     return lines
 
 
-def _how_to_decrypt(report: Report, folder: str) -> list[str]:
-    decrypt = f"decrypt it with: zaudio decrypt {printable(shlex.quote(folder))}"
+def _how_to_decrypt(report: Report, folder: str, command: str) -> list[str]:
+    decrypt = f"decrypt it with: {command} decrypt {printable(shlex.quote(folder))}"
     if os.path.dirname(report.paths["key"]) != os.path.dirname(report.paths["result"]):
         decrypt += f" --key {printable(shlex.quote(report.paths['key']))}"
     if report.recipient:

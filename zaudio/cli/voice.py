@@ -7,6 +7,9 @@ Results are printed when the work is done, so a reader of standard output that h
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +51,20 @@ def err(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
     except (OSError, ValueError):  # a closed pipe, a lost terminal, a closed file: a job outlives them
         pass
+
+
+def command() -> str:
+    """Return the command by which this program runs again from here: ``zaudio`` if the shell finds it."""
+    if shutil.which("zaudio"):
+        return "zaudio"
+    beside = os.path.join(os.path.dirname(sys.executable), "zaudio")
+    if not os.access(beside, os.X_OK):
+        return f"{shlex.quote(sys.executable)} -m zaudio"
+    try:
+        near = os.path.relpath(beside)
+    except OSError:  # the current folder is gone
+        near = beside
+    return shlex.quote(beside if near.startswith(os.pardir) else near)
 
 
 def warn(sentence: str) -> None:
