@@ -4,18 +4,28 @@ import subprocess
 import sys
 import tempfile
 
-from zaudio import Coordinator, generate
+from zaudio import Coordinator, Security, generate
+
+ZAUDIO = [sys.executable, "-m", "zaudio"]
 
 with tempfile.TemporaryDirectory() as folder:
-    recording = f"{folder}/take.raw"
+    recording, keys = f"{folder}/take.raw", f"{folder}/farm-keys"
     generate(recording, seconds=10)
 
-    # With `bind` and no `workers`, the job waits for workers from elsewhere. On a network that you trust, bind to an
-    # address that other machines can reach, such as tcp://192.168.1.5:5555; port 0 is any free one.
-    with Coordinator(recording, f"{folder}/out", bind="tcp://127.0.0.1:0", chunk="1s") as job:
-        # On each of the other machines you would run:  zaudio worker tcp://192.168.1.5:5555
-        command = [sys.executable, "-m", "zaudio", "worker", job.endpoint]
-        machines = [subprocess.Popen([*command, "--name", name]) for name in ("attic", "cellar")]
+    # Once: the coordinator's keys, and a key for each other machine. Its folder is moved there.
+    subprocess.run([*ZAUDIO, "keys", "init", keys, "-q"], check=True)
+    for name in ("attic", "cellar"):
+        subprocess.run([*ZAUDIO, "keys", "worker", name, "--keys", keys, "-q"], check=True)
+
+    # With `bind` and no `workers`, the job waits for workers from elsewhere. Bind to an address that other machines can
+    # reach, such as tcp://192.168.1.5:5555; port 0 is any free one.
+    security = Security(keys=keys)
+    with Coordinator(recording, f"{folder}/out", bind="tcp://127.0.0.1:0", chunk="1s", security=security) as job:
+        # On the attic's machine you would run:  zaudio worker tcp://192.168.1.5:5555 --keys attic
+        machines = []
+        for name in ("attic", "cellar"):
+            command = [*ZAUDIO, "worker", job.endpoint, "--name", name, "--keys", f"{keys}/handover/{name}"]
+            machines.append(subprocess.Popen(command))
         try:
             # They may come late, leave early, or crash: their chunks are given to others.
             report = job.wait(timeout=60)

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from zaudio import Network, Security
+from zaudio.settings import check_reach
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 LONGEST = 40  # lines
 SAYS = {
@@ -26,6 +29,13 @@ def test_every_example_is_tried_but_modules():
 @pytest.mark.parametrize("name", [*SAYS, "fade.py"])
 def test_example_is_short(name):
     assert len((EXAMPLES / name).read_text().splitlines()) < LONGEST
+
+
+def test_an_example_that_names_an_address_of_the_network_has_keys():
+    source = (EXAMPLES / "several_machines.py").read_text()
+    assert "tcp://192.168.1.5:5555" in source
+    check_reach("tcp://192.168.1.5:5555", Network(), Security(keys="keys"))  # without keys it is refused
+    assert "security=security" in source
 
 
 @pytest.mark.parametrize("name", SAYS)

@@ -19,8 +19,9 @@ from zaudio.cli.options import voice_options
 def identity(path: str) -> None:
     """Write a new private key to FILE and print its public key.
 
-    FILE must not exist; its owner alone can read it. Anybody with the public key can have results encrypted for you, by
-    `zaudio farm --recipient`. Nobody decrypts them without FILE, so keep a copy of it.
+    FILE must not exist; its owner alone can read it. With the public key, anybody can encrypt results for you, by
+    `zaudio farm --recipient`; nothing in such a result proves who made it. Nobody decrypts one without FILE, of which
+    you should keep a copy.
     """
     from zaudio import result
 

@@ -1,0 +1,74 @@
+"""The README is true: its commands run as they stand, in their order, in an empty folder."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import zaudio
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+ELSEWHERE = {"make", "pip", "pipx", "uv"}  # they need a network, and a clone as the current folder
+RESULTS = ["out", "locked", "sealed", "crushed", "farmed", "from_python"]
+
+
+def blocks(text):
+    """The indented blocks of a page that are to be typed, without their indent."""
+    found = re.findall(r"(?:^ {4}.*\n|^\n(?= {4}))+", text, re.MULTILINE)
+    return [textwrap.dedent(block).strip() for block in found]
+
+
+def typed():
+    return [block for block in blocks(README) if block.split()[0] not in ELSEWHERE]
+
+
+def free_port():
+    with socket.socket() as first:
+        first.bind(("127.0.0.1", 0))
+        return first.getsockname()[1]
+
+
+def test_the_readme_is_short():
+    assert len(README.split()) <= 1100
+
+
+def test_every_numbered_thing_has_its_commands_or_needs_none():
+    assert [int(number) for number in re.findall(r"^\*\*(\d+)\. ", README, re.MULTILINE)] == list(range(1, 11))
+    assert len(typed()) == 9  # going on after an interruption is the same command again
+
+
+def test_make_targets_that_the_readme_names_are_there():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"(?:^ {4}|`)make ([a-z]+)", README, re.MULTILINE)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="one of the commands is openssl's")
+@pytest.mark.timeout(180)
+def test_the_commands_run_in_their_order_in_an_empty_folder(tmp_path):
+    tools, empty = tmp_path / "tools", tmp_path / "empty"
+    for folder in (tools, empty):
+        folder.mkdir()
+    for name, line in (("zaudio", f'"{sys.executable}" -m zaudio "$@"'), ("python", f'"{sys.executable}" "$@"')):
+        (tools / name).write_text(f"#!/bin/sh\nexec {line}\n")
+        (tools / name).chmod(0o755)
+    script = "\n".join(["set -eu", *typed(), "wait"]).replace("5555", str(free_port()))
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-c", script], cwd=empty, env=environment, capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr
+    recording = (empty / "take.raw").read_bytes()
+    for name in ("reversed", "processed", "stock", "unlocked", "opened"):
+        assert len((empty / f"{name}.raw").read_bytes()) == len(recording), name
+    assert (empty / "stock.raw").read_bytes() == (empty / "reversed.raw").read_bytes()
+    for name in RESULTS:
+        secrets = {"locked": {"key": empty / "take.key"}, "sealed": {"identity": empty / "me.identity"}}
+        assert zaudio.verify(empty / name, **secrets.get(name, {})).frames == 441000, name
+    assert zaudio.verify(empty / "crushed").ops == ("my_ops:crush:bits=6",)
+    assert "441000 frames in 2 chunks" in done.stdout
