@@ -198,3 +198,18 @@ def test_connecting_to_nonsense_says_so_and_leaves_no_socket(context):
     with pytest.raises(EndpointError, match="cannot connect"):
         sockets.dealer(context, "tcp://127.0.0.1")
     # The context ends with the fixture; it would hang if the socket were still there.
+
+
+# Messages of too many parts
+
+
+@pytest.mark.parametrize("copy", [True, False])
+def test_of_a_message_that_goes_on_a_few_parts_are_kept_and_the_next_message_is_whole(pair, copy):
+    router, dealer, route = pair
+    for parts in ([bytes([n % 256]) for n in range(3000)], [b"header", b"payload"]):
+        dealer.send_multipart(parts)
+    assert router.poll(2000)
+    kept = [bytes(part) for part in sockets.receive(router, copy=copy)]
+    assert kept == [route, bytes([0]), bytes([1]), bytes([2])]  # one more than any message has, so it is refused
+    assert router.poll(2000)
+    assert [bytes(part) for part in sockets.receive(router, copy=copy)] == [route, b"header", b"payload"]

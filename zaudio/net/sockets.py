@@ -24,6 +24,7 @@ VENTILATOR_PART_MAX = 8192  # bytes; workers send only small messages there, and
 CURVE_SLACK = 33  # bytes that CURVE adds to a part
 ZERO_COPY_FROM = 65536  # bytes; below it, handing a buffer over costs more than copying it
 HIGH_WATER = 4 * HELD_MAX  # messages; a backstop only: credit bounds what is in flight
+MOST_PARTS = 4  # that are kept of a message: envelope, header, payload, and one that shows that there are too many
 BACKLOG = 1024  # connections that the kernel keeps for us while we are busy
 ZAP_DOMAIN = b"zaudio"  # named in each question to the authenticator; ours is the only one in its context
 DESCRIPTORS = 65536  # enough for 30,000 workers
@@ -192,9 +193,18 @@ def _open(context: zmq.Context[zmq.Socket[bytes]], kind: int, chosen: Mapping[in
 
 
 def _take(socket: zmq.Socket[bytes], *, copy: bool) -> list[Buffer]:
-    if copy:
-        return list(socket.recv_multipart(zmq.DONTWAIT))
-    return [frame.buffer for frame in socket.recv_multipart(zmq.DONTWAIT, copy=False)]
+    parts: list[Buffer] = []
+    more = True
+    while more:
+        if copy:
+            part: Buffer = socket.recv(zmq.DONTWAIT)
+            more = bool(socket.getsockopt(zmq.RCVMORE))
+        else:
+            frame = socket.recv(zmq.DONTWAIT, copy=False)
+            part, more = frame.buffer, frame.more
+        if len(parts) < MOST_PARTS:  # a message that goes on is no message: the rest is freed as it is taken
+            parts.append(part)
+    return parts
 
 
 def _user(part: zmq.Frame) -> str:
