@@ -14,7 +14,7 @@ JOBS = 2
 ARGS =
 
 VENV = .venv
-ZAUDIO = $(VENV)/bin/python -m zaudio
+ZAUDIO = $(VENV)/bin/python -P -m zaudio
 # Two stamps, because `make farm` needs no development tools. Both are made again when pyproject.toml or pins change.
 RUNTIME = $(VENV)/runtime.stamp
 DEV = $(VENV)/development.stamp

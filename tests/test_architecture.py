@@ -33,6 +33,7 @@ BASE = {
     "disk",
     "version",
     "machine",
+    "process",
     "events",
     "ledger",
     "stream",
@@ -74,7 +75,7 @@ ALLOWED = {
 }
 
 # Rooms that decide: no sockets, clock, threads, files, chance or logging.
-PURE = {"core", "wire", *BASE - {"disk", "machine", "stream"}}
+PURE = {"core", "wire", *BASE - {"disk", "machine", "process", "stream"}}
 EFFECTS = {"zmq", "time", "threading", "socket", "asyncio", "logging", "os", "random", "subprocess"}
 EFFECTS |= {"multiprocessing", "concurrent", "select", "selectors", "signal", "secrets", "tempfile", "pathlib", "io"}
 

@@ -98,7 +98,6 @@ class FakeStarter:
     launched = []
 
     def __init__(self):
-        self.importable = os.getcwd() in sys.path
         self.closed = False
         self.launched.append(self)
 
@@ -190,10 +189,10 @@ def test_coordinator_with_keys_says_that_workers_need_theirs(coordinator):
 
 
 @pytest.mark.parametrize("failure", [None, InputError("take.raw", "no such file")])
-def test_starter_is_launched_once_the_current_folder_is_importable_and_closed_at_the_end(coordinator, failure):
+def test_starter_is_launched_once_and_closed_at_the_end(coordinator, failure):
     coordinator.failure = failure
     CliRunner().invoke(app, ["farm", "take.raw"])
-    assert [(starter.importable, starter.closed) for starter in FakeStarter.launched] == [(True, True)]
+    assert [starter.closed for starter in FakeStarter.launched] == [True]
 
 
 def test_coordinator_has_no_local_workers_that_could_be_reached_over_sockets_only(coordinator):
@@ -439,14 +438,6 @@ def test_a_signal_while_the_report_is_written_comes_too_late(coordinator, monkey
     assert done.exit_code == 0
     assert done.stdout.startswith("published")
     assert (tmp_path / "report.json").exists()
-
-
-def test_the_current_folder_is_importable_before_the_job_starts(coordinator, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    seen = []
-    monkeypatch.setattr(coordinator, "__enter__", lambda self: (seen.append(os.getcwd() in sys.path), self)[1])
-    CliRunner().invoke(app, ["farm", "take.raw"])
-    assert seen == [True]
 
 
 def test_the_display_is_polled_often_enough_to_look_fluent():

@@ -1,10 +1,7 @@
-import os
-import sys
-
 import click
 import pytest
 
-from zaudio.cli.options import bind_address, connect_address, make_folder_importable
+from zaudio.cli.options import bind_address, connect_address
 
 PARAMETER = click.Argument(["endpoint"])
 CONTEXT = click.Context(click.Command("test"))
@@ -61,27 +58,3 @@ def test_port_zero_can_be_bound_and_not_connected_to():
 
 def test_no_bind_address_stays_none():
     assert bind_address(CONTEXT, PARAMETER, None) is None
-
-
-def test_the_current_folder_becomes_importable_once(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", ["/elsewhere"])
-    make_folder_importable()
-    make_folder_importable()
-    assert sys.path == [os.getcwd(), "/elsewhere"]
-
-
-def test_python_dash_m_has_the_current_folder_already(monkeypatch):
-    monkeypatch.setattr(sys, "path", ["", "/elsewhere"])
-    make_folder_importable()
-    assert sys.path == ["", "/elsewhere"]
-
-
-def test_a_removed_folder_is_no_error(monkeypatch, tmp_path):
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    monkeypatch.setattr(sys, "path", ["/elsewhere"])
-    make_folder_importable()
-    assert sys.path == ["/elsewhere"]

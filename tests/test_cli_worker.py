@@ -1,4 +1,3 @@
-import os
 import signal
 import subprocess
 import sys
@@ -8,10 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 import zaudio
-from zaudio.cli import worker as worker_module
 from zaudio.cli.app import app
 from zaudio.cli.exit import Terminated
 from zaudio.errors import NoCoordinatorError, RefusedError
+from zaudio.ops import beside
 
 ENDPOINT = "tcp://127.0.0.1:5555"
 
@@ -101,15 +100,6 @@ def test_what_is_no_folder_cannot_be_read_from(worker, tmp_path, what):
     assert worker.made == []
 
 
-def test_the_current_folder_is_importable_while_a_worker_runs(worker, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    seen = []
-    worker.during = lambda self: seen.append(os.getcwd() in sys.path)
-    CliRunner().invoke(app, ["worker", ENDPOINT])
-    assert seen == [True]
-
-
 def test_sigterm_asks_the_worker_to_leave_and_exits_zero(worker):
     seen = []
 
@@ -160,7 +150,7 @@ def test_sigint_unwinds_a_supervisor_and_exits_130(supervise):
 def test_sigterm_that_is_swallowed_while_modules_are_imported_ends_it_all_the_same(
     worker, supervise, monkeypatch, processes
 ):
-    def swallow():
+    def swallow(_):
         try:
             signal.raise_signal(signal.SIGTERM)
         except Terminated:
@@ -169,7 +159,7 @@ def test_sigterm_that_is_swallowed_while_modules_are_imported_ends_it_all_the_sa
     seen = []
     worker.during = lambda self: seen.append(self.stopped)
     supervise.during = lambda: seen.append("it has begun")
-    monkeypatch.setattr(worker_module, "make_folder_importable", swallow)
+    monkeypatch.setattr(beside, "find_beside", swallow)
     done = CliRunner().invoke(app, ["worker", ENDPOINT, "-n", processes])
     assert (done.exit_code, done.output) == (0, "")
     assert seen == ([True] if processes == "1" else [])

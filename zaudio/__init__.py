@@ -10,7 +10,12 @@ back together reversed in time and AES-256-CBC encrypted: the same bits for ever
 The names below are all there is. They are looked up when first used, so that `import zaudio` costs nothing.
 """
 
-from __future__ import annotations
+# No `from __future__` here: that is an import too, and before the next lines any is answered by the current folder.
+import sys
+
+if sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)] in ("zaudio", "-mzaudio") and not sys.flags.safe_path:
+    # `python -m zaudio` looks in the current folder first. Before the next import: a received folder may hold anything.
+    del sys.path[0]
 
 from typing import TYPE_CHECKING
 

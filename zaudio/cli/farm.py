@@ -11,7 +11,7 @@ import click
 
 from zaudio.cli import voice
 from zaudio.cli.exit import Signals
-from zaudio.cli.options import bind_options, grouped, job_options, make_folder_importable
+from zaudio.cli.options import bind_options, grouped, job_options, path_option
 from zaudio.errors import InputChangedError, StoppedError, StorageError, ZaudioError
 from zaudio.machine import usable_cores
 
@@ -38,6 +38,7 @@ POLL = 0.1  # seconds between two looks at the progress: ten a second look fluen
     is_flag=True,
     help="Reach local workers over sockets, like remote ones, in place of files and shared memory.",
 )
+@path_option
 @bind_options(required=False)
 @job_options
 def farm(workers: int | None, **settings: Any) -> None:  # noqa: ANN401  the options of `run`, as click names them
@@ -45,7 +46,6 @@ def farm(workers: int | None, **settings: Any) -> None:  # noqa: ANN401  the opt
 
     With --bind, workers on other machines share the job.
     """
-    make_folder_importable()
     # numpy would start one thread per core for linear algebra, which this process does not do, just when the starter
     # needs the cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -69,7 +69,6 @@ def coordinator(**settings: Any) -> None:  # noqa: ANN401  the options of `run`,
 
     `zaudio worker` starts one.
     """
-    make_folder_importable()
     run(workers=0, starter=None, **settings)
 
 

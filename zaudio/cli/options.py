@@ -102,14 +102,19 @@ def grouped(options: Mapping[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def make_folder_importable() -> None:
-    """Let ops be imported from the current folder, as ``python -m`` would; the console script does not by itself."""
-    try:
-        folder = os.getcwd()
-    except FileNotFoundError:  # it was removed, so there is nothing to import
-        return
-    if folder not in sys.path and "" not in sys.path:
-        sys.path.insert(0, folder)
+def path_option(command: Command) -> Command:
+    """Add --path, whose folders are put on Python's path behind all others."""
+    return click.option(
+        "--path",
+        metavar="DIR",
+        type=click.Path(exists=True, file_okay=False),
+        multiple=True,
+        expose_value=False,
+        callback=_set_path,
+        show_default="none",
+        help="Folder in which ops find the modules that they import. In the current folder, only the module that is "
+        "named is found. Repeatable.",
+    )(command)
 
 
 def _set_voice(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -120,6 +125,10 @@ def _set_voice(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if ctx.meta.get(voice.VERBOSE) and ctx.meta.get(voice.QUIET):
         raise click.UsageError("-v and -q exclude each other", ctx)
     voice.log_level("DEBUG" if key == voice.VERBOSE else "ERROR")
+
+
+def _set_path(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:  # noqa: ARG001  click's
+    sys.path += [os.path.abspath(folder) for folder in value]
 
 
 def _address(ctx: click.Context, param: click.Parameter, text: str, *, first_port: int) -> str:

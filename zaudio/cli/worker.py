@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from zaudio.cli.exit import Signals, Terminated
-from zaudio.cli.options import connect_address, make_folder_importable, voice_options
+from zaudio.cli.options import connect_address, path_option, voice_options
 
 
 @click.command(epilog="\b\nExample:\n  zaudio worker tcp://192.168.1.5:5555 -n 4 --keys studio-2 --allow my_ops")
@@ -32,6 +32,7 @@ from zaudio.cli.options import connect_address, make_folder_importable, voice_op
     show_default="built-in operations only",
     help="Module, or one function of it, that jobs may name as an operation. It is imported at the start. Repeatable.",
 )
+@path_option
 @click.option(
     "--read",
     metavar="DIR",
@@ -67,7 +68,9 @@ def worker(endpoint: str, processes: int, **settings: Any) -> None:  # noqa: ANN
     ENDPOINT is the coordinator's address: tcp://HOST:PORT or ipc://PATH.
     """
     try:
-        make_folder_importable()
+        from zaudio.ops.beside import find_beside
+
+        find_beside(settings["allow"])
         if processes > 1:
             from zaudio.net.supervisor import supervise
 

@@ -6,6 +6,7 @@ Rules:
   again.
 - It is launched before it is told what to do, so that its imports and the coordinator's run side by side. Hence this
   module imports next to nothing.
+- The current folder is not on its path: of what lies there, it imports the modules that a job names, and no other.
 - The coordinator holds the only write end of a pipe, the lifeline. However the coordinator ends, the pipe closes, and
   starter and workers end within a second.
 """
@@ -13,7 +14,6 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -21,9 +21,24 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Self
 
+from zaudio.process import search_path
+
 CLOSE_PATIENCE = 2.0  # s for it to end its workers, which get 1 s, before it is killed itself
 
-_PROGRAM = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from zaudio.net.starting import main; main()"
+# It finds zaudio where we found it, also when that is a folder that its path must not have.
+_PROGRAM = """
+import sys
+home, *sys.path = sys.argv[1:]
+from importlib.machinery import PathFinder
+class Home:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        return PathFinder.find_spec(name, [home]) if name == "zaudio" else None
+sys.meta_path.insert(0, Home)
+from zaudio.net.starting import main
+main()
+"""
+_HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 class Starter:
@@ -43,7 +58,7 @@ class Starter:
         self.lifeline, self._lifeline = os.pipe()
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, json.dumps(sys.path)],
+                [sys.executable, "-P", "-c", _PROGRAM, _HOME, *search_path()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=[self.lifeline, self.memory] if self.memory >= 0 else [self.lifeline],

@@ -18,6 +18,7 @@ from zaudio.net.orders import Start, StarterReport, Unable
 from zaudio.net.outbox import Outbox
 from zaudio.net.settings import WorkerSettings
 from zaudio.net.supervisor import Supervisor
+from zaudio.ops.beside import find_beside
 from zaudio.ops.functions import import_allowed
 
 
@@ -69,6 +70,7 @@ def _read_line() -> bytes:
 
 
 def _settings(start: Start) -> WorkerSettings:
+    find_beside(start.allow)
     # Not `once`: the lifeline ends them. A coordinator that does not answer for a while may only be stopped (Ctrl-Z).
     return WorkerSettings(
         start.endpoint,

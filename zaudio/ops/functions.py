@@ -85,7 +85,14 @@ def _import(module: str, entry: str) -> ModuleType:
         return importlib.import_module(module)
     except (Exception, SystemExit) as error:  # an import runs a stranger's code, which may raise anything
         cause = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UsageError(f"cannot import {entry}: {cause}") from error
+        raise UsageError(f"cannot import {entry}: {cause}{_remedy(module, error)}") from error
+
+
+def _remedy(module: str, error: BaseException) -> str:
+    """Return what to do about an import that failed, after a semicolon; empty when that cannot be told."""
+    if not isinstance(error, ModuleNotFoundError) or error.name is None or error.name in (module, module.split(".")[0]):
+        return ""
+    return f"; if a folder of yours has {error.name}, name it with --path DIR (in Python: put it on sys.path)"
 
 
 def _defined(module: ModuleType, module_name: str, name: str) -> Callable[..., Any]:

@@ -1,0 +1,34 @@
+"""The process: what a program of ours sets for itself before anything else, in place of what it inherited.
+
+Rules: it imports the standard library's first modules only, because the current folder may still be on `sys.path`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def drop_current_folder() -> None:
+    """Take the current folder from `sys.path`: a recording's folder must not answer an import.
+
+    ``python -m`` puts it first, and so does an empty or relative entry of PYTHONPATH. An absolute entry of PYTHONPATH
+    stays, since its user named it; so does an entry behind the standard library, where packages are installed.
+    """
+    named = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(entry)]
+    library = os.path.dirname(os.__file__)
+    first = sys.path.index(library) if library in sys.path else len(sys.path)
+    kept = [entry for entry in sys.path[:first] if entry in named or not _is_here(entry)]
+    sys.path[:first] = kept
+
+
+def search_path() -> list[str]:
+    """Return `sys.path` for another process, without entries that mean the current folder, wherever that is."""
+    return [entry for entry in sys.path if isinstance(entry, str) and (os.path.isabs(entry) or not _is_here(entry))]
+
+
+def _is_here(entry: str) -> bool:
+    try:
+        return os.path.samefile(entry or os.curdir, os.curdir)
+    except OSError:  # there is no such folder, or the current one is gone
+        return entry in ("", os.curdir)
