@@ -6,7 +6,31 @@ Rules: it imports the standard library's first modules only, because the current
 from __future__ import annotations
 
 import os
+import signal
 import sys
+
+STANDARD = (0, 1, 2)
+
+
+def begin() -> None:
+    """Make this process independent of what started it. The first that a program does."""
+    drop_current_folder()
+    open_standard_descriptors()
+    # A parent that ignores or blocks it, as some daemons do, would keep us from learning how our children end.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+
+
+def open_standard_descriptors() -> None:
+    """Open the standard descriptors that are closed on /dev/null: otherwise the next file or socket would be one."""
+    for descriptor in STANDARD:
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+    for name, descriptor, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, mode, closefd=False))  # noqa: SIM115  open as long as the process is
 
 
 def drop_current_folder() -> None:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 
-from zaudio.process import drop_current_folder
+from zaudio.process import begin
 
 TERMINATED = 128 + signal.SIGTERM
 LEAVE_IN_ORDER = frozenset({"worker"})  # commands that SIGTERM asks to leave, and that then exit with 0
@@ -18,7 +18,7 @@ LEAVE_IN_ORDER = frozenset({"worker"})  # commands that SIGTERM asks to leave, a
 
 def main() -> None:
     """Run the command that the arguments name, and exit with its code."""
-    drop_current_folder()
+    begin()
     # Until the command has handlers of its own: nothing has begun that would have to be cleaned up. What an exception
     # of a handler interrupts here is an import, which may swallow it.
     code = 0 if LEAVE_IN_ORDER.intersection(sys.argv[1:2]) else TERMINATED
