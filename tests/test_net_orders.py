@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zaudio.errors import ProtocolError
-from zaudio.net.orders import COMMANDS, REPORTS, Died, GaveUp, Kill, Lines, Shelf, Start, Unable, decode, encode
+from zaudio.net.orders import COMMANDS, REPORTS, Died, GaveUp, Kill, Lines, Over, Shelf, Start, Unable, decode, encode
 
 SECRET = b"s" * 40
 START = Start("ipc:///tmp/x/v", 3, "/tmp/x", ("a", "b:c"), 5, 6, Shelf(2, 1000, (b"\0" * 16, b"\xff" * 16)))
@@ -22,6 +22,7 @@ LINES = [
     (Died(b"\2\3", "local-1", "it died", "Trace\n"), b'["Died", "0203", "local-1", "it died", "Trace\\n"]\n'),
     (GaveUp("it died", ""), b'["GaveUp", "it died", ""]\n'),
     (Unable("no such \u00f6p"), b'["Unable", "no such \\u00f6p"]\n'),
+    (Over(), b'["Over"]\n'),
 ]  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def test_names_of_files_that_are_no_text_come_back():
     ],
 )
 def test_a_line_that_is_no_report_is_refused(line):
-    with pytest.raises(ProtocolError, match="expected a line of Died, GaveUp, Unable, got"):
+    with pytest.raises(ProtocolError, match="expected a line of Died, GaveUp, Unable, Over, got"):
         decode(line, REPORTS)
 
 

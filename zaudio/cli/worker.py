@@ -90,8 +90,11 @@ def run_here(endpoint: str, **settings: Any) -> None:  # noqa: ANN401  arguments
         Terminated: SIGTERM came, and the worker has left in order.
     """
     from zaudio import Worker
+    from zaudio.net.brood import Brood
+    from zaudio.net.children import disown_forks
 
+    disown_forks()
     here = Worker(endpoint, **settings)
-    with Signals(leave=here.stop) as signals:
+    with Brood(), Signals(leave=here.stop) as signals:
         here.run()
     signals.raise_received()

@@ -5,11 +5,14 @@ Rules:
 - Nothing returns from a forked child: it always ends by `os._exit`.
 - A worker writes to its own pipe: `ready` when it is ready, or why it cannot be, and `done` when it leaves in order.
 - A child keeps no descriptor of its parent but its pipe and the lifeline.
+- A child leads a process group, so that what its ops start can be ended with it.
+- What an op forks gets Python's own signal handlers, and none of the worker's pipes.
 - A child dies with the process that forked it (Linux), and leaves when the lifeline breaks.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -19,6 +22,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from zaudio.errors import NoCoordinatorError, RefusedError, ZaudioError
+from zaudio.net import brood
 from zaudio.net.outbox import Outbox
 from zaudio.net.settings import WorkerSettings
 from zaudio.net.worker import Shell
@@ -50,10 +54,12 @@ def become_worker(
     """
     code = 1
     try:
+        brood.lead_group()
         _die_with_parent()
         null = os.open(os.devnull, os.O_RDONLY)
         for descriptor, standard in ((null, 0), (stderr, 1), (stderr, 2)):
             os.dup2(descriptor, standard)
+        disown_forks(life, lifeline)
         outbox = make_outbox()
         _close_all_but(3, {life, lifeline})
         code = work(settings, name, session, outbox, lifeline, life)
@@ -73,7 +79,8 @@ def work(settings: WorkerSettings, name: str, session: bytes, outbox: Outbox | N
 
     try:
         with Shell(settings, name, session, outbox=outbox, lifeline=lifeline, on_ready=ready) as shell:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles it, and sends SIGTERM
+            # The supervisor handles it, and sends SIGTERM. No SIG_IGN: that, a program that an op runs would inherit.
+            signal.signal(signal.SIGINT, lambda *_: None)
             signal.signal(signal.SIGTERM, lambda *_: shell.stop())
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
             shell.run()
@@ -87,6 +94,24 @@ def work(settings: WorkerSettings, name: str, session: bytes, outbox: Outbox | N
         return error.exit_code
     os.write(life, DONE)
     return 0
+
+
+def disown_forks(*descriptors: int) -> None:
+    """Let no process that an op forks take part in being a worker: a SIGTERM must end it, as `multiprocessing` expects.
+
+    Args:
+        descriptors: Descriptors that are the worker's alone.
+    """
+
+    def disown() -> None:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for descriptor in descriptors:
+            with contextlib.suppress(OSError):  # the child of a child: it is closed already
+                os.close(descriptor)
+
+    os.register_at_fork(after_in_child=disown)
 
 
 def _die_with_parent() -> None:

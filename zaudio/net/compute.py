@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -206,6 +207,7 @@ class Computer:
         self._outbox = outbox
         self._work: Work | None = None
         self._job = 0
+        self._pid = os.getpid()
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._outcomes: deque[Outcome] = deque()
         self._thread = threading.Thread(target=self._run, name="zaudio-compute", daemon=True)
@@ -259,7 +261,10 @@ class Computer:
     def _run(self) -> None:
         while (task := self._tasks.get()) is not None:
             if task.job == self._job:
-                self._outcomes.append(self._compute(task))
+                outcome = self._compute(task)
+                if os.getpid() != self._pid:  # an op forked, and its child came back from it: it must not go on as us
+                    os._exit(1)
+                self._outcomes.append(outcome)
                 self._wake()
 
     def _compute(self, task: _Task) -> Outcome:

@@ -96,13 +96,18 @@ class Unable:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The starter has nothing more to do, and ends. An end without this report is a death."""
+
+
 StarterCommand = Start | Kill
-StarterReport = Died | GaveUp | Unable
+StarterReport = Died | GaveUp | Unable | Over
 
 COMMANDS: tuple[type[StarterCommand], ...] = (Start, Kill)
-REPORTS: tuple[type[StarterReport], ...] = (Died, GaveUp, Unable)
+REPORTS: tuple[type[StarterReport], ...] = (Died, GaveUp, Unable, Over)
 
-Line = TypeVar("Line", Start, Kill, Died, GaveUp, Unable, StarterCommand, StarterReport)
+Line = TypeVar("Line", Start, Kill, Died, GaveUp, Unable, Over, StarterCommand, StarterReport)
 
 
 def encode(order: StarterCommand | StarterReport) -> bytes:
@@ -214,4 +219,5 @@ _FORMS: dict[type, tuple[_Form, ...]] = {
     Died: (_OCTETS, _TEXT, _TEXT, _TEXT),
     GaveUp: (_TEXT, _TEXT),
     Unable: (_TEXT,),
+    Over: (),
 }

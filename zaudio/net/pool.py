@@ -12,7 +12,7 @@ from zaudio.errors import ProtocolError
 from zaudio.net import orders
 from zaudio.net.keys import ClientKeys
 from zaudio.net.obituary import cause_of_death
-from zaudio.net.orders import GaveUp, StarterReport
+from zaudio.net.orders import GaveUp, Over, StarterReport
 from zaudio.net.outbox import Outboxes
 from zaudio.net.starter import Starter
 
@@ -57,6 +57,7 @@ class Pool:
         self._shelf = outboxes.shelf if outboxes is not None else None
         self._keys = keys
         self._memory = starter.memory
+        self._over = False  # the starter said that it ends
         self._starters: list[Starter] = []
         self._begin(starter)
 
@@ -91,10 +92,14 @@ class Pool:
             return []
         if said == b"":
             return self._starter_ended()
-        reports = []
+        reports: list[StarterReport] = []
         for line in self._lines.feed(said):
             try:
-                reports.append(orders.decode(line, orders.REPORTS))
+                report = orders.decode(line, orders.REPORTS)
+                if isinstance(report, Over):
+                    self._over = True
+                else:
+                    reports.append(report)
             except ProtocolError as error:
                 log.warning("the process that starts local workers: %s", error)
         return reports
@@ -111,10 +116,11 @@ class Pool:
 
     def _starter_ended(self) -> list[StarterReport]:
         code = self._starter.wait()
-        cause = cause_of_death(code)
-        if code == 0:
+        if self._over:
             self.ended = True
             return []
+        # A process of the user's that ignores SIGCHLD is not told how its children end.
+        cause = cause_of_death(code) if code else "it ended"
         if len(self._starters) >= STARTERS:
             self.ended = True
             return [GaveUp(f"the process that starts them: {cause}", "")]

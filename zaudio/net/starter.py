@@ -14,14 +14,17 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Self
 
-from zaudio.process import search_path
+from zaudio.net import brood
+from zaudio.process import STANDARD, search_path
 
 CLOSE_PATIENCE = 2.0  # s for it to end its workers, which get 1 s, before it is killed itself
 
@@ -49,13 +52,15 @@ class Starter:
 
     Attributes:
         memory: The descriptor of that memory, empty at first; -1 where this system has no such memory.
+        fd: The descriptor that becomes readable when the process reports something, or ends. The kernel tells of its
+            end where it can: a process that a user's module started may hold the pipe of its reports.
         lifeline: The number that the descriptor of the lifeline's read end has in the starter.
     """
 
     def __init__(self, *, memory: int | None = None) -> None:
         self._owns_memory = memory is None
         self.memory = _create_memory() if memory is None else memory
-        self.lifeline, self._lifeline = os.pipe()
+        self.lifeline, self._lifeline = map(_above_standard, os.pipe())
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _PROGRAM, _HOME, *search_path()],
@@ -67,12 +72,16 @@ class Starter:
             )
         finally:
             os.close(self.lifeline)
-        os.set_blocking(self.fd, False)
-
-    @property
-    def fd(self) -> int:
-        """The descriptor that becomes readable when the process reports something, or ends."""
-        return _pipe(self._process.stdout).fileno()
+        reports = _pipe(self._process.stdout).fileno()
+        os.set_blocking(reports, False)
+        self.fd = reports
+        self._death = brood.watch(self._process.pid)
+        self._either = None
+        if self._death >= 0:
+            self._either = select.epoll()
+            self._either.register(reports, select.EPOLLIN)
+            self._either.register(self._death, select.EPOLLIN)
+            self.fd = self._either.fileno()
 
     def tell(self, line: bytes) -> None:
         """Pass an encoded order to the process; if the process has ended, do nothing: `read` says so."""
@@ -82,8 +91,9 @@ class Starter:
 
     def read(self) -> bytes | None:
         """Return output since the last call: None if there is none yet, `b""` at the end."""
+        ended = self._death >= 0 and brood.is_dead(self._process.pid)  # before what it said last
         said: bytes | None = _pipe(self._process.stdout).read()
-        return said
+        return b"" if said is None and ended else said
 
     def wait(self) -> int:
         """Wait for its end; return its exit code, or a signal as a negative number."""
@@ -108,6 +118,12 @@ class Starter:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._either is not None:
+            self._either.close()
+            self._either = None
+        if self._death >= 0:
+            os.close(self._death)
+            self._death = -1
         _pipe(self._process.stdout).close()
 
     def __enter__(self) -> Self:
@@ -122,9 +138,18 @@ class Starter:
 def _create_memory() -> int:
     create: Callable[[str], int] | None = getattr(os, "memfd_create", None)
     try:
-        return create("zaudio-outbox") if create is not None else -1
+        return _above_standard(create("zaudio-outbox")) if create is not None else -1
     except OSError:
         return -1
+
+
+def _above_standard(descriptor: int) -> int:
+    """Return the descriptor under a number that is no standard one: in our child, those are others."""
+    if descriptor > max(STANDARD):
+        return descriptor
+    other = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, max(STANDARD) + 1)
+    os.close(descriptor)
+    return other
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

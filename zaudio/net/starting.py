@@ -14,16 +14,18 @@ import signal
 from zaudio.errors import UsageError
 from zaudio.net import orders
 from zaudio.net.keys import ClientKeys
-from zaudio.net.orders import Start, StarterReport, Unable
+from zaudio.net.orders import Over, Start, StarterReport, Unable
 from zaudio.net.outbox import Outbox
 from zaudio.net.settings import WorkerSettings
 from zaudio.net.supervisor import Supervisor
 from zaudio.ops.beside import find_beside
 from zaudio.ops.functions import import_allowed
+from zaudio.process import begin
 
 
 def main() -> None:
     """Be the starter process, from its first line to its end."""
+    begin()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     line = _read_line()
     if not line:
@@ -40,6 +42,7 @@ def main() -> None:
         settings = _settings(start)
     except UsageError as error:
         report(Unable(str(error)))
+        report(Over())
         return
     names = [f"local-{number + 1}" for number in range(start.count)]
     supervisor = Supervisor(
@@ -52,6 +55,7 @@ def main() -> None:
     )
     try:
         supervisor.run()
+        report(Over())
     finally:
         if supervisor.cut_off:  # a coordinator that was killed could not remove it
             shutil.rmtree(start.folder, ignore_errors=True)

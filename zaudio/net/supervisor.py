@@ -5,8 +5,9 @@ ZeroMQ context exists, so that eight workers cost one start-up. `zaudio.net.chil
 
 Rules:
 
-- The end of a worker's own pipe is its death. It is a death even with exit code 0 when the worker did not say that it
-  was done: an op may end the process.
+- The kernel tells of a worker's end (see `zaudio.net.brood`). It is a death even with exit code 0 when the worker did
+  not say on its own pipe that it was done: an op may end the process.
+- Nothing that an op started outlives its worker: the worker's group is killed, and then all that is left of it.
 - A worker that dies is replaced at once. Three deaths in a row before a worker was ready end all workers.
 - A worker that leaves, with `once`, because no coordinator answers is not replaced. Nor is one that a coordinator
   elsewhere refused.
@@ -30,7 +31,8 @@ from dataclasses import dataclass
 
 from zaudio.core.session import PATIENCE
 from zaudio.errors import NoCoordinatorError, RefusedError, WorkersDiedError
-from zaudio.net import children, orders
+from zaudio.net import brood, children, orders
+from zaudio.net.brood import Brood
 from zaudio.net.obituary import cause_of_death, obituary
 from zaudio.net.orders import Died, GaveUp, Kill, StarterReport, Unable
 from zaudio.net.outbox import Outbox
@@ -40,6 +42,8 @@ FAILED_STARTS = 3  # in a row; one may be bad luck, three are not
 TAIL = 2048  # bytes of standard error that explain a death
 MAXRSS_MIB = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss, which counts bytes there and KiB elsewhere
 LIFELINE_PATIENCE = 1.0  # s for workers to leave when the lifeline broke
+LOOK = 1.0  # s between two looks for the dead among those that ops left behind
+LOOK_FOR_DEAD = 0.1  # s between two looks at each worker, where the kernel does not tell by itself
 LEAVE_PATIENCE = 4.0  # s for workers to leave in order when they are asked to: everything ends within 5
 
 log = logging.getLogger("zaudio.worker")
@@ -51,6 +55,7 @@ class _Child:
     name: str
     session: bytes
     pid: int
+    death: int  # becomes readable when it dies; -1 where it has to be looked for
     life: int  # read end of its own pipe
     stderr: int  # read end of its standard error
     said: bytes = b""
@@ -105,6 +110,7 @@ class Supervisor:
         self._lines = orders.Lines()  # of the commands
         self._selector = selectors.DefaultSelector()
         self._children: dict[int, _Child] = {}  # pid -> child
+        self._brood = Brood()
         self._failed_starts = 0
         self._over = False  # no death is reported or replaced any more
         self.unanswered = 0
@@ -112,23 +118,28 @@ class Supervisor:
 
     def run(self) -> None:
         """Run until every worker has ended in order, the lifeline broke, or no worker can be started."""
-        try:
-            self._selector.register(self._lifeline, selectors.EVENT_READ, self._lose_lifeline)
-            if self._commands is not None:
-                self._selector.register(self._commands, selectors.EVENT_READ, self._command)
-            for number, name in enumerate(self._names):
-                self._start(number, name)
-            while self._children and not self._over:
-                self._turn(None)
-        finally:
-            self._end()
-            self._selector.close()
+        with self._brood:
+            try:
+                self._selector.register(self._lifeline, selectors.EVENT_READ, self._lose_lifeline)
+                if self._commands is not None:
+                    self._selector.register(self._commands, selectors.EVENT_READ, self._command)
+                for number, name in enumerate(self._names):
+                    self._start(number, name)
+                while self._children and not self._over:
+                    self._turn(LOOK)
+                    self._brood.reap(self._children)
+            finally:
+                self._end()
+                self._selector.close()
 
-    def _turn(self, timeout: float | None) -> None:
-        for key, _ in self._selector.select(timeout):
+    def _turn(self, timeout: float) -> None:
+        unwatched = any(child.death < 0 for child in self._children.values())
+        for key, _ in self._selector.select(min(timeout, LOOK_FOR_DEAD) if unwatched else timeout):
             # One before it may have buried its child, and the next child's pipes have the same numbers.
             if self._selector.get_map().get(key.fd) is key:
                 key.data()
+        for child in [child for child in self._children.values() if child.death < 0 and brood.is_dead(child.pid)]:
+            self._bury(child)
 
     # One worker
 
@@ -149,45 +160,61 @@ class Supervisor:
                 life=life_write,
                 stderr=stderr_write,
             )
-        child = self._children[pid] = _Child(number, name, session, pid, life, stderr)
+        brood.lead_group(pid)
+        child = self._children[pid] = _Child(number, name, session, pid, brood.watch(pid), life, stderr)
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)  # now: a signal that raises must not forget this child
         os.close(life_write)
         os.close(stderr_write)
-        os.set_blocking(stderr, False)
+        for descriptor in (life, stderr):
+            os.set_blocking(descriptor, False)
+        if child.death >= 0:
+            self._selector.register(child.death, selectors.EVENT_READ, lambda: self._bury(child))
         self._selector.register(life, selectors.EVENT_READ, lambda: self._hear_life(child))
         self._selector.register(stderr, selectors.EVENT_READ, lambda: self._hear_stderr(child))
 
-    def _hear_life(self, child: _Child) -> None:
-        chunk = os.read(child.life, 4096)
+    def _hear_life(self, child: _Child) -> bool:
+        """Take note of what it says of itself; return False when there is no more for now."""
+        if (chunk := self._read(child.life)) is None:
+            return False
         child.said += chunk
         if child.ready:
             self._failed_starts = 0
-        if not chunk:
-            self._bury(child)
+        return True
 
     def _hear_stderr(self, child: _Child) -> bool:
         """Pass its output on; return False when there is no more for now."""
-        try:
-            chunk = os.read(child.stderr, 65536)
-        except BlockingIOError:
-            return False
-        if not chunk:
-            self._selector.unregister(child.stderr)
+        if (chunk := self._read(child.stderr)) is None:
             return False
         child.tail = (child.tail + chunk)[-TAIL:]
         with contextlib.suppress(OSError):
             os.write(2, chunk)
         return True
 
+    def _read(self, pipe: int) -> bytes | None:
+        """Return what a worker's pipe has; None for nothing. A pipe at its end is not listened to any more."""
+        if pipe not in self._selector.get_map():
+            return None
+        try:
+            chunk = os.read(pipe, 65536)
+        except BlockingIOError:
+            return None
+        if not chunk:
+            self._selector.unregister(pipe)
+        return chunk or None
+
     def _bury(self, child: _Child) -> None:
+        brood.end_group(child.pid)
         _, status, used = os.wait4(child.pid, 0)
-        while child.stderr in self._selector.get_map() and self._hear_stderr(child):
-            pass
+        for hear in (self._hear_life, self._hear_stderr):
+            while hear(child):
+                pass
         del self._children[child.pid]
-        for descriptor in (child.life, child.stderr):
+        for descriptor in (child.life, child.stderr, child.death):
             if descriptor in self._selector.get_map():
                 self._selector.unregister(descriptor)
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._brood.end(self._children)
         if not self._over:
             self._judge(child, os.waitstatus_to_exitcode(status), used.ru_maxrss / MAXRSS_MIB)
 

@@ -1,0 +1,193 @@
+"""Processes that ops start, and what ours inherit: a job ends with its result, and nothing outlives it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from farm_support import PROMPT, decrypted, environment, finish, inverted, launch, noise, popen, write_raw
+from net_support import MS, alive, wait_until
+
+from zaudio import Coordinator
+from zaudio.events import Lost
+
+SAMPLES = noise(200_000)
+IGNORING = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+AT_ONCE = 8.0  # s; a death that is not noticed costs 30
+
+
+@pytest.fixture
+def recording(tmp_path):
+    return write_raw(tmp_path / "x.raw", SAMPLES)
+
+
+def farm(recording, tmp_path, op, **settings):
+    settings = {"workers": 2, "chunk": "40000f", **settings}
+    return Coordinator(recording, tmp_path / "out", ops=op, **settings)
+
+
+def noted(path):
+    return [int(line) for line in path.read_text().split()]
+
+
+# Ops that start processes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("session", [False, True])
+def test_death_is_noticed_while_a_forked_child_lives(tmp_path, recording, workers, session):
+    pids, events = tmp_path / "pids", []
+    op = f"fork_ops:forks_and_dies:pids={pids},session={session}"
+    job = farm(recording, tmp_path, op, workers=workers, on_event=events.append)
+    started = time.monotonic()
+    job.run()
+    assert time.monotonic() - started < AT_ONCE
+    assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
+    assert [event.reason for event in events if isinstance(event, Lost) and "SIGKILL" in event.reason]
+    assert not any(map(alive, noted(pids)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("session", [False, True])
+def test_nothing_that_an_op_started_outlives_the_job(tmp_path, recording, session):
+    pids = tmp_path / "pids"
+    farm(recording, tmp_path, f"fork_ops:forks:pids={pids},session={session}").run()
+    assert noted(pids)
+    assert not any(map(alive, noted(pids)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("session", [False, True])
+def test_nothing_that_an_op_started_outlives_a_worker_elsewhere(tmp_path, recording, processes, session):
+    pids = tmp_path / "pids"
+    op = f"fork_ops:forks:pids={pids},session={session}"
+    with farm(recording, tmp_path, op, workers=None, bind="tcp://127.0.0.1:0") as job:
+        worker = launch("worker", job.endpoint, "-n", processes, "--allow", "fork_ops", "--once")
+        job.wait(timeout=30)
+    code, _, err = finish(worker)
+    assert code == 0, err
+    assert not any(map(alive, noted(pids)))
+
+
+@pytest.mark.slow
+def test_nothing_that_an_op_started_outlives_a_coordinator_that_is_killed(tmp_path, recording):
+    pids = tmp_path / "pids"
+    ops = ["--op", f"fork_ops:forks:pids={pids},session=true", "--op", "farm_ops:slow:ms=5000"]
+    job = launch("farm", recording, "-o", tmp_path / "out", "-n", 1, *ops)
+    wait_until(lambda: pids.exists() and noted(pids), "the op has forked")
+    job.kill()
+    finish(job)
+    wait_until(lambda: not any(map(alive, noted(pids))), "its child is ended too", within=3000 * MS)
+
+
+@pytest.mark.slow
+def test_multiprocessing_inside_an_op(tmp_path, recording):
+    started = time.monotonic()
+    farm(recording, tmp_path, "fork_ops:pool").run()
+    assert time.monotonic() - started < 2 * AT_ONCE
+    assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
+
+
+@pytest.mark.slow
+def test_a_forked_child_that_comes_back_from_an_op_does_not_go_on_as_a_worker(tmp_path, recording):
+    farm(recording, tmp_path, "fork_ops:comes_back_twice", timing=PROMPT).run()
+    assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
+
+
+@pytest.mark.slow
+def test_a_program_that_an_op_runs_ignores_no_signal(tmp_path, recording):
+    farm(recording, tmp_path, f"fork_ops:runs:pids={tmp_path}/said").run()
+    assert (tmp_path / "said").read_text() == f"{signal.SIG_DFL} default_int_handler\n"
+
+
+# What is inherited
+
+
+def shell(script, *arguments):
+    """Run a command line of sh whose "$@" is zaudio."""
+    return finish(popen(["sh", "-c", script, "sh", sys.executable, "-m", "zaudio", *map(str, arguments)]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_descriptors(tmp_path, closed):
+    samples = noise(441, seed=1)
+    raw, out = tmp_path / "x.raw", tmp_path / "out"
+    write_raw(raw, samples)
+    commands = [
+        ["farm", raw, "-o", out, "-n", 2],
+        ["verify", out],
+        ["decrypt", out, "-o", tmp_path / "back.raw"],
+        ["generate", tmp_path / "noise.raw", "--seconds", 1],
+        ["ops"],
+        ["keys", "init", tmp_path / "keys"],
+        ["identity", tmp_path / "identity"],
+    ]
+    for command in commands:
+        code, said, err = shell(f'"$@" {closed}', *command)
+        assert code == 0, (command, said, err)
+        assert "Traceback" not in err
+    assert (tmp_path / "back.raw").read_bytes() == inverted(samples).tobytes()
+
+
+@pytest.mark.slow
+def test_closed_standard_descriptors_of_a_worker_and_its_coordinator(tmp_path, recording):
+    """A script in Python too, as a daemon runs it: there, descriptors 0 to 2 may become anything."""
+    script = (
+        "import sys; from zaudio import Coordinator; "
+        "Coordinator(*sys.argv[1:3], workers=1, bind='ipc://' + sys.argv[3]).run()"
+    )
+    address = f"{os.environ['TMPDIR']}/door"
+    command = [sys.executable, "-c", script, recording, tmp_path / "out", address]
+    closing = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    job = popen([*closing, *map(str, command)])
+    worker = popen([*closing, sys.executable, "-m", "zaudio", "worker", f"ipc://{address}", "-n", "2", "--once"])
+    assert finish(job)[0] == 0
+    assert finish(worker)[0] in (0, 69)
+    assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
+
+
+@pytest.mark.slow
+def test_a_parent_that_ignores_or_blocks_sigchld(tmp_path, recording):
+    def ignore():
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT})
+
+    op = f"fork_ops:forks_and_dies:pids={tmp_path}/pids"
+    command = [sys.executable, "-m", "zaudio", "farm", recording, "-o", tmp_path / "out", "-n", "2"]
+    command += ["--chunk", "40000f", "--op", op]
+    done = subprocess.run(
+        command, preexec_fn=ignore, env=environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "SIGKILL" in done.stderr
+    assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
+
+
+@pytest.mark.slow
+def test_a_worker_whose_parent_ignores_sigchld(tmp_path, recording):
+    op = f"fork_ops:forks_and_dies:pids={tmp_path}/pids"
+    with farm(recording, tmp_path, op, workers=None, bind="tcp://127.0.0.1:0") as job:
+        command = [sys.executable, "-m", "zaudio", "worker", job.endpoint, "-n", "2", "--allow", "fork_ops", "--once"]
+        worker = popen([sys.executable, "-c", IGNORING, *command])
+        job.wait(timeout=30)
+    code, _, err = finish(worker)
+    assert code == 0, err
+    assert "SIGKILL" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_script_that_ignores_sigchld_itself(tmp_path, recording):
+    script = (
+        "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); from zaudio import Coordinator; "
+        "Coordinator(*sys.argv[1:3], ops=sys.argv[3], workers=2, chunk='40000f').run()"
+    )
+    op = f"fork_ops:forks_and_dies:pids={tmp_path}/pids"
+    code, _, err = finish(popen([sys.executable, "-c", script, recording, str(tmp_path / "out"), op]))
+    assert code == 0, err
+    assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
