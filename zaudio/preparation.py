@@ -26,6 +26,7 @@ from zaudio.core.jury import SECRET_BYTES, Audit
 from zaudio.endpoints import parse_advertise
 from zaudio.errors import ConflictError, InputError, UsageError
 from zaudio.events import Event, Published, Started, State, StateChanged
+from zaudio.machine import check_limits
 from zaudio.net.farm import Endpoints, Farm
 from zaudio.net.keys import CoordinatorKeys
 from zaudio.net.local import LocalWorkers
@@ -182,9 +183,13 @@ def open_farm(
         waker: Wakes the farm.
         starter: The process that starts local workers, when it was launched ahead of time.
         keys: The coordinator's keys, if it has any.
+
+    Raises:
+        UsageError: A limit of this process is too low for so many workers.
     """
     request, stage = job.request, job.stage
     count = _local_workers(request, stage.job)
+    check_limits(count, memory=request.memory)
     local = None
     if count:
         local = LocalWorkers(

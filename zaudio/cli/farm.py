@@ -13,7 +13,7 @@ from zaudio.cli import voice
 from zaudio.cli.exit import Signals
 from zaudio.cli.options import bind_options, grouped, job_options, path_option
 from zaudio.errors import InputChangedError, StoppedError, StorageError, ZaudioError
-from zaudio.machine import usable_cores
+from zaudio.machine import check_limits, usable_cores
 
 if TYPE_CHECKING:
     from zaudio import Coordinator, Report
@@ -51,6 +51,7 @@ def farm(workers: int | None, **settings: Any) -> None:  # noqa: ANN401  the opt
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from zaudio.net.starter import Starter
 
+    check_limits(0)
     # Its imports take as long as those of this process, so it is launched before them: the two run side by side.
     with Starter() as starter:
         run(workers=workers if workers is not None else usable_cores(), starter=starter, **settings)

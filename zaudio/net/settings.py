@@ -10,6 +10,7 @@ from typing import Self
 
 from zaudio.endpoints import check_endpoint
 from zaudio.errors import UsageError
+from zaudio.machine import check_limits
 from zaudio.net.keys import ClientKeys, worker_keys
 from zaudio.ops.functions import Allowed, import_allowed
 from zaudio.wire.codec import LIST_MAX, NAME_MAX
@@ -57,6 +58,7 @@ class WorkerSettings:
             UsageError: A module of `allow` cannot be imported, a folder of `read` cannot be told, or a duration is no
                 number of seconds above 0.
         """
+        check_limits(0)
         return cls(
             check_endpoint(endpoint),
             import_allowed(allow),

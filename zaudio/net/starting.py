@@ -17,6 +17,7 @@ from zaudio.net.keys import ClientKeys
 from zaudio.net.orders import Over, Start, StarterReport, Unable
 from zaudio.net.outbox import Outbox
 from zaudio.net.settings import WorkerSettings
+from zaudio.net.sockets import raise_descriptor_limit
 from zaudio.net.supervisor import Supervisor
 from zaudio.ops.beside import find_beside
 from zaudio.ops.functions import import_allowed
@@ -30,6 +31,7 @@ def main() -> None:
     line = _read_line()
     if not line:
         return
+    raise_descriptor_limit()
     start = orders.decode(line, (Start,))
     reports = os.dup(1)
     os.dup2(2, 1)  # a module that prints while it is imported must not disturb the reports

@@ -31,12 +31,14 @@ from dataclasses import dataclass
 
 from zaudio.core.session import PATIENCE
 from zaudio.errors import NoCoordinatorError, RefusedError, WorkersDiedError
+from zaudio.machine import check_limits
 from zaudio.net import brood, children, orders
 from zaudio.net.brood import Brood
 from zaudio.net.obituary import cause_of_death, obituary
 from zaudio.net.orders import Died, GaveUp, Kill, StarterReport, Unable
 from zaudio.net.outbox import Outbox
 from zaudio.net.settings import WorkerSettings
+from zaudio.net.sockets import raise_descriptor_limit
 
 FAILED_STARTS = 3  # in a row; one may be bad luck, three are not
 TAIL = 2048  # bytes of standard error that explain a death
@@ -304,6 +306,8 @@ def supervise(
     settings = WorkerSettings.checked(
         endpoint, allow=allow, read=read, once=once, lifetime=lifetime, idle_timeout=idle_timeout, keys=keys
     )
+    check_limits(processes)
+    raise_descriptor_limit()
     base = name or f"{os.uname().nodename}-{os.getpid()}"
     ends: list[StarterReport] = []
 
