@@ -10,10 +10,11 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Self
 
@@ -186,7 +187,7 @@ class Coordinator:
         if not ended:
             raise TimeoutError(f"the job goes on after {timeout:g} s")
         self._join()
-        atexit.unregister(self.stop)
+        atexit.unregister(self._end_of_program)
         if self._failure is not None:
             raise self._failure
         return self._ledger.report()
@@ -202,7 +203,7 @@ class Coordinator:
             self._farm.stop()
         if not wait:
             return
-        atexit.unregister(self.stop)
+        atexit.unregister(self._end_of_program)
         if self._thread is not None and not self._stream.is_subscriber_thread:  # on_event may call this
             self._over.wait()  # before it is joined: a thread that another one is just about to start cannot be
             self._join()
@@ -255,6 +256,8 @@ class Coordinator:
 
     def exception(self) -> BaseException | None:
         """Return the exception that ended the job; None when it was published, or has not ended."""
+        if self.done():
+            atexit.unregister(self._end_of_program)  # its caller knows now
         return self._failure if self.done() else None
 
     def subscribe(self, size: int = 1024) -> Subscription:
@@ -292,7 +295,7 @@ class Coordinator:
             target=self._work, args=(stack, job, farm), name="zaudio-coordinator", daemon=True
         )
         self._thread.start()
-        atexit.register(self.stop)  # a program that ends without waiting must not leave a half result behind
+        atexit.register(self._end_of_program, os.getpid())
 
     def _work(self, resources: ExitStack, job: OpenJob, farm: Farm) -> None:
         """Run the job, in its own thread, unless its start was given up."""
@@ -331,6 +334,24 @@ class Coordinator:
         finally:  # Ctrl-C while a subscriber takes its time
             self._over.set()
             self._bound.set()
+
+    def _end_of_program(self, pid: int) -> None:
+        """Say that the program ends and nobody waited for this job, and make it fail, unless the job is published."""
+        if os.getpid() != pid:  # a process that the program forked
+            return
+        atexit.unregister(self._end_of_program)
+        went_on = not self.done()
+        self.stop()
+        if self._failure is None:
+            return
+        cause = "was abandoned: the program ended, and nothing called wait()" if went_on else f"failed: {self._failure}"
+        if sys.stderr is not None:
+            sys.stderr.write(f"zaudio: the job {cause}\n")
+        atexit._run_exitfuncs()  # those that come after this one; at an end by `_exit` Python would leave them out
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):  # closed, or nobody reads
+                stream.flush()
+        os._exit(1)  # a function of `atexit` cannot change the exit code in another way
 
     def _say(self, kind: Callable[..., Event], **facts: object) -> None:
         """Publish an event of the whole job."""

@@ -191,3 +191,71 @@ def test_a_script_that_ignores_sigchld_itself(tmp_path, recording):
     code, _, err = finish(popen([sys.executable, "-c", script, recording, str(tmp_path / "out"), op]))
     assert code == 0, err
     assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("limit", "workers", "sentence"),
+    [
+        ("-n 12", 2, "this process may open 12 files (ulimit -n)"),
+        ("-n 20", 2, "this process may open 20 files (ulimit -n)"),
+        ("-n 64", 40, "take at most 8 workers (-n), or raise it"),
+        ("-v 300000", 8, "this process may have 292 MiB of address space (ulimit -v), and it needs 448; raise it"),
+    ],
+)
+@pytest.mark.parametrize("command", ["farm", "worker"])
+def test_a_low_limit_is_one_sentence(tmp_path, limit, workers, sentence, command):
+    recording = write_raw(tmp_path / "x.raw", noise(1000))
+    arguments = ["worker", "tcp://127.0.0.1:9", "--once"]
+    if command == "farm":
+        arguments = ["farm", recording, "--chunk", "10f", "-o", tmp_path / "out", "--progress", "none"]
+    code, _, err = shell(f'ulimit {limit}; exec "$@"', *arguments, "-n", workers)
+    if (command, limit) == ("worker", "-v 300000"):  # that suffices for workers
+        assert (code, err) == (69, "zaudio: tcp://127.0.0.1:9: no coordinator answered within 5 s\n")
+        return
+    assert code == 2, err
+    assert err.startswith("zaudio: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+# A program that does not wait
+
+
+PROGRAM = """
+import atexit, sys
+atexit.register(print, "the program's own end")
+from zaudio import Coordinator
+job = Coordinator(*sys.argv[1:3], ops=sys.argv[3], workers=1, chunk="40000f")
+job.start()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", ["", "sys.exit(0)\n"])
+def test_a_program_that_does_not_wait_says_so_and_fails(tmp_path, recording, more):
+    code, out, err = finish(
+        popen([sys.executable, "-c", PROGRAM + more, recording, str(tmp_path / "out"), "farm_ops:slow:ms=2000"])
+    )
+    assert (code, out) == (1, "the program's own end\n")
+    assert err == "zaudio: the job was abandoned: the program ended, and nothing called wait()\n"
+    assert not (tmp_path / "out" / "result.raw").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("op", "more", "code", "said"),
+    [
+        ("invert", "", 0, ""),  # published meanwhile
+        ("farm_ops:leaves", "", 1, "zaudio: the job failed: chunk"),
+        ("farm_ops:leaves", "print(type(job.exception()).__name__)", 0, ""),
+        ("farm_ops:slow:ms=2000", "job.stop()", 0, ""),
+    ],
+)
+def test_a_program_that_does_not_wait_for_a_job_that_has_ended(tmp_path, recording, op, more, code, said):
+    until = "" if "stop" in more else "import time\nwhile not job.done(): time.sleep(0.01)\n"
+    program = PROGRAM + until + more
+    ended, _, err = finish(popen([sys.executable, "-c", program, recording, str(tmp_path / "out"), op]))
+    assert ended == code, err
+    assert err.startswith(said)
+    assert bool(err) == bool(said)
