@@ -254,3 +254,12 @@ def test_nothing_is_kept_of_a_job_whose_workers_disagree(tmp_path, recording, mo
         job.run()
     assert not job.resumable
     assert os.listdir(tmp_path / "out") == []
+
+
+def test_an_audit_with_one_worker_fails_at_once(tmp_path):
+    for workers in (1, None):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("zaudio.request.usable_cores", lambda: 1)
+            with pytest.raises(UsageError, match="an audit takes two workers at least, and there is one"):
+                Coordinator(tmp_path / "x.raw", tmp_path / "out", workers=workers, security=Security(audit=100))
+    Coordinator(tmp_path / "x.raw", tmp_path / "out", workers=1, bind="tcp://127.0.0.1:0", security=Security(audit=1))

@@ -94,7 +94,7 @@ def parse_request(
         input=input,
         output=output,
         specs=parse_chain(ops),
-        workers=_count_workers(workers, bind),
+        workers=_count_workers(workers, bind, security.audit),
         bind=bind,
         chunk=chunk if chunk is not None else CHUNK,
         overwrite=overwrite,
@@ -135,9 +135,14 @@ def _check_types(
             raise UsageError(f"{name} is True or False, not {flag!r:.80}")
 
 
-def _count_workers(workers: int | None, bind: str | None) -> int:
+def _count_workers(workers: int | None, bind: str | None, audit: float) -> int:
     if workers is None:
-        return 0 if bind is not None else usable_cores()
+        workers = 0 if bind is not None else usable_cores()
+    if audit > 0 and workers == 1 and bind is None:
+        raise UsageError(
+            "an audit takes two workers at least, and there is one: give more with -n (workers=), "
+            "or an address for others with --bind (bind=)"
+        )
     if workers < 0:
         raise UsageError(f"workers: expected 0 or more, got {workers}")
     if workers == 0 and bind is None:
