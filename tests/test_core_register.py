@@ -220,3 +220,12 @@ def test_the_ways_of_the_farm_are_what_a_welcome_of_any_stage_names():
     for desk in (first, second):
         (welcome,) = messages(desk.hello("a"))
         assert (welcome.sinks, welcome.job) == (SINKS, desk.job.job)
+
+
+def test_the_name_of_a_sessions_key_is_known_also_when_it_was_revoked():
+    register = Register(shared="ours")
+    register.call({"a": "studio-1", "b": "studio-2"})
+    register.enter(b"1", "one", "a")
+    register.enter(b"2", "two", "ours")
+    register.call({"b": "studio-2"})
+    assert (register.key(b"1"), register.key(b"2"), register.key(b"3")) == ("studio-1", "", "")

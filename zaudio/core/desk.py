@@ -162,6 +162,10 @@ class Desk:
         """Return that worker's name, or its session in short when it was never known, or long ago."""
         return self._roster.name(session)
 
+    def key(self, session: bytes) -> str:
+        """Return the name of that worker's key; empty when it has none of its own."""
+        return self._register.key(session)
+
     def knows(self, session: bytes) -> bool:
         """Return whether that session is a living worker."""
         return self._roster.get(session) is not None

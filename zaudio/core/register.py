@@ -11,6 +11,8 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from zaudio.core.actions import Peer
 
 SESSIONS_KEPT = 4096  # of those that came, and of those that were sent away: results of them may still come
@@ -28,6 +30,7 @@ class Register:
     def __init__(self, *, shared: str | None = None) -> None:
         self._shared = shared
         self._admitted: frozenset[str] | None = None  # identities that may take part; None to ask for none
+        self._keys: dict[str, str] = {}  # identity -> the name of its key; also of those that were admitted once
         self._liars: dict[str, str] = {}  # identity -> the reason that it is told; all of them were admitted once
         self._banned: dict[bytes, str] = {}  # session -> the reason that it is told, newest last
         self._known: dict[bytes, tuple[str, str]] = {}  # session -> name and identity, newest last
@@ -37,6 +40,10 @@ class Register:
     def admit(self, identities: frozenset[str]) -> None:
         """Let these identities take part from now on, and no others."""
         self._admitted = identities
+
+    def call(self, names: Mapping[str, str]) -> None:
+        """Remember the names of identities' keys."""
+        self._keys.update(names)
 
     def enter(self, session: bytes, name: str, identity: str) -> None:
         """Remember a session, as the newest."""
@@ -92,6 +99,10 @@ class Register:
         """Return the identity that the session belongs to; None when it was never known, or long ago."""
         known = self._known.get(session)
         return known[1] if known is not None else None
+
+    def key(self, session: bytes) -> str:
+        """Return the name of the key by which that session was admitted; empty when it has none of its own."""
+        return self._keys.get(self.identity(session) or "", "")
 
     @property
     def asks(self) -> bool:

@@ -118,9 +118,13 @@ class Teller:
             at,
             liar.name,
             chunk=chunk,
-            reason=f"its result of chunk {chunk} is not that of two others",
+            reason=f"its result of chunk {chunk} is not that of two others{self._key(liar.session)}",
             unchecked=-(-self._desk.dropped[liar.session] // self._desk.job.chunk_frames),
         )
+
+    def _key(self, session: bytes) -> str:
+        key = self._desk.key(session)
+        return f"; its key is {key}" if key else ""
 
     def _of_chunks(self, kind: Callable[..., Event], at: float, worker: str, index: int, **more: object) -> Event:
         chunk, chunks = self._place(index)

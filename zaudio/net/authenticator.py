@@ -64,6 +64,11 @@ class Authenticator:
         """The admitted public keys, as of the last look."""
         return frozenset(self._names)
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The names of workers' keys, by public key: those that `zaudio keys revoke` takes."""
+        return {key: name for key, name in self._names.items() if key != self.local}
+
     def serve(self) -> None:
         """Answer the peers that wait to connect."""
         for _ in range(ANSWERS_A_TURN):

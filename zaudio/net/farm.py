@@ -246,6 +246,7 @@ class Farm:
         if self._gate.socket in ready:
             self._gate.serve()
         if self._gate.refresh(now):
+            self._register.call(self._gate.names)
             stage.admit(self._gate.admitted, now=now)
 
     def _watch_local(self, poller: zmq.Poller) -> None:

@@ -283,8 +283,12 @@ class Stage:
                     self._kill(action.session, "it was killed, past the deadline of a chunk")
                 case Liar():
                     chunk = self.job.chunk_of(action.index)
+                    key = self._desk.key(action.session)
                     log.warning(
-                        "worker %s was dropped: its result of chunk %d is not that of two others", action.name, chunk
+                        "worker %s was dropped: its result of chunk %d is not that of two others%s",
+                        action.name,
+                        chunk,
+                        f"; `zaudio keys revoke {key}` keeps its key out of other jobs too" if key else "",
                     )
                     self._kill(action.session, "it was killed: its result was not that of two others")
                 case Lost():
