@@ -790,3 +790,12 @@ def test_conflicting_results_fail_the_job_and_name_the_users_chunk(desks, run, c
     (fail,) = only(desk.result("b", 0, 2, checksum=1), Fail)
     assert isinstance(fail.error, ConflictError)
     assert fail.error.index == chunk
+
+
+def test_a_chunk_whose_result_was_rejected_is_granted_to_another_worker(desks):
+    desk = desks(chunks=3)
+    desk.join("a", "b")
+    desk.result("a", 1)
+    assert (desk.leases.load(session("a")), desk.leases.load(session("b"))) == (1, 1)
+    actions = desk.result("a", 0, length=3)  # now a holds nothing
+    assert grants(actions)[0] == ("b", 0, 2)

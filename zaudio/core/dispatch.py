@@ -154,6 +154,7 @@ class Dispatcher:
         if lease is not None and (member := self._roster.get(session)) is not None:
             member.losses = 0  # the chunk came to it
             if wrong:
+                self._granting.avoid(session, index)
                 actions += self._blame.requeue(lease, member.name, "its result was rejected")
                 actions += self._strike(member)
         return actions + self._granting.grant(now)

@@ -5,7 +5,7 @@ Rules:
 - Chunks are granted in output order, to the member that holds least, inside the window: so many chunks may lie
   between the first that the cipher has not finished with and the newest grant.
 - A suspect (a chunk with a failure) is granted alone, to a member that holds nothing. The least loaded member is kept
-  free for it.
+  free for it. After a rejected result, another member with credit is preferred for the chunk.
 - A chunk that needs several answers is granted at once to as many members, each of them once.
 - The straggler rule has no timer: nothing new can be granted, the cipher waits, and a member is idle. It is then
   granted the chunk that the cipher waits for, though another is at it.
@@ -46,6 +46,7 @@ class Granting:
         self._shortage = shortage
         self._released = job.first  # chunks given to the cipher, in earlier lives too
         self._ciphered = job.first  # chunks that the cipher has finished with; never more than released
+        self._avoided: dict[int, bytes] = {}  # waiting chunk -> the session whose result of it was rejected last
         self._able = now  # when a member could last be granted a chunk
 
     def move(self, *, released: int, ciphered: int) -> bool:
@@ -62,14 +63,19 @@ class Granting:
         self._grant_half_asked(grants, now)
         limit = self._ciphered + self.window
         while (index := self._leases.waiting(limit)) is not None:
-            member = self._roster.least_loaded(but=reserved)
+            member = self._choose(index, reserved)
             if member is None:
                 return grants
+            self._avoided.pop(index, None)
             grants.append(self._grant_to(member, index, now))
             self._grant_half_asked(grants, now)
         if self._ciphered == self._released:
             self._grant_straggler(grants, now)
         return grants
+
+    def avoid(self, session: bytes, index: int) -> None:
+        """Grant that chunk to another member next, if there is one: this one's result of it was rejected."""
+        self._avoided[index] = session
 
     def excuse(self, late: float, now: float) -> None:
         """Take that many seconds from the time for which no member could be granted a chunk."""
@@ -102,6 +108,14 @@ class Granting:
     def check(self) -> None:
         """Assert the invariants."""
         assert 0 <= self._ciphered <= self._released <= self._leases.total, "the cipher is behind the release"
+
+    def _choose(self, index: int, reserved: Member | None) -> Member | None:
+        """Return the available member that is granted that chunk next, other than that one."""
+        if (avoided := self._avoided.get(index)) is not None:
+            others = (avoided, reserved.session) if reserved is not None else (avoided,)
+            if (member := self._roster.least_loaded_of_others(others)) is not None:
+                return member
+        return self._roster.least_loaded(but=reserved)
 
     # One kind of grant each
 
