@@ -47,7 +47,6 @@ def sprung(folder):
     return sorted(path.name for path in folder.glob("*.sprung"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_in_the_current_folder_is_imported(tmp_path, folder, way):
     samples = noise(50_000)
@@ -57,7 +56,6 @@ def test_nothing_in_the_current_folder_is_imported(tmp_path, folder, way):
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
 
-@pytest.mark.slow
 def test_an_empty_entry_of_pythonpath_is_not_the_current_folder(tmp_path, folder, monkeypatch):
     for name in ("typing", "random", "__future__"):  # these, Python itself would import by that path before zaudio
         (folder / f"{name}.py").unlink()
@@ -67,7 +65,6 @@ def test_an_empty_entry_of_pythonpath_is_not_the_current_folder(tmp_path, folder
     assert (code, sprung(folder)) == (0, []), err
 
 
-@pytest.mark.slow
 def test_a_named_module_is_found_in_the_current_folder_and_what_lies_beside_it_is_not(tmp_path, folder):
     (folder / "own.py").write_text(OWN)
     samples = noise(50_000)
@@ -84,7 +81,6 @@ def test_a_named_module_is_found_in_the_current_folder_and_what_lies_beside_it_i
     assert "--path" in err
 
 
-@pytest.mark.slow
 def test_path_finds_what_a_named_module_imports(tmp_path, monkeypatch):
     modules = tmp_path / "modules"
     modules.mkdir()
@@ -98,7 +94,6 @@ def test_path_finds_what_a_named_module_imports(tmp_path, monkeypatch):
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", ["farm", "worker"])
 def test_a_name_that_is_found_elsewhere_first_is_said(tmp_path, folder, command):
     (folder / "json.py").write_text(OWN)
@@ -113,7 +108,6 @@ def test_a_name_that_is_found_elsewhere_first_is_said(tmp_path, folder, command)
     assert "Traceback" not in err
 
 
-@pytest.mark.slow
 def test_a_script_finds_its_modules_where_it_lies(tmp_path, monkeypatch):
     samples = noise(50_000)
     write_raw(tmp_path / "x.raw", samples)

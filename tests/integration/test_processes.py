@@ -35,7 +35,6 @@ def noted(path):
 # Ops that start processes
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("session", [False, True])
 def test_death_is_noticed_while_a_forked_child_lives(tmp_path, recording, workers, session):
@@ -50,7 +49,6 @@ def test_death_is_noticed_while_a_forked_child_lives(tmp_path, recording, worker
     assert not any(map(alive, noted(pids)))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("session", [False, True])
 def test_nothing_that_an_op_started_outlives_the_job(tmp_path, recording, session):
     pids = tmp_path / "pids"
@@ -59,7 +57,6 @@ def test_nothing_that_an_op_started_outlives_the_job(tmp_path, recording, sessio
     assert not any(map(alive, noted(pids)))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
 @pytest.mark.parametrize("session", [False, True])
 def test_nothing_that_an_op_started_outlives_a_worker_elsewhere(tmp_path, recording, processes, session):
@@ -73,7 +70,6 @@ def test_nothing_that_an_op_started_outlives_a_worker_elsewhere(tmp_path, record
     assert not any(map(alive, noted(pids)))
 
 
-@pytest.mark.slow
 def test_nothing_that_an_op_started_outlives_a_coordinator_that_is_killed(tmp_path, recording):
     pids = tmp_path / "pids"
     ops = ["--op", f"fork_ops:forks:pids={pids},session=true", "--op", "farm_ops:slow:ms=5000"]
@@ -84,7 +80,6 @@ def test_nothing_that_an_op_started_outlives_a_coordinator_that_is_killed(tmp_pa
     wait_until(lambda: not any(map(alive, noted(pids))), "its child is ended too", within=3000 * MS)
 
 
-@pytest.mark.slow
 def test_multiprocessing_inside_an_op(tmp_path, recording):
     started = time.monotonic()
     farm(recording, tmp_path, "fork_ops:pool").run()
@@ -92,13 +87,11 @@ def test_multiprocessing_inside_an_op(tmp_path, recording):
     assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
 
 
-@pytest.mark.slow
 def test_a_forked_child_that_comes_back_from_an_op_does_not_go_on_as_a_worker(tmp_path, recording):
     farm(recording, tmp_path, "fork_ops:comes_back_twice", timing=PROMPT).run()
     assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
 
 
-@pytest.mark.slow
 def test_a_program_that_an_op_runs_ignores_no_signal(tmp_path, recording):
     farm(recording, tmp_path, f"fork_ops:runs:pids={tmp_path}/said").run()
     assert (tmp_path / "said").read_text() == f"{signal.SIG_DFL} default_int_handler\n"
@@ -112,7 +105,6 @@ def shell(script, *arguments):
     return finish(popen(["sh", "-c", script, "sh", sys.executable, "-m", "zaudio", *map(str, arguments)]))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_descriptors(tmp_path, closed):
     samples = noise(441, seed=1)
@@ -134,7 +126,6 @@ def test_closed_standard_descriptors(tmp_path, closed):
     assert (tmp_path / "back.raw").read_bytes() == inverted(samples).tobytes()
 
 
-@pytest.mark.slow
 def test_closed_standard_descriptors_of_a_worker_and_its_coordinator(tmp_path, recording):
     """A script in Python too, as a daemon runs it: there, descriptors 0 to 2 may become anything."""
     script = (
@@ -151,7 +142,6 @@ def test_closed_standard_descriptors_of_a_worker_and_its_coordinator(tmp_path, r
     assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
 
 
-@pytest.mark.slow
 def test_a_parent_that_ignores_or_blocks_sigchld(tmp_path, recording):
     def ignore():
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -168,7 +158,6 @@ def test_a_parent_that_ignores_or_blocks_sigchld(tmp_path, recording):
     assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
 
 
-@pytest.mark.slow
 def test_a_worker_whose_parent_ignores_sigchld(tmp_path, recording):
     op = f"fork_ops:forks_and_dies:pids={tmp_path}/pids"
     with farm(recording, tmp_path, op, workers=None, bind="tcp://127.0.0.1:0") as job:
@@ -181,7 +170,6 @@ def test_a_worker_whose_parent_ignores_sigchld(tmp_path, recording):
     assert "Traceback" not in err
 
 
-@pytest.mark.slow
 def test_a_script_that_ignores_sigchld_itself(tmp_path, recording):
     script = (
         "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); from zaudio import Coordinator; "
@@ -193,7 +181,6 @@ def test_a_script_that_ignores_sigchld_itself(tmp_path, recording):
     assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "workers", "sentence"),
     [
@@ -231,7 +218,6 @@ job.start()
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("more", ["", "sys.exit(0)\n"])
 def test_a_program_that_does_not_wait_says_so_and_fails(tmp_path, recording, more):
     code, out, err = finish(
@@ -242,7 +228,6 @@ def test_a_program_that_does_not_wait_says_so_and_fails(tmp_path, recording, mor
     assert not (tmp_path / "out" / "result.raw").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("op", "more", "code", "said"),
     [
