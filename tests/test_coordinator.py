@@ -196,7 +196,7 @@ def test_stop_of_another_thread_during_the_start_ends_it(tmp_path, recording, mo
 
 
 def test_ctrl_c_when_the_thread_of_the_job_has_begun_stops_the_job(tmp_path, recording, monkeypatch):
-    def interrupt(_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(coordinator.atexit, "register", interrupt)

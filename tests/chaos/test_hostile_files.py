@@ -2,6 +2,7 @@
 
 import io
 import random
+import shutil
 import struct
 
 import numpy as np
@@ -12,10 +13,9 @@ from harness import assert_no_traceback, assert_promises
 from net_support import MS
 
 pytestmark = pytest.mark.covers(
-    "18 hostile files (claims of 2^31 to 2^64 bytes, 65,535 channels, 200,000 empty chunks, magic and noise "
-    "...): exit 3",
+    "14 hostile files (claims of 2^32 frames, 65,535 channels, 200,000 empty chunks, magic and noise ...): exit 3",
     number=41,
-    note="7 of them, all: `make test-all`",
+    note="6 of them, all: `make test-all`",
     bound="5 s; 160 MiB",
     measured="2.7 s at most on a busy machine, mostly the start of Python; below 160 MiB",
     removed='`containers.py`: `raise InputError(path, f"{what}: {words}") from None` in `_one_line`',
@@ -59,15 +59,11 @@ def flac_claims(total):
 
 
 FILES = {
-    "a wav that claims 2 GiB of samples": wav(declared=2**31),
     "a wav of 65535 channels": wav(channels=65535),
     "a wav of no channels": wav(channels=0, block=0),
     "a wav at 0 Hz": wav(rate=0),
     "a wav of 200,000 empty chunks": endless_chunks(),
     "a wav of a format that does not exist": patched(bytearray(wav()), b"fmt ", 8, b"\xfe\xca"),
-    "an rf64 that claims 2^63 bytes": patched(audio("RF64"), b"ds64", 16, b"\xff\xff\xff\xff\xff\xff\xff\x7f"),
-    "a w64 whose chunk claims 2^64 bytes": patched(audio("W64"), b"data", 16, b"\xff" * 8),
-    "a caf whose chunk claims 2^63 bytes": patched(audio("CAF"), b"data", 4, b"\x7f" + b"\xff" * 7),
     "an aiff that claims 2^32 frames": patched(audio("AIFF"), b"COMM", 10, b"\xff" * 4),
     "a flac that claims 2^36 frames": flac_claims(2**36 - 1),
     "a flac of a good head and noise": audio("FLAC")[:60] + random.Random(1).randbytes(100_000),
@@ -81,18 +77,21 @@ FILES = {
 
 
 KEPT = {
-    "a wav that claims 2 GiB of samples",
     "a wav of 65535 channels",
     "a wav of 200,000 empty chunks",
-    "an rf64 that claims 2^63 bytes",
+    "an aiff that claims 2^32 frames",
     "a flac of a good head and noise",
     "only the magic of a wav",
     "an mp3",
 }
 
 
-# What is wrong with these is nothing that samples depend on, and libsndfile reads them.
+# A size that cannot be true stands for "unknown", and samples do not depend on the other lies.
 HARMLESS = {
+    "a wav that claims 2 GiB of samples": wav(declared=2**31),
+    "an rf64 that claims 2^63 bytes": patched(audio("RF64"), b"ds64", 16, b"\xff\xff\xff\xff\xff\xff\xff\x7f"),
+    "a w64 whose chunk claims 2^64 bytes": patched(audio("W64"), b"data", 16, b"\xff" * 8),
+    "a caf whose chunk claims 2^63 bytes": patched(audio("CAF"), b"data", 4, b"\x7f" + b"\xff" * 7),
     "a wav whose blocks are of no bytes": wav(block=0),
     "a wav of 64 KiB blocks": wav(block=65535),
     "an aiff at a rate that is no number": patched(audio("AIFF"), b"COMM", 16, b"\x7f\xff" + b"\xff" * 8),
@@ -112,7 +111,7 @@ def test_hostile_file_is_refused_soon_in_little_memory_and_nothing_is_written(sc
     assert not scene.output.exists() or not list(scene.output.iterdir())
 
 
-@pytest.mark.parametrize("name", [name if "64 KiB" in name else extended(name) for name in HARMLESS])
+@pytest.mark.parametrize("name", [name if "2 GiB" in name or "64 KiB" in name else extended(name) for name in HARMLESS])
 def test_harmless_lie_is_read_or_refused_and_soon(scene, name):
     path = scene.folder / "take.audio"
     path.write_bytes(HARMLESS[name])
@@ -124,17 +123,17 @@ def test_harmless_lie_is_read_or_refused_and_soon(scene, name):
 
 
 @pytest.mark.covers(
-    "A sparse file of 1 TiB: works, in bounded memory, until it is interrupted",
+    "A sparse file of 1 TiB, or half of the free room: works, in bounded memory, until it is interrupted",
     number=41,
     bound="5 s; 160 MiB + `--memory`",
     measured="below it",
     removed="not seen to fail",
 )
-def test_hole_of_a_terabyte_costs_no_memory_and_can_be_stopped(scene):
+def test_hole_as_large_as_there_is_room_for_costs_no_memory_and_can_be_stopped(scene):
     """A sparse file is a recording like any other: what counts is that nothing grows with it."""
     path = scene.folder / "take.raw"
     with path.open("wb") as file:
-        file.truncate(1 << 40)
+        file.truncate(min(1 << 40, shutil.disk_usage(scene.folder).free // 2))  # the result needs the room
     job = scene.farm(input=path, workers=1)
     job.wait_for("Accepted", 20)
     job.signal(2)

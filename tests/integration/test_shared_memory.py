@@ -292,7 +292,7 @@ def test_op_that_keeps_the_interpreter_to_itself_is_killed_and_its_chunk_is_to_b
     assert not set(listing(tmp_path / "out")) & set(NAMES)
 
 
-def test_program_that_ends_without_waiting_for_its_job_leaves_nothing(tmp_path, recording):
+def test_program_that_ends_without_waiting_for_its_job_says_so_and_leaves_nothing(tmp_path, recording):
     process = launch_script(
         "import sys, os, time; from zaudio import Coordinator\n"
         "job = Coordinator(*sys.argv[1:3], ops='farm_ops:gated:gate=' + sys.argv[3], workers=2)\n"
@@ -305,7 +305,8 @@ def test_program_that_ends_without_waiting_for_its_job_leaves_nothing(tmp_path, 
         tmp_path / "gate",
     )
     code, out, err = finish(process, within=10)
-    assert (code, err) == (0, "")
+    assert code == 1
+    assert "the job was abandoned: the program ended, and nothing called wait()" in err
     assert int(out) > 0, "the job had begun to write"
     assert listing(tmp_path / "out") == []
     assert os.listdir(os.environ["TMPDIR"]) == []

@@ -20,7 +20,7 @@ def identity(path: str) -> None:
     """Write a new private key to FILE and print its public key.
 
     FILE must not exist; its owner alone can read it. With the public key, anybody can encrypt results for you, by
-    `zaudio farm --recipient`; nothing in such a result proves who made it. Nobody decrypts one without FILE, of which
+    `zaudio farm --recipient`; nothing in such a result proves its origin. Nobody decrypts one without FILE, of which
     you should keep a copy.
     """
     from zaudio import result
