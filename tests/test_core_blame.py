@@ -89,6 +89,17 @@ def test_a_chunk_whose_op_raised_is_granted_again_alone(desk):
     assert granted(desk.result("a", 1)) == [("a", 0)]
 
 
+def test_the_traceback_behind_a_failures_sentence_is_no_part_of_its_cause(desks):
+    desk = desks(chunks=3, credit=1)
+    desk.join("a")
+    text = "ValueError: one (/ops.py:3)\nTraceback (most recent call last):\nValueError: one"
+    for attempt in (1, 2):
+        (requeued,) = only(desk.failed("a", 0, attempt, text), Requeued)
+        assert requeued.reason == "ValueError: one (/ops.py:3)"
+    (fail,) = only(desk.failed("a", 0, 3, text), Fail)
+    assert fail.error.causes == ("worker a: ValueError: one (/ops.py:3)",) * 3
+
+
 def test_three_failures_end_the_job_and_name_the_chunk_its_frames_and_the_causes(desks):
     desk = desks(chunks=3, credit=1)
     assert grants(desk.join("a")) == [("a", 0, 1)]

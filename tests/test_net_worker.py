@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from net_support import MS, descriptors, wait_until
 
 from zaudio.audio.files import InputFile
 from zaudio.errors import EndpointError, NoCoordinatorError, RefusedError, UsageError
+from zaudio.net.failure import parted
 from zaudio.net.outbox import Outbox, Outboxes
 from zaudio.net.settings import WorkerSettings
 from zaudio.net.worker import Shell, Worker
@@ -311,7 +313,11 @@ def test_op_that_raises_is_a_failure_with_its_words(script, life, tmp_path, monk
     life(allow=["worker_test_op"])
     script.admit(ops=(Step("worker_test_op:f"),))
     script.grant(1, 4)
-    assert script.hear(Failed) == Failed(*script.lease, 4, 1, 16, 20, "ValueError: line one line two")
+    failed = script.hear(Failed)
+    sentence, trace = parted(failed.error)
+    assert sentence == f"ValueError: line one line two ({tmp_path / 'worker_test_op.py'}:2)"
+    assert trace[-1] == "line two"
+    assert replace(failed, error="") == Failed(*script.lease, 4, 1, 16, 20, "")
     script.grant(2, 5)
     assert script.hear(Failed).index == 5
 
@@ -322,7 +328,9 @@ def test_op_that_raises_in_a_chunk_of_a_run_is_a_failure_of_that_chunks_frames(s
     life(allow=["worker_test_picky"])
     script.admit(ops=(Step("worker_test_picky:f"),))
     script.grant(1, 25, np.array([0, 7, 0, 0, 7, 0, 0, 0, 0, 0], "<f4"))  # chunks of 4 frames, from frame 100 on
-    assert script.hear(Failed) == Failed(*script.lease, 25, 1, 104, 108, "AssertionError: no seven")
+    failed = script.hear(Failed)
+    assert failed.error.startswith("AssertionError: no seven (")
+    assert replace(failed, error="") == Failed(*script.lease, 25, 1, 104, 108, "")
     script.grant(2, 25, np.array([0, 7, 0, 0, 0, 0, 0, 0, 7], "<f4"))
     failed = script.hear(Failed)
     assert (failed.start, failed.stop) == (108, 109), "the last chunk of the recording is shorter"

@@ -284,7 +284,7 @@ def test_the_scratch_array_of_a_function_is_not_written_by_the_next(users):
 )
 def test_what_a_function_returns_is_checked_wherever_it_stands(users, op, error, words):
     for ops in ([f"zt_users:{op}"], ["invert", f"zt_users:{op}", "invert"]):
-        with pytest.raises(error, match=f"op zt_users:{op}: {words}"):
+        with pytest.raises(error, match=rf"op zt_users:{op}: {words} \(.*zt_users\.py:\d+\)$"):
             build(ops, channels=2, allowed=users)(bytes(24))
 
 

@@ -327,7 +327,8 @@ class Dispatcher:
         lease = self._blame.free(member.session, message.index, message.attempt, now)
         if lease is not None:
             member.losses = 0  # the chunk came to it
-            actions += self._blame.accuse(lease, member.name, message.error, (message.start, message.stop))
+            reason = message.error.partition("\n")[0]  # without its traceback
+            actions += self._blame.accuse(lease, member.name, reason, (message.start, message.stop))
         return actions + self._granting.grant(now)
 
     def _strike(self, member: Member) -> Actions:

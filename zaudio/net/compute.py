@@ -26,7 +26,8 @@ from typing import Protocol
 import numpy as np
 import xxhash
 
-from zaudio.errors import InputError, ZaudioError
+from zaudio.errors import InputError
+from zaudio.net.failure import parted, told
 from zaudio.net.outbox import Outbox
 from zaudio.net.recording import LocalRecording
 from zaudio.ops.builtin import Array
@@ -34,7 +35,6 @@ from zaudio.ops.chain import Chain
 from zaudio.plan import Order
 from zaudio.reverse import order_into
 from zaudio.steps import Buffer
-from zaudio.wire.codec import cut
 from zaudio.wire.messages import Chunk
 
 STOP_PATIENCE = 0.2  # s; an op may take long, and the thread is a daemon that ends with the process
@@ -172,7 +172,7 @@ class Outcome:
     Attributes:
         job: The number of its job.
         chunk: The chunk.
-        error: A sentence; empty for a result.
+        error: A sentence, and behind it a traceback (see `zaudio.net.failure`); empty for a result.
         failed: The frames on which the error was raised.
         length: Bytes of the result.
         checksum: XXH3-64 of the result.
@@ -288,8 +288,10 @@ class Computer:
             )
             checksum = xxhash.xxh3_64_intdigest(result)
         except BaseException as error:  # a user's op may raise anything, SystemExit too: the chunk failed
-            log.debug("chunk %d failed", chunk.index, exc_info=True)
-            return _failure(task, error)
+            outcome = _failure(task, error)
+            if not parted(outcome.error)[1]:  # no code of the user's raised it
+                log.debug("chunk %d failed", chunk.index, exc_info=True)
+            return outcome
         seconds = time.monotonic() - started
         return Outcome(
             task.job,
@@ -319,14 +321,4 @@ def _failure(task: _Task, error: BaseException) -> Outcome:
     failed = task.chunk.start, task.chunk.stop
     if isinstance(error, ChunkFailed) and error.__cause__ is not None:
         failed, error = (error.start, error.stop), error.__cause__
-    return Outcome(task.job, task.chunk, _sentence(error), failed)
-
-
-def _sentence(error: BaseException) -> str:
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001  # an error of a user's own class may fail even at this
-        text = ""
-    if isinstance(error, ZaudioError):
-        return cut(text)
-    return cut(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+    return Outcome(task.job, task.chunk, told(error), failed)

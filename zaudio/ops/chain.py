@@ -125,13 +125,22 @@ class _Function:
         shape, dtype = array.shape, array.dtype  # now: the function may set them on the array itself
         result = self.function(array, **self.params)
         if not isinstance(result, np.ndarray):
-            raise TypeError(f"op {self.name}: expected an array of {dtype} back, got {type(result).__name__}")
+            raise TypeError(self._odd(f"an array of {dtype}", type(result).__name__))
         if result.shape != shape:
-            raise ValueError(f"op {self.name}: expected an array of shape {shape} back, got {result.shape}")
+            raise ValueError(self._odd(f"an array of shape {shape}", result.shape))
         if result.dtype != dtype:
-            raise TypeError(f"op {self.name}: expected an array of {dtype} back, got {result.dtype}")
+            raise TypeError(self._odd(f"an array of {dtype}", result.dtype))
         # Any array but the one that it got may be scratch memory, which the function fills again for the next chunk.
         return array if result is array and array.flags.carray else np.array(result, order="C")
+
+    def _odd(self, expected: str, got: object) -> str:
+        return f"op {self.name}: expected {expected} back, got {got}{_home(self.function)}"
+
+
+def _home(function: Callable[..., object]) -> str:
+    """Return file and line of a function, in brackets; empty for a compiled one."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
 
 
 def _prepare(spec: OpSpec, format: SampleFormat) -> Step:

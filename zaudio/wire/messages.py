@@ -166,7 +166,10 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Worker to sink: the op raised, on frames `start` to `stop` of the recording."""
+    """Worker to sink: the op raised, on frames `start` to `stop` of the recording.
+
+    The first line of `error` says why; lines behind it are a traceback, for a log.
+    """
 
     job: bytes
     incarnation: int
