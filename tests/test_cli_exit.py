@@ -56,7 +56,10 @@ def test_an_error_is_one_line_and_its_exit_code(error, code, sentence):
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("error", "code", "sentence"), ENDINGS, ids=lambda value: type(value).__name__)
+OURS = [ending for ending in ENDINGS if not isinstance(ending[0], errors.ChunkError)]
+
+
+@pytest.mark.parametrize(("error", "code", "sentence"), OURS, ids=lambda value: type(value).__name__)
 def test_verbose_adds_the_traceback_and_keeps_the_line_last(error, code, sentence):
     done = CliRunner().invoke(program(error), ["fail", "-v"])
     assert done.exit_code == code
@@ -64,6 +67,11 @@ def test_verbose_adds_the_traceback_and_keeps_the_line_last(error, code, sentenc
     last = done.stderr.splitlines()[-1]
     assert last.startswith("zaudio: ")
     assert sentence in last
+
+
+def test_a_chunk_that_failed_has_no_traceback_of_ours():
+    done = CliRunner().invoke(program(errors.ChunkError(7, 0, 10, ("boom",))), ["fail", "-v"])
+    assert done.stderr == "zaudio: chunk 7 (frames 0 to 10) failed 1 times; the last time: boom\n"
 
 
 def test_a_message_from_a_peer_stays_on_one_line():

@@ -105,6 +105,32 @@ def test_verbose_logs_traffic_with_time_and_tracebacks(capsys):
     assert lines[-1] == "KeyError: 'cause'"
 
 
+def test_verbose_logs_what_happens_and_no_traffic(capsys):
+    with voice.logs():
+        voice.log_level("INFO")
+        logging.getLogger("zaudio.worker").info("joined")
+        log_one_of_each()
+    err = capsys.readouterr().err
+    assert "INFO    zaudio.worker: joined" in err
+    assert "granted 7" not in err
+    assert "Traceback (most recent call last):" in err
+
+
+@pytest.mark.parametrize(("meta", "told"), [({}, "zaudio: it works\n"), ({voice.QUIET: True}, "")])
+def test_a_logger_that_is_followed_is_heard_without_verbose_and_not_when_quiet(context, capsys, meta, told):
+    context.meta.update(meta)
+    with voice.logs(), context:
+        if meta:
+            voice.log_level("ERROR")
+        voice.follow("zaudio.worker.test")
+        for name in ("zaudio.worker.test", "zaudio.worker"):
+            logging.getLogger(name).info("it works")
+            logging.getLogger(name).debug("traffic")
+        context.close()
+        logging.getLogger("zaudio.worker.test").info("it works")
+    assert capsys.readouterr().err == told
+
+
 def test_quiet_logs_errors_only(capsys):
     with voice.logs():
         voice.log_level("ERROR")

@@ -7,7 +7,7 @@ from core_support import DEAD, Desk, only, result, session
 
 from zaudio import events
 from zaudio.core import actions
-from zaudio.core.telling import Teller
+from zaudio.core.telling import Teller, said
 from zaudio.events import State
 from zaudio.ledger import Ledger
 from zaudio.plan import Plan
@@ -242,3 +242,26 @@ def test_a_ledger_that_is_told_everything_agrees_with_the_desk():
         desk.count(actions.Rejected),
     )
     assert (report.workers, report.lost) == (2, 1)
+
+
+# The log
+
+
+def test_what_is_rarer_than_chunks_is_a_sentence_and_the_rest_is_traffic():
+    worker = {"worker": "attic", **ABOUT}
+    chunk = {"chunk": 7, "chunks": 4, **worker}
+    sentences = {
+        events.Joined(**worker): "worker attic takes part",
+        events.Lost(reason="it left", **worker): "worker attic is gone: it left",
+        events.Stuck(chunk=7, **worker): "worker attic is past the deadline of chunk 7",
+        events.Requeued(attempt=1, reason="no", **chunk): "chunk 7 is to be granted again: worker attic: no",
+        events.Rejected(reason="no", **chunk): "the result of chunk 7 by worker attic was rejected: no",
+        events.Withdrawn(**chunk): "chunk 7 is to be done again: worker attic was dropped",
+        events.Granted(attempt=2, repeated=True, **chunk): (
+            "chunk 7 is granted to worker attic too: everything waits for it"
+        ),
+        events.Granted(attempt=1, **chunk): "",
+        events.Accepted(**chunk): "",
+        events.Noted(**chunk): "",
+    }
+    assert {event: said(event) for event in sentences} == sentences

@@ -8,7 +8,6 @@ stops the job. No signal handlers are installed here.
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import sys
 import threading
@@ -18,7 +17,7 @@ from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Self
 
-from zaudio.errors import EndpointError, JobError, StoppedError, UsageError
+from zaudio.errors import StoppedError, UsageError
 from zaudio.events import Event, Failed, State
 from zaudio.ledger import Ledger, Progress, Report
 from zaudio.net.farm import Farm
@@ -31,8 +30,6 @@ from zaudio.request import parse_request
 from zaudio.settings import Limits, Network, Raw, Security
 from zaudio.stream import Stream, Subscription
 from zaudio.timing import Timing
-
-log = logging.getLogger("zaudio.coordinator")
 
 
 class Coordinator:
@@ -305,9 +302,7 @@ class Coordinator:
         try:
             with resources, farm:
                 job.run(farm, say=self._say, on_open=self._bound.set)
-        except BaseException as error:
-            if isinstance(error, JobError | EndpointError):
-                log.debug("the job failed", exc_info=True)
+        except BaseException as error:  # noqa: BLE001  `wait` raises it
             failure = error
         self._end(failure)
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 
+import farm_ops
 import numpy as np
 import pytest
 import zmq
@@ -117,7 +118,10 @@ def test_worker_with_once_gives_up_when_nobody_answers_and_says_so_once(processe
         endpoint = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
         code, _, err = finish(launch("worker", endpoint, "--once", "-n", processes), within=12_000 * MS)
     assert code == 69
-    assert err == f"zaudio: {endpoint}: no coordinator answered within 5 s\n"
+    *connects, last = err.splitlines()
+    assert last == f"zaudio: {endpoint}: no coordinator answered within 5 s"
+    assert len(connects) == processes
+    assert all(line.endswith(f" connects to {endpoint}") for line in connects)
 
 
 def test_processes_of_one_worker_command_that_are_refused_at_work_are_not_started_again():
@@ -169,6 +173,32 @@ def test_several_processes_of_one_worker_command_share_a_job_with_local_workers(
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
     shares = json.loads((tmp_path / "report.json").read_text())["shares"]
     assert set(shares) == {"local-1", "far-1", "far-2"}
+
+
+def test_both_sides_say_in_plain_lines_what_happens_and_where_an_op_failed(tmp_path):
+    write_raw(tmp_path / "x.raw", numbered(CHUNK))
+    op = f"farm_ops:raises_at:value=0,tally={tmp_path}/tally"
+    coordinator, endpoint = started_coordinator(
+        tmp_path, tmp_path / "x.raw", "-o", tmp_path / "out", "-v", "--op", op, "--op", "invert"
+    )
+    quiet = launch("worker", endpoint, "--allow", "farm_ops", "--name", "attic", "--once")
+    code, _, err = finish(coordinator)
+    assert code == 1
+    place = re.escape(farm_ops.__file__) + r":\d+"
+    assert re.search(rf"failed 3 times; the last time: worker attic: ValueError: .* \({place}\)$", err.strip())
+    assert "zaudio.coordinator: worker attic takes part" in err
+    assert "DEBUG" not in err
+    assert err.count("Traceback") == 1
+    assert f'File "{farm_ops.__file__}", line ' in err
+    assert "/zaudio/net/" not in err, "no frame of ours"
+    code, _, err = finish(quiet, within=5000 * MS)
+    assert code == 0
+    expected = (
+        f"zaudio: worker attic connects to {endpoint}",
+        r"zaudio: worker attic works on job [0-9a-f]{8}: farm_ops:raises_at, invert",
+        r"zaudio: worker attic has finished job [0-9a-f]{8} with 0 chunks: the job has ended without a result",
+    )
+    assert re.fullmatch("\n".join(expected), err.strip()), err
 
 
 def test_worker_goes_on_to_the_next_job(tmp_path):

@@ -21,7 +21,7 @@ import click
 
 from zaudio import disk
 from zaudio.cli import LEAVE_IN_ORDER, TERMINATED, voice
-from zaudio.errors import ZaudioError
+from zaudio.errors import ChunkError, ZaudioError
 
 FAILED = 1
 INTERRUPTED = 128 + signal.SIGINT
@@ -134,7 +134,7 @@ def ended(error: BaseException) -> int:
     code, sentence = _meaning(error)
     if isinstance(error, OSError | ZaudioError) and _folder_is_gone():
         error.add_note("the current folder was deleted: change to another one, or give whole paths")
-    if voice.is_verbose():
+    if voice.is_verbose() and not isinstance(error, ChunkError):  # of a chunk, the op's own traceback was logged
         voice.err("".join(traceback.format_exception(error)).rstrip())
     whole = "; ".join((sentence, *getattr(error, "__notes__", ())))
     voice.err(f"zaudio: {voice.printable(whole)}")

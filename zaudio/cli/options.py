@@ -61,10 +61,10 @@ def voice_options(command: Command) -> Command:
     return click.option(
         "-v",
         "--verbose",
-        is_flag=True,
+        count=True,
         expose_value=False,
         callback=_set_voice,
-        help="Log what happens to standard error, with the time; show tracebacks.",
+        help="Log what happens to standard error, with the time; show tracebacks. -vv logs every message too.",
     )(command)
 
 
@@ -117,14 +117,14 @@ def path_option(command: Command) -> Command:
     )(command)
 
 
-def _set_voice(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+def _set_voice(ctx: click.Context, param: click.Parameter, value: int) -> None:
     if not value:
         return
     key = voice.VERBOSE if param.name == "verbose" else voice.QUIET
     ctx.meta[key] = True
     if ctx.meta.get(voice.VERBOSE) and ctx.meta.get(voice.QUIET):
         raise click.UsageError("-v and -q exclude each other", ctx)
-    voice.log_level("DEBUG" if key == voice.VERBOSE else "ERROR")
+    voice.log_level("ERROR" if key == voice.QUIET else "INFO" if value == 1 else "DEBUG")
 
 
 def _set_path(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:  # noqa: ARG001  click's

@@ -114,10 +114,21 @@ def logs() -> Iterator[None]:
 
 
 def log_level(name: str) -> None:
-    """Set the lowest level that is logged: ``DEBUG`` or ``ERROR``."""
+    """Set the lowest level that is logged: ``DEBUG``, ``INFO`` or ``ERROR``."""
     import logging
 
     logging.getLogger("zaudio").setLevel(name)
+
+
+def follow(name: str) -> None:
+    """Log all but the traffic of that logger until the command's end, also without -v; not with -q."""
+    import logging
+
+    if is_quiet() or is_verbose():
+        return
+    logger = logging.getLogger(name)
+    logger.setLevel(logging.INFO)
+    click.get_current_context().call_on_close(lambda: logger.setLevel(logging.NOTSET))
 
 
 def _handler() -> logging.Handler:
@@ -127,9 +138,10 @@ def _handler() -> logging.Handler:
         """Formats terse lines by default; with -v, lines with time, logger and traceback."""
 
         def format(self, record: logging.LogRecord) -> str:
-            if logging.getLogger("zaudio").level <= logging.DEBUG:
+            if logging.getLogger("zaudio").level <= logging.INFO:
                 return super().format(record)
-            return f"zaudio: {record.levelname.lower()}: {printable(record.getMessage())}"
+            level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+            return f"zaudio: {level}{printable(record.getMessage())}"
 
         def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
             return printable(super().formatMessage(record))

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from zaudio.cli import voice
 from zaudio.cli.exit import Signals, Terminated
 from zaudio.cli.options import connect_address, path_option, voice_options
 
@@ -67,6 +68,7 @@ def worker(endpoint: str, processes: int, **settings: Any) -> None:  # noqa: ANN
 
     ENDPOINT is the coordinator's address: tcp://HOST:PORT or ipc://PATH.
     """
+    voice.follow("zaudio.worker.diary")
     try:
         from zaudio.ops.beside import find_beside
 

@@ -142,5 +142,25 @@ class Teller:
         return job.chunk_at(span.start), -(-span.frames // job.chunk_frames)
 
 
+def said(event: Event) -> str:
+    """Return a sentence of an event that is rarer than chunks are; empty for the others."""
+    match event:
+        case events.Joined(worker=worker):
+            return f"worker {worker} takes part"
+        case events.Lost(worker=worker, reason=reason):
+            return f"worker {worker} is gone: {reason}"
+        case events.Stuck(worker=worker, chunk=chunk):
+            return f"worker {worker} is past the deadline of chunk {chunk}"
+        case events.Requeued(worker=worker, chunk=chunk, reason=reason):
+            return f"chunk {chunk} is to be granted again: worker {worker}: {reason}"
+        case events.Rejected(worker=worker, chunk=chunk, reason=reason):
+            return f"the result of chunk {chunk} by worker {worker} was rejected: {reason}"
+        case events.Withdrawn(worker=worker, chunk=chunk):
+            return f"chunk {chunk} is to be done again: worker {worker} was dropped"
+        case events.Granted(worker=worker, chunk=chunk, repeated=True):
+            return f"chunk {chunk} is granted to worker {worker} too: everything waits for it"
+    return ""
+
+
 def _short(session: bytes) -> str:
     return session.hex()[:SESSION_DIGITS]

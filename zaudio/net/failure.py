@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import logging
 import os
 import traceback
 from types import TracebackType
@@ -37,6 +38,14 @@ def parted(text: str) -> tuple[str, list[str]]:
     """Return the sentence and the lines of the traceback of a text that `told` made, or a peer of its own."""
     sentence, *lines = text.split("\n")
     return sentence, lines
+
+
+def log_failure(log: logging.Logger, place: str, text: str) -> None:
+    """Log what an op raised: the sentence behind its place, and each line of the traceback."""
+    sentence, lines = parted(text)
+    log.info("%s: %s", place, sentence)
+    for line in lines:
+        log.info("  %s", line)
 
 
 def _sentence(error: BaseException) -> str:

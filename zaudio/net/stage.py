@@ -34,9 +34,10 @@ from zaudio.core.actions import (
 )
 from zaudio.core.desk import Desk
 from zaudio.core.job import Job, Ways
-from zaudio.core.telling import Teller
+from zaudio.core.telling import Teller, said
 from zaudio.errors import ProtocolError, UsageError, ZaudioError
 from zaudio.events import Advanced, Event
+from zaudio.net.failure import log_failure
 from zaudio.net.local import LocalWorkers
 from zaudio.net.payloads import Payloads
 from zaudio.net.reader import Frames, Reader
@@ -136,6 +137,7 @@ class Stage:
         self._publish = publish
         self._advanced = job.first  # bundles that were last told to be done
         self._sealing = False
+        self._shown = ""  # the failure that was logged last: the same one again would say nothing new
         self._failure: ZaudioError | None = None
 
     # The farm opens and closes it
@@ -177,6 +179,9 @@ class Stage:
             return
         if isinstance(message, Failed):
             self._source.check()  # a recording that changed is to blame before any chunk is
+            if self._desk.knows(message.session) and message.error != self._shown:
+                log_failure(log, f"the op failed at worker {self._desk.name(message.session)}", message.error)
+                self._shown = message.error
         self.do(self._desk.receive(peer, message, now=now))
 
     def _receive_result(self, peer: Peer, result: Result, payload: Buffer | None, now: float) -> None:
@@ -266,7 +271,7 @@ class Stage:
         for action in actions:
             # Told first: an action that cannot be done makes others, and their events come behind its own.
             if (event := self._teller.tell(action, time.monotonic())) is not None:
-                log.debug("%s", event)
+                self._log(event)
                 self._publish(event)
             match action:
                 case Released():
@@ -291,12 +296,14 @@ class Stage:
                         f"; `zaudio keys revoke {key}` keeps its key out of other jobs too" if key else "",
                     )
                     self._kill(action.session, "it was killed: its result was not that of two others")
-                case Lost():
-                    log.info("worker %s is gone: %s", action.name, action.reason)
                 case Withdrawn():
                     self._payloads.withdraw(action.index)
                 case Impostor():
                     log.warning("%s sent a result of a session that it does not speak for", action.peer.identity)
+
+    def _log(self, event: Event) -> None:
+        sentence = said(event)
+        log.log(logging.INFO if sentence else logging.DEBUG, "%s", sentence or event)
 
     def _kill(self, session: bytes, reason: str) -> None:
         if self._local is not None:

@@ -27,6 +27,8 @@ from zaudio.errors import EndpointError, ProtocolError, RefusedError, UsageError
 from zaudio.formats import sample_format
 from zaudio.net.compute import Computer, Outcome, Work
 from zaudio.net.connections import Connections
+from zaudio.net.diary import Diary
+from zaudio.net.failure import log_failure
 from zaudio.net.outbox import Outbox
 from zaudio.net.recording import open_recording
 from zaudio.net.settings import WorkerSettings
@@ -141,6 +143,7 @@ class Shell:
             lifetime=settings.lifetime,
             idle_timeout=settings.idle_timeout,
         )
+        self._diary = Diary(name, settings.endpoint)
         self._local = outbox is not None  # its coordinator is on this machine
         self._lifeline = lifeline
         self._on_ready = on_ready
@@ -214,7 +217,7 @@ class Shell:
                 continue
             log.debug("from %s: %s", channel.value, message)
             if isinstance(message, Goodbye):
-                log.info("the coordinator says goodbye: %s", message.reason)
+                self._diary.dismissed(message)
             elif isinstance(message, Welcome):
                 log.info("welcomed by %s", self._settings.endpoint)
                 self._handshakes.welcomed()
@@ -224,6 +227,8 @@ class Shell:
                 intact = self._is_intact(message)
             self._do(self._session.receive(message, now=now, intact=intact))
             self._payload = None
+            if isinstance(message, Welcome) and not self._session.finished:  # it can do that job
+                self._diary.welcomed(message)
 
     def _is_intact(self, chunk: Chunk) -> bool:
         if self._payload is None:
@@ -240,6 +245,7 @@ class Shell:
                 case Compute():
                     self._computer.ask(action.chunk, self._payload)
                 case Connect():
+                    self._diary.connects()
                     self._connections.connect()
                 case ConnectSink():
                     self._connect_sink(action.sinks)
@@ -253,8 +259,10 @@ class Shell:
         if not self._connections.is_open(say.channel):
             return
         message = say.message
-        if isinstance(message, Failed | Goodbye):
-            log.info("%s", message)
+        if isinstance(message, Failed):
+            log_failure(log, f"the op failed on frames {message.start} to {message.stop}", message.error)
+        elif isinstance(message, Goodbye):
+            self._diary.leaves(message.reason)
         sent = self._connections.send(say.channel, encode(message))
         log.debug("to %s: %s%s", say.channel.value, message, "" if sent else " (not sent)")
 
@@ -302,6 +310,7 @@ class Shell:
             start, stop = outcome.failed
             self._do(self._session.failed(index, attempt, outcome.error, start=start, stop=stop))
             return
+        self._diary.computed(outcome.chunk)
         if outcome.payload is not None:
             self._results[index, attempt] = outcome.payload
         self._do(
