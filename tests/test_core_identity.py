@@ -106,7 +106,7 @@ def test_result_of_a_session_that_nobody_knows_is_not_taken_and_its_sender_says_
 def test_what_is_remembered_of_lost_sessions_is_bounded(desk):
     for number in range(SESSIONS_KEPT + 10):
         name = f"w{number}"
-        say(desk, KEYS["a"], hello(name))
+        say(desk.later(0.1), KEYS["a"], hello(name))  # a connection says only so many a second
         desk.desk.gone(session(name), "it died", now=desk.now)
     desk.desk.check()
     assert not may(desk, KEYS["a"], "w9")

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from core_support import Desk, checksum, recording, session
+from core_support import Desk, checksum, recording, route, session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -260,11 +260,11 @@ class BrainsMachine(RuleBasedStateMachine):
     @rule(job=st.sampled_from([b"j" * 16, b"k" * 16]), kind=st.sampled_from([Heartbeat, Goodbye, Ready, Failed]))
     def another_job(self, job, kind):
         fields = {Heartbeat: (), Goodbye: ("",), Ready: (9, (), False), Failed: (0, 1, 0, 8, "")}[kind]
-        self.do(self.desk._say(self.desk.hello("b")[0].peer, kind(job, 2, session("a"), *fields)))
+        self.do(self.desk._say(route("b"), kind(job, 2, session("a"), *fields)))
 
     @rule()
     def no_message(self):
-        self.do(self.desk.desk.refuse(self.desk.hello("a")[0].peer, ProtocolError("junk")))
+        self.do(self.desk.desk.refuse(route("a"), ProtocolError("junk")))
 
     @rule(behind=st.integers(0, 3))
     def progress(self, behind):

@@ -11,6 +11,7 @@ Rules:
 - A lease that is missing in a `Ready` is lost, and its chunk is granted again, without blame. A chunk that is listed
   and was given up before takes up credit until it is done.
 - A deadline runs for the head of a worker's queue, from when it became the head: chunks behind it are not late.
+- Hellos beyond a number a second and connection are answered by nothing, and nothing is remembered of them.
 - A worker that lies is refused for good, under any session of its identity, unless many share that one.
 - Time is judged in `tick` alone, which the shell calls after both sockets are drained, or when they could not be for a
   heartbeat. A tick that comes late excuses all workers for as long as it was late: it was this side that slept.
@@ -97,6 +98,8 @@ class Dispatcher:
 
     def receive(self, peer: Peer, message: Message, *, now: float) -> Actions:
         """Take a message that `wire.decode` let pass. Of a Result, the Desk calls `heard`, and then `settled`."""
+        if isinstance(message, Hello) and not self._register.greet(peer, now=now):
+            return []
         if isinstance(message, Hello | Heartbeat | Ready | Failed | Goodbye) and (
             bar := self._bar(peer, message.session)
         ):
@@ -389,4 +392,5 @@ class Dispatcher:
         for member in self._roster:
             if member.sink is not None:
                 yield Send(member.sink, Heartbeat(job, incarnation, member.session))
-            yield Send(member.route, Sent(job, incarnation, member.session, member.sequence))
+            if member.ready:  # before, no chunk was sent, and a hello costs its sender nothing
+                yield Send(member.route, Sent(job, incarnation, member.session, member.sequence))

@@ -7,14 +7,17 @@ Rules:
 - Until identities are admitted, no worker is asked for one: a worker is then no more than its session.
 - A liar's identity is refused under any session, unless many workers share it.
 - The number of sessions that are remembered is bounded: the oldest is forgotten first.
+- A connection is heard to say so many hellos a second. Any number of sessions may hide behind more.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from zaudio.core.actions import Peer
 
+HELLOS = 16  # a second on one connection; a worker says one, and one more at each stage
 SESSIONS_KEPT = 4096  # of those that came, and of those that were sent away: results of them may still come
 REVOKED = "its key is not admitted any more"
 
@@ -34,6 +37,8 @@ class Register:
         self._liars: dict[str, str] = {}  # identity -> the reason that it is told; all of them were admitted once
         self._banned: dict[bytes, str] = {}  # session -> the reason that it is told, newest last
         self._known: dict[bytes, tuple[str, str]] = {}  # session -> name and identity, newest last
+        self._hellos: dict[bytes, int] = {}  # route -> hellos since that time; never more than HELLOS
+        self._hellos_since = -math.inf
 
     # Entries
 
@@ -64,6 +69,15 @@ class Register:
             return False
         self._liars[identity] = reason
         return True
+
+    def greet(self, peer: Peer, *, now: float) -> bool:
+        """Count a hello; return False when that connection has said enough of them within this second."""
+        if not 0 <= now - self._hellos_since < 1:
+            self._hellos.clear()  # of all at once: there are no more of them than connections
+            self._hellos_since = now
+        said = self._hellos.get(peer.route, 0)
+        self._hellos[peer.route] = min(HELLOS, said + 1)
+        return said < HELLOS
 
     # Facts
 
@@ -112,5 +126,6 @@ class Register:
     def check(self) -> None:
         """Assert the invariants."""
         assert len(self._known) <= SESSIONS_KEPT, "sessions are bounded"
+        assert all(1 <= said <= HELLOS for said in self._hellos.values()), "hellos beyond are not counted"
         assert len(self._banned) <= SESSIONS_KEPT, "banned sessions are bounded"
         assert self._shared not in self._liars, "an identity that many share is nobody's alone"
