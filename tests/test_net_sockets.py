@@ -1,6 +1,7 @@
 """Sockets over real TCP: options, sending, and endpoints as the system sees them."""
 
 import errno
+import socket
 
 import pytest
 import zmq
@@ -52,7 +53,8 @@ COMMON = {
 ROUTER = {**COMMON, "type": zmq.ROUTER, "MAXMSGSIZE": 8192 + 33, "BACKLOG": 1024}
 DEALER = {**COMMON, "type": zmq.DEALER, "MAXMSGSIZE": -1, "RECONNECT_IVL": 50, "RECONNECT_IVL_MAX": 1000}
 GUARDED = {"MECHANISM": zmq.CURVE, "CURVE_SERVER": 1, "ZAP_DOMAIN": b"zaudio", "ZAP_ENFORCE_DOMAIN": 1}
-OPEN = {"MECHANISM": zmq.NULL, "CURVE_SERVER": 0, "ZAP_DOMAIN": b"", "ZAP_ENFORCE_DOMAIN": 0}
+OPEN = {"MECHANISM": zmq.NULL, "CURVE_SERVER": 0, "ZAP_DOMAIN": b"zaudio", "ZAP_ENFORCE_DOMAIN": 0}
+BARE = {"MECHANISM": zmq.NULL, "CURVE_SERVER": 0, "ZAP_DOMAIN": b"", "ZAP_ENFORCE_DOMAIN": 0}
 # Which no socket tells: tests of what they do stand below, and in test_net_authenticator.py.
 UNTOLD = {zmq.ROUTER_MANDATORY, zmq.CURVE_PUBLICKEY, zmq.CURVE_SECRETKEY, zmq.CURVE_SERVERKEY}
 
@@ -68,7 +70,7 @@ def test_router_has_the_options_that_make_it_safe(context, keys, more):
         assert read_back(router, expected) == expected
 
 
-@pytest.mark.parametrize(("keys", "more"), [(None, OPEN), (CLIENT, {"MECHANISM": zmq.CURVE, "CURVE_SERVER": 0})])
+@pytest.mark.parametrize(("keys", "more"), [(None, BARE), (CLIENT, {"MECHANISM": zmq.CURVE, "CURVE_SERVER": 0})])
 def test_dealer_has_the_options_that_make_it_safe_and_no_name(context, keys, more):
     expected = {**DEALER, **more}
     with sockets.dealer(context, "tcp://127.0.0.1:9", keys=keys) as dealer:
@@ -89,6 +91,32 @@ def test_every_option_is_read_back_from_a_real_socket(context, kind, keys):
         assert {option: socket.getsockopt(option) for option in set(chosen) - UNTOLD} == {
             option: value for option, value in chosen.items() if option not in UNTOLD
         }
+
+
+SIGNATURE = b"\xff" + bytes(7) + b"\x01\x7f"
+OTHERS = {
+    "HTTP": b"GET / HTTP/1.1\r\nHost: farm\r\n\r\n",
+    "TLS": bytes.fromhex("16030100c8010000c40303") + bytes(190),
+    "SSH": b"SSH-2.0-x\r\n",
+    "ZMTP 1": b"\x01\x00" + b"\x03\x00ab",
+    "ZMTP 1 with a name": b"\x06\x00hello",
+    "ZMTP 2": SIGNATURE + b"\x01\x05\x00\x00",
+}
+
+
+@pytest.mark.parametrize("keys", [None, SERVER], ids=["without keys", "with keys"])
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_connection_that_speaks_another_protocol_is_closed_at_once(context, keys, other):
+    with sockets.router(context, part_max=8192, keys=keys) as router:
+        port = parse_tcp(sockets.bind(router, "tcp://127.0.0.1:0"))[1]
+        with socket.create_connection(("127.0.0.1", port), timeout=2000 * MS) as stranger:
+            stranger.sendall(OTHERS[other])
+            try:
+                while stranger.recv(4096):
+                    pass  # of its own greeting
+            except ConnectionResetError:
+                pass
+        assert sockets.receive(router, copy=True) is None, "no message of it"
 
 
 def test_dealer_is_watched_from_before_it_connects(context):

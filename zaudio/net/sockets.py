@@ -60,6 +60,10 @@ def options(kind: int, *, part_max: int = 0, keys: ServerKeys | ClientKeys | Non
         chosen[zmq.MAXMSGSIZE] = part_max + CURVE_SLACK
         # One command may start workers on many machines, and all connect at once; the default is 100.
         chosen[zmq.BACKLOG] = BACKLOG
+        # Without a domain, and without keys, it takes HTTP, TLS and the like for ZMTP 1 or 2, in which there is no
+        # handshake that could be late, and keeps them for good. With one it closes them at once. Nothing is asked of an
+        # authenticator as long as there is none.
+        chosen[zmq.ZAP_DOMAIN] = ZAP_DOMAIN
     else:
         # Each worker finds a coordinator that starts after it within this time.
         chosen[zmq.RECONNECT_IVL] = 50  # ms
@@ -69,7 +73,6 @@ def options(kind: int, *, part_max: int = 0, keys: ServerKeys | ClientKeys | Non
         chosen[zmq.CURVE_SECRETKEY] = keys.secret
         # A CURVE server without a domain admits every key. Without ZAP_ENFORCE_DOMAIN it does so as long as there is
         # no authenticator.
-        chosen[zmq.ZAP_DOMAIN] = ZAP_DOMAIN
         chosen[zmq.ZAP_ENFORCE_DOMAIN] = 1
     elif keys is not None:
         chosen[zmq.CURVE_PUBLICKEY] = keys.public
