@@ -5,6 +5,7 @@ One heartbeat is 0.2 s, silence of 1 s is death, a chunk may take 6 s.
 
 import pytest
 from core_support import (
+    HEARTBEAT,
     TIMING,
     checked_desks,
     granted,
@@ -145,6 +146,50 @@ def test_a_suspect_is_granted_though_others_always_have_something_to_do(desks):
             break
     (holder,) = desk.leases.live(0)
     assert desk.leases.load(holder) == 1
+
+
+# After a rejected result
+
+
+def test_a_chunk_whose_result_was_rejected_waits_a_moment_for_others_that_are_full(desks):
+    desk = desks(chunks=20, window=20)
+    desk.join("a", "b")
+    assert [each.index for each in desk.leases.held(session("b"))] == [2, 3]
+    assert grants(desk.result("a", 0, length=3)) == [("a", 4, 1)], "later chunks go on"
+    assert granted(desk.result("a", 1)) == [("a", 5)]
+    assert grants(desk.result("b", 2)) == [("b", 0, 2)], "the first that has credit"
+
+
+def test_it_goes_back_to_the_same_worker_after_a_heartbeat(desks):
+    desk = desks(chunks=20, window=20)
+    desk.join("a", "b")
+    desk.result("a", 0, length=3)
+    desk.alive("a", "b")
+    desk.later(HEARTBEAT)
+    assert grants(desk.result("a", 1)) == [("a", 0, 2)]
+
+
+def test_it_goes_back_at_once_to_the_only_worker(desks):
+    desk = desks(chunks=20, window=20)
+    desk.join("a")
+    desk.hello("b")  # which is not ready
+    assert grants(desk.result("a", 0, length=3)) == [("a", 0, 2)]
+
+
+def test_it_goes_back_when_the_others_are_lost(desks):
+    desk = desks(chunks=20, window=20)
+    desk.join("a", "b")
+    desk.result("a", 0, length=3)
+    desk.goodbye("b")
+    assert ("a", 0, 2) in grants(desk.result("a", 1))
+
+
+def test_when_only_that_chunk_is_left_the_worker_idles_for_a_moment(desks):
+    desk = desks(chunks=4)
+    desk.join("a", "b")
+    assert grants(desk.result("a", 0, length=3)) == []
+    assert grants(desk.result("a", 1)) == []
+    assert grants(desk.wait(HEARTBEAT + 0.06, "a", "b"))[:1] == [("a", 0, 2)]
 
 
 # Stragglers

@@ -157,7 +157,7 @@ class Dispatcher:
         if lease is not None and (member := self._roster.get(session)) is not None:
             member.losses = 0  # the chunk came to it
             if wrong:
-                self._granting.avoid(session, index)
+                self._granting.avoid(session, index, now)
                 actions += self._blame.requeue(lease, member.name, "its result was rejected")
                 actions += self._strike(member)
         return actions + self._granting.grant(now)

@@ -5,7 +5,9 @@ Rules:
 - Chunks are granted in output order, to the member that holds least, inside the window: so many chunks may lie
   between the first that the cipher has not finished with and the newest grant.
 - A suspect (a chunk with a failure) is granted alone, to a member that holds nothing. The least loaded member is kept
-  free for it. After a rejected result, another member with credit is preferred for the chunk.
+  free for it.
+- After a rejected result the chunk goes to another member. When all others are full, it waits for one for a heartbeat,
+  and later chunks go on before it.
 - A chunk that needs several answers is granted at once to as many members, each of them once.
 - The straggler rule has no timer: nothing new can be granted, the cipher waits, and a member is idle. It is then
   granted the chunk that the cipher waits for, though another is at it.
@@ -46,7 +48,8 @@ class Granting:
         self._shortage = shortage
         self._released = job.first  # chunks given to the cipher, in earlier lives too
         self._ciphered = job.first  # chunks that the cipher has finished with; never more than released
-        self._avoided: dict[int, bytes] = {}  # waiting chunk -> the session whose result of it was rejected last
+        # Waiting chunk -> the session whose result of it was rejected last, and until when another is waited for.
+        self._avoided: dict[int, tuple[bytes, float]] = {}
         self._able = now  # when a member could last be granted a chunk
 
     def move(self, *, released: int, ciphered: int) -> bool:
@@ -54,6 +57,8 @@ class Granting:
         if (released, ciphered) == (self._released, self._ciphered):
             return False
         self._released, self._ciphered = released, ciphered
+        for index in [index for index in self._avoided if index < released]:
+            del self._avoided[index]
         return True
 
     def grant(self, now: float) -> list[Grant]:
@@ -62,20 +67,24 @@ class Granting:
         reserved = self._grant_suspects(grants, now)
         self._grant_half_asked(grants, now)
         limit = self._ciphered + self.window
-        while (index := self._leases.waiting(limit)) is not None:
-            member = self._choose(index, reserved)
+        aside: set[int] = set()  # chunks that wait for another member than the one that has credit
+        while (index := self._leases.waiting(limit, but=aside)) is not None:
+            member = self._choose(index, now, reserved)
+            if member is None and index in self._avoided:
+                aside.add(index)
+                continue
             if member is None:
                 return grants
-            self._avoided.pop(index, None)
             grants.append(self._grant_to(member, index, now))
             self._grant_half_asked(grants, now)
         if self._ciphered == self._released:
             self._grant_straggler(grants, now)
         return grants
 
-    def avoid(self, session: bytes, index: int) -> None:
+    def avoid(self, session: bytes, index: int, now: float) -> None:
         """Grant that chunk to another member next, if there is one: this one's result of it was rejected."""
-        self._avoided[index] = session
+        if self._leases.waits(index):
+            self._avoided[index] = (session, now + self._job.timing.heartbeat)
 
     def excuse(self, late: float, now: float) -> None:
         """Take that many seconds from the time for which no member could be granted a chunk."""
@@ -109,13 +118,22 @@ class Granting:
         """Assert the invariants."""
         assert 0 <= self._ciphered <= self._released <= self._leases.total, "the cipher is behind the release"
 
-    def _choose(self, index: int, reserved: Member | None) -> Member | None:
+    def _choose(self, index: int, now: float, reserved: Member | None) -> Member | None:
         """Return the available member that is granted that chunk next, other than that one."""
-        if (avoided := self._avoided.get(index)) is not None:
+        if index in self._avoided:
+            avoided, _ = self._avoided[index]
             others = (avoided, reserved.session) if reserved is not None else (avoided,)
-            if (member := self._roster.least_loaded_of_others(others)) is not None:
+            member = self._roster.least_loaded_of_others(others)
+            if member is not None or self._barred(index, now):
                 return member
         return self._roster.least_loaded(but=reserved)
+
+    def _barred(self, index: int, now: float) -> frozenset[bytes]:
+        """Return the session that is not asked about that chunk again for a moment, if there are others."""
+        session, until = self._avoided.get(index, (b"", now))
+        if now < until and any(m.ready and not m.stuck and m.session != session for m in self._roster):
+            return frozenset({session})
+        return frozenset()
 
     # One kind of grant each
 
@@ -133,7 +151,7 @@ class Granting:
     def _grant_half_asked(self, grants: list[Grant], now: float) -> None:
         """Ask further members about chunks that too few were asked about."""
         for index in self._leases.half_asked():
-            member = self._roster.least_loaded_of_others(self._leases.asked(index))
+            member = self._roster.least_loaded_of_others(self._leases.asked(index) | self._barred(index, now))
             alone = self._leases.failures(index) > 0
             if member is not None and not (alone and member.head is not None):
                 grants.append(self._grant_to(member, index, now))
@@ -152,6 +170,7 @@ class Granting:
                 return
 
     def _grant_to(self, member: Member, index: int, now: float, *, repeated: bool = False) -> Grant:
+        self._avoided.pop(index, None)
         member.sequence += 1
         lease = self._leases.grant(member.session, index, member.sequence)
         member.take(lease, now)

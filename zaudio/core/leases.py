@@ -17,7 +17,7 @@ Rules:
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 ATTEMPTS_MOST = 1000  # of one chunk; three failures end a job, and a worker that is lost takes a second
@@ -86,12 +86,15 @@ class Leases:
 
     # The next grants
 
-    def waiting(self, limit: int) -> int | None:
-        """Return the chunk to grant next, below `limit`, or None. Suspects are not among them."""
+    def waiting(self, limit: int, *, but: Collection[int] = ()) -> int | None:
+        """Return the chunk to grant next, below `limit` and none of those, or None. Suspects are not among them."""
         while self._waiting and not self._waits(self._waiting[0], suspect=False):
             heapq.heappop(self._waiting)
-        if self._waiting:
+        if self._waiting and not but:
             return self._waiting[0]
+        waiting = [index for index in self._waiting if index not in but and self._waits(index, suspect=False)]
+        if waiting:
+            return min(waiting)
         return self._next if self._next < min(limit, self.total) else None
 
     def suspect(self) -> int | None:
