@@ -64,8 +64,10 @@ def test_the_text_names_everything_a_person_asks_for():
 
 
 def test_the_text_of_an_audited_job_says_how_much_was_and_names_who_was_dropped():
-    lines = text(report(audited=3, dropped={"late": 0, "liar": 2}), "out").splitlines()
+    lines = text(report(audited=3, dropped={"late": 0, "liar": 2, "x": 0}, dropped_keys={"x": "studio-2"}), "out")
+    lines = lines.splitlines()
     assert "  3 chunks audited" in lines
+    assert "  dropped x (key studio-2): its result was not that of two others" in lines
     assert "  dropped late: its result was not that of two others" in lines
     assert "  dropped liar: its result was not that of two others; 2 chunks of it had been encrypted unchecked" in lines
 

@@ -313,11 +313,12 @@ def test_a_withdrawn_chunk_is_taken_from_the_share(book):
 
 def test_audited_chunks_and_the_unchecked_ones_of_each_dropped_worker_are_summed(book):
     book.run().accept("a", 3, audited=True).accept("a", 2).accept("b", 1, audited=True)
-    for worker, unchecked in (("z", 4), ("y", 0), ("z", 1)):
-        book.tell(events.Dropped, worker=worker, chunk=1, reason="it lied", unchecked=unchecked)
+    for worker, unchecked, key in (("z", 4, "studio-2"), ("y", 0, ""), ("z", 1, "studio-2")):
+        book.tell(events.Dropped, worker=worker, chunk=1, reason="it lied", unchecked=unchecked, key=key)
     assert book.report.audited == 4
     assert book.report.dropped == {"y": 0, "z": 5}
     assert list(book.report.dropped) == ["y", "z"]
+    assert book.report.dropped_keys == {"z": "studio-2"}
 
 
 def test_a_report_says_whom_the_key_is_wrapped_for(book):

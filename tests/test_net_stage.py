@@ -1,9 +1,12 @@
 """Stage: what the Desk decided is told before it is done."""
 
+from types import SimpleNamespace
+
 import pytest
 from core_support import SINKS, job, route, session, sink
 
 from zaudio import events
+from zaudio.core.actions import Liar
 from zaudio.core.desk import Desk
 from zaudio.core.job import Ways
 from zaudio.core.register import Register
@@ -33,7 +36,7 @@ class Destination:
 class Bench:
     """A stage with its Desk, and ears for what it sends and tells."""
 
-    def __init__(self, **of_job):
+    def __init__(self, *, keys="", **of_job):
         self.told, self.sent = [], []
         self.reachable = True  # whether a chunk can be sent
         stage_job = job(4, **of_job)
@@ -53,7 +56,7 @@ class Bench:
             notify=lambda: None,
             publish=self.told.append,
         )
-        self.stage.open(self.desk, Ways(SINKS), self._send, None)
+        self.stage.open(self.desk, Ways(SINKS), self._send, None, keys=keys)
 
     def _send(self, peer, sent, payload):
         self.sent.append(sent)
@@ -80,3 +83,24 @@ def test_a_grant_that_cannot_be_sent_is_told_before_it_is_taken_back(bench):
     granted = [event for event in bench.told if isinstance(event, events.Granted | events.Requeued)]
     first = [event for event in granted if event.chunk == granted[0].chunk]
     assert [type(event) for event in first] == [events.Granted, events.Requeued]
+
+
+# Liars
+
+
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [
+        ("studio-2", "; `zaudio keys revoke studio-2 --keys 'my keys'` keeps its key out of other jobs too"),
+        ("", ""),
+    ],
+)
+def test_a_dropped_worker_is_named_with_the_command_that_keeps_its_key_out(monkeypatch, caplog, key, remedy):
+    bench = Bench(keys="my keys")
+    bench.join("a")
+    monkeypatch.setattr(bench.desk, "key", lambda _: key)
+    monkeypatch.setattr(bench.stage, "_teller", SimpleNamespace(tell=lambda *_: None))
+    bench.stage.do([Liar(session("a"), "a", 2)])
+    bench.stage.close()
+    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning == f"worker a was dropped: its result of chunk 2 is not that of two others{remedy}"

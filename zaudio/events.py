@@ -181,14 +181,16 @@ class Dropped(Event):
     Attributes:
         worker: Its name.
         chunk: The chunk whose result was wrong.
-        reason: The sentence that the worker is told.
+        reason: The sentence that the worker is told, and its key.
         unchecked: Chunks that had been encrypted on its word alone.
+        key: The name of its key, as `zaudio keys revoke` takes it; empty when it has none of its own.
     """
 
     worker: str
     chunk: int
     reason: str
     unchecked: int
+    key: str = ""
 
 
 # Chunks

@@ -141,6 +141,8 @@ class Report:
         audited: Chunks that were accepted because two workers agreed; 0 without an audit.
         dropped: Workers that were found to give wrong results, by name, and of how many chunks the result was used
             before that, unchecked. What an earlier, interrupted start found is not among them.
+        dropped_keys: The names of their keys, as `zaudio keys revoke` takes them, by the same names; of those that have
+            one of their own.
         repeated: Grants of chunks that another worker was at, made because this one was idle.
         lost: How many workers were lost before the end.
         losses: The first 64 of them, with the reasons.
@@ -167,6 +169,7 @@ class Report:
     recipient: str = ""
     audited: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
+    dropped_keys: Mapping[str, str] = field(default_factory=dict)
     repeated: int = 0
     lost: int = 0
     losses: tuple[Loss, ...] = ()
@@ -208,6 +211,7 @@ class Ledger:
         self._joined: set[str] = set()  # names of all that ever joined
         self._shares: Counter[str] = Counter()  # worker's name -> accepted chunks
         self._dropped: Counter[str] = Counter()  # worker's name -> chunks encrypted on its word alone
+        self._dropped_keys: dict[str, str] = {}  # worker's name -> the name of its key
         self._losses: list[Loss] = []
         self._lost = 0
         self._audited = 0
@@ -239,6 +243,8 @@ class Ledger:
                 self._clipped -= event.clipped
             case Dropped():
                 self._dropped[event.worker] += event.unchecked
+                if event.key:
+                    self._dropped_keys[event.worker] = event.key
             case Welcomed():
                 if self._now.welcomed is None:
                     self._now = self._now._replace(welcomed=event.at)
@@ -338,6 +344,7 @@ class Ledger:
             recipient=published.recipient,
             audited=self._audited,
             dropped=dict(sorted(self._dropped.items())),
+            dropped_keys=dict(sorted(self._dropped_keys.items())),
             repeated=self._now.repeated,
             lost=self._lost,
             losses=tuple(self._losses),

@@ -163,7 +163,8 @@ def _audit(report: Report) -> list[str]:
     lines = [f"  {_count(report.audited, 'chunk')} audited"] if report.audited else []
     for name, chunks in report.dropped.items():
         kept = f"; {_count(chunks, 'chunk')} of it had been encrypted unchecked" if chunks else ""
-        lines.append(f"  dropped {printable(name)}: its result was not that of two others{kept}")
+        key = f" (key {report.dropped_keys[name]})" if name in report.dropped_keys else ""
+        lines.append(f"  dropped {printable(name)}{key}: its result was not that of two others{kept}")
     return lines
 
 

@@ -119,6 +119,7 @@ class Teller:
             liar.name,
             chunk=chunk,
             reason=f"its result of chunk {chunk} is not that of two others{self._key(liar.session)}",
+            key=self._desk.key(liar.session),
             unchecked=-(-self._desk.dropped[liar.session] // self._desk.job.chunk_frames),
         )
 

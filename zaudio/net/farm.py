@@ -162,7 +162,8 @@ class Farm:
             offers=offers,
             now=time.monotonic(),
         )
-        stage.open(desk, self._ways, self._send, self._local)
+        keys = self._keys.allowed.home if self._keys is not None else ""
+        stage.open(desk, self._ways, self._send, self._local, keys=keys)
         try:
             self._before, self._desk = before, desk
             for peer in before.routes if before is not None else ():

@@ -73,9 +73,13 @@ class AllowList:
 
     Args:
         folder: The coordinator's folder of keys.
+
+    Attributes:
+        home: That folder, as it was given.
     """
 
     def __init__(self, folder: str) -> None:
+        self.home = folder
         self._folder = os.path.join(folder, WORKERS)
         self._seen: object = None
         self._names: dict[str, str] = {}

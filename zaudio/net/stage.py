@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 from collections.abc import Callable, Iterable
 from hashlib import sha256
@@ -142,8 +143,8 @@ class Stage:
 
     # The farm opens and closes it
 
-    def open(self, desk: Desk, ways: Ways, send: SendMessage, local: LocalWorkers | None) -> None:
-        """Take a Desk, and the farm's means to reach workers; start to read.
+    def open(self, desk: Desk, ways: Ways, send: SendMessage, local: LocalWorkers | None, *, keys: str = "") -> None:
+        """Take a Desk, and the farm's means to reach workers; start to read. `keys` is the farm's folder of keys.
 
         Raises:
             UsageError: A worker could not be told of this job.
@@ -151,6 +152,7 @@ class Stage:
         self._check_welcome(ways)
         self._desk = desk
         self._send, self._local = send, local
+        self._keys = keys
         self._teller = Teller(desk, job=self.job.job.hex(), stage=self.name)
         self._reader.start()
 
@@ -287,13 +289,11 @@ class Stage:
                 case Stuck():
                     self._kill(action.session, "it was killed, past the deadline of a chunk")
                 case Liar():
-                    chunk = self.job.chunk_of(action.index)
-                    key = self._desk.key(action.session)
                     log.warning(
                         "worker %s was dropped: its result of chunk %d is not that of two others%s",
                         action.name,
-                        chunk,
-                        f"; `zaudio keys revoke {key}` keeps its key out of other jobs too" if key else "",
+                        self.job.chunk_of(action.index),
+                        self._remedy(self._desk.key(action.session)),
                     )
                     self._kill(action.session, "it was killed: its result was not that of two others")
                 case Withdrawn():
@@ -304,6 +304,12 @@ class Stage:
     def _log(self, event: Event) -> None:
         sentence = said(event)
         log.log(logging.INFO if sentence else logging.DEBUG, "%s", sentence or event)
+
+    def _remedy(self, key: str) -> str:
+        if not key:
+            return ""
+        command = f"zaudio keys revoke {key} --keys {shlex.quote(self._keys)}"
+        return f"; `{command}` keeps its key out of other jobs too"
 
     def _kill(self, session: bytes, reason: str) -> None:
         if self._local is not None:
