@@ -7,8 +7,12 @@ import resource
 
 from zaudio.errors import UsageError
 
-DESCRIPTORS_BASE = 40  # of a coordinator or a worker by itself; measured: 28 do not suffice for one local worker
-DESCRIPTORS_WORKER = 3  # connections at a coordinator, or pipes at a supervisor
+# Descriptors. The least with which each runs was measured, and a few are added for what an op or a reader opens.
+WORKER = 22  # a worker; measured: 18
+COORDINATOR = 32  # a coordinator by itself; measured: 27, with an address 29, with keys 30
+CONNECTIONS = 2  # of a local worker, at its coordinator
+SUPERVISOR = 10  # a supervisor by itself, also a coordinator's; measured: 6
+PIPES = 3  # of a worker, at its supervisor
 ADDRESS_SPACE_BASE = 320 << 20  # bytes; measured with eight workers, besides what --memory allows
 
 
@@ -19,26 +23,37 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def check_limits(workers: int, *, memory: int = 0) -> None:
+def descriptors(workers: int, *, coordinates: bool) -> int:
+    """Return how many descriptors each process of a job on this machine may have to open.
+
+    Args:
+        workers: The workers that are started here.
+        coordinates: Whether a coordinator starts them.
+    """
+    own = COORDINATOR + CONNECTIONS * workers if coordinates else WORKER
+    return max(own, SUPERVISOR + PIPES * workers)
+
+
+def check_limits(workers: int, *, coordinates: bool, memory: int = 0) -> None:
     """Check that this process may open as many files, and have as much memory, as so many workers take.
 
     ZeroMQ ends the process when it meets one of these limits, so they are looked at before.
 
     Args:
-        workers: The workers that this process is to have.
+        workers: The workers that this process is to start.
+        coordinates: Whether it is a coordinator.
         memory: Bytes that it may hold besides.
 
     Raises:
         UsageError: A limit is too low.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # the soft one is raised
-    needed = DESCRIPTORS_BASE + DESCRIPTORS_WORKER * workers
+    needed = descriptors(workers, coordinates=coordinates)
     if most != resource.RLIM_INFINITY and most < needed:
-        fewer = (most - DESCRIPTORS_BASE) // DESCRIPTORS_WORKER
-        remedy = f"take at most {fewer} workers (-n), or raise it" if fewer > 0 else "raise it"
-        raise UsageError(
-            f"this process may open {most} files (ulimit -n), and with {workers} workers it needs {needed}; {remedy}"
-        )
+        fewer = [n for n in range(1, workers) if descriptors(n, coordinates=coordinates) <= most]
+        remedy = f"take at most {_workers(fewer[-1])} (-n), or raise it" if fewer else "raise it"
+        with_them = f"with {_workers(workers)} " if workers else ""
+        raise UsageError(f"this process may open {most} files (ulimit -n), and {with_them}it needs {needed}; {remedy}")
     most, _ = resource.getrlimit(resource.RLIMIT_AS)
     needed = ADDRESS_SPACE_BASE + memory if memory else 0  # a worker's own need depends on its op
     if most != resource.RLIM_INFINITY and most < needed:
@@ -46,3 +61,7 @@ def check_limits(workers: int, *, memory: int = 0) -> None:
             f"this process may have {most >> 20} MiB of address space (ulimit -v), and it needs {needed >> 20}; "
             "raise it"
         )
+
+
+def _workers(count: int) -> str:
+    return f"{count} worker{'s' if count > 1 else ''}"

@@ -189,7 +189,7 @@ def open_farm(
     """
     request, stage = job.request, job.stage
     count = _local_workers(request, stage.job)
-    check_limits(count, memory=request.memory)
+    check_limits(count, coordinates=True, memory=request.memory)
     local = None
     if count:
         local = LocalWorkers(

@@ -186,7 +186,7 @@ def test_a_script_that_ignores_sigchld_itself(tmp_path, recording):
     [
         ("-n 12", 2, "this process may open 12 files (ulimit -n)"),
         ("-n 20", 2, "this process may open 20 files (ulimit -n)"),
-        ("-n 64", 40, "take at most 8 workers (-n), or raise it"),
+        ("-n 64", 40, "it needs 130; take at most {most} workers (-n), or raise it"),
         ("-v 300000", 8, "this process may have 292 MiB of address space (ulimit -v), and it needs 448; raise it"),
     ],
 )
@@ -203,8 +203,31 @@ def test_a_low_limit_is_one_sentence(tmp_path, limit, workers, sentence, command
         return
     assert code == 2, err
     assert err.startswith("zaudio: ")
-    assert sentence in err
+    most = {"farm": 16, "worker": 18}[command]
+    assert sentence.format(most=most) in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("limit", [36, 40])
+def test_a_limit_that_suffices_is_no_hindrance(tmp_path, limit):
+    recording = write_raw(tmp_path / "x.raw", SAMPLES)
+    keys = tmp_path / "keys"
+    assert finish(launch("keys", "init", keys))[0] == 0
+    arguments = ["farm", recording, "-o", tmp_path / "out", "--chunk", "10f", "-n", 2, "--bind", "tcp://127.0.0.1:0"]
+    arguments += ["--keys", keys, "--report", tmp_path / "report.json", "--progress", "none"]
+    code, _, err = shell(f'ulimit -n {limit}; exec "$@"', *arguments)
+    assert code == 0, err
+    assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
+
+
+@pytest.mark.parametrize("command", [["verify"], ["worker", "tcp://127.0.0.1:9", "--once"]])
+def test_a_dozen_files_suffice_or_are_said_to_be_too_few(tmp_path, command):
+    recording = write_raw(tmp_path / "x.raw", noise(1000))
+    assert finish(launch("farm", recording, "-o", tmp_path / "out", "-n", 1, "-q"))[0] == 0
+    arguments = [*command, tmp_path / "out"] if command == ["verify"] else command
+    code, _, err = shell('ulimit -n 12; exec "$@"', *arguments)
+    too_few = "zaudio: this process may open 12 files (ulimit -n), and it needs 22; raise it\n"
+    assert (code, err) == ((0, "") if command == ["verify"] else (2, too_few))
 
 
 # A program that does not wait

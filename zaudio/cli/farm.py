@@ -51,7 +51,7 @@ def farm(workers: int | None, **settings: Any) -> None:  # noqa: ANN401  the opt
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from zaudio.net.starter import Starter
 
-    check_limits(0)
+    check_limits(0, coordinates=True)
     # Its imports take as long as those of this process, so it is launched before them: the two run side by side.
     with Starter() as starter:
         run(workers=workers if workers is not None else usable_cores(), starter=starter, **settings)
@@ -70,6 +70,7 @@ def coordinator(**settings: Any) -> None:  # noqa: ANN401  the options of `run`,
 
     `zaudio worker` starts one.
     """
+    check_limits(0, coordinates=True)
     run(workers=0, starter=None, **settings)
 
 

@@ -58,7 +58,7 @@ class WorkerSettings:
             UsageError: A module of `allow` cannot be imported, a folder of `read` cannot be told, or a duration is no
                 number of seconds above 0.
         """
-        check_limits(0)
+        check_limits(0, coordinates=False)
         return cls(
             check_endpoint(endpoint),
             import_allowed(allow),

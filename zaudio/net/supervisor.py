@@ -306,7 +306,7 @@ def supervise(
     settings = WorkerSettings.checked(
         endpoint, allow=allow, read=read, once=once, lifetime=lifetime, idle_timeout=idle_timeout, keys=keys
     )
-    check_limits(processes)
+    check_limits(processes, coordinates=False)
     raise_descriptor_limit()
     base = name or f"{os.uname().nodename}-{os.getpid()}"
     ends: list[StarterReport] = []
