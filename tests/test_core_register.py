@@ -4,7 +4,7 @@ import pytest
 from core_support import SINKS, Desk, checksum, messages, only, result, session
 
 from zaudio.core.actions import Accepted, Grant, Impostor, Liar, Peer, Rejected
-from zaudio.core.register import REVOKED, SESSIONS_KEPT, Register
+from zaudio.core.register import HELLOS, REVOKED, SESSIONS_KEPT, Register
 from zaudio.wire.messages import Again, Channel, Hello, Ready, Refused, Welcome
 
 NEXT = b"n" * 16  # the job's id of the stage that follows
@@ -20,6 +20,21 @@ def register():
     register = Register(shared="local")
     yield register
     register.check()
+
+
+# A flood
+
+
+def test_a_connection_that_says_too_many_hellos_is_not_heard_for_the_rest_of_a_second(register):
+    flood, other = Peer(Channel.VENTILATOR, b"1"), Peer(Channel.VENTILATOR, b"2")
+    assert [register.greet(flood, now=5.0) for _ in range(HELLOS)] == [True] * HELLOS
+    assert not register.deaf(flood, now=5.0), "as many as it may"
+    assert not register.greet(flood, now=5.5)
+    assert register.greet(other, now=5.9)
+    assert [register.deaf(flood, now=now) for now in (5.5, 5.9, 6.0)] == [True, True, False]
+    assert not register.deaf(other, now=5.9)
+    assert register.greet(flood, now=6.0)
+    assert not register.deaf(flood, now=6.0)
 
 
 # Who may take part

@@ -7,7 +7,7 @@ Rules:
 - Until identities are admitted, no worker is asked for one: a worker is then no more than its session.
 - A liar's identity is refused under any session, unless many workers share it.
 - The number of sessions that are remembered is bounded: the oldest is forgotten first.
-- A connection is heard to say so many hellos a second. Any number of sessions may hide behind more.
+- A connection is heard to say so many hellos a second. When it says more, it is not heard until the second is over.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Register:
         self._liars: dict[str, str] = {}  # identity -> the reason that it is told; all of them were admitted once
         self._banned: dict[bytes, str] = {}  # session -> the reason that it is told, newest last
         self._known: dict[bytes, tuple[str, str]] = {}  # session -> name and identity, newest last
-        self._hellos: dict[bytes, int] = {}  # route -> hellos since that time; never more than HELLOS
+        self._hellos: dict[bytes, int] = {}  # route -> hellos since that time; never more than HELLOS + 1
         self._hellos_since = -math.inf
 
     # Entries
@@ -76,8 +76,12 @@ class Register:
             self._hellos.clear()  # of all at once: there are no more of them than connections
             self._hellos_since = now
         said = self._hellos.get(peer.route, 0)
-        self._hellos[peer.route] = min(HELLOS, said + 1)
+        self._hellos[peer.route] = min(HELLOS, said) + 1
         return said < HELLOS
+
+    def deaf(self, peer: Peer, *, now: float) -> bool:
+        """Return whether that connection has said too many hellos within this second: nothing of it need be read."""
+        return self._hellos.get(peer.route, 0) > HELLOS and 0 <= now - self._hellos_since < 1
 
     # Facts
 
@@ -126,6 +130,6 @@ class Register:
     def check(self) -> None:
         """Assert the invariants."""
         assert len(self._known) <= SESSIONS_KEPT, "sessions are bounded"
-        assert all(1 <= said <= HELLOS for said in self._hellos.values()), "hellos beyond are not counted"
+        assert all(1 <= said <= HELLOS + 1 for said in self._hellos.values()), "hellos beyond are not counted"
         assert len(self._banned) <= SESSIONS_KEPT, "banned sessions are bounded"
         assert self._shared not in self._liars, "an identity that many share is nobody's alone"

@@ -283,6 +283,8 @@ class Farm:
                 return True
             parts, identity = received
             peer = Peer(channel, bytes(parts[0]), identity)
+            if self._register.deaf(peer, now=now):
+                continue
             try:
                 message = decode(parts[1:], TO_COORDINATOR[channel])
             except ProtocolError as error:
