@@ -197,6 +197,21 @@ def test_rf64_and_bw64_are_read(tmp_path, form, size):
     assert len(warnings) == (size != len(DATA))
 
 
+@pytest.mark.parametrize("form", [b"RF64", b"BW64"])
+def test_a_size_of_zero_stands_for_that_of_the_ds64_chunk_too(tmp_path, form):
+    whole = rf64(len(DATA), form)
+    at = whole.index(b"data") + 4
+    assert read(tmp_path, whole[:at] + bytes(4) + whole[at + 4 :] + b"LIST\4\0\0\0INFO") == (DATA, ())
+
+
+@pytest.mark.parametrize("size", [0x7FFFF000, 0x7FFFFFFF, 0x80000000])
+def test_sizes_of_pipes_are_known_where_they_count_a_head_too(tmp_path, size):
+    for content in (caf(size), w64("16", size, form=size + 104)):
+        samples, (warning,) = read(tmp_path, content)
+        assert samples == DATA
+        assert "pipe" in warning
+
+
 def test_a_streamed_caf_is_read_to_its_end(tmp_path):
     samples, (warning,) = read(tmp_path, caf(2**64 - 1))
     assert samples == DATA
@@ -215,6 +230,7 @@ TAILS = {
     "40 zeros and an ID3v1 tag": bytes(40) + ID3V1,
     "APE tag": b"APETAGEX" + bytes(5000),
     "an ID3v2 tag": b"ID3\4\0\0\0\0\x4e\x10" + b"\1" * 10000,
+    "40 zeros and an ID3v1 tag ": bytes(40) + ID3V1 + bytes(300),
     "1 byte": b"\1",
     "1 byte ": b"\0",
     "17 bytes": b"\1" * 17,
@@ -261,6 +277,54 @@ def test_a_tag_is_never_samples(tmp_path, size, tag):
     assert "ID3v1" in warnings[1]
 
 
+APE_ENDS = [b"APETAGEX" + struct.pack("<4I", 2000, 40, 0, flags) + bytes(8) for flags in (0xA0000000, 0x80000000)]
+LIST = chunk(b"LIST", b"INFO" + chunk(b"INAM", b"abcd"))
+AT_THE_END = {
+    "ID3v1 tag": ID3V1 + bytes(300),
+    "an ID3v1 tag": b"TAG" + b"A title\0and old text\1".ljust(30, b"\0") + bytes(95),
+    "an APE tag": APE_ENDS[0] + bytes(8) + APE_ENDS[1],
+    "an APE tag and an ID3v1 tag": APE_ENDS[0] + bytes(8) + APE_ENDS[1] + ID3V1,
+    "an ID3v2 tag": b"ID3\4\0\0\0\0\0\x14" + b"\1" * 20,
+    "ID3v2 tag": b"ID3\4\0\x10\0\0\0\x14" + b"\1" * 20 + b"3DI\4\0\x10\0\0\0\x14",
+    "a LIST chunk": LIST,
+    "a LIST chunk and a LIST chunk": chunk(b"LIST", b"INFOabc", pad=False) + chunk(b"LIST", bytes(9000)),
+    "a id3 chunk and an ID3v1 tag": chunk(b"id3 ", b"\1" * 5000) + ID3V1,
+}
+
+
+@pytest.mark.parametrize("name", AT_THE_END)
+@pytest.mark.parametrize("size", [0, UNKNOWN, 0x7FFFF000])
+def test_tags_and_chunks_at_the_end_of_a_stream_are_no_samples(tmp_path, name, size):
+    for kind in ("8", "16", "24"):
+        samples, warnings = read(tmp_path, wav(fmt(kind), chunk(b"data", stored(kind), size)) + AT_THE_END[name])
+        assert samples == meant(kind)
+        assert "the end of the file" in warnings[0]
+        assert name in warnings[1]
+    assert read(tmp_path, wav(fmt(), chunk(b"data", b"", size)) + AT_THE_END[name])[0] == b""
+
+
+def test_a_file_behind_a_stream_is_no_samples(tmp_path):
+    assert "two fmt chunks" in refusal(tmp_path, wav(fmt(), chunk(b"data", DATA, 0)) + wav(fmt(), WHOLE))
+
+
+@pytest.mark.parametrize("name", AT_THE_END)
+@pytest.mark.parametrize("more", [1, 8, 36, 44])
+def test_a_size_that_reaches_into_a_tag_is_cut_to_the_samples(tmp_path, name, more):
+    for before in (b"", LIST):
+        content = wav(fmt(), chunk(b"data", DATA, len(DATA) + more), before) + AT_THE_END[name]
+        samples, (counted, left_out) = read(tmp_path, content)
+        assert samples == DATA
+        assert f"gives {20000 + more} bytes" in counted
+        assert name in left_out
+    words = refusal(tmp_path, wav(fmt(), chunk(b"data", DATA, len(DATA) + 8), size=99999) + AT_THE_END[name])
+    assert "gives 20008 bytes of samples, and the file has 20000;" in words
+
+
+def test_chunks_of_unknown_names_are_no_oddity(tmp_path):
+    assert read(tmp_path, wav(fmt(), WHOLE, LIST, chunk(b"SyLp", bytes(40)))) == (DATA, ())
+    assert read(tmp_path, wav(fmt(), WHOLE, chunk(b"SyLp", bytes(40)), LIST)) == (DATA, ())
+
+
 def test_samples_that_start_like_a_tag_are_samples(tmp_path):
     body = DATA + b"TAG" + bytes(range(125))
     assert read(tmp_path, wav(fmt(), chunk(b"data", body, 0)))[0] == body
@@ -286,6 +350,13 @@ def test_a_truncated_file_is_refused_and_truncated_takes_what_is_there(tmp_path,
     assert samples == meant("16")[: (20000 - cut) // 4 * 4]
     assert "truncated" in warnings[0]
     assert len(warnings) == (2 if cut % 4 else 1)
+
+
+@pytest.mark.parametrize("cut", [36, 44])
+def test_a_truncated_file_that_had_chunks_behind_does_not_count_its_header(tmp_path, cut):
+    """As many bytes are missing as the header has, by chance."""
+    content = wav(fmt(), WHOLE, LIST)[: -cut - len(LIST)]
+    assert f"gives 20000 bytes of samples, and the file has {20000 - cut};" in refusal(tmp_path, content)
 
 
 def test_a_truncated_flac_gives_the_frames_that_decode(tmp_path):

@@ -1,11 +1,13 @@
 """Lists of chunks: the walk over them, and a look at the bytes that follow the samples.
 
 Rules: pure: bytes come from a `read_at(offset, length)`. Bounded: `MAX_CHUNKS` headers, a few bytes each, and at most
-`ZEROS_MOST` bytes behind the samples. Damage raises a LayoutError, whose message is a sentence for the user.
+`ZEROS_MOST` bytes behind the samples, and `TRIM_BYTES` for each tag at the end. Damage raises a LayoutError, whose
+message is a sentence for the user.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +18,9 @@ JUNK_MOST = 4096  # a sector; 23 ms of a CD, so that a header that is not up to 
 
 Order = Literal["little", "big"]
 ReadAt = Callable[[int, int], bytes]
+
+TRIM_BYTES = 2**20  # of a file's end in which the start of a tag is looked for: pictures included, in 10 ms
+TRIM_MOST = 16  # tags and chunks that are left out there
 
 ID3V1_BYTES = 128
 _ID3V1_MORE = 227  # "TAG+", which stands in front of it in a few files
@@ -28,6 +33,7 @@ _NAMES = (
     b"mark kuki chan free edct uuid regn midi peak data fmt  SSND COMM desc"
 )
 _KNOWN = frozenset(_NAMES[at : at + 4] for at in range(0, len(_NAMES), 5))
+_MARKS = re.compile(b"|".join(map(re.escape, sorted(_KNOWN))))
 
 
 class LayoutError(Exception):
@@ -91,6 +97,21 @@ class Tail:
         return bool(self.names) and all(name[:4] in _KNOWN for name in self.names)
 
 
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """The end of samples without the tags and chunks that stand there.
+
+    Attributes:
+        end: The byte behind the samples.
+        words: A description of the tags and chunks; empty if there are none.
+        names: The names of the chunks, and an empty one for each tag.
+    """
+
+    end: int
+    words: str = ""
+    names: tuple[bytes, ...] = ()
+
+
 def walk(grammar: Grammar, read_at: ReadAt, size: int, position: int) -> Iterator[tuple[bytes, int, int]]:
     """Give name, offset and declared size of the body of each chunk from `position` to the end of the file.
 
@@ -136,13 +157,20 @@ def look_behind(grammar: Grammar | None, read_at: ReadAt, size: int, end: int) -
     return best
 
 
-def end_without_tags(read_at: ReadAt, start: int, end: int) -> int:
-    """Return the end of what lies between `start` and `end` without the ID3v1 tags at its end, which are no samples."""
-    if end - start >= ID3V1_BYTES and _is_id3v1(read_at(end - ID3V1_BYTES, ID3V1_BYTES)):
-        end -= ID3V1_BYTES
-        if end - start >= _ID3V1_MORE and read_at(end - _ID3V1_MORE, 4) == b"TAG+":
-            end -= _ID3V1_MORE
-    return end
+def trim(grammar: Grammar | None, read_at: ReadAt, start: int, size: int) -> Trimmed:
+    """Find the end of samples that begin at `start` and go on to the end of the file, but for tags and chunks there.
+
+    A thing at the end is one of these by its mark and by its length, which must reach the end exactly.
+    """
+    end, words, names = size, list[str](), list[bytes]()
+    for _ in range(TRIM_MOST):
+        found = _last(grammar, read_at, start, end)
+        if found is None:
+            break
+        end, word, name = found
+        words.insert(0, word)
+        names.insert(0, name)
+    return Trimmed(end, " and ".join(words), tuple(names))
 
 
 def id3v2_bytes(head: bytes) -> int:
@@ -170,17 +198,77 @@ def _chunks(grammar: Grammar, read_at: ReadAt, size: int, position: int) -> Tail
     return Tail(False, _name(read_at, min(grammar.aligned(position), size), size), tuple(names))
 
 
+def _last(grammar: Grammar | None, read_at: ReadAt, start: int, end: int) -> tuple[int, str, bytes] | None:
+    """Return place, description and name of the tag or chunk that ends at `end`; None if there is none."""
+    begin = max(start, end - TRIM_BYTES)
+    content = read_at(begin, end - begin)
+    tags = (_last_id3v1(content), _last_ape(content, end - start), _last_id3v2(content, end - start))
+    found = [
+        (end - length, word, b"")
+        for length, word in zip(tags, ("an ID3v1 tag", "an APE tag", "an ID3v2 tag"), strict=True)
+        if length
+    ]
+    if grammar is not None and (chunk := _last_chunk(grammar, content, begin)) is not None:
+        found.append(chunk)
+    return min(found, default=None)
+
+
+def _last_chunk(grammar: Grammar, content: bytes, begin: int) -> tuple[int, str, bytes] | None:
+    """Return place, description and name of the chunk at the end of `content`, whose first byte is the `begin`th."""
+    end = begin + len(content)
+    for match in _MARKS.finditer(content):
+        at = match.start()
+        head = content[at : at + grammar.header]
+        length = int.from_bytes(head[grammar.id_bytes :], grammar.order) - (grammar.header if grammar.inclusive else 0)
+        behind = begin + at + grammar.header + length
+        if length >= 0 and end in (behind, grammar.aligned(behind), grammar.padded(behind)):
+            return begin + at, f"a {_text(head)} chunk", head[: grammar.id_bytes]  # the outermost one
+    return None
+
+
+def _last_id3v1(content: bytes) -> int:
+    """Return the length of an ID3v1 tag at the end, with zeros behind it and an extension in front; 0 if none is."""
+    first = max(0, len(content.rstrip(b"\0")) - ID3V1_BYTES)
+    places = range(first, min(first + ID3V1_BYTES, len(content) - ID3V1_BYTES) + 1)
+    at = next((place for place in places if _is_id3v1(content[place : place + ID3V1_BYTES])), -1)
+    if at < 0:
+        return 0
+    if at >= _ID3V1_MORE and content.startswith(b"TAG+", at - _ID3V1_MORE):
+        at -= _ID3V1_MORE
+    return len(content) - at
+
+
+def _last_ape(content: bytes, most: int) -> int:
+    """Return the length of an APE tag whose footer stands at the end; 0 if none does."""
+    if content[-32:-24] != b"APETAGEX":
+        return 0
+    length, flags = (int.from_bytes(content[at : at + 4], "little") for at in (len(content) - 20, len(content) - 12))
+    length += 32 if flags >> 31 else 0  # a header
+    return length if 32 <= length <= most else 0
+
+
+def _last_id3v2(content: bytes, most: int) -> int:
+    """Return the length of an ID3v2 tag at the end, which has a footer or starts in `content`; 0 if there is none."""
+    if content[-10:-7] == b"3DI":
+        length = id3v2_bytes(b"ID3" + content[-7:])
+        return length if length <= most else 0
+    at = content.find(b"ID3")
+    while at >= 0 and id3v2_bytes(content[at : at + 10]) != len(content) - at:
+        at = content.find(b"ID3", at + 1)
+    return len(content) - at if at >= 0 else 0
+
+
 def _name(read_at: ReadAt, start: int, size: int) -> str:
     """Return a name for bytes that are no chunks; an empty one if they could be samples."""
-    end = end_without_tags(read_at, start, size)
-    words = ["an ID3v1 tag"] if end < size else []
-    length = end - start
+    tags = trim(None, read_at, start, size)
+    words = [tags.words] if tags.words else []
+    length = tags.end - start
     mark = read_at(start, 10)
-    if length and (mark.startswith(b"APETAGEX") or read_at(max(start, end - 32), 8) == b"APETAGEX"):
+    if length and mark.startswith(b"APETAGEX"):
         words.insert(0, f"an APE tag of {length} bytes")
     elif length and id3v2_bytes(mark) >= length:
         words.insert(0, f"an ID3v2 tag of {length} bytes")
-    elif length and length <= ZEROS_MOST and _is_zero(read_at, start, end):
+    elif length and length <= ZEROS_MOST and _is_zero(read_at, start, tags.end):
         words.insert(0, "1 byte" if length == 1 else f"{length} zeros")
     elif 0 < length <= JUNK_MOST:
         words.insert(0, "1 byte" if length == 1 else f"{length} bytes")
@@ -190,9 +278,11 @@ def _name(read_at: ReadAt, start: int, size: int) -> str:
 
 
 def _is_id3v1(tag: bytes) -> bool:
-    """Return whether 128 bytes are a tag: title, artist and album are text, filled up with zeros or blanks."""
-    texts = (tag[at : at + 30].rstrip(b"\0 ") for at in (3, 33, 63))
-    return tag.startswith(b"TAG") and all(byte >= 0x20 for text in texts for byte in text)
+    """Return whether 128 bytes are a tag: title, artist and album are text up to a zero."""
+    if not tag.startswith(b"TAG"):
+        return False
+    texts = (tag[at : at + 30].split(b"\0")[0] for at in (3, 33, 63))  # some programs leave old text behind the zero
+    return all(byte >= 0x20 for text in texts for byte in text)
 
 
 def _is_zero(read_at: ReadAt, start: int, end: int) -> bool:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, replace
 
-from zaudio.audio.chunks import Grammar, LayoutError, Order, ReadAt, end_without_tags, look_behind, walk
+from zaudio.audio.chunks import Grammar, LayoutError, Order, ReadAt, Trimmed, look_behind, trim, walk
 from zaudio.audio.headers import Stored, parse_au, parse_comm, parse_desc, parse_fmt, parse_nist, parse_voc
 
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
@@ -127,7 +127,7 @@ def _wav(read_at: ReadAt, size: int, truncated: bool) -> Layout:
     if form in (b"RF64", b"BW64") and b"ds64" in bodies:
         long_end, long_size = struct.unpack("<QQ", read_at(bodies[b"ds64"][0], 16).ljust(16, b"\0"))
         end = 8 + long_end
-        declared = long_size if declared == _NONE else declared
+        declared = long_size if declared == _NONE or (declared == 0 and long_size < _HUGE) else declared
     return _judge(_Span(offset, declared, end, grammar, wraps=form[:3] == b"RIF"), stored, read_at, size, truncated)
 
 
@@ -141,7 +141,7 @@ def _w64(read_at: ReadAt, size: int, truncated: bool) -> Layout:
     offset, declared = bodies[data]
     end = int.from_bytes(read_at(16, 8), "little")
     # libsndfile, and SoX with it, take all that follows the samples for samples, and FFmpeg does not.
-    span = _Span(offset, max(0, declared), end, _W64, strict=True)
+    span = _Span(offset, max(0, declared), end, _W64, stream=_SOX - _W64.header, strict=True)
     return _judge(span, parse_fmt(_body(read_at, bodies[fmt]), "little"), read_at, size, truncated)
 
 
@@ -184,7 +184,7 @@ def _caf(read_at: ReadAt, size: int, truncated: bool) -> Layout:
         raise LayoutError(
             f"is damaged: its data chunk has {declared} bytes, less than the {_CAF_EDIT_COUNT} of its head"
         )
-    span = _Span(body + _CAF_EDIT_COUNT, max(0, declared - _CAF_EDIT_COUNT), None, _CAF)
+    span = _Span(body + _CAF_EDIT_COUNT, max(0, declared - _CAF_EDIT_COUNT), None, _CAF, stream=_SOX - _CAF_EDIT_COUNT)
     return _judge(span, stored, read_at, size, truncated)
 
 
@@ -257,30 +257,38 @@ def _judge(span: _Span, stored: Stored, read_at: ReadAt, size: int, truncated: b
 
     tail = look_behind(span.grammar, read_at, size, offset + declared) if declared <= available else None
     streamed = span.wraps and declared == _NONE and available > declared  # then a byte behind it is no padding
-    if tail is not None and tail.clean and (not streamed or tail.names):
+    if tail is not None and tail.clean and (tail.known or not (tail.names or streamed)):
         _check_single(span.grammar, tail.names)
         return layout(declared)
+    tags = trim(span.grammar, read_at, offset, size)
+    if tail is not None and tail.clean and tail.names and tags.end >= offset + declared:
+        return layout(declared)  # chunks of unknown names, and no parts of a chunk that begins before
     wrapped = declared + max(0, available - declared) // _WRAP * _WRAP
     if span.wraps and wrapped != declared:
         behind = look_behind(span.grammar, read_at, size, offset + wrapped)
-        if behind.clean or (behind.rest and span.ends_at((offset + wrapped) % _WRAP)):
+        meets = span.ends_at((offset + wrapped) % _WRAP) or 0 <= tags.end - offset - wrapped <= 1
+        if behind.clean or (behind.rest and meets):
             rest = (_left_out(behind.rest),) if behind.rest else ()
             return layout(wrapped, _wrapped(declared, wrapped), *rest)
     if _is_unknown(span, available, width):
-        length, warnings = _to_the_end(span, read_at, size)
+        length, warnings = _to_the_end(span, read_at, size, tags)
         return layout(length, *warnings)
-    if tail is not None:
+    end = tags.end
+    if tail is not None and end >= offset + declared:
         _check_single(span.grammar, tail.names)
         if tail.rest and not span.strict and not _is_stream(span, width):
             return layout(declared, _left_out(tail.rest))
         raise _unexplained(declared, available)
-    end = end_without_tags(read_at, offset, size)
+    # The file ends too early, or a tag begins where samples should be.
+    _check_single(span.grammar, tags.names)
     found = f"its header gives {declared} bytes of samples, and the file has {end - offset}"
-    whole = span.end is None or not 0 <= span.end - offset - declared <= 1  # not a file that has lost its end
-    if declared - available <= offset and (span.ends_at(size) or (declared in (size, size - 8) and whole)):
-        return layout(end - offset, f"{found}, which are read; the header seems to count itself", *_tags(size - end))
+    complete = span.end is not None and end - 1 <= span.end <= size
+    lost = span.end is not None and span.end >= offset + declared  # the end of the file is missing
+    counts_itself = complete or (declared in (end, end - 8, size, size - 8) and not lost)
+    if offset + declared - end <= offset and counts_itself:
+        return layout(end - offset, f"{found}, which are read; the header seems to count itself", *_tags(tags))
     if truncated:
-        return layout(end - offset, f"is truncated: {found}, which are read", *_tags(size - end))
+        return layout(end - offset, f"is truncated: {found}, which are read", *_tags(tags))
     raise LayoutError(f"is truncated: {found}; pass --truncated (Raw(truncated=True)) to take those")
 
 
@@ -300,7 +308,7 @@ def _is_stream(span: _Span, width: int) -> bool:
     return span.stream - width < span.declared <= 2**31
 
 
-def _to_the_end(span: _Span, read_at: ReadAt, size: int) -> tuple[int, tuple[str, ...]]:
+def _to_the_end(span: _Span, read_at: ReadAt, size: int, tags: Trimmed) -> tuple[int, tuple[str, ...]]:
     """Return the length of samples whose size is unknown, and the warnings."""
     offset = span.offset
     said = (
@@ -313,9 +321,9 @@ def _to_the_end(span: _Span, read_at: ReadAt, size: int) -> tuple[int, tuple[str
             _check_single(span.grammar, tail.names)
             rest = (_left_out(tail.rest),) if tail.rest else ()
             return 0, (f"{said}; chunks follow, and no samples", *rest)
-    end = end_without_tags(read_at, offset, size)
-    read = f"{said}; the {end - offset} bytes to the end of the file are read"
-    return end - offset, (read, *_tags(size - end))
+    _check_single(span.grammar, tags.names)
+    read = f"{said}; the {tags.end - offset} bytes to the end of the file are read"
+    return tags.end - offset, (read, *_tags(tags))
 
 
 def _bodies(grammar: Grammar, read_at: ReadAt, size: int, last: tuple[bytes, ...]) -> dict[bytes, tuple[int, int]]:
@@ -370,8 +378,8 @@ def _left_out(rest: str) -> str:
     return f"bytes behind the samples are left out: {rest}"
 
 
-def _tags(length: int) -> tuple[str, ...]:
-    return (_left_out("an ID3v1 tag"),) if length else ()
+def _tags(tags: Trimmed) -> tuple[str, ...]:
+    return (_left_out(tags.words),) if tags.words else ()
 
 
 def _unexplained(declared: int, available: int) -> LayoutError:
