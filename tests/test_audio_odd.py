@@ -162,6 +162,14 @@ def test_an_empty_stream_stays_empty(tmp_path, size):
     assert read(tmp_path, wav(fmt(), chunk(b"data", b"", size), chunk(b"LIST", bytes(40), 400)))[0] == b""
 
 
+@pytest.mark.parametrize("size", [0, UNKNOWN, 0x7FFFF000])
+@pytest.mark.parametrize("tail", [b"TAG" + bytes(125 + 7), chunk(b"LIST", b"INFO") + b"TAG" + bytes(125)])
+def test_an_empty_stream_with_a_chunk_and_a_tag_stays_empty(tmp_path, size, tail):
+    samples, warnings = read(tmp_path, wav(fmt(), chunk(b"data", b"", size), chunk(b"SyLp", bytes(40))) + tail)
+    assert samples == b""
+    assert "ID3v1 tag" in warnings[1]
+
+
 def test_samples_that_look_like_a_chunk_are_samples(tmp_path):
     body = b"abcd" + struct.pack("<I", 5000) + bytes(32)
     assert read(tmp_path, wav(fmt(), chunk(b"data", body, 0)))[0] == body
@@ -255,6 +263,17 @@ def test_a_tail_of_an_aiff_is_left_out_too(tmp_path, name):
     samples, (warning,) = read(tmp_path, aiff("24", tail=TAILS[name]))
     assert samples == meant("24")
     assert name in warning
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_comm_may_follow_the_samples(tmp_path, kind):
+    content = aiff(kind)
+    comm = content[12 : 20 + int.from_bytes(content[16:20], "big")]
+    swapped = content[:12] + content[12 + len(comm) :] + comm
+    assert read(tmp_path, swapped) == (meant(kind), ())
+    samples, (warning,) = read(tmp_path, swapped + ID3V1)
+    assert samples == meant(kind)
+    assert "an ID3v1 tag" in warning
 
 
 def test_programs_differ_about_the_tail_of_a_w64(tmp_path):

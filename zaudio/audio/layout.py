@@ -155,7 +155,9 @@ def _aiff(read_at: ReadAt, size: int, truncated: bool) -> Layout:
     if 0 < declared < skip or body + skip > size:
         raise LayoutError(f"is damaged: its SSND chunk of {declared} bytes starts its samples at byte {skip}")
     end = 8 + int.from_bytes(read_at(4, 4), "big")
-    span = _Span(body + skip, max(0, declared - skip), end, _AIFF, stream=_SOX_AIFF)
+    # COMM may follow the samples; it is no second one then.
+    grammar = _AIFF if bodies[b"COMM"][0] < body else replace(_AIFF, single=(b"SSND",))
+    span = _Span(body + skip, max(0, declared - skip), end, grammar, stream=_SOX_AIFF)
     layout = _judge(span, stored, read_at, size, truncated)
     width = stored.frame_bytes
     counted = frames * width
@@ -315,12 +317,12 @@ def _to_the_end(span: _Span, read_at: ReadAt, size: int, tags: Trimmed) -> tuple
         f"its header gives {span.declared} bytes of samples, which is no true size: the file was written into a pipe, "
         "or never finished"
     )
-    if size > offset and span.grammar is not None:
-        tail = look_behind(span.grammar, read_at, size, offset)
+    for end in dict.fromkeys((size, tags.end)) if size > offset and span.grammar is not None else ():
+        tail = look_behind(span.grammar, read_at, end, offset)
         if tail.clean or (tail.known and tail.rest):
             _check_single(span.grammar, tail.names)
-            rest = (_left_out(tail.rest),) if tail.rest else ()
-            return 0, (f"{said}; chunks follow, and no samples", *rest)
+            rest = " and ".join(filter(None, (tail.rest, tags.words if end < size else "")))
+            return 0, (f"{said}; chunks follow, and no samples", *((_left_out(rest),) if rest else ()))
     _check_single(span.grammar, tags.names)
     read = f"{said}; the {tags.end - offset} bytes to the end of the file are read"
     return tags.end - offset, (read, *_tags(tags))
