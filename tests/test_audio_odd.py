@@ -278,6 +278,10 @@ def test_comm_may_follow_the_samples(tmp_path, kind):
 
 def test_programs_differ_about_the_tail_of_a_w64(tmp_path):
     assert "the last 17 are no chunks" in refusal(tmp_path, w64("16") + b"\1" * 17)
+    assert "the last 4 are no chunks" in refusal(tmp_path, w64("16") + b"\1" * 4)
+    samples, (warning,) = read(tmp_path, w64("16") + b"\1" * 3)  # less than a frame
+    assert samples == DATA
+    assert "left out: 3 bytes" in warning
 
 
 def test_what_could_be_samples_is_refused(tmp_path):

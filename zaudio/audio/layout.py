@@ -278,7 +278,8 @@ def _judge(span: _Span, stored: Stored, read_at: ReadAt, size: int, truncated: b
     end = tags.end
     if tail is not None and end >= offset + declared:
         _check_single(span.grammar, tail.names)
-        if tail.rest and not span.strict and not _is_stream(span, width):
+        differ = span.strict and available - declared >= width  # of less than a frame, no program makes samples
+        if tail.rest and not differ and not _is_stream(span, width):
             return layout(declared, _left_out(tail.rest))
         raise _unexplained(declared, available)
     # The file ends too early, or a tag begins where samples should be.
