@@ -1,3 +1,4 @@
+import fractions
 import functools
 import math
 import subprocess
@@ -239,6 +240,9 @@ def test_an_op_takes_values_that_are_no_text():
 
 
 def test_numpys_scalars_travel_as_numbers():
+    truth = op("m:f", a=np.bool_(True), b=np.zeros(1)[0] > 1).params
+    assert [value for _, value in truth] == [True, False]
+    assert all(type(value) is bool for _, value in truth)
     spec = op("m:f", a=np.float32(0.5), b=np.int16(-7), c=np.float64(2))
     assert typed(spec) == typed(parse("m:f:a=0.5,b=-7,c=2.0"))
 
@@ -264,6 +268,8 @@ def test_a_partial_with_unnamed_values_is_refused():
         (2**63, "expected an integer of 64 bits"),
         (math.inf, "expected a finite number, not inf"),
         (np.float32("nan"), "expected a finite number, not nan"),
+        (fractions.Fraction(10**400, 3), r"expected a finite number, not 1000+\.\.\."),
+        (10**400, r"expected an integer of 64 bits, not 10+\.\.\.$"),
         ("a\nb", "expected a value of printable characters"),
         ("\udc80", "expected a value of printable characters"),
         ("ü" * 129, "expected a text of at most 256 bytes"),
@@ -273,6 +279,11 @@ def test_a_partial_with_unnamed_values_is_refused():
 def test_a_value_that_no_message_carries_is_refused(value, sentence):
     with pytest.raises(UsageError, match=f"op 'm:f': {sentence}"):
         op("m:f", x=value)
+
+
+def test_an_integer_that_python_refuses_to_write_is_refused():
+    with pytest.raises(UsageError, match="expected an integer of 64 bits, not one of thousands of digits"):
+        op("m:f", x=10**5000)
 
 
 def test_an_op_refuses_what_is_given_twice_or_is_no_op():

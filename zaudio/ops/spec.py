@@ -202,6 +202,8 @@ def _scalar(where: str, key: str, value: object) -> Scalar:
     match value:
         case bool():
             return value
+        case _ if type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"):
+            return bool(value)  # numpy's is no number
         case str():
             if not value.isprintable():
                 raise UsageError(f"{where}: expected a value of printable characters, not {value!r:.80}")
@@ -210,13 +212,25 @@ def _scalar(where: str, key: str, value: object) -> Scalar:
             return str(value)
         case numbers.Integral():
             if not -(2**63) <= int(value) < 2**63:
-                raise UsageError(f"{where}: expected an integer of 64 bits, not {value}")
+                raise UsageError(f"{where}: expected an integer of 64 bits, not {_brief(value)}")
             return int(value)
         case numbers.Real():
-            if not math.isfinite(value):
-                raise UsageError(f"{where}: expected a finite number, not {value}")
-            return float(value)
+            try:
+                number = float(value)
+            except OverflowError:  # a fraction
+                number = math.inf
+            if not math.isfinite(number):
+                raise UsageError(f"{where}: expected a finite number, not {_brief(value)}")
+            return number
     raise UsageError(f"{where}: {key} is a number, a text, True or False, not {value!r:.80}")
+
+
+def _brief(value: object) -> str:
+    try:
+        text = str(value)
+    except ValueError:  # Python refuses to write thousands of digits
+        return "one of thousands of digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _with_params(spec: OpSpec, params: Mapping[str, Any]) -> OpSpec:
