@@ -132,6 +132,87 @@ def test_an_older_key_is_never_written_over(out, key):
     assert key.read_bytes() == b"precious"
 
 
+@pytest.mark.parametrize("name", ["", "-", "keys/", "k" * 300, "file/key", "nul\0"])
+def test_a_name_that_no_file_can_have_is_refused_by_that_name(out, tmp_path, name, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="is no name of a file for the key") as caught:
+        open_folder(out, name)
+    assert name[:30] in str(caught.value) or name == "nul\0"
+    assert sorted(os.listdir(tmp_path)) == ["file", "out"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_found_before_the_work(out, key, monkeypatch):
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, *rest, **more: path != str(key.parent) and real(path, *rest, **more))
+    with pytest.raises(UsageError, match=f"the folder {key.parent} cannot be written to"):
+        open_folder(out, key)
+
+
+def test_of_two_jobs_with_one_key_file_the_second_leaves_the_first_ones_key(out, key):
+    with open_folder(out, key) as first, open_folder(out.with_name("out2"), key) as second:
+        writer, bell, _ = start_writer(first, DESCRIPTION)
+        stored = key.read_bytes()
+        with pytest.raises(StorageError, match="another program has made this file since the job began"):
+            start_writer(second, DESCRIPTION)
+        second.remove_parts()
+        assert key.read_bytes() == stored
+        for payload in rest(RECORDING, DESCRIPTION, 0):
+            writer.put(payload)
+        writer.seal()
+        bell.wait_for(lambda: writer.sealed or writer.error)
+        writer.publish()
+    assert contents(out.with_name("out2")) == {}
+    assert_result(out, key)
+
+
+def test_a_key_that_could_not_be_written_whole_is_not_left(out, key, monkeypatch):
+    def full(fd, content):
+        os.write(fd, bytes(content)[:10])
+        os.close(fd)
+        raise OSError(28, "No space left on device")
+
+    with open_folder(out, key) as folder, monkeypatch.context() as patch:
+        patch.setattr("zaudio.disk.store", full)
+        with pytest.raises(StorageError, match=f"{key}: No space left"):
+            start_writer(folder, DESCRIPTION)
+    assert not key.exists()
+    finish(out, key)
+
+
+def _link(key):
+    key.rename(f"{key}2")
+    key.symlink_to(f"{key}2")
+
+
+def _pipe(key):
+    key.unlink()
+    os.mkfifo(key)
+
+
+def _folder(key):
+    key.unlink()
+    key.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("replace", "sentence"),
+    [
+        (_link, "the key cannot be read: it is a link; name the file itself"),
+        (_pipe, "is no key of a job: it is a FIFO, not a regular file"),
+        (_folder, "is no key of a job: it is a folder, not a regular file"),
+    ],
+)
+def test_a_resume_refuses_what_is_no_file_and_names_it(out, key, replace, sentence):
+    """Of a link it would be found after all the work that the key was replaced."""
+    leave(out, key)
+    before = contents(out)
+    replace(key)
+    with pytest.raises(UsageError, match=f"{key}.*{sentence}"):
+        open_folder(out, key)
+    assert contents(out) == before
+
+
 def test_fresh_discards_the_key_of_the_job_that_it_discards_and_no_other(out, key):
     leave(out, key)
     older = key.read_bytes()

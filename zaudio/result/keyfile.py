@@ -7,7 +7,10 @@ removes it, when nothing of that job is left.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import stat
 
 from zaudio import disk
 from zaudio.errors import StorageError, UsageError
@@ -33,15 +36,21 @@ class KeyFile:
         """Return whether something has that name.
 
         Raises:
-            OSError: The system refused.
+            UsageError: No file can have it.
         """
-        return disk.lstat(self._absolute) is not None
+        if not self.path or self.path.endswith("/") or self.path == "-":
+            raise UsageError(f"{self.path!r} is no name of a file for the key; name one with --key-out, such as ./key")
+        try:
+            return disk.lstat(self._absolute) is not None
+        except (OSError, ValueError) as error:
+            reason = disk.reason(error) if isinstance(error, OSError) else str(error)
+            raise UsageError(f"{self.path} is no name of a file for the key: {reason}") from None
 
     def check_free(self) -> None:
         """Make sure that a key can be made there.
 
         Raises:
-            UsageError: Something has that name, or its folder is not there.
+            UsageError: Something has that name, or its folder is not there or cannot be written to.
         """
         if self.exists():
             raise UsageError(
@@ -50,31 +59,51 @@ class KeyFile:
         above = os.path.dirname(self._absolute)
         if not os.path.isdir(above):
             raise UsageError(f"{self.path}: there is no folder {above} for the key")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise UsageError(f"{self.path}: the folder {above} cannot be written to, so the key cannot be made there")
 
     def store(self, content: Buffer) -> None:
         """Make the file with this content, durable together with its name.
 
         Raises:
-            StorageError: The system refused; no file is left.
+            StorageError: The system refused, or another program has made such a file; none of this job is left.
         """
-        with disk.storage_errors(self.path):
+        try:
             fd = disk.create(self._absolute, mode=disk.PRIVATE)
-            self._identity = disk.identity(os.fstat(fd))
-            disk.store(fd, content)
-            disk.sync_folder(os.path.dirname(self._absolute))
+        except FileExistsError:
+            raise StorageError(
+                self.path, "another program has made this file since the job began, and a key is never written over"
+            ) from None
+        except OSError as error:
+            raise StorageError(self.path, disk.reason(error)) from error
+        self._identity = disk.identity(os.fstat(fd))
+        try:
+            with disk.storage_errors(self.path):
+                disk.store(fd, content)
+                disk.sync_folder(os.path.dirname(self._absolute))
+        except BaseException:
+            self.remove()
+            raise
 
     def read(self, most: int) -> bytearray:
         """Return the content; of a file longer than `most`, one byte more than that.
 
         Raises:
-            OSError: The system refused.
+            UsageError: It cannot be read, or is a link: the job could not make sure later that it is still there.
         """
-        fd = os.open(self._absolute, disk.READ)
         try:
-            self._identity = disk.identity(os.fstat(fd))
-            return disk.read_all(fd, most)
-        finally:
-            os.close(fd)
+            fd = os.open(self._absolute, disk.READ)
+            try:
+                status = os.fstat(fd)
+                if not stat.S_ISREG(status.st_mode):
+                    raise UsageError(f"{self.path} is no key of a job: it is {disk.kind(status)}, not a regular file")
+                self._identity = disk.identity(status)
+                return disk.read_all(fd, most)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            reason = "it is a link; name the file itself" if error.errno == errno.ELOOP else disk.reason(error)
+            raise UsageError(f"{self.path}: the key cannot be read: {reason}") from None
 
     def check(self) -> None:
         """Make sure that the file is the one that this job has made or read.
@@ -82,15 +111,17 @@ class KeyFile:
         Raises:
             StorageError: It is not: the result could not be decrypted.
         """
-        status = disk.lstat(self._absolute)
+        with disk.storage_errors(self.path):
+            status = disk.lstat(self._absolute)
         if status is None or disk.identity(status) != self._identity:
             raise StorageError(self.path, "the key was removed or replaced while the job ran")
 
     def remove(self) -> None:
         """Remove the file if this job has made or read it. Never raises an OSError."""
-        status = disk.lstat(self._absolute)
-        if status is not None and disk.identity(status) == self._identity:
-            disk.remove(self._absolute)
+        with contextlib.suppress(OSError):
+            status = disk.lstat(self._absolute)
+            if status is not None and disk.identity(status) == self._identity:
+                disk.remove(self._absolute)
 
 
 def read_key_file(path: str, most: int) -> bytearray:
