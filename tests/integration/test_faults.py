@@ -169,7 +169,10 @@ def test_coordinator_stopped_for_a_while_goes_on_with_the_same_workers(tmp_path)
 @pytest.mark.parametrize(
     ("op", "cause"),
     [
-        (f"farm_ops:raises_at:value={BAD}", r"worker local-\d: ValueError: there is a 400000 on track one"),
+        (
+            f"farm_ops:raises_at:value={BAD}",
+            r"worker local-\d: ValueError: there is a 400000 on track one \(\S+farm_ops\.py:\d+\)",
+        ),
         (f"farm_ops:dies_at:value={BAD},number=11", r"worker local-\d: it died of signal 11 \(SIGSEGV\), " + MEMORY),
         (f"farm_ops:exits_at:value={BAD},code=0", r"worker local-\d: it exited with code 0, " + MEMORY),
         (f"farm_ops:exits_at:value={BAD},code=3", r"worker local-\d: it exited with code 3, " + MEMORY),

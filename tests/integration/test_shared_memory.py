@@ -103,7 +103,7 @@ def test_with_sockets_only_everything_travels(tmp_path, recording, travel):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "sized", "by_reference"), [("wav", False, True), ("wav", True, False), ("flac", True, False)]
+    ("suffix", "sized", "by_reference"), [("wav", False, True), ("wav", True, True), ("flac", True, False)]
 )
 def test_samples_behind_a_header_are_read_there_and_those_that_a_library_reads_travel(
     tmp_path, travel, suffix, sized, by_reference

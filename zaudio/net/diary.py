@@ -33,14 +33,14 @@ class Diary:
         self._seeking = False  # it was said that it connects
 
     def connects(self) -> None:
-        """It opens connections; said once until it was welcomed."""
+        """Say that it opens connections, once until it was welcomed."""
         if not self._seeking:
             again = " again: it hears nothing of the coordinator" if self._job is not None else ""
             log.info("worker %s connects to %s%s", self._name, self._endpoint, again)
         self._seeking = True
 
     def welcomed(self, welcome: Welcome) -> None:
-        """The coordinator has told it its task."""
+        """Say that it works on a job, unless it did before."""
         self._seeking = False
         if (welcome.job, welcome.incarnation) == self._job:
             return
@@ -51,17 +51,17 @@ class Diary:
         log.info("worker %s works on job %s: %s", self._name, _short(welcome.job), ops)
 
     def dismissed(self, goodbye: Goodbye) -> None:
-        """The coordinator has said goodbye."""
+        """Say that the coordinator has ended a job."""
         if (goodbye.job, goodbye.incarnation) == self._job:
             self._over(goodbye.reason)
 
     def computed(self, chunk: Chunk) -> None:
-        """It has computed a chunk, or a bundle of them."""
+        """Count a chunk, or a bundle of them."""
         first, last = chunk.start // self._chunk_frames, -(-chunk.stop // self._chunk_frames)
         self._chunks += max(1, last - first)
 
     def leaves(self, reason: str) -> None:
-        """It goes before the job is over."""
+        """Say that it goes before its job is over."""
         if self._job is not None:
             log.info("worker %s leaves: %s; it has computed %s", self._name, reason, self._count())
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import signal
 
 WORDS_MAX = 200  # characters of a worker's last words; an error's own line is shorter
+DIARY = "zaudio: worker "  # begins a worker's own lines about its jobs, which say nothing of its death
 
 
 def last_words(stderr: str) -> str:
-    """Return the last line that is not blank, without control characters, shortened to what fits into a sentence."""
+    """Return the last line that is neither blank nor the diary's, without control characters, and shortened."""
     lines = [" ".join("".join(c if c.isprintable() else " " for c in line).split()) for line in stderr.splitlines()]
-    line = next((line for line in reversed(lines) if line), "")
+    line = next((line for line in reversed(lines) if line and not line.startswith(DIARY)), "")
     return line if len(line) <= WORDS_MAX else line[: WORDS_MAX - 3] + "..."
 
 

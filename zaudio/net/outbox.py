@@ -89,7 +89,11 @@ class Outbox:
         self.token = token
         self.slot_bytes = slot_bytes
         length = region_bytes(slots, slot_bytes)
-        self._memory = memoryview(mmap.mmap(fd, length, offset=number * length))
+        memory = mmap.mmap(fd, length, offset=number * length)
+        if hasattr(mmap, "MADV_DONTFORK"):
+            # A child that an op forks, and that comes back from the op, would write into a slot that is granted again.
+            memory.madvise(mmap.MADV_DONTFORK)
+        self._memory = memoryview(memory)
 
     def slot(self, number: int, length: int) -> memoryview:
         """Return the first `length` bytes of a slot, to write to; fewer where the region ends."""
