@@ -8,6 +8,7 @@ from net_support import wait_until
 from result_support import contents, describe, job_record, pattern, rest, sealed_writer, start_writer, write_pattern
 from test_result_publication import COMMIT_STEP, Killed, Killer
 
+from zaudio import disk
 from zaudio.errors import OutputExistsError, ResumeError, StorageError, UsageError, VerificationError
 from zaudio.result import KeyFile, ResultFolder, decrypt, verify
 from zaudio.result.journal import Schedule
@@ -89,6 +90,49 @@ def test_the_key_is_durable_before_the_journal_names_the_job(out, key, monkeypat
         start_writer(folder, DESCRIPTION)
 
 
+@pytest.mark.parametrize("first", [{}, {"overwrite": True, "fresh": True}])
+def test_a_start_that_is_killed_anywhere_is_started_again_by_the_same_command(tmp_path, monkeypatch, first):
+    """No key of a dead start blocks the next one, though a key is never written over."""
+    allowed, began, keys = 0, False, set()
+    while not began:
+        out, key = tmp_path / f"out{allowed}", tmp_path / f"key{allowed}"
+        folder = None
+        with monkeypatch.context() as patch:
+            Killer(patch, allowed, names=("open", "write", "fchmod", "fsync", "rename", "unlink"))
+            try:
+                folder = open_folder(out, key, **first)
+                writer, _, _ = start_writer(folder, DESCRIPTION)
+                began = True
+            except Killed:
+                pass
+        if began:
+            writer.abort()
+        if folder is not None:
+            folder.close()
+        keys.add(key.read_bytes()[:1] != b"" if key.exists() else None)
+        assert finish(out, key, **first) == 0
+        assert_result(out, key)
+        assert key.name in os.listdir(tmp_path)
+        allowed += 1
+    assert keys == {None, False, True}  # it was killed before, amid and after making the key
+    assert allowed > 20
+
+
+@pytest.mark.parametrize("content", [b"precious", bytes(32)])
+def test_a_claim_is_on_one_key_alone(out, key, monkeypatch, content):
+    with open_folder(out, key) as folder, monkeypatch.context() as patch:
+        patch.setattr("zaudio.result.opening.primitives.random_iv", lambda: bytes(16))
+        patch.setattr(ResultFolder, "remove_claim", lambda self: None)
+        patch.setattr(ResultFolder, "open_journal", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            start_writer(folder, DESCRIPTION)
+    assert "encryption_key.claim.part" in contents(out)
+    key.write_bytes(content)
+    with pytest.raises(UsageError, match="a key is never written over"):
+        open_folder(out, key)
+    assert key.read_bytes() == content
+
+
 def test_a_job_that_has_done_nothing_leaves_no_key(out, key):
     with open_folder(out, key) as folder:
         writer, _, _ = start_writer(folder, DESCRIPTION)
@@ -167,7 +211,11 @@ def test_of_two_jobs_with_one_key_file_the_second_leaves_the_first_ones_key(out,
 
 
 def test_a_key_that_could_not_be_written_whole_is_not_left(out, key, monkeypatch):
+    real = disk.store
+
     def full(fd, content):
+        if not key.exists():  # the claim
+            return real(fd, content)
         os.write(fd, bytes(content)[:10])
         os.close(fd)
         raise OSError(28, "No space left on device")
@@ -218,9 +266,11 @@ def test_fresh_discards_the_key_of_the_job_that_it_discards_and_no_other(out, ke
     older = key.read_bytes()
     other = key.with_name("other")
     other.write_bytes(bytes(32))
+    before = contents(out)
     with pytest.raises(UsageError, match="a key is never written over"):
         open_folder(out, other, fresh=True)
     assert other.exists()
+    assert contents(out) == before  # nothing was discarded either
     leave(out.with_name("out2"), key.with_name("key2"))
     assert finish(out.with_name("out2"), key.with_name("key2"), fresh=True) == 0
     assert key.read_bytes() == older

@@ -19,9 +19,9 @@ class Killed(BaseException):
 class Killer:
     """Lets a number of steps pass and then kills; remembers what the steps were."""
 
-    def __init__(self, monkeypatch, allowed, error=Killed):
+    def __init__(self, monkeypatch, allowed, error=Killed, names=("rename", "fsync", "unlink")):
         self.steps = []
-        for name in ("rename", "fsync", "unlink"):
+        for name in names:
             monkeypatch.setattr(os, name, self._wrap(name, getattr(os, name), allowed, error))
 
     def _wrap(self, name, real, allowed, error):

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from zaudio import disk
 from zaudio.errors import ResumeError, UsageError
 from zaudio.result.journal import JobRecord, Journal, decode_journal
-from zaudio.result.keyfile import KeyFile
+from zaudio.result.keyfile import CLAIM_BYTES, KeyFile, claim_of
 from zaudio.result.keystore import KeyStore
 from zaudio.result.primitives import IV_BYTES, JournalSeal, wipe
-from zaudio.result.publication import IV, JOURNAL, KEY, KEYLESS, NAMES, PART, RESULT
+from zaudio.result.publication import CLAIM, IV, JOURNAL, KEY, KEYLESS, NAMES, PART, RESULT
 
 JOURNAL_MAX = 1 << 28  # bytes; a checkpoint takes 84, so this is more than a week of four a second
 
@@ -62,6 +62,20 @@ class EarlierLife:
         if found is not None:
             wipe(found.key)
         return found is not None
+
+    def key_file_is_claimed(self) -> bool:
+        """Return whether a start that died before its journal made the key file, which then opens nothing."""
+        if self._key_file is None or self._size(CLAIM + PART) < 0:
+            return False
+        try:
+            claim = bytes(disk.read_file(CLAIM + PART, CLAIM_BYTES, dir_fd=self._fd))
+            stored = self._key_file.read(self._key_store.content_max)
+        except (ValueError, OSError):
+            return False
+        try:
+            return len(claim) == CLAIM_BYTES and (not stored or claim == claim_of(stored))
+        finally:
+            wipe(stored)
 
     def find_unfinished(self, job: JobRecord) -> Unfinished | None:
         """Return the job that lies unfinished in the folder; None when nothing there is worth keeping.

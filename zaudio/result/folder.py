@@ -24,6 +24,7 @@ from zaudio.result.keyfile import KeyFile
 from zaudio.result.keystore import KeyStore, RawKey
 from zaudio.result.primitives import wipe
 from zaudio.result.publication import (
+    CLAIM,
     COMMIT,
     COMMIT_TEXTS,
     DESCRIPTION,
@@ -131,6 +132,11 @@ class ResultFolder:
         self._made[name + PART] = disk.identity(os.fstat(fd))
         return fd
 
+    def remove_claim(self) -> None:
+        """Remove the claim on the key file: from now on the journal knows the key."""
+        self._made.pop(CLAIM + PART, None)
+        disk.remove(CLAIM + PART, dir_fd=self._fd)
+
     def open_journal(self) -> int:
         """Open the journal, or make it for a new job; return its descriptor.
 
@@ -226,18 +232,20 @@ class ResultFolder:
                 self._look_for(self.job, parts, earlier)
             if not self.done:
                 self._check_names()
-            discarded = self.unfinished is None and JOURNAL in parts and earlier.key_file_is_its_own()
+            self._claim_key_file(parts, earlier)
             kept = (JOURNAL, *(name + PART for name in (RESULT, KEY, IV))) if self.unfinished is not None else ()
             for name in parts:  # the journal first: parts without one are useless, and known to be
                 if name not in kept:
                     os.unlink(name, dir_fd=self._fd)
-            self._claim_key_file(discard=discarded)
 
-    def _claim_key_file(self, *, discard: bool) -> None:
-        """Leave no key of a discarded job, and make sure that a new job can have its key there."""
+    def _claim_key_file(self, parts: list[str], earlier: EarlierLife) -> None:
+        """Leave no key of a discarded job, and make sure that a new job can have its key there.
+
+        Before the parts are removed: by them the key is known, and a refusal removes nothing.
+        """
         if self.key_file is None or self.done or self.unfinished is not None:
             return
-        if discard:
+        if earlier.key_file_is_claimed() or (JOURNAL in parts and earlier.key_file_is_its_own()):
             self.key_file.remove()
         self.key_file.check_free()
 

@@ -2,19 +2,23 @@
 
 Rules: the key is there from its first instant, durable and readable by its owner alone. Such a file is made where
 nothing was, and is never written over: an older key may be all that opens an older result. Only the job that made it
-removes it, when nothing of that job is left.
+removes it, when nothing of that job is left. A claim in the result's folder, made before the key, tells the next start
+that a job that died before its journal made it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 
 from zaudio import disk
 from zaudio.errors import StorageError, UsageError
 from zaudio.steps import Buffer
+
+CLAIM_BYTES = 32
 
 
 class KeyFile:
@@ -122,6 +126,13 @@ class KeyFile:
             status = disk.lstat(self._absolute)
             if status is not None and disk.identity(status) == self._identity:
                 disk.remove(self._absolute)
+
+
+def claim_of(content: Buffer) -> bytes:
+    """Return the claim on a key file with that content: a hash, which tells nothing of 256 random bits."""
+    digest = hashlib.sha256(b"zaudio key claim 1\n")
+    digest.update(content)
+    return digest.digest()
 
 
 def read_key_file(path: str, most: int) -> bytearray:

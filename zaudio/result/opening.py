@@ -2,7 +2,7 @@
 
 Rules, in order; each line is durable before the next begins:
 
-1. key and IV, and their names
+1. key and IV, and their names; before a key that goes elsewhere, a claim on it
 2. the journal's first record, which names the job
 3. the names of the journal and of the part that the ciphertext goes to
 4. in a later life, the checkpoint that the part was cut to, with that life's number: no two lives have the same
@@ -26,8 +26,9 @@ from zaudio.result import primitives
 from zaudio.result.earlier import Unfinished
 from zaudio.result.folder import ResultFolder
 from zaudio.result.journal import ID_BYTES, Checkpoint, Checkpoints, JobRecord, encode_job
+from zaudio.result.keyfile import claim_of
 from zaudio.result.primitives import BLOCK_BYTES, JournalSeal, Tag
-from zaudio.result.publication import IV, JOURNAL, KEY, PART, RESULT
+from zaudio.result.publication import CLAIM, IV, JOURNAL, KEY, PART, RESULT
 from zaudio.steps import Buffer
 
 READ_BYTES = 1 << 20  # of the part at a time: what the processor's cache holds
@@ -79,7 +80,11 @@ def begin(folder: ResultFolder, key: bytearray, description: bytes) -> Opened:
     """
     iv, job_id = primitives.random_iv(), os.urandom(ID_BYTES)
     if folder.key_file is not None:
-        folder.key_file.store(folder.key_store.encode(key))
+        stored = folder.key_store.encode(key)
+        store(folder, CLAIM, claim_of(stored), mode=disk.PRIVATE)
+        with disk.storage_errors(folder.path):
+            folder.sync()
+        folder.key_file.store(stored)
     else:
         store(folder, KEY, folder.key_store.encode(key), mode=disk.PRIVATE)
     store(folder, IV, iv, mode=disk.PRIVATE)
@@ -95,6 +100,7 @@ def begin(folder: ResultFolder, key: bytearray, description: bytes) -> Opened:
             stack.callback(os.close, fd)
             if checkpoints is not None:
                 folder.sync()
+        folder.remove_claim()
         stack.pop_all()
     return Opened(job_id, 1, fd, 0, Tag(key, iv, description), iv, checkpoints)
 
