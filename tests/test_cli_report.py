@@ -72,6 +72,12 @@ def test_the_text_of_an_audited_job_says_how_much_was_and_names_who_was_dropped(
     assert "  dropped liar: its result was not that of two others; 2 chunks of it had been encrypted unchecked" in lines
 
 
+@pytest.mark.parametrize("key", ["out/mine.key", "else/where", "encryption_key.bin"])
+def test_the_text_names_a_key_that_lies_elsewhere_or_under_another_name(key):
+    lines = text(report(paths=paths_in("out") | {"key": key}), "out").splitlines()
+    assert f"decrypt it with: zaudio decrypt out --key {key}" in lines
+
+
 def test_the_text_of_a_job_with_a_recipient_says_whose_and_that_an_identity_is_needed():
     lines = text(report(recipient="zaudio-x25519-12"), "out").splitlines()
     assert lines[-2:] == [

@@ -226,3 +226,18 @@ def test_a_reader_goes_on_once_the_publisher_is_done(tmp_path, monkeypatch):
     os.close(holder)
     assert len(pauses) == 1
     assert forward(tmp_path) == newer
+
+
+def test_a_path_into_a_result_leads_to_its_folder_through_links_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("elsewhere")
+    write_pattern(tmp_path / "out")
+    os.symlink("out", "to_folder")
+    os.symlink("../out/result.raw", "elsewhere/take.raw")
+    assert publication.result_of("out") == "out"
+    assert publication.result_of("out/result.raw") == "out"
+    assert publication.result_of("to_folder/result.raw") == "to_folder"
+    assert publication.result_of("elsewhere/take.raw") == str(tmp_path / "out")
+    assert publication.result_of("elsewhere") is None
+    os.link("out/result.raw", "elsewhere/result.raw")  # a name alone makes no result
+    assert publication.result_of("elsewhere/result.raw") is None

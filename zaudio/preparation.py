@@ -37,6 +37,7 @@ from zaudio.ops.chain import prepare_chain
 from zaudio.plan import Plan
 from zaudio.request import Request
 from zaudio.result import (
+    KEY,
     Description,
     JobRecord,
     KeyFile,
@@ -228,6 +229,8 @@ def _refuse_result(path: str) -> None:
     folder = result_of(path)
     if folder is not None:
         command = f"zaudio decrypt {shlex.quote(folder)} --forward -o again.raw"
+        if not os.path.lexists(os.path.join(folder, KEY)):
+            command += " --key FILE"
         raise InputError(path, f"this is a result of zaudio, which is encrypted; get its samples with: {command}")
 
 

@@ -153,6 +153,8 @@ def test_the_key_goes_elsewhere_and_the_printed_command_finds_it(folder, tmp_pat
     assert run(tmp_path, "verify", "out", "--key", "my key").returncode == 0
     assert run(tmp_path, "decrypt", "out", "--key", "my key", "-o", "x.raw", "--forward").returncode == 0
     assert len((tmp_path / "x.raw").read_bytes()) == len((folder / "take.raw").read_bytes())
+    refused = run(tmp_path, "farm", "out/result.raw", "-o", "again")
+    assert "zaudio decrypt out --forward -o again.raw --key FILE" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ def _losses(report: Report) -> list[str]:
 
 def _how_to_decrypt(report: Report, folder: str, command: str) -> list[str]:
     decrypt = f"decrypt it with: {command} decrypt {printable(shlex.quote(folder))}"
-    if os.path.dirname(report.paths["key"]) != os.path.dirname(report.paths["result"]):
+    if os.path.split(report.paths["key"]) != (os.path.dirname(report.paths["result"]), "encryption_key.bin"):
         decrypt += f" --key {printable(shlex.quote(report.paths['key']))}"
     if report.recipient:
         return [f"  the key is wrapped for {report.recipient}", f"{decrypt} --identity FILE"]

@@ -19,11 +19,12 @@ from zaudio.result.folder import ResultFolder
 from zaudio.result.journal import JobRecord
 from zaudio.result.keyfile import KeyFile
 from zaudio.result.keystore import KeyStore, RawKey, WrappedKey, make_identity, parse_recipient, read_identity
-from zaudio.result.publication import is_reserved, result_of
+from zaudio.result.publication import KEY, is_reserved, result_of
 from zaudio.result.reader import OpenResult, verify
 from zaudio.result.writer import ResultWriter
 
 __all__ = [
+    "KEY",
     "Description",
     "JobRecord",
     "KeyFile",

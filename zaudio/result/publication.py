@@ -69,7 +69,10 @@ def result_of(path: str) -> str | None:
             return path if os.path.lexists(os.path.join(real, RESULT)) and _has_marks(real) else None
     except (OSError, ValueError):
         return None
-    return os.path.dirname(path) or "." if name in RESERVED and _has_marks(above) else None
+    if name not in RESERVED or not _has_marks(above):
+        return None
+    given = os.path.dirname(path) or "."
+    return given if os.path.realpath(given) == above else above  # a link leads to another folder
 
 
 def _has_marks(folder: str) -> bool:
