@@ -186,6 +186,14 @@ def test_a_name_that_no_file_can_have_is_refused_by_that_name(out, tmp_path, nam
     assert sorted(os.listdir(tmp_path)) == ["file", "out"]
 
 
+def test_a_key_in_a_folder_that_was_deleted_is_refused_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UsageError, match=r"^mine: the key cannot lie there: No such file"):
+        KeyFile("mine")
+
+
 def test_a_folder_that_cannot_be_written_to_is_found_before_the_work(out, key, monkeypatch):
     real = os.access
     monkeypatch.setattr(os, "access", lambda path, *rest, **more: path != str(key.parent) and real(path, *rest, **more))

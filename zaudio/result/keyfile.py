@@ -29,11 +29,17 @@ class KeyFile:
 
     Attributes:
         path: As given.
+
+    Raises:
+        UsageError: It is relative, and the current folder is gone.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._absolute = os.path.abspath(path)  # it must survive a chdir
+        try:
+            self._absolute = os.path.abspath(path)  # it must survive a chdir
+        except OSError as error:
+            raise UsageError(f"{path}: the key cannot lie there: {disk.reason(error)}") from None
         self._identity: tuple[int, int] | None = None  # of the file that this job has made or read
 
     def exists(self) -> bool:
