@@ -309,9 +309,9 @@ AT_THE_END = {
     "an APE tag and an ID3v1 tag": APE_ENDS[0] + bytes(8) + APE_ENDS[1] + ID3V1,
     "an ID3v2 tag": b"ID3\4\0\0\0\0\0\x14" + b"\1" * 20,
     "ID3v2 tag": b"ID3\4\0\x10\0\0\0\x14" + b"\1" * 20 + b"3DI\4\0\x10\0\0\0\x14",
-    "a LIST chunk": LIST,
-    "a LIST chunk and a LIST chunk": chunk(b"LIST", b"INFOabc", pad=False) + chunk(b"LIST", bytes(9000)),
-    "a id3 chunk and an ID3v1 tag": chunk(b"id3 ", b"\1" * 5000) + ID3V1,
+    "one LIST chunk": LIST,
+    "one LIST chunk and one LIST chunk": chunk(b"LIST", b"INFOabc", pad=False) + chunk(b"LIST", bytes(9000)),
+    "one id3 chunk and an ID3v1 tag": chunk(b"id3 ", b"\1" * 5000) + ID3V1,
 }
 
 
@@ -507,6 +507,7 @@ def test_files_of_libsndfile_are_read_as_it_reads_them(tmp_path, container, subt
         (au(3, b"", samplerate=0), "sample rate of 0 Hz"),
         (wav(fmt(channels=0), WHOLE), "gives 0 channels"),
         (wav(fmt(), WHOLE, WHOLE), "has two data chunks"),
+        (wav(fmt(), WHOLE, chunk(b"SyLp", bytes(40)), WHOLE), "has two data chunks"),
         (wav(fmt(), fmt(), WHOLE), "has two fmt chunks"),
         (wav(fmt(), WHOLE, fmt()), "has two fmt chunks"),
         (wav(fmt(), WHOLE, chunk(b"data", DATA, 99999)), "has two data chunks"),

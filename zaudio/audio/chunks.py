@@ -222,7 +222,7 @@ def _last_chunk(grammar: Grammar, content: bytes, begin: int) -> tuple[int, str,
         length = int.from_bytes(head[grammar.id_bytes :], grammar.order) - (grammar.header if grammar.inclusive else 0)
         behind = begin + at + grammar.header + length
         if length >= 0 and end in (behind, grammar.aligned(behind), grammar.padded(behind)):
-            return begin + at, f"a {_text(head)} chunk", head[: grammar.id_bytes]  # the outermost one
+            return begin + at, f"one {_text(head)} chunk", head[: grammar.id_bytes]  # the outermost one
     return None
 
 

@@ -8,7 +8,7 @@ Rules:
 - Pure: bytes come from a `read_at(offset, length)`. The file is not read from end to end.
 - Sizes that agree give the samples without a word. Where SoX, FFmpeg and libsndfile all read the same samples from a
   file whose sizes disagree, these are taken, with a warning that names the oddity. All else is a LayoutError.
-- A tag is never samples.
+- A tag, or a chunk at the end, is never samples.
 - FLAC is no list of chunks, and its frames carry checksums; it is not read here.
 """
 
@@ -264,6 +264,7 @@ def _judge(span: _Span, stored: Stored, read_at: ReadAt, size: int, truncated: b
         return layout(declared)
     tags = trim(span.grammar, read_at, offset, size)
     if tail is not None and tail.clean and tail.names and tags.end >= offset + declared:
+        _check_single(span.grammar, tail.names)
         return layout(declared)  # chunks of unknown names, and no parts of a chunk that begins before
     wrapped = declared + max(0, available - declared) // _WRAP * _WRAP
     if span.wraps and wrapped != declared:
