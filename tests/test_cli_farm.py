@@ -250,7 +250,7 @@ def test_farm_alone_tells_no_address(coordinator):
 def test_the_report_goes_to_standard_output_and_progress_to_standard_error(coordinator):
     done = CliRunner().invoke(app, ["farm", "take.raw", "-o", "out"])
     assert done.stdout.startswith("published out/result\n")
-    assert "zaudio decrypt out\n" in done.stdout
+    assert "zaudio decrypt out --key out/key\n" in done.stdout
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == [
         "starting",
         "waiting for workers",

@@ -48,7 +48,8 @@ def out(text: str) -> None:
 def err(text: str) -> None:
     """Print to standard error, if it is still there."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        # One write: the lines of processes that share standard error must not run into one another.
+        print(f"{text}\n", end="", file=sys.stderr, flush=True)
     except (OSError, ValueError):  # a closed pipe, a lost terminal, a closed file: a job outlives them
         pass
 

@@ -100,7 +100,8 @@ def begin(folder: ResultFolder, key: bytearray, description: bytes) -> Opened:
             stack.callback(os.close, fd)
             if checkpoints is not None:
                 folder.sync()
-        folder.remove_claim()
+        if folder.key_file is not None:
+            folder.remove_claim()
         stack.pop_all()
     return Opened(job_id, 1, fd, 0, Tag(key, iv, description), iv, checkpoints)
 
