@@ -63,7 +63,7 @@ decrypt: $(RUNTIME) ## verify the result and write its audio to decrypted.raw: O
 # with most of them first.
 TESTS = $(VENV)/bin/python -m pytest -rs -n '$(JOBS)' --dist loadfile --no-loadscope-reorder
 
-test: $(DEV) ## run the tests, in about three minutes: JOBS=4 at a time, ARGS="-k resume"
+test: $(DEV) ## run the tests, in about four minutes: JOBS=4 at a time, ARGS="-k resume"
 	@$(TESTS) $(ARGS)
 
 test-all: $(DEV) ## run these and more of the same: other parameters, longer runs
