@@ -43,7 +43,7 @@ class Coordinator:
             `functools.partial` of such a function.
         workers: Number of local worker processes. By default one per core, or none when `bind` is given.
         bind: The endpoint where workers from elsewhere connect, ``tcp://HOST:PORT`` (port 0 for any free one). By
-            default there is none.
+            default only local workers take part.
         chunk: Chunk size: bytes (``"1MiB"`` or an int), seconds (``"1s"``) or frames (``"44100f"``).
         overwrite: Replace an older result, at the instant of publication.
         fresh: Discard an interrupted job in that folder. By default it is resumed, if it is this very job.

@@ -83,7 +83,7 @@ class Tail:
 
     Attributes:
         clean: Whether they are whole chunks and padding, up to the end of the file.
-        rest: A name for those that are neither; empty if there are none, or if they could be samples.
+        rest: A name for those that are neither; empty if no byte is left, or if they could be samples.
         names: The chunks among them.
     """
 
@@ -103,7 +103,7 @@ class Trimmed:
 
     Attributes:
         end: The byte behind the samples.
-        words: A description of the tags and chunks; empty if there are none.
+        words: A description of the tags and chunks; empty if nothing was found.
         names: The names of the chunks, and an empty one for each tag.
     """
 
@@ -199,7 +199,7 @@ def _chunks(grammar: Grammar, read_at: ReadAt, size: int, position: int) -> Tail
 
 
 def _last(grammar: Grammar | None, read_at: ReadAt, start: int, end: int) -> tuple[int, str, bytes] | None:
-    """Return place, description and name of the tag or chunk that ends at `end`; None if there is none."""
+    """Return place, description and name of the tag or chunk that ends at `end`; None if no tag or chunk does."""
     begin = max(start, end - TRIM_BYTES)
     content = read_at(begin, end - begin)
     tags = (_last_id3v1(content), _last_ape(content, end - start), _last_id3v2(content, end - start))
@@ -248,7 +248,7 @@ def _last_ape(content: bytes, most: int) -> int:
 
 
 def _last_id3v2(content: bytes, most: int) -> int:
-    """Return the length of an ID3v2 tag at the end, which has a footer or starts in `content`; 0 if there is none."""
+    """Return the length of an ID3v2 tag at the end, which has a footer or starts in `content`; 0 without a tag."""
     if content[-10:-7] == b"3DI":
         length = id3v2_bytes(b"ID3" + content[-7:])
         return length if length <= most else 0

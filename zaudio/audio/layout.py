@@ -64,7 +64,7 @@ class _Span:
         offset: The byte of the file at which they start.
         declared: Their bytes.
         end: The end of the file; None if the header does not give it, or gives none.
-        grammar: The chunks that may follow; None if there are none in this kind of file.
+        grammar: The chunks that may follow; None in a kind of file without chunks.
         stream: The least of the sizes up to 2**31 that a writer into a pipe gives.
         wraps: Whether a size beyond 4 GiB is written as the rest that fits in 32 bits.
         strict: Whether programs differ about bytes behind the samples.

@@ -90,7 +90,7 @@ def run(
         output: The folder for the result.
         report: The file for the report as JSON, or None.
         progress: One of the display modes.
-        starter: The process that starts local workers, launched already; None if there are none.
+        starter: The process that starts local workers, launched already; None without local workers.
         settings: The other options, as click names them.
     """
     from zaudio.cli import report as reports

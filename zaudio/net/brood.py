@@ -5,7 +5,7 @@ Rules:
 - A death is the kernel's to tell. A pipe that a child inherits proves nothing: its own children hold it open.
 - A worker leads a process group. The group is signalled before its leader is reaped, while its number is certain.
 - This process is a child subreaper (Linux): what a worker started and left behind becomes its child, also out of
-  another session. All of these are ended, again and again, until there are none.
+  another session. All of these are ended, again and again, until no process is left.
 - A process that is killed by SIGKILL cannot do any of this.
 """
 

@@ -64,7 +64,7 @@ class Connections:
         return channel in self._sockets
 
     def receive(self, channel: Channel) -> list[Buffer] | None:
-        """Return the parts of the next message; None when there is none, or no socket."""
+        """Return the parts of the next message; None when no message waits, or no socket is open."""
         socket = self._sockets.get(channel)
         return sockets.receive(socket, copy=False) if socket is not None else None
 

@@ -59,7 +59,7 @@ def _sentence(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Return file and line of the innermost frame of the user's own code; empty when there is none."""
+    """Return file and line of the innermost frame of the user's own code; empty when no frame is."""
     frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     foreign = [(name, line) for name, line in frames if not name.startswith(_OWN)]
     users = [(name, line) for name, line in foreign if _is_users(name)] or foreign[:1]  # an op may be installed too

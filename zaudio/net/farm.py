@@ -100,7 +100,7 @@ class Farm:
 
     @property
     def endpoint(self) -> str | None:
-        """The address where workers from elsewhere connect; None before it is bound, and when there is none."""
+        """The address where workers from elsewhere connect; None before it is bound, and for local workers alone."""
         if self._bound is None:
             return None
         if self._advertise is not None:
@@ -110,7 +110,7 @@ class Farm:
 
     @property
     def sink_endpoint(self) -> str | None:
-        """The address where they send results; None before it is bound, and when there is none."""
+        """The address where they send results; None before it is bound, and for local workers alone."""
         return from_elsewhere(self._bound.sink, host=socket.gethostname()) if self._bound is not None else None
 
     # The thread's own

@@ -38,7 +38,7 @@ class LocalWorkers:
         allow: Modules that they may import.
         credit: Bundles that each of them holds at most.
         slot_bytes: Bytes of the longest result; None to use sockets in place of outboxes.
-        memory: Bytes that all outboxes together may have. Where they would need more, there are none.
+        memory: Bytes that all outboxes together may have. If they would need more, workers use sockets.
         keys: The keys by which they are admitted, if the coordinator has keys.
 
     Attributes:

@@ -155,7 +155,7 @@ def send(socket: zmq.Socket[bytes], parts: Sequence[Buffer]) -> bool:
 
 
 def receive(socket: zmq.Socket[bytes], *, copy: bool) -> list[Buffer] | None:
-    """Return the parts of the next message; None when there is none.
+    """Return the parts of the next message; None when no message waits.
 
     Args:
         socket: The socket.

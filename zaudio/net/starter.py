@@ -90,7 +90,7 @@ class Starter:
             _pipe(self._process.stdin).flush()
 
     def read(self) -> bytes | None:
-        """Return output since the last call: None if there is none yet, `b""` at the end."""
+        """Return output since the last call: None if nothing came yet, `b""` at the end."""
         ended = self._death >= 0 and brood.is_dead(self._process.pid)  # before what it said last
         said: bytes | None = _pipe(self._process.stdout).read()
         return b"" if said is None and ended else said

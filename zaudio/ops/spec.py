@@ -111,7 +111,7 @@ def parse_chain(ops: Requested | Sequence[Requested]) -> tuple[OpSpec, ...]:
             of these. A string holds one SPEC.
 
     Raises:
-        UsageError: One of them cannot be used, or there is none, or there are too many.
+        UsageError: One of them cannot be used, the chain is empty, or it is too long.
     """
     if isinstance(ops, str) or not isinstance(ops, Sequence):
         return (_one(ops),)

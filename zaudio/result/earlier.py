@@ -176,6 +176,6 @@ class EarlierLife:
         return f"its key is missing: there is no {self._key_file.path}"
 
     def _size(self, name: str) -> int:
-        """Return the bytes of that file; -1 when there is none."""
+        """Return the size of that file in bytes; -1 when it does not exist."""
         status = disk.lstat(name, dir_fd=self._fd)
         return -1 if status is None else status.st_size
