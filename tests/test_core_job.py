@@ -4,13 +4,13 @@ import pytest
 from core_support import JOB_ID, SINKS, job, recording, session
 
 from zaudio.core.job import Job
-from zaudio.plan import Plan
+from zaudio.plan import Order, Plan
 
 
-def cut(frames: int, chunk_frames: int, run: int) -> Job:
+def cut(frames: int, chunk_frames: int, run: int, order: Order = Order.REVERSED) -> Job:
     """A job over that many frames, `run` of the user's chunks in each grant."""
     like = job()
-    plan = Plan(frames, chunk_frames)
+    plan = Plan(frames, chunk_frames, order)
     return Job(
         job=JOB_ID,
         incarnation=1,
@@ -27,10 +27,11 @@ def cut(frames: int, chunk_frames: int, run: int) -> Job:
 
 @pytest.mark.parametrize("run", [1, 2, 3, 7])
 @pytest.mark.parametrize("chunk_frames", [1, 2, 5])
-def test_a_start_is_that_of_the_users_chunk_with_that_index(chunk_frames, run):
+@pytest.mark.parametrize("order", Order)
+def test_a_start_is_that_of_the_users_chunk_with_that_index(order, chunk_frames, run):
     for frames in (1, 2, 4, 5, 6, 9, 10, 11, 37):
-        whole = cut(frames, chunk_frames, run)
-        plan = Plan(frames, chunk_frames)
+        whole = cut(frames, chunk_frames, run, order)
+        plan = Plan(frames, chunk_frames, order)
         for index in range(len(plan)):
             assert whole.chunk_at(plan.span(index).start) == index
             assert whole.chunk_at(plan.span(index).stop - 1) == index, "and so is any frame in it"

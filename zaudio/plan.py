@@ -109,10 +109,6 @@ class Plan:
         """Return the index of the chunk whose output range holds that frame of the recording."""
         return self._turn(frame // self.chunk_frames)
 
-    def chunks_between(self, start: int, stop: int) -> int:
-        """Return how many chunks it takes to cover the frames from `start`, which lies on the grid, to `stop`."""
-        return -(-(stop - start) // self.chunk_frames)
-
     def output_before(self, index: int) -> int:
         """Return how many frames of the output come before that chunk; all frames for the index after the last."""
         if index <= 0:

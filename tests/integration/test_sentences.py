@@ -86,7 +86,8 @@ def test_a_result_is_not_farmed_as_samples(folder, name):
 def test_a_recording_that_is_called_like_a_result_is_farmed(tmp_path):
     zaudio.generate(tmp_path / "result.raw", seconds=0.1)
     (tmp_path / "result.json").write_text("{}")
-    zaudio.Coordinator(tmp_path / "result.raw", tmp_path / "out", workers=1).run()
+    report = zaudio.Coordinator(tmp_path / "result.raw", tmp_path / "out", workers=1).run()
+    assert report.frames == 4410
 
 
 def test_memory_for_less_than_a_chunk_is_refused(folder):

@@ -41,15 +41,16 @@ class Job:
 
     def chunk_at(self, start: int) -> int:
         """Return the user's chunk that begins at that frame; chunks are counted in output order."""
-        return (self.plan.frames - 1) // self.chunk_frames - start // self.chunk_frames
+        return Plan(self.plan.frames, self.chunk_frames, self.plan.order).index_at(start)
 
     def chunk_of(self, index: int) -> int:
         """Return the user's chunk at which this grant starts; used in messages."""
-        return self.chunk_at(self.plan.span(index).start)
+        return self.place(index)[0]
 
-    def chunks_in(self, index: int) -> int:
-        """Return the number of the user's chunks that travel in that grant."""
-        return -(-self.plan.span(index).frames // self.chunk_frames)
+    def place(self, index: int) -> tuple[int, int]:
+        """Return the user's chunk at which this grant starts, and the number of chunks that travel in it."""
+        span = self.plan.span(index)
+        return self.chunk_at(span.start), -(-span.frames // self.chunk_frames)
 
     @property
     def chunks_a_grant(self) -> int:

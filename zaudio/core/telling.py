@@ -139,8 +139,7 @@ class Teller:
         job = self._desk.job
         if not 0 <= index < len(job.plan):
             return -1, 0  # only a rejected result names such a one
-        span = job.plan.span(index)  # once: `chunk_of` and `chunks_in` would each make it
-        return job.chunk_at(span.start), -(-span.frames // job.chunk_frames)
+        return job.place(index)
 
 
 def said(event: Event) -> str:
