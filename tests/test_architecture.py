@@ -48,7 +48,7 @@ ALLOWED = {
     "net": {"core", "wire", "audio", "ops", *BASE},
     "core": {"wire", "plan", "steps", "timing", "errors", "formats", "sizes", "reference", "events", "version"},
     "wire": {"plan", "steps", "timing", "errors", "formats", "sizes", "reference", "version"},
-    "ops": {"plan", "steps", "timing", "errors", "formats", "version"},
+    "ops": {"plan", "steps", "timing", "errors", "formats", "signal", "sizes", "version"},
     "result": {"plan", "steps", "timing", "errors", "formats", "signal", "disk", "reference", "reverse", "version"},
     "audio": {"plan", "timing", "errors", "formats", "reference", "disk", "settings", "version"},
     **{room: {"errors"} for room in BASE},

@@ -1,8 +1,10 @@
 """Ops: numpy in, numpy out. Workers import this, so it imports numpy and the standard library only."""
 
-from zaudio.ops.builtin import BUILTIN, Op, Parameter, describe_op, describe_ops
-from zaudio.ops.chain import Chain, prepare_chain
+from zaudio.ops.catalogue import BUILTIN, KERNELS, Described, describe_op, describe_ops
+from zaudio.ops.chain import Chain, Course, Pass, graph_of, make_ops
+from zaudio.ops.contract import BuiltIn, Combined, Exactness, Kernel, Op, Place, Precision
 from zaudio.ops.functions import Allowed, import_allowed
+from zaudio.ops.graph import Graph
 from zaudio.ops.spec import OpSpec, Requested, offers, op, parse, parse_chain
 from zaudio.steps import Scalar, Step
 
@@ -15,10 +17,18 @@ __all__ = [
     "op",
     "parse",
     "parse_chain",
+    # the contract of an op
+    "BuiltIn",
+    "Combined",
+    "Exactness",
+    "Kernel",
+    "Op",
+    "Place",
+    "Precision",
     # built in
     "BUILTIN",
-    "Op",
-    "Parameter",
+    "KERNELS",
+    "Described",
     "describe_op",
     "describe_ops",
     # users' own functions
@@ -26,6 +36,10 @@ __all__ = [
     "import_allowed",
     # application
     "Chain",
+    "Course",
+    "Graph",
+    "Pass",
     "Step",
-    "prepare_chain",
+    "graph_of",
+    "make_ops",
 ]

@@ -29,8 +29,8 @@ class _Beside:
     def find_spec(
         self,
         name: str,
-        path: Sequence[str] | None = None,  # noqa: ARG002  a finder's signature
-        target: ModuleType | None = None,  # noqa: ARG002
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
     ) -> ModuleSpec | None:
         """Return where the module lies, if it is a named one."""
         return PathFinder.find_spec(name, [self._folder]) if name in self._names else None

@@ -1,176 +1,286 @@
-"""Chain: the ops of a job, applied to one chunk after the other.
+"""Chain: the ops of a job, from what a user asked for to what workers apply.
+
+    make_ops    SPECs               -> ops, their parameters checked
+    Course      ops, a signal       -> the stages: a Pass for each measurement, then the main Pass
+    Pass        one stage           -> Steps, which travel
+    graph_of    Steps, on a worker  -> Graph
 
 Rules:
 
-- `prepare_chain` runs on the coordinator and turns the ops that users ask for into Steps, which travel. A worker makes
-  a Chain of them.
-- The first op may see the payload itself, which must not be written to.
-- From then on the array between two ops is private (nothing else refers to it), writeable and C-contiguous. So a user's
-  function may write to the array that it gets, and a result may be sent without a copy during the next chunk.
+- An op that measures is designed when its measurement is known: a stage of its own goes before, over the ops in front
+  of it and the measuring op. Only then are the ops behind it designed.
+- Designed ops that can be one op are joined.
+- A Pass with an op that has memory has a grid: enough frames a block that the context of all its ops costs an eighth.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from zaudio.errors import UsageError
-from zaudio.formats import SampleFormat
-from zaudio.ops.builtin import BUILTIN, Array, find_op
-from zaudio.ops.functions import Allowed
-from zaudio.ops.spec import LONGEST_CHAIN, OpSpec, split_function
-from zaudio.steps import Buffer, Scalar, Step
+from zaudio.ops.catalogue import BUILTIN, make_op
+from zaudio.ops.contract import Array, Kernel, Op
+from zaudio.ops.functions import Allowed, import_allowed
+from zaudio.ops.graph import Counts, Graph
+from zaudio.ops.own import FunctionOp, own_op, own_step
+from zaudio.ops.spec import OpSpec, Requested, parse_chain, split_function
+from zaudio.ops.travel import kernel_of, kernel_step
+from zaudio.signal import Signal
+from zaudio.steps import Step
+
+GRID_LEAST = 65_536  # frames a block: below that, Python's share of a block shows
+GRID_MOST = 1_048_576  # frames a block, of one or two channels: 8 MiB in float64
+SAMPLES_MOST = 2 * GRID_MOST  # in a block of more channels: a worker holds a few blocks at once
+CONTEXT_SHARE = 8  # a block is at least so many times the context of its ops
+ENDLESS = 2**44  # frames of a recording so long that its ends are far away from a block
 
 
-def prepare_chain(specs: Sequence[OpSpec], format: SampleFormat) -> tuple[Step, ...]:
-    """Return the steps for workers: parameters checked, coefficients computed, once for all of them.
+def make_ops(specs: Sequence[OpSpec], allowed: Allowed) -> tuple[Op, ...]:
+    """Return the ops that a user asked for.
+
+    Args:
+        specs: The ops, first to last.
+        allowed: The users' modules that these name, imported.
 
     Raises:
-        UsageError: There is no such built-in op, or its parameters cannot be used.
+        UsageError: There is no such op, or its parameters cannot be used.
     """
-    return tuple(_prepare(spec, format) for spec in specs)
+    return tuple(_make(spec, allowed) for spec in specs)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The ops of one stage, designed.
+
+    Attributes:
+        ops: The ops, first to last; of a measuring stage, the last one measures.
+        signal: The input's signal.
+        grid: Frames of the output per block, 0 for no grid.
+    """
+
+    ops: tuple[Op, ...]
+    signal: Signal
+    grid: int
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The ops as they travel."""
+        return tuple(map(to_step, self.ops))
+
+    def graph(self) -> Graph:
+        """Return the function that computes the output."""
+        return Graph(self.ops, self.signal, self.grid)
+
+
+class Course:
+    """The stages of a chain over one recording, one after the other.
+
+    Args:
+        ops: The ops as asked for, first to last.
+        signal: The recording's signal.
+
+    Attributes:
+        measured: The ops that measurements made so far, in order: a later life need not measure again.
+
+    Raises:
+        UsageError: The parameters of an op cannot be used with that signal.
+    """
+
+    def __init__(self, ops: Sequence[Op], signal: Signal) -> None:
+        self.measured: list[Op] = []
+        self._input = signal
+        self._waiting = list(ops)
+        self._designed: list[Op] = []
+        self._signal = signal  # behind the designed ops
+        self._measuring: Op | None = None
+        self._design()
+        self.output = self._output(ops)
+
+    @property
+    def measuring(self) -> Pass | None:
+        """The measuring stage that is next; None when the main stage is."""
+        if self._measuring is None:
+            return None
+        return _pass((*self._designed, self._measuring), self._input)
+
+    @property
+    def main(self) -> Pass:
+        """The main stage, when everything is measured."""
+        assert self._measuring is None, "measurements come first"
+        return _pass(tuple(self._designed), self._input)
+
+    def take(self, cells: Array) -> str:
+        """Take what the measuring stage gave, (cells, numbers); return a sentence for the user, empty for none."""
+        combined = self._waiting[0].combine(cells, self._signal)
+        self.restore(combined.op)
+        return combined.sentence
+
+    def restore(self, op: Op) -> None:
+        """Take the op that an earlier life's measurement made."""
+        assert self._measuring is not None, "something is to be measured"
+        self.measured.append(op)
+        self._waiting.pop(0)
+        self._append(op)
+        self._design()
+
+    def _design(self) -> None:
+        """Design ops up to the next one that measures."""
+        self._measuring = None
+        while self._waiting:
+            self._measuring = self._waiting[0].measure(self._signal)
+            if self._measuring is not None:
+                return
+            self._append(self._waiting.pop(0).design(self._signal))
+
+    def _append(self, op: Op) -> None:
+        self._signal = op.signal(self._signal)
+        joined = self._designed[-1].join(op) if self._designed else None
+        if joined is not None:
+            self._designed[-1] = joined
+        else:
+            self._designed.append(op)
+
+    def _output(self, ops: Sequence[Op]) -> Signal:
+        signal = self._input
+        for op in ops:
+            signal = (op if op.measure(signal) is not None else op.design(signal)).signal(signal)
+        return signal
 
 
 class Chain:
-    """The steps of a job, ready to be applied to payloads.
+    """A chain of ops in one process: the reference for every farm, which gives the same bits.
 
     Args:
-        steps: 1 to 32 of them, applied in order.
-        format: How samples are stored in a payload and in its result.
-        channels: Samples per frame, 1 or more.
-        allowed: The users' functions that may be selected.
+        ops: A SPEC, a function, what `zaudio.op` returned, or a sequence of these.
+        signal: The recording: frames, channels, samplerate and format.
 
     Attributes:
-        frame_bytes: Bytes per frame as stored.
+        signal: The signal of the recording.
+        output: The signal of the result.
+        sentences: What was measured, after a call.
+        counts: The samples that were clipped or read as 0 in the last call.
+
+    Raises:
+        UsageError: An op cannot be used.
+
+    Example:
+        >>> signal = Signal(len(array), 1, 44100, sample_format("f32le"))  # doctest: +SKIP
+        >>> louder = Chain(["highpass:hz=80", "gain:db=3"], signal)(array)  # doctest: +SKIP
+    """
+
+    def __init__(self, ops: Requested | Sequence[Requested], signal: Signal) -> None:
+        specs = parse_chain(ops)
+        modules = [spec.name for spec in specs if spec.is_function]
+        self._ops = make_ops(specs, import_allowed(list(dict.fromkeys(modules))))
+        self.signal = signal
+        self.output = Course(self._ops, signal).output
+        self.sentences: tuple[str, ...] = ()
+        self.counts = Counts()
+
+    def __call__(self, array: Array) -> Array:
+        """Return the result of the whole recording.
+
+        Args:
+            array: (frames, channels), as many as the signal says, in its format.
+
+        Raises:
+            ValueError: The array has another shape.
+            Exception: Any that a user's op raises.
+        """
+        expected = (self.signal.frames, self.signal.channels)
+        if array.shape != expected or array.dtype.newbyteorder("=") != self.signal.format.native_dtype:
+            raise ValueError(
+                f"expected an array {expected} of {self.signal.format.name}, got {array.shape} {array.dtype}"
+            )
+        array = array.astype(self.signal.format.dtype, copy=False)
+        course, sentences = Course(self._ops, self.signal), []
+        while course.measuring is not None:
+            graph = course.measuring.graph()
+            sentences.append(course.take(graph(array, 0, 0, graph.output.frames)))
+        graph = course.main.graph()
+        result = graph(array, 0, 0, graph.output.frames)
+        self.sentences, self.counts = tuple(filter(None, sentences)), graph.counts
+        return result
+
+
+def graph_of(steps: Sequence[Step], signal: Signal, grid: int, allowed: Allowed) -> Graph:
+    """Return the function that a worker applies to chunks.
+
+    Args:
+        steps: The ops of the stage, as they came.
+        signal: The recording's signal.
+        grid: Frames of the output per block, 0 for no grid.
+        allowed: The users' functions that may be selected.
 
     Raises:
         UsageError: This worker cannot do one of the steps.
     """
-
-    def __init__(self, steps: Sequence[Step], format: SampleFormat, channels: int, allowed: Allowed) -> None:
-        if not 1 <= len(steps) <= LONGEST_CHAIN:
-            raise UsageError(f"a chain has 1 to {LONGEST_CHAIN} ops, not {len(steps)}")
-        self._format = format
-        self._channels = channels
-        self._ops = tuple(_bind(step, allowed) for step in steps)
-        self._clips = tuple(_counter(step) for step in steps)
-        self._clipped = 0
-        self.frame_bytes = channels * format.itemsize
-
-    def __call__(self, payload: Buffer) -> Array:
-        """Apply all ops to the frames of one payload: `apply` to its `frames`."""
-        return self.apply(self.frames(payload))
-
-    def frames(self, payload: Buffer) -> Array:
-        """Return the frames of a payload as an array (frames, channels) in the stored byte order, without a copy.
-
-        Args:
-            payload: Whole frames as stored.
-
-        Raises:
-            ValueError: The payload is no whole number of frames.
-        """
-        size, frame = memoryview(payload).nbytes, self.frame_bytes
-        if size % frame:
-            raise ValueError(f"expected a payload of whole frames of {frame} bytes, got {size} bytes")
-        return np.frombuffer(payload, self._format.dtype).reshape(-1, self._channels)
-
-    def take_clipped(self) -> int:
-        """Return how many samples were limited to the range of their integers since the last call."""
-        clipped, self._clipped = self._clipped, 0
-        return clipped
-
-    def apply(self, frames: Array, counted: slice = slice(None)) -> Array:
-        """Apply all ops.
-
-        Args:
-            frames: Frames as `frames` returns them; read only during the call, never written.
-            counted: The frames of which clipped samples are counted: those that are no context.
-
-        Returns:
-            A new C-contiguous array (frames, channels) in the stored byte order.
-
-        Raises:
-            ValueError: A function changed the shape.
-            TypeError: A function returned no array, or one of another dtype.
-            Exception: Any other that a user's function raises.
-        """
-        array = frames
-        if not self._format.is_native:
-            # Bytes are swapped, floats never converted: a signalling NaN passes as it is.
-            array = array.byteswap().view(self._format.native_dtype)
-        elif isinstance(self._ops[0], _Function):
-            array = array.copy()
-        for op, clips in zip(self._ops, self._clips, strict=True):
-            if clips is not None:
-                self._clipped += clips(array[counted])
-            array = op(array)
-        return array if self._format.is_native else array.byteswap(inplace=True).view(self._format.dtype)
+    return Graph([from_step(step, allowed) for step in steps], signal, grid)
 
 
-@dataclass(frozen=True, slots=True)
-class _Function:
-    """A user's function and its keyword arguments; called with a private array, it returns a private array."""
-
-    name: str
-    function: Callable[..., object]
-    params: Mapping[str, Scalar]
-
-    def __call__(self, array: Array) -> Array:
-        shape, dtype = array.shape, array.dtype  # now: the function may set them on the array itself
-        result = self.function(array, **self.params)
-        if not isinstance(result, np.ndarray):
-            raise TypeError(self._odd(f"an array of {dtype}", type(result).__name__))
-        if result.shape != shape:
-            raise ValueError(self._odd(f"an array of shape {shape}", result.shape))
-        if result.dtype != dtype:
-            raise TypeError(self._odd(f"an array of {dtype}", result.dtype))
-        # Any array but the one that it got may be scratch memory, which the function fills again for the next chunk.
-        return array if result is array and array.flags.carray else np.array(result, order="C")
-
-    def _odd(self, expected: str, got: object) -> str:
-        return f"op {self.name}: expected {expected} back, got {got}{_home(self.function)}"
+def to_step(op: Op) -> Step:
+    """Return a designed op as it travels."""
+    if isinstance(op, Kernel):
+        return kernel_step(op)
+    assert isinstance(op, FunctionOp), f"{type(op).__name__} was designed"
+    return own_step(op)
 
 
-def _home(function: Callable[..., object]) -> str:
-    """Return file and line of a function, in brackets; empty for a compiled one."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+def from_step(step: Step, allowed: Allowed) -> Op:
+    """Return the op that a Step names.
+
+    Raises:
+        UsageError: This worker cannot do it.
+    """
+    return own_op(step, allowed) if ":" in step.name else kernel_of(step)
 
 
-def _prepare(spec: OpSpec, format: SampleFormat) -> Step:
+def _make(spec: OpSpec, allowed: Allowed) -> Op:
     if not spec.is_function:
-        return Step(spec.name, tuple(find_op(spec.name).prepare(dict(spec.params), format).items()))
+        return make_op(spec)
     module, _ = split_function(spec.name)
     if module in BUILTIN:
         raise UsageError(
             f"op {str(spec)!r}: {module} is a built-in op, and a parameter is written KEY=VALUE, "
             f"as in {BUILTIN[module].example}; a module of that name cannot be used"
         )
-    return Step(spec.name, spec.params)
+    return own_op(Step(spec.name, spec.params), allowed)
 
 
-def _counter(step: Step) -> Callable[[Array], int] | None:
-    clips = BUILTIN[step.name].clips if step.name in BUILTIN else None
-    return functools.partial(clips, **dict(step.params)) if clips is not None else None
+def _pass(ops: tuple[Op, ...], signal: Signal) -> Pass:
+    return Pass(ops, signal, _grid(ops, signal))
 
 
-def _bind(step: Step, allowed: Allowed) -> Callable[[Array], Array]:
-    params: dict[str, Any] = dict(step.params)
-    if ":" not in step.name:
-        op = find_op(step.name)
-        op.check(params)
-        return functools.partial(op.apply, **params)
-    function = allowed.select(step.name)
-    try:
-        inspect.signature(function).bind(None, **params)
-    except TypeError as error:
-        raise UsageError(f"op {step.name} cannot be called with an array and {params}: {error}") from None
-    except ValueError:
-        pass  # compiled, without a signature: the first call will tell
-    return _Function(step.name, function, params)
+def _grid(ops: Sequence[Op], signal: Signal) -> int:
+    """Return the frames of the output per block: a multiple of the grids of the last ops, if that can be."""
+    endless = replace(signal, frames=ENDLESS)
+    signals = [endless]
+    for op in ops:
+        signals.append(op.signal(signals[-1]))
+    if not any(op.has_memory(before) for op, before in zip(ops, signals, strict=False)):
+        return 0
+    graph = Graph(ops, endless, 0)
+    per_frame = endless.frames / max(1, graph.output.frames)  # input frames per output frame
+    most = max(GRID_LEAST, min(GRID_MOST, SAMPLES_MOST // max(signal.channels, graph.output.channels)))
+    unit, size = _unit(ops, signals), GRID_LEAST
+    while True:
+        grid = max(1, math.ceil(size / per_frame / unit)) * unit
+        middle = graph.output.frames // 2 // grid * grid
+        low, high = graph.needs(middle, middle + grid)
+        context = (high - low) - grid * per_frame
+        if context * CONTEXT_SHARE <= grid * per_frame or size * 2 > most:
+            return grid
+        size *= 2
+
+
+def _unit(ops: Sequence[Op], signals: Sequence[Signal]) -> int:
+    """Return a common multiple of the grids behind the last change of rate, as far as it is small."""
+    unit = 1
+    for op, before in zip(reversed(ops), reversed(signals[:-1]), strict=True):
+        common = math.lcm(unit, op.grid(before))
+        unit = common if common <= GRID_LEAST else unit
+        if op.signal(before).samplerate != before.samplerate or op.signal(before).frames != before.frames:
+            break
+    return unit

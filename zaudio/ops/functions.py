@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from zaudio.errors import UsageError
-from zaudio.ops.builtin import BUILTIN
+from zaudio.ops.catalogue import BUILTIN
 from zaudio.ops.spec import offers, split_function
 
 

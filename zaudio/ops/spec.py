@@ -69,7 +69,7 @@ class OpSpec:
 Requested = str | Callable[..., object] | OpSpec
 
 
-def op(name: str | Callable[..., object], /, **params: Any) -> OpSpec:  # noqa: ANN401  checked one by one
+def op(name: str | Callable[..., object], /, **params: Any) -> OpSpec:
     """Return an op with parameters that need not be text: ``op("gain", db=-3)``, ``op(my_ops.crush, bits=6)``.
 
     Args:

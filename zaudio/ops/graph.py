@@ -1,0 +1,217 @@
+"""Graph: the designed ops of one stage, evaluated block by block. Workers and the reference call the same function.
+
+Rules:
+
+- The output is computed in blocks of `grid` frames that are counted from its frame 0. Each op with memory starts afresh
+  at every block, from the context in front of it. So the bits of a block depend on its place alone: not on chunks,
+  workers or order.
+- From the last op to the first, each says which range of its input a range of its output needs. The ops then run from
+  the first to the last over those ranges, and no further.
+- An input has no frames before its frame 0 or after its end: ops see zeros there, or the end, as they declare.
+- Samples become floats once, in front of the first op that computes in floats, and are rounded once, at the end.
+- An op with memory reads NaN and infinity as 0, since one of them would ruin all that follows. They are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zaudio.ops.contract import Array, Op, Place, Precision
+from zaudio.ops.precision import convert, is_float, to_stored
+from zaudio.signal import Signal
+
+
+@dataclass(slots=True)
+class Counts:
+    """Samples of the output that something happened to.
+
+    Attributes:
+        clipped: Limited to the range of their integers.
+        zeroed: Not finite, and read as 0 by an op with memory.
+    """
+
+    clipped: int = 0
+    zeroed: int = 0
+
+
+class Graph:
+    """Designed ops in a row.
+
+    Args:
+        ops: The ops, first to last. None at all copies the samples.
+        signal: The input.
+        grid: Frames of the output per block; 0 when no op has memory: a range is then one block.
+
+    Attributes:
+        input: The signal of the input.
+        output: The signal of the output.
+        counts: What happened to samples so far.
+    """
+
+    def __init__(self, ops: Sequence[Op], signal: Signal, grid: int) -> None:
+        self.input = signal
+        self._ops = tuple(ops)
+        self._signals = [signal]
+        for op in self._ops:
+            self._signals.append(op.signal(self._signals[-1]))
+        self.output = self._signals[-1]
+        self._grid = grid
+        self._states: list[object] | None = None
+        self.counts = Counts()
+
+    def setup(self) -> None:
+        """Let every op make what its calls need; once in a process, after its fork. Later calls do nothing."""
+        if self._states is None:
+            pairs = zip(self._ops, self._signals, strict=False)
+            self._states = [op.setup(signal) for op, signal in pairs]
+
+    def needs(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the frames of the input, half-open, from which those of the output are computed; they exist.
+
+        Both grow with `start` and `stop`.
+        """
+        if start >= stop or not self._grid:
+            return self._ranges(start, stop)[0]
+        last = max(start, (stop - 1) // self._grid * self._grid)
+        low, _ = self._ranges(start, min(start + self._grid, stop))[0]
+        _, high = self._ranges(last, stop)[0]
+        return low, high
+
+    def __call__(self, samples: Array, first: int, start: int, stop: int) -> Array:
+        """Return frames `start` to `stop` of the output.
+
+        Args:
+            samples: Frames of the input from `first` on, (frames, channels) as stored, at least what `needs` says.
+                Only read.
+            first: The frame of the input that is the first of them.
+            start: The first frame of the output that is wanted; a multiple of the grid.
+            stop: The frame behind the last one; a multiple of the grid, or the end of the output.
+
+        Returns:
+            A new C-contiguous array (frames, channels) in the stored byte order of the output's format.
+
+        Raises:
+            ValueError: An op changed the shape.
+            TypeError: An op returned no array, or one of another type.
+            Exception: Any other that a user's op raises.
+        """
+        self.setup()
+        step = self._grid or max(1, stop - start)
+        if stop - start <= step:
+            return self._stored(self._evaluate(samples, first, start, stop), samples)
+        result = np.empty((stop - start, self.output.channels), self.output.format.dtype)
+        for low in range(start, stop, step):
+            high = min(low + step, stop)
+            result[low - start : high - start] = self._stored(self._evaluate(samples, first, low, high), samples)
+        return result
+
+    # One block
+
+    def _ranges(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Return the range of each op's input, and that of the output behind them, as far as there are frames."""
+        ranges = [(start, stop)]
+        for op, signal in zip(reversed(self._ops), reversed(self._signals[:-1]), strict=True):
+            if start < stop:
+                start, stop = op.needs(start, stop, signal)
+            else:  # nothing is wanted: the place still grows with the output's
+                start = stop = op.source_frame(start, signal)
+            start, stop = max(0, min(start, signal.frames)), max(0, min(stop, signal.frames))
+            ranges.append((start, stop))
+        return ranges[::-1]
+
+    def _evaluate(self, samples: Array, first: int, start: int, stop: int) -> Array:
+        """Return a block of the output, in the last op's precision."""
+        ranges = self._ranges(start, stop)
+        low, high = ranges[0]
+        if low < first or high > first + len(samples):
+            raise ValueError(f"expected frames {low} to {high}, got {first} to {first + len(samples)}")
+        array = samples[low - first : high - first]
+        if not self.input.format.is_native:
+            # Bytes are swapped, floats never converted: a signalling NaN passes as it is.
+            array = array.byteswap().view(self.input.format.native_dtype)
+        cores = self._cores(start, stop)
+        for number, op in enumerate(self._ops):
+            signal, given, wanted = self._signals[number], ranges[number], ranges[number + 1]
+            array, _ = convert(array, op.precision, signal.format)
+            if op.precision is not Precision.ANY and np.may_share_memory(array, samples):
+                array = array.copy(order="A")  # a message, which the op must not write to
+            if wanted[0] == wanted[1]:
+                array = np.empty((0, self._signals[number + 1].channels), array.dtype)
+                continue
+            if op.has_memory(signal):
+                array = self._finite(array, slice(*(max(0, frame - given[0]) for frame in cores[number])))
+            array = self._apply(op, array, given, wanted, number)
+        return array
+
+    def _cores(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Return the range of each op's input that stands for this block and no other: where things are counted."""
+        cores = []
+        for op, signal in zip(reversed(self._ops), reversed(self._signals[:-1]), strict=True):
+            end = signal.frames if stop >= op.signal(signal).frames else op.source_frame(stop, signal)
+            start, stop = (op.source_frame(start, signal) if start else 0), end
+            cores.append((start, stop))
+        return cores[::-1]
+
+    def _apply(self, op: Op, array: Array, given: tuple[int, int], wanted: tuple[int, int], number: int) -> Array:
+        """Return the wanted range of an op's output."""
+        assert self._states is not None, "setup comes first"
+        signal, state = self._signals[number], self._states[number]
+        if not op.whole:
+            return _blockwise(op, array, given, wanted, signal, state)
+        low, high = op.needs(*wanted, signal)
+        with np.errstate(all="ignore"):
+            padded = _padded(array, given[0] - low, high - given[1])
+            return op.apply(padded, Place(low, high, *wanted, signal), state)
+
+    def _finite(self, array: Array, core: slice) -> Array:
+        """Return the array with 0 for NaN and infinity; count those of the core."""
+        if not is_float(array):
+            return array
+        finite = np.isfinite(array)
+        if finite.all():
+            return array
+        self.counts.zeroed += int(np.count_nonzero(~finite[core]))
+        return np.where(finite, array, array.dtype.type(0))
+
+    def _stored(self, array: Array, samples: Array) -> Array:
+        """Return a block as the output's format stores it; never the samples that were given."""
+        stored, clipped = to_stored(array, self.output.format)
+        self.counts.clipped += clipped
+        if np.may_share_memory(stored, samples):
+            stored = stored.copy()
+        return stored if self.output.format.is_native else stored.byteswap().view(self.output.format.dtype)
+
+
+def _blockwise(
+    op: Op, array: Array, given: tuple[int, int], wanted: tuple[int, int], signal: Signal, state: object
+) -> Array:
+    """Return the wanted range of an op that is called for each block of its own grid, with the context that exists."""
+    grid = op.grid(signal)
+    before, after = op.context(signal)
+    start, stop = wanted
+    blocks = [(start, stop)]
+    if grid > 1:
+        lows = range(start // grid * grid, stop, grid)
+        blocks = [(low, min(low + grid, signal.frames)) for low in lows]
+    pieces = []
+    for low, high in blocks:
+        first, last = max(low - before, given[0]), min(high + after, given[1])
+        piece = op.apply(array[first - given[0] : last - given[0]], Place(first, last, low, high, signal), state)
+        if len(piece) == last - first:  # with its context
+            piece = piece[low - first : high - first]
+        elif len(piece) != high - low:
+            raise ValueError(f"expected {high - low} or {last - first} frames back, got {len(piece)}")
+        pieces.append(piece[max(0, start - low) : stop - low])
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+
+def _padded(array: Array, before: int, after: int) -> Array:
+    """Return an array with so many frames of zeros in front of it and behind it."""
+    if before <= 0 and after <= 0:
+        return array
+    padded = np.zeros((before + len(array) + after, array.shape[1]), array.dtype, order="F")
+    padded[before : before + len(array)] = array
+    return padded
