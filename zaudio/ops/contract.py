@@ -91,11 +91,13 @@ class Op:
         version: Changes with its results: a job is not resumed with another version.
         whole: Whether `apply` takes all that `needs` says at once, with zeros where the input has no frames. False:
             it is called for each block of its grid, with the context that the input has.
+        requires: The modules that `setup` imports and that take long: the starter imports them, once for all workers.
     """
 
     precision: ClassVar[Precision] = Precision.FLOAT64
     version: ClassVar[str] = "1"
     whole: ClassVar[bool] = False
+    requires: ClassVar[tuple[str, ...]] = ()
 
     # On the coordinator
 
