@@ -147,14 +147,14 @@ $(TEST_RAW): | $(RUNTIME)
 $(RUNTIME): pyproject.toml constraints.txt
 	@$(call environment)
 	@echo "installing zaudio and its dependencies into $(VENV)"
-	@$(VENV)/bin/python -m pip install -qq -c constraints.txt -e .
+	@$(VENV)/bin/python -m pip install -qq -c constraints.txt -e '.[dsp]'
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt
 	@$(call environment)
 	@echo "installing zaudio, its dependencies and the development tools into $(VENV)"
 	@$(call groups)
-	@$(VENV)/bin/python -m pip install -qq -c constraints.txt --group dev -e .
+	@$(VENV)/bin/python -m pip install -qq -c constraints.txt --group dev -e '.[dsp]'
 	@touch $(RUNTIME) $@
 
 $(BENCH): VENV = $(BENCH_VENV)
@@ -163,7 +163,7 @@ $(BENCH): pyproject.toml constraints.txt benchmarks/constraints.txt
 	@echo '*' > $(BENCH_VENV)/.gitignore
 	@echo "installing zaudio and the tools of its benchmarks into $(BENCH_VENV)"
 	@$(call groups)
-	@$(BENCH_VENV)/bin/python -m pip install -qq -c constraints.txt -c benchmarks/constraints.txt --group bench -e .
+	@$(BENCH_VENV)/bin/python -m pip install -qq -c constraints.txt -c benchmarks/constraints.txt --group bench -e '.[dsp]'
 	@touch $@
 
 $(FUZZ): VENV = $(FUZZ_VENV)
@@ -171,7 +171,7 @@ $(FUZZ): pyproject.toml constraints.txt
 	@$(call environment)
 	@echo "installing zaudio and a fuzzer into $(FUZZ_VENV)"
 	@$(call groups)
-	@$(FUZZ_VENV)/bin/python -m pip install -qq -c constraints.txt --group fuzz -e .
+	@$(FUZZ_VENV)/bin/python -m pip install -qq -c constraints.txt --group fuzz -e '.[dsp]'
 	@touch $@
 
 $(PEERS): $(BENCH)
