@@ -9,18 +9,33 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from zaudio.errors import UsageError
-from zaudio.ops import levels
+from zaudio.ops import biquads, filters, levels
 from zaudio.ops.contract import BuiltIn, Kernel
 from zaudio.ops.parameters import checked, parameters_of
 from zaudio.ops.spec import OpSpec
 from zaudio.steps import Scalar
 
 BUILTIN: Mapping[str, type[BuiltIn]] = MappingProxyType(
-    {op.name: op for op in (levels.Invert, levels.Gain, levels.Clip)}
+    {
+        op.name: op
+        for op in (
+            levels.Invert,
+            levels.Gain,
+            levels.Clip,
+            filters.HighPass,
+            filters.LowPass,
+            filters.BandPass,
+            filters.Notch,
+            filters.Equalizer,
+            filters.LowShelf,
+            filters.HighShelf,
+            filters.DcBlock,
+        )
+    }
 )
 
 KERNELS: Mapping[str, type[Kernel]] = MappingProxyType(
-    {kernel.name: kernel for kernel in (levels.Invert, levels.Scale, levels.Bounds)}
+    {kernel.name: kernel for kernel in (levels.Invert, levels.Scale, levels.Bounds, biquads.Biquads)}
 )
 
 
