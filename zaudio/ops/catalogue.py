@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from zaudio.errors import UsageError
-from zaudio.ops import biquads, filters, levels
+from zaudio.ops import biquads, filters, fir, levels
 from zaudio.ops.contract import BuiltIn, Kernel
 from zaudio.ops.parameters import checked, parameters_of
 from zaudio.ops.spec import OpSpec
@@ -30,12 +30,13 @@ BUILTIN: Mapping[str, type[BuiltIn]] = MappingProxyType(
             filters.LowShelf,
             filters.HighShelf,
             filters.DcBlock,
+            fir.Fir,
         )
     }
 )
 
 KERNELS: Mapping[str, type[Kernel]] = MappingProxyType(
-    {kernel.name: kernel for kernel in (levels.Invert, levels.Scale, levels.Bounds, biquads.Biquads)}
+    {kernel.name: kernel for kernel in (levels.Invert, levels.Scale, levels.Bounds, biquads.Biquads, fir.Taps)}
 )
 
 
