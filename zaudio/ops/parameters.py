@@ -73,8 +73,8 @@ class Parameter:
                 return value
             case "duration" if not isinstance(value, bool | str) and value >= 0:
                 return f"{value:f}".rstrip("0").rstrip(".") + "s"  # a bare number is seconds
-            case "choice" if str(value) in self.choices:
-                return str(value)
+            case "choice" if _word(value) in self.choices:
+                return _word(value)
             case "text" if isinstance(value, str):
                 return value
         return None
@@ -147,6 +147,11 @@ def checked(op: type, name: str, given: Mapping[str, Scalar], example: str) -> d
             raise UsageError(f"op {name} needs {key}: {parameter.meaning}; for example {example}")
         values[item.name] = parameter.check(name, key, value) if key in given else value
     return values
+
+
+def _word(value: Scalar) -> str:
+    """Return a value as it was written: a SPEC reads ``true`` as a boolean."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _field(parameter: Parameter, default: Scalar | None) -> Any:
