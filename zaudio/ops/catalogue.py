@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from zaudio.errors import UsageError
-from zaudio.ops import biquads, filters, fir, levels
+from zaudio.ops import (
+    biquads,
+    dynamics,
+    filters,
+    fir,
+    levels,
+    limiter,
+)
 from zaudio.ops.contract import BuiltIn, Kernel
 from zaudio.ops.parameters import checked, parameters_of
 from zaudio.ops.spec import OpSpec
@@ -19,24 +26,23 @@ BUILTIN: Mapping[str, type[BuiltIn]] = MappingProxyType(
     {
         op.name: op
         for op in (
-            levels.Invert,
-            levels.Gain,
-            levels.Clip,
-            filters.HighPass,
-            filters.LowPass,
-            filters.BandPass,
-            filters.Notch,
-            filters.Equalizer,
-            filters.LowShelf,
-            filters.HighShelf,
-            filters.DcBlock,
-            fir.Fir,
+            *(levels.Invert, levels.Gain, levels.Clip),
+            *(filters.HighPass, filters.LowPass, filters.BandPass, filters.Notch, filters.Equalizer),
+            *(filters.LowShelf, filters.HighShelf, filters.DcBlock, fir.Fir),
+            *(dynamics.Compress, dynamics.Gate, limiter.Limit),
         )
     }
 )
 
 KERNELS: Mapping[str, type[Kernel]] = MappingProxyType(
-    {kernel.name: kernel for kernel in (levels.Invert, levels.Scale, levels.Bounds, biquads.Biquads, fir.Taps)}
+    {
+        kernel.name: kernel
+        for kernel in (
+            *(levels.Invert, levels.Scale, levels.Bounds),
+            *(biquads.Biquads, fir.Taps),
+            *(dynamics.Compressor, dynamics.Opener, limiter.Limiter),
+        )
+    }
 )
 
 
