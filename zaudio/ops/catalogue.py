@@ -16,6 +16,7 @@ from zaudio.ops import (
     fir,
     levels,
     limiter,
+    resampling,
 )
 from zaudio.ops.contract import BuiltIn, Kernel
 from zaudio.ops.parameters import checked, parameters_of
@@ -30,6 +31,7 @@ BUILTIN: Mapping[str, type[BuiltIn]] = MappingProxyType(
             *(filters.HighPass, filters.LowPass, filters.BandPass, filters.Notch, filters.Equalizer),
             *(filters.LowShelf, filters.HighShelf, filters.DcBlock, fir.Fir),
             *(dynamics.Compress, dynamics.Gate, limiter.Limit),
+            *(resampling.Resample, resampling.Speed),
         )
     }
 )
@@ -41,6 +43,7 @@ KERNELS: Mapping[str, type[Kernel]] = MappingProxyType(
             *(levels.Invert, levels.Scale, levels.Bounds),
             *(biquads.Biquads, fir.Taps),
             *(dynamics.Compressor, dynamics.Opener, limiter.Limiter),
+            *(resampling.Rated, resampling.Kept),
         )
     }
 )
