@@ -11,6 +11,7 @@ from types import MappingProxyType
 from zaudio.errors import UsageError
 from zaudio.ops import (
     biquads,
+    denoising,
     dynamics,
     filters,
     fir,
@@ -31,7 +32,7 @@ BUILTIN: Mapping[str, type[BuiltIn]] = MappingProxyType(
             *(filters.HighPass, filters.LowPass, filters.BandPass, filters.Notch, filters.Equalizer),
             *(filters.LowShelf, filters.HighShelf, filters.DcBlock, fir.Fir),
             *(dynamics.Compress, dynamics.Gate, limiter.Limit),
-            *(resampling.Resample, resampling.Speed),
+            *(resampling.Resample, resampling.Speed, denoising.Denoise),
         )
     }
 )
@@ -43,7 +44,7 @@ KERNELS: Mapping[str, type[Kernel]] = MappingProxyType(
             *(levels.Invert, levels.Scale, levels.Bounds),
             *(biquads.Biquads, fir.Taps),
             *(dynamics.Compressor, dynamics.Opener, limiter.Limiter),
-            *(resampling.Rated, resampling.Kept),
+            *(resampling.Rated, resampling.Kept, denoising.NoisePower, denoising.Gate),
         )
     }
 )
