@@ -32,7 +32,7 @@ BEHIND = 3  # windows after it: the ends of words fade into the noise
 BLUR = 5  # windows, and 3 bins, over which a gain goes from closed to open
 NEIGHBOURS = 3 * BLUR
 BATCH = 128  # hops at once: their spectra take 3 MB at 44.1 kHz
-ROWS = 32  # windows that are transformed at once: they stay in a CPU's cache
+ROWS = 32  # windows that are transformed at once, a multiple of RUN: they stay in a CPU's cache
 
 CELL_WINDOWS = 512  # of a cell of measurement, half a window apart: 12 s, kept as a number for 512 samples
 RUN = 4  # windows in a row that are added first; a group is two runs: 0.2 s, as long as a short pause
@@ -133,7 +133,8 @@ class NoisePower(Kernel):
 
     def needs(self, start: int, stop: int, signal: Signal) -> tuple[int, int]:
         """Return the frames of the cells, and of the windows that reach out of them."""
-        return self.start + start * self._cell, self.start + stop * self._cell + self.size // 2
+        end = min(stop * self._cell + self.size // 2, self.length)
+        return self.start + min(start * self._cell, end), self.start + end
 
     def source_frame(self, frame: int, signal: Signal) -> int:
         """Return the first frame of a cell."""
@@ -141,13 +142,11 @@ class NoisePower(Kernel):
 
     def apply(self, samples: Array, place: Place, state: Any) -> Array:
         """Return the cells' powers."""
-        end = min(self.start + self.length, place.signal.frames)
         cells = np.empty((place.stop - place.start, samples.shape[1], self.size // 2 + 2))
         for row, cell in enumerate(cells):
             low = row * self._cell
-            high = min(low + self._cell + self.size // 2, end - place.first)
             for channel in range(samples.shape[1]):
-                cell[channel] = self._numbers(samples[low : max(low, high), channel])
+                cell[channel] = self._numbers(samples[low : low + self._cell + self.size // 2, channel])
         return cells.reshape(len(cells), -1)
 
     @property
