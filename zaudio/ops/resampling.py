@@ -86,9 +86,9 @@ class Speed(BuiltIn):
     A factor of 2 is twice as fast, half as long and an octave higher. The output has ceil(frames / factor) frames. The
     filter is that of `resample`.
 
-    The factor is used as the simplest ratio of whole numbers that is within one part in 100,000,000, which is 1 ms a
-    day. Where the terms of such a ratio are above about 349,000, as beside 1, the factor is refused, and the sentence
-    names the nearest one that is not.
+    The factor is used as a ratio of small whole numbers that is within one part in 100,000,000 of it, which is 1 ms a
+    day. Where no ratio with terms below about 349,000 is as near, as just beside 1, the factor is refused, and the
+    sentence names the nearest one that works.
     """
 
     name: ClassVar[str] = "speed"
@@ -107,7 +107,7 @@ class Speed(BuiltIn):
             UsageError: No ratio that can be computed is near enough.
         """
         factor = Fraction(repr(self.factor))
-        near = _simplest(factor)
+        near = _near(factor)
         rated = _rated(1 / near, signal.samplerate)
         if rated is None:
             nearest = _nearest(factor)
@@ -252,8 +252,8 @@ def _taps(up: int, down: int, total: int) -> Array:
     return arrays(2.0 * cutoff * np.sinc(2.0 * cutoff * instants) * window * (up * total / steps))
 
 
-def _simplest(factor: Fraction) -> Fraction:
-    """Return the ratio with the smallest denominator that is as near as `NEAREST` says."""
+def _near(factor: Fraction) -> Fraction:
+    """Return a ratio with a small denominator that is as near as `NEAREST` says."""
     denominator = 1
     while True:
         near = factor.limit_denominator(denominator)
