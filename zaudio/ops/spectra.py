@@ -2,7 +2,7 @@
 
 Rules:
 
-- Windows and lengths are computed on the coordinator: they use transcendental functions, or a search.
+- Windows and lengths are computed on the coordinator: they use transcendental functions.
 - Workers multiply spectra with real arithmetic. numpy's complex product uses fused operations on some CPUs and rounds
   there in another way.
 - FFTs are numpy's, in float64. Each row of a two-dimensional array is transformed as if it were alone.
@@ -86,16 +86,3 @@ def cost(length: int) -> float:
     if rest > 1:
         steps = min(_BLUESTEIN * math.log2(2 * length), steps + rest)
     return length * steps
-
-
-def fast_length(least: int) -> int:
-    """Return the shortest length from `least` on that has no factors but 2, 3, 5 and 7. On the coordinator."""
-    length = max(1, least)
-    while True:
-        rest = length
-        for factor in (2, 3, 5, 7):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
-            return length
-        length += 1
