@@ -46,37 +46,44 @@ class Graph:
         grid: Frames of the output per block; 0 when no op has memory: a range is then one block.
 
     Attributes:
+        ops: The ops.
+        signals: The signal in front of each op, and behind the last one.
         input: The signal of the input.
         output: The signal of the output.
+        grid: Frames of the output per block; 0 for no grid.
         counts: What happened to samples so far.
     """
 
     def __init__(self, ops: Sequence[Op], signal: Signal, grid: int) -> None:
         self.input = signal
-        self._ops = tuple(ops)
-        self._signals = [signal]
-        for op in self._ops:
-            self._signals.append(op.signal(self._signals[-1]))
-        self.output = self._signals[-1]
-        self._grid = grid
+        self.ops = tuple(ops)
+        self.signals = [signal]
+        for op in self.ops:
+            self.signals.append(op.signal(self.signals[-1]))
+        self.output = self.signals[-1]
+        self.grid = grid
         self._states: list[object] | None = None
         self.counts = Counts()
 
-    def setup(self) -> None:
-        """Let every op make what its calls need; once in a process, after its fork. Later calls do nothing."""
+    def setup(self, states: Sequence[object] | None = None) -> None:
+        """Let every op make what its calls need; once in a process, after its fork. Later calls do nothing.
+
+        Args:
+            states: What the ops have made already, each for its signal; None to let them.
+        """
         if self._states is None:
-            pairs = zip(self._ops, self._signals, strict=False)
-            self._states = [op.setup(signal) for op, signal in pairs]
+            pairs = zip(self.ops, self.signals, strict=False)
+            self._states = list(states) if states is not None else [op.setup(signal) for op, signal in pairs]
 
     def needs(self, start: int, stop: int) -> tuple[int, int]:
         """Return the frames of the input, half-open, from which those of the output are computed; they exist.
 
         Both grow with `start` and `stop`.
         """
-        if start >= stop or not self._grid:
+        if start >= stop or not self.grid:
             return self._ranges(start, stop)[0]
-        last = max(start, (stop - 1) // self._grid * self._grid)
-        low, _ = self._ranges(start, min(start + self._grid, stop))[0]
+        last = max(start, (stop - 1) // self.grid * self.grid)
+        low, _ = self._ranges(start, min(start + self.grid, stop))[0]
         _, high = self._ranges(last, stop)[0]
         return low, high
 
@@ -99,7 +106,7 @@ class Graph:
             Exception: Any other that a user's op raises.
         """
         self.setup()
-        step = self._grid or max(1, stop - start)
+        step = self.grid or max(1, stop - start)
         if stop - start <= step:
             return self._stored(self._evaluate(samples, first, start, stop), samples)
         result = np.empty((stop - start, self.output.channels), self.output.format.dtype)
@@ -113,7 +120,7 @@ class Graph:
     def _ranges(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Return the range of each op's input, and that of the output behind them, as far as there are frames."""
         ranges = [(start, stop)]
-        for op, signal in zip(reversed(self._ops), reversed(self._signals[:-1]), strict=True):
+        for op, signal in zip(reversed(self.ops), reversed(self.signals[:-1]), strict=True):
             if start < stop:
                 start, stop = op.needs(start, stop, signal)
             else:  # nothing is wanted: the place still grows with the output's
@@ -133,13 +140,13 @@ class Graph:
             # Bytes are swapped, floats never converted: a signalling NaN passes as it is.
             array = array.byteswap().view(self.input.format.native_dtype)
         cores = self._cores(start, stop)
-        for number, op in enumerate(self._ops):
-            signal, given, wanted = self._signals[number], ranges[number], ranges[number + 1]
+        for number, op in enumerate(self.ops):
+            signal, given, wanted = self.signals[number], ranges[number], ranges[number + 1]
             array, _ = convert(array, op.precision, signal.format)
             if op.precision is not Precision.ANY and np.may_share_memory(array, samples):
                 array = array.copy(order="A")  # a message, which the op must not write to
             if wanted[0] == wanted[1]:
-                array = np.empty((0, self._signals[number + 1].channels), array.dtype)
+                array = np.empty((0, self.signals[number + 1].channels), array.dtype)
                 continue
             if op.has_memory(signal):
                 array = self._finite(array, slice(*(max(0, frame - given[0]) for frame in cores[number])))
@@ -149,7 +156,7 @@ class Graph:
     def _cores(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Return the range of each op's input that stands for this block and no other: where things are counted."""
         cores = []
-        for op, signal in zip(reversed(self._ops), reversed(self._signals[:-1]), strict=True):
+        for op, signal in zip(reversed(self.ops), reversed(self.signals[:-1]), strict=True):
             end = signal.frames if stop >= op.signal(signal).frames else op.source_frame(stop, signal)
             start, stop = (op.source_frame(start, signal) if start else 0), end
             cores.append((start, stop))
@@ -158,7 +165,7 @@ class Graph:
     def _apply(self, op: Op, array: Array, given: tuple[int, int], wanted: tuple[int, int], number: int) -> Array:
         """Return the wanted range of an op's output."""
         assert self._states is not None, "setup comes first"
-        signal, state = self._signals[number], self._states[number]
+        signal, state = self.signals[number], self._states[number]
         if not op.whole:
             return _blockwise(op, array, given, wanted, signal, state)
         low, high = op.needs(*wanted, signal)
