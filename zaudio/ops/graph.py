@@ -62,6 +62,9 @@ class Graph:
             self.signals.append(op.signal(self.signals[-1]))
         self.output = self.signals[-1]
         self.grid = grid
+        pairs = list(zip(self.ops, self.signals, strict=False))
+        self._has_memory = [op.has_memory(signal) for op, signal in pairs]
+        self._is_plain = all(_is_plain(op, signal) for op, signal in pairs)
         self._states: list[object] | None = None
         self.counts = Counts()
 
@@ -119,6 +122,8 @@ class Graph:
 
     def _ranges(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Return the range of each op's input, and that of the output behind them, as far as there are frames."""
+        if self._is_plain and 0 <= start <= stop <= self.input.frames:
+            return [(start, stop)] * len(self.signals)
         ranges = [(start, stop)]
         for op, signal in zip(reversed(self.ops), reversed(self.signals[:-1]), strict=True):
             if start < stop:
@@ -139,7 +144,7 @@ class Graph:
         if not self.input.format.is_native:
             # Bytes are swapped, floats never converted: a signalling NaN passes as it is.
             array = array.byteswap().view(self.input.format.native_dtype)
-        cores = self._cores(start, stop)
+        cores = self._cores(start, stop) if any(self._has_memory) else []
         for number, op in enumerate(self.ops):
             signal, given, wanted = self.signals[number], ranges[number], ranges[number + 1]
             array, _ = convert(array, op.precision, signal.format)
@@ -148,7 +153,7 @@ class Graph:
             if wanted[0] == wanted[1]:
                 array = np.empty((0, self.signals[number + 1].channels), array.dtype)
                 continue
-            if op.has_memory(signal):
+            if self._has_memory[number]:
                 array = self._finite(array, slice(*(max(0, frame - given[0]) for frame in cores[number])))
             array = self._apply(op, array, given, wanted, number)
         return array
@@ -168,7 +173,7 @@ class Graph:
         signal, state = self.signals[number], self._states[number]
         if not op.whole:
             return _blockwise(op, array, given, wanted, signal, state)
-        low, high = op.needs(*wanted, signal)
+        low, high = wanted if self._is_plain else op.needs(*wanted, signal)
         with np.errstate(all="ignore"):
             padded = _padded(array, given[0] - low, high - given[1])
             return op.apply(padded, Place(low, high, *wanted, signal), state)
@@ -190,6 +195,16 @@ class Graph:
         if np.may_share_memory(stored, samples):
             stored = stored.copy()
         return stored if self.output.format.is_native else stored.byteswap().view(self.output.format.dtype)
+
+
+def _is_plain(op: Op, signal: Signal) -> bool:
+    """Return whether an output frame of an op is made of the input frame of the same number, and no others."""
+    kind, own = type(op), (Op.needs, Op.source_frame)
+    return (
+        (kind.needs, kind.source_frame) == own
+        and not op.has_memory(signal)
+        and op.signal(signal).frames == signal.frames
+    )
 
 
 def _blockwise(
