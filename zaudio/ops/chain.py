@@ -16,7 +16,7 @@ Rules:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from zaudio.errors import UsageError
@@ -69,6 +69,17 @@ class Pass:
         """The ops as they travel."""
         return tuple(map(to_step, self.ops))
 
+    @property
+    def needs(self) -> Callable[[int, int], tuple[int, int]] | None:
+        """A function that returns the frames of the input for those of the output; None when they are the same."""
+        graph = self.graph()
+        return None if graph.is_plain else graph.needs
+
+    @property
+    def stretch(self) -> float:
+        """Frames of the input per frame of the output, in the long run."""
+        return _stretch(_endless(self.ops, self.signal))
+
     def graph(self) -> Graph:
         """Return the function that computes the output."""
         return Graph(self.ops, self.signal, self.grid)
@@ -83,6 +94,8 @@ class Course:
 
     Attributes:
         measured: The ops that measurements made so far, in order: a later life need not measure again.
+        foreseen: The main stage as it will be if no measurement makes an op with memory.
+        output: The signal of the result.
 
     Raises:
         UsageError: The parameters of an op cannot be used with that signal.
@@ -96,7 +109,8 @@ class Course:
         self._signal = signal  # behind the designed ops
         self._measuring: Op | None = None
         self._design()
-        self.output = self._output(ops)
+        self.foreseen = self._foresee(ops)
+        self.output = self.foreseen.graph().output
 
     @property
     def measuring(self) -> Pass | None:
@@ -104,6 +118,16 @@ class Course:
         if self._measuring is None:
             return None
         return _pass((*self._designed, self._measuring), self._input)
+
+    @property
+    def waiting(self) -> tuple[Op, ...]:
+        """The ops that are not designed yet; the first of them is measured for."""
+        return tuple(self._waiting)
+
+    @property
+    def signal(self) -> Signal:
+        """The signal behind the designed ops."""
+        return self._signal
 
     @property
     def main(self) -> Pass:
@@ -136,17 +160,16 @@ class Course:
 
     def _append(self, op: Op) -> None:
         self._signal = op.signal(self._signal)
-        joined = self._designed[-1].join(op) if self._designed else None
-        if joined is not None:
-            self._designed[-1] = joined
-        else:
-            self._designed.append(op)
+        _join(self._designed, op)
 
-    def _output(self, ops: Sequence[Op]) -> Signal:
-        signal = self._input
+    def _foresee(self, ops: Sequence[Op]) -> Pass:
+        """Return the main stage, with ops that measure as they were asked for."""
+        signal, row = self._input, list[Op]()
         for op in ops:
-            signal = (op if op.measure(signal) is not None else op.design(signal)).signal(signal)
-        return signal
+            known = op if op.measure(signal) is not None else op.design(signal)
+            signal = known.signal(signal)
+            _join(row, known)
+        return _pass(tuple(row), self._input)
 
 
 class Chain:
@@ -249,30 +272,50 @@ def _make(spec: OpSpec, allowed: Allowed) -> Op:
     return own_op(Step(spec.name, spec.params), allowed)
 
 
+def _join(row: list[Op], op: Op) -> None:
+    """Put an op behind a row of designed ones, as one with the last of them where that can be."""
+    joined = row[-1].join(op) if row else None
+    if joined is not None:
+        row[-1] = joined
+    else:
+        row.append(op)
+
+
 def _pass(ops: tuple[Op, ...], signal: Signal) -> Pass:
     return Pass(ops, signal, _grid(ops, signal))
 
 
 def _grid(ops: Sequence[Op], signal: Signal) -> int:
     """Return the frames of the output per block: a multiple of the grids of the last ops, if that can be."""
-    endless = replace(signal, frames=ENDLESS)
-    signals = [endless]
-    for op in ops:
-        signals.append(op.signal(signals[-1]))
-    if not any(op.has_memory(before) for op, before in zip(ops, signals, strict=False)):
+    graph = _endless(ops, signal)
+    if not any(op.has_memory(before) for op, before in zip(ops, graph.signals, strict=False)):
         return 0
-    graph = Graph(ops, endless, 0)
-    per_frame = endless.frames / max(1, graph.output.frames)  # input frames per output frame
+    stretch = _stretch(graph)
     most = max(GRID_LEAST, min(GRID_MOST, SAMPLES_MOST // max(signal.channels, graph.output.channels)))
-    unit, size = _unit(ops, signals), GRID_LEAST
+    unit, size = _unit(ops, graph.signals), GRID_LEAST
     while True:
-        grid = max(1, math.ceil(size / per_frame / unit)) * unit
+        grid = max(1, math.ceil(size / stretch / unit)) * unit
         middle = graph.output.frames // 2 // grid * grid
         low, high = graph.needs(middle, middle + grid)
-        context = (high - low) - grid * per_frame
-        if context * CONTEXT_SHARE <= grid * per_frame or size * 2 > most:
+        context = (high - low) - grid * stretch
+        if context * CONTEXT_SHARE <= grid * stretch or size * 2 > most:
             return grid
         size *= 2
+
+
+def _endless(ops: Sequence[Op], signal: Signal) -> Graph:
+    """Return the ops over a recording whose ends are far away."""
+    return Graph(ops, replace(signal, frames=ENDLESS), 0)
+
+
+def _stretch(graph: Graph) -> float:
+    """Return the frames of the input per frame of the output, by two places that are far apart.
+
+    Not by the lengths: an op may leave most of its input out.
+    """
+    early, late = graph.output.frames // 4, graph.output.frames // 4 * 3
+    moved = graph.needs(late, late + 1)[0] - graph.needs(early, early + 1)[0]
+    return moved / (late - early) if moved > 0 else 1.0
 
 
 def _unit(ops: Sequence[Op], signals: Sequence[Signal]) -> int:

@@ -51,6 +51,7 @@ class Graph:
         input: The signal of the input.
         output: The signal of the output.
         grid: Frames of the output per block; 0 for no grid.
+        is_plain: Whether each frame of the output is made of the input's frame of the same number, and no others.
         counts: What happened to samples so far.
     """
 
@@ -64,7 +65,7 @@ class Graph:
         self.grid = grid
         pairs = list(zip(self.ops, self.signals, strict=False))
         self._has_memory = [op.has_memory(signal) for op, signal in pairs]
-        self._is_plain = all(_is_plain(op, signal) for op, signal in pairs)
+        self.is_plain = all(_is_plain(op, signal) for op, signal in pairs)
         self._states: list[object] | None = None
         self.counts = Counts()
 
@@ -122,7 +123,7 @@ class Graph:
 
     def _ranges(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Return the range of each op's input, and that of the output behind them, as far as there are frames."""
-        if self._is_plain and 0 <= start <= stop <= self.input.frames:
+        if self.is_plain and 0 <= start <= stop <= self.input.frames:
             return [(start, stop)] * len(self.signals)
         ranges = [(start, stop)]
         for op, signal in zip(reversed(self.ops), reversed(self.signals[:-1]), strict=True):
@@ -173,7 +174,7 @@ class Graph:
         signal, state = self.signals[number], self._states[number]
         if not op.whole:
             return _blockwise(op, array, given, wanted, signal, state)
-        low, high = wanted if self._is_plain else op.needs(*wanted, signal)
+        low, high = wanted if self.is_plain else op.needs(*wanted, signal)
         with np.errstate(all="ignore"):
             padded = _padded(array, given[0] - low, high - given[1])
             return op.apply(padded, Place(low, high, *wanted, signal), state)
