@@ -20,8 +20,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from zaudio.ops.contract import Array, Op, Place, Precision
-from zaudio.ops.precision import convert, is_float, to_stored
+from zaudio.ops.precision import convert, is_float, store, to_floats
 from zaudio.signal import Signal
+
+BLOCK_SAMPLES = 262_144  # of a block where no op has memory: 2 MiB in float64, which a core's cache holds
+
+_FLOATS = (Precision.FLOAT32, Precision.FLOAT64)
 
 
 @dataclass(slots=True)
@@ -30,7 +34,7 @@ class Counts:
 
     Attributes:
         clipped: Limited to the range of their integers.
-        zeroed: Not finite, and read as 0 by an op with memory.
+        zeroed: Not finite, and read as 0 by an op with memory; or NaN, where integers are stored.
     """
 
     clipped: int = 0
@@ -110,14 +114,26 @@ class Graph:
             Exception: Any other that a user's op raises.
         """
         self.setup()
-        step = self.grid or max(1, stop - start)
+        step = self._step(stop - start)
         if stop - start <= step:
-            return self._stored(self._evaluate(samples, first, start, stop), samples)
+            array = self._evaluate(samples, first, start, stop)
+            if self._is_stored(array, samples):
+                return array
+            return self._store(array, np.empty(array.shape, self.output.format.dtype))
         result = np.empty((stop - start, self.output.channels), self.output.format.dtype)
         for low in range(start, stop, step):
             high = min(low + step, stop)
-            result[low - start : high - start] = self._stored(self._evaluate(samples, first, low, high), samples)
+            self._store(self._evaluate(samples, first, low, high), result[low - start : high - start])
         return result
+
+    def _step(self, frames: int) -> int:
+        """Return the frames of the output that are computed at a time."""
+        if self.grid:
+            return self.grid
+        if all(op.whole for op in self.ops) and any(op.precision in _FLOATS for op in self.ops):
+            return max(1, BLOCK_SAMPLES // max(self.input.channels, self.output.channels))
+        # A user's function that declares nothing gets all that there is; and bits are flipped in one pass.
+        return max(1, frames)
 
     # One block
 
@@ -142,29 +158,47 @@ class Graph:
         if low < first or high > first + len(samples):
             raise ValueError(f"expected frames {low} to {high}, got {first} to {first + len(samples)}")
         array = samples[low - first : high - first]
-        if not self.input.format.is_native:
+        if self.ops and self.ops[0].precision not in _FLOATS and not self.input.format.is_native:
             # Bytes are swapped, floats never converted: a signalling NaN passes as it is.
             array = array.byteswap().view(self.input.format.native_dtype)
-        cores = self._cores(start, stop) if any(self._has_memory) else []
+        cores = self._cores(start, stop)
         for number, op in enumerate(self.ops):
             signal, given, wanted = self.signals[number], ranges[number], ranges[number + 1]
-            array, _ = convert(array, op.precision, signal.format)
-            if op.precision is not Precision.ANY and np.may_share_memory(array, samples):
-                array = array.copy(order="A")  # a message, which the op must not write to
             if wanted[0] == wanted[1]:
                 array = np.empty((0, self.signals[number + 1].channels), array.dtype)
                 continue
+            low, high = (max(0, frame - given[0]) for frame in cores[number])
+            array = self._private(self._converted(array, op.precision, signal, slice(low, high)), op, samples)
             if self._has_memory[number]:
-                array = self._finite(array, slice(*(max(0, frame - given[0]) for frame in cores[number])))
+                array = self._finite(array, slice(low, high))
             array = self._apply(op, array, given, wanted, number)
         return array
 
+    def _converted(self, array: Array, precision: Precision, signal: Signal, core: slice) -> Array:
+        """Return the array in that precision; count what is limited in the core."""
+        if precision is Precision.STORED and is_float(array) and signal.format.dtype[1] == "i":
+            stored = np.empty(array.shape, signal.format.native_dtype)
+            store(array[: core.start], stored[: core.start])
+            self._store(array[core], stored[core])
+            store(array[core.stop :], stored[core.stop :])
+            return stored
+        return convert(array, precision, signal.format)[0]
+
+    @staticmethod
+    def _private(array: Array, op: Op, samples: Array) -> Array:
+        """Return the array, or a copy of it where it is a message, which the op must not write to."""
+        if op.precision is Precision.ANY or not np.may_share_memory(array, samples):
+            return array
+        return to_floats(array, op.precision) if op.precision in _FLOATS else array.copy(order="C")
+
     def _cores(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Return the range of each op's input that stands for this block and no other: where things are counted."""
+        if self.is_plain:
+            return [(start, stop)] * len(self.ops)
         cores = []
         for op, signal in zip(reversed(self.ops), reversed(self.signals[:-1]), strict=True):
             end = signal.frames if stop >= op.signal(signal).frames else op.source_frame(stop, signal)
-            start, stop = (op.source_frame(start, signal) if start else 0), end
+            start, stop = (op.source_frame(start, signal) if start > 0 else 0), end
             cores.append((start, stop))
         return cores[::-1]
 
@@ -186,16 +220,23 @@ class Graph:
         finite = np.isfinite(array)
         if finite.all():
             return array
-        self.counts.zeroed += int(np.count_nonzero(~finite[core]))
-        return np.where(finite, array, array.dtype.type(0))
+        np.logical_not(finite, out=finite)
+        self.counts.zeroed += int(np.count_nonzero(finite[core]))
+        array = array.copy(order="K")
+        array[finite] = 0
+        return array
 
-    def _stored(self, array: Array, samples: Array) -> Array:
-        """Return a block as the output's format stores it; never the samples that were given."""
-        stored, clipped = to_stored(array, self.output.format)
+    def _is_stored(self, array: Array, samples: Array) -> bool:
+        """Return whether the array is a result as it stands."""
+        is_own = array.flags.c_contiguous and array.flags.writeable and not np.may_share_memory(array, samples)
+        return is_own and array.dtype == self.output.format.dtype
+
+    def _store(self, array: Array, into: Array) -> Array:
+        """Write samples into an array of stored numbers, and return it; count what is limited."""
+        clipped, lost = store(array, into)
         self.counts.clipped += clipped
-        if np.may_share_memory(stored, samples):
-            stored = stored.copy()
-        return stored if self.output.format.is_native else stored.byteswap().view(self.output.format.dtype)
+        self.counts.zeroed += lost
+        return into
 
 
 def _is_plain(op: Op, signal: Signal) -> bool:
@@ -222,7 +263,10 @@ def _blockwise(
     pieces = []
     for low, high in blocks:
         first, last = max(low - before, given[0]), min(high + after, given[1])
-        piece = op.apply(array[first - given[0] : last - given[0]], Place(first, last, low, high, signal), state)
+        piece = array[first - given[0] : last - given[0]]
+        if len(blocks) > 1 and (before or after):
+            piece = piece.copy(order="K")  # the op may write to it, and the next block's context is in it
+        piece = op.apply(piece, Place(first, last, low, high, signal), state)
         if len(piece) == last - first:  # with its context
             piece = piece[low - first : high - first]
         elif len(piece) != high - low:
