@@ -42,7 +42,7 @@ class Precision(Enum):
     STORED = "stored"  # as the recording has them, in this machine's byte order
     FLOAT32 = "float32"  # full scale is 1.0
     FLOAT64 = "float64"  # full scale is 1.0
-    ANY = "any"  # as the op before left them
+    ANY = "any"  # as the op before left them; they may be a message, so the op must not write to them
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,11 @@ class Op:
         return self
 
     def join(self, after: Op) -> Op | None:
-        """Return one op in place of this designed one and the designed one behind it; None when there is none."""
+        """Return one op in place of this designed one and the designed one behind it; None when there is none.
+
+        Raises:
+            UsageError: That op must not stand behind this one.
+        """
         return None
 
     def measure(self, signal: Signal) -> Op | None:
@@ -170,7 +174,7 @@ class Op:
         """Return frames `place.start` to `place.stop` of the output.
 
         Args:
-            samples: (frames, channels), in the op's precision; it may be written to.
+            samples: (frames, channels), in the op's precision; it may be written to, but for `Precision.ANY`.
             place: The place of these samples.
             state: The return value of `setup`.
         """
