@@ -75,8 +75,8 @@ class Parameter:
                 return f"{value:f}".rstrip("0").rstrip(".") + "s"  # a bare number is seconds
             case "choice" if _word(value) in self.choices:
                 return _word(value)
-            case "text" if isinstance(value, str):
-                return value
+            case "text" if isinstance(value, int | str) and not isinstance(value, bool):
+                return str(value)  # a SPEC reads digits as a number
         return None
 
     def _in_range(self, value: float) -> bool:
