@@ -1,4 +1,4 @@
-"""Levels: ops on each sample by itself. invert, gain, clip."""
+"""Levels: ops on each sample by itself. invert, gain, dcshift, clip, softclip."""
 
 from __future__ import annotations
 
@@ -110,4 +110,73 @@ class Bounds(Kernel):
         below, above = samples < self.low, samples > self.high
         np.copyto(samples, self.low, where=below)
         np.copyto(samples, self.high, where=above)
+        return samples
+
+
+@dataclass(frozen=True)
+class DcShift(BuiltIn):
+    """Add a constant to every sample.
+
+    y = x + shift, with full scale at 1. Integers that leave their range are limited to it.
+    """
+
+    name: ClassVar[str] = "dcshift"
+    example: ClassVar[str] = "dcshift:shift=-0.02"
+    shift: float = number("constant to add, 1 for full scale", least=-2, most=2)
+
+    def design(self, signal: Signal) -> Op:
+        """Return the op that travels."""
+        return Offset(float(self.shift))
+
+
+@dataclass(frozen=True)
+class Offset(Kernel):
+    """Addition of a constant."""
+
+    name: ClassVar[str] = "dcshift"
+    shift: float
+
+    def apply(self, samples: Array, place: Place, state: Any) -> Array:
+        """Return the samples plus the constant."""
+        samples += self.shift
+        return samples
+
+
+@dataclass(frozen=True)
+class SoftClip(BuiltIn):
+    """Bend peaks, so that they approach full scale and never pass it.
+
+    With t for the threshold: y = x where |x| <= t, and above it y = sign(x) (1 - (1 - t)^2 / (|x| + 1 - 2 t)). Value
+    and slope are continuous at t. Infinity becomes full scale, and NaN passes.
+    """
+
+    name: ClassVar[str] = "softclip"
+    example: ClassVar[str] = "softclip:threshold=0.5"
+    threshold: float = number("level up to which samples are kept, 1 for full scale", least=0, most=0.999, default=0.5)
+
+    def design(self, signal: Signal) -> Op:
+        """Return the op that travels."""
+        return Bend(float(self.threshold))
+
+
+@dataclass(frozen=True)
+class Bend(Kernel):
+    """The curve of a soft clip."""
+
+    name: ClassVar[str] = "softclip"
+    threshold: float
+
+    def apply(self, samples: Array, place: Place, state: Any) -> Array:
+        """Return the samples with their peaks bent."""
+        t = self.threshold
+        level = np.abs(samples)
+        above = level > t
+        if not above.any():
+            return samples
+        # A rational function: + - * / are exact to the last bit on every machine, and tanh is not.
+        level += 1.0 - 2.0 * t
+        np.divide((1.0 - t) * (1.0 - t), level, out=level)
+        np.subtract(1.0, level, out=level)
+        np.copysign(level, samples, out=level)
+        np.copyto(samples, level, where=above)
         return samples
