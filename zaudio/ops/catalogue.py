@@ -11,13 +11,17 @@ from types import MappingProxyType
 from zaudio.errors import UsageError
 from zaudio.ops import (
     biquads,
+    channels,
+    delaying,
     denoising,
     dynamics,
+    editing,
     filters,
     fir,
     levels,
     limiter,
     resampling,
+    sampling,
 )
 from zaudio.ops.contract import BuiltIn, Kernel
 from zaudio.ops.parameters import checked, parameters_of
@@ -28,7 +32,9 @@ BUILTIN: Mapping[str, type[BuiltIn]] = MappingProxyType(
     {
         op.name: op
         for op in (
-            *(levels.Invert, levels.Gain, levels.Clip),
+            *(levels.Invert, levels.Gain, levels.DcShift, levels.Clip, levels.SoftClip),
+            *(editing.Trim, editing.Pad, editing.Mute, editing.Fade),
+            *(channels.Remix, sampling.Convert, sampling.Dither, delaying.Delay),
             *(filters.HighPass, filters.LowPass, filters.BandPass, filters.Notch, filters.Equalizer),
             *(filters.LowShelf, filters.HighShelf, filters.DcBlock, fir.Fir),
             *(dynamics.Compress, dynamics.Gate, limiter.Limit),
@@ -41,7 +47,9 @@ KERNELS: Mapping[str, type[Kernel]] = MappingProxyType(
     {
         kernel.name: kernel
         for kernel in (
-            *(levels.Invert, levels.Scale, levels.Bounds),
+            *(levels.Invert, levels.Scale, levels.Offset, levels.Bounds, levels.Bend),
+            *(editing.Cut, editing.Silence, editing.Hole, editing.Ramps),
+            *(channels.Pick, channels.Mix, sampling.Stored, sampling.Rounded, delaying.Echo),
             *(biquads.Biquads, fir.Taps),
             *(dynamics.Compressor, dynamics.Opener, limiter.Limiter),
             *(resampling.Rated, resampling.Kept, denoising.NoisePower, denoising.Gate),
