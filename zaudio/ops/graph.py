@@ -86,13 +86,22 @@ class Graph:
     def needs(self, start: int, stop: int) -> tuple[int, int]:
         """Return the frames of the input, half-open, from which those of the output are computed; they exist.
 
-        Both grow with `start` and `stop`.
+        Both grow with `start` and `stop`, but for ranges that take nothing of the input.
         """
         if start >= stop or not self.grid:
             return self._ranges(start, stop)[0]
-        last = max(start, (stop - 1) // self.grid * self.grid)
-        low, _ = self._ranges(start, min(start + self.grid, stop))[0]
-        _, high = self._ranges(last, stop)[0]
+        # A block of nothing but padded silence takes no frames, and must not stand for its neighbours.
+        low, _ = self._first_range(range(start, stop, self.grid), stop)
+        _, high = self._first_range(range(start, stop, self.grid)[::-1], stop)
+        return low, max(low, high)
+
+    def _first_range(self, blocks: Sequence[int], stop: int) -> tuple[int, int]:
+        """Return the input's range of the first of these blocks that takes any frames; else that of the last."""
+        low = high = 0
+        for block in blocks:
+            low, high = self._ranges(block, min(block + self.grid, stop))[0]
+            if low < high:
+                break
         return low, high
 
     def __call__(self, samples: Array, first: int, start: int, stop: int) -> Array:
@@ -145,7 +154,7 @@ class Graph:
         for op, signal in zip(reversed(self.ops), reversed(self.signals[:-1]), strict=True):
             if start < stop:
                 start, stop = op.needs(start, stop, signal)
-            else:  # nothing is wanted: the place still grows with the output's
+            else:  # nothing is wanted, of a place that lies near the output's
                 start = stop = op.source_frame(start, signal)
             start, stop = max(0, min(start, signal.frames)), max(0, min(stop, signal.frames))
             ranges.append((start, stop))
@@ -165,7 +174,7 @@ class Graph:
         for number, op in enumerate(self.ops):
             signal, given, wanted = self.signals[number], ranges[number], ranges[number + 1]
             if wanted[0] == wanted[1]:
-                array = np.empty((0, self.signals[number + 1].channels), array.dtype)
+                array = np.empty((0, self.signals[number + 1].channels), array.dtype.newbyteorder("="))
                 continue
             low, high = (max(0, frame - given[0]) for frame in cores[number])
             array = self._private(self._converted(array, op.precision, signal, slice(low, high)), op, samples)
