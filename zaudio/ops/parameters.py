@@ -20,7 +20,8 @@ from typing import Any
 from zaudio.errors import UsageError
 from zaudio.steps import Scalar
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|ms|f)", re.ASCII)
+# 12 digits are 30,000 years. Frames are whole.
+_DURATION = re.compile(r"(\d{1,12}(?=f)|\d{1,12}(?:\.\d{1,30})?(?=m?s))(s|ms|f)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class Parameter:
                 return value
             case "duration" if isinstance(value, str) and _DURATION.fullmatch(value):
                 return value
-            case "duration" if not isinstance(value, bool | str) and value >= 0:
+            case "duration" if not isinstance(value, bool | str) and 0 <= value < 1e12:
                 return f"{value:f}".rstrip("0").rstrip(".") + "s"  # a bare number is seconds
             case "choice" if _word(value) in self.choices:
                 return _word(value)
