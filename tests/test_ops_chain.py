@@ -1,198 +1,90 @@
 import itertools
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ops_support import column, noise, run, signal_of, special_bits
 
 from zaudio.errors import UsageError
 from zaudio.formats import FORMATS, sample_format
-from zaudio.ops import BUILTIN, Chain, Step, import_allowed, parse_chain, prepare_chain
+from zaudio.ops import Chain, Course, Kernel, Step, graph_of, import_allowed, make_ops, parse_chain
+from zaudio.ops.chain import CONTEXT_SHARE, GRID_LEAST, GRID_MOST, SAMPLES_MOST, Pass
+from zaudio.ops.levels import Scale
+from zaudio.signal import Signal
 
 NOTHING = import_allowed([])
 CHAIN = ["gain:db=3.3", "clip:low=-0.7,high=0.9", "invert"]
-FOREIGN = ">" if sys.byteorder == "little" else "<"
-
-USERS = """
-import numpy as np
-
-calls = []
-scratch = np.zeros((3, 2), "=f4")
-
-def add(x, amount=1):
-    return x + x.dtype.type(amount)
-
-def in_place(x):
-    calls.append((x.flags.writeable, x.flags.c_contiguous, x.flags.aligned, x.dtype.isnative))
-    x += 1
-    return x
-
-def same(x):
-    return x
-
-def read_only(x):
-    x.flags.writeable = False
-    return x
-
-def turned(x):
-    return np.asfortranarray(x)
-
-def reused(x):
-    np.add(x, 1, out=scratch)
-    return scratch
-
-def shorter(x):
-    return x[:-1]
-
-def flat(x):
-    return x.reshape(-1)
-
-def reshaped_in_place(x):
-    x.shape = (x.size, 1)
-    return x
-
-def doubled(x):
-    return x.astype("=f8")
-
-def foreign(x):
-    return x.astype(x.dtype.newbyteorder("S"))
-
-def retyped(x):
-    return x.view(f"=u{x.itemsize}")
-
-def nothing(x):
-    x += 1
-
-def listed(x):
-    return x.tolist()
-
-def failing(x):
-    raise RuntimeError("the op's own words")
-
-def needs(x, *, depth):
-    return x
-
-def takes_nothing():
-    return None
-"""
 
 
-@pytest.fixture
-def users(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    (tmp_path / "zt_users.py").write_text(USERS)
-    allowed = import_allowed(["zt_users"])
-    yield allowed
-    del sys.modules["zt_users"]
+def course(ops, signal):
+    return Course(make_ops(parse_chain(ops), NOTHING), signal)
 
 
-def build(ops, name="f32le", channels=1, allowed=NOTHING):
-    format = sample_format(name)
-    return Chain(prepare_chain(parse_chain(ops), format), format, channels, allowed)
+def endless(channels=1, samplerate=44_100, name="f32le"):
+    return Signal(2**40, channels, samplerate, sample_format(name))
 
 
-def samples(name, values, channels):
-    return np.array(values, sample_format(name).dtype).reshape(-1, channels)
+# From SPECs to Steps and back
 
 
-# prepare_chain
-
-
-def test_steps_carry_coefficients_of_built_in_ops_and_parameters_of_functions():
-    specs = parse_chain(["gain:db=20", "clip:high=0.5", "invert", "mod:fn:x=1,y=two"])
-    assert prepare_chain(specs, sample_format("s16le")) == (
+def test_steps_carry_what_the_coordinator_computed():
+    steps = course(["gain:db=20", "clip:high=0.5", "invert", "trim:start=1s"], endless()).main.steps
+    assert steps == (
         Step("gain", (("factor", 10.0),)),
-        Step("clip", (("low", -32768), ("high", 16384))),
-        Step("invert", ()),
-        Step("mod:fn", (("x", 1), ("y", "two"))),
+        Step("clip", (("low", -1.0), ("high", 0.5))),
+        Step("invert"),
+        Step("trim", (("start", 44_100), ("frames", 2**40 - 44_100))),
     )
 
 
 def test_an_unknown_op_is_refused_on_the_coordinator():
     with pytest.raises(UsageError, match=r"no op 'gian', did you mean gain\?"):
-        prepare_chain(parse_chain("gian:db=3"), sample_format("f32le"))
+        make_ops(parse_chain("gian:db=3"), NOTHING)
 
 
 def test_a_parameter_without_its_key_is_told_from_a_function():
     with pytest.raises(UsageError, match=r"op 'gain:db': gain is a built-in op, .* as in gain:db=-3"):
-        prepare_chain(parse_chain("gain:db"), sample_format("f32le"))
+        make_ops(parse_chain("gain:db"), NOTHING)
 
 
-# building
+@pytest.mark.parametrize("step", [Step("nope"), Step(""), Step("os:system"), Step("gain"), Step("invert", (("x", 1),))])
+def test_a_worker_refuses_what_it_does_not_have(step):
+    with pytest.raises(UsageError):
+        graph_of([Step("invert"), step], endless(), 0, NOTHING)
 
 
-def test_a_worker_refuses_what_it_does_not_have(users):
-    f32 = sample_format("f32le")
-    for step in (Step("nope"), Step(""), Step("zt_users:absent"), Step("os:system"), Step("zt_users:np.negative")):
-        with pytest.raises(UsageError):
-            Chain([Step("invert"), step], f32, 1, users)
+def test_each_op_sees_the_signal_behind_the_one_before():
+    chain = Chain(["trim:length=10f", "remix:to=mono", "pad:after=5f", "convert:format=s16be"], endless(2))
+    assert chain.output == Signal(15, 1, 44_100, FORMATS["s16be"])
+    with pytest.raises(UsageError, match="beyond the end"):
+        Chain(["trim:length=10f", "mute:start=11f"], endless())
 
 
-@pytest.mark.parametrize(
-    "step", [Step("gain"), Step("gain", (("factor", "1"),)), Step("invert", (("x", 1),)), Step("clip", (("low", 0),))]
-)
-def test_coefficients_of_another_version_are_refused_before_the_first_chunk(step):
-    with pytest.raises(UsageError, match="expected the numbers"):
-        Chain([step], sample_format("f32le"), 1, NOTHING)
-
-
-@pytest.mark.parametrize("ops", ["add:amonut=2", "add:x=2", "needs", "takes_nothing"])
-def test_a_function_that_cannot_be_called_so_is_refused_before_the_first_chunk(users, ops):
-    with pytest.raises(UsageError, match=f"op zt_users:{ops.partition(':')[0]} cannot be called with an array and"):
-        build(f"zt_users:{ops}", allowed=users)
-
-
-@pytest.mark.parametrize("count", [0, 33])
-def test_a_chain_of_none_or_too_many_steps_is_refused(count):
-    with pytest.raises(UsageError, match=f"1 to 32 ops, not {count}"):
-        Chain([Step("invert")] * count, sample_format("f32le"), 1, NOTHING)
-
-
-# applying
+# Applying
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 @pytest.mark.parametrize("channels", [1, 2, 3])
-def test_a_chain_is_its_ops_one_after_the_other_in_any_byte_order(name, channels):
-    for frames in (0, 1, 16, 17, 61):
-        assert_is_its_ops(sample_format(name), channels, frames)
+def test_a_chain_is_one_rounding_of_its_formula_in_any_byte_order(name, channels):
+    array = noise(61, channels, name)
+    full = 1.0 if name[0] == "f" else 2.0 ** (8 * FORMATS[name].itemsize - 1)
+    exact = -np.clip(array.astype("f8") / full * 10 ** (3.3 / 20), -0.7, 0.9) * full
+    expected = exact if name[0] == "f" else np.rint(exact)
+    assert run(CHAIN, array).tobytes() == expected.astype(FORMATS[name].dtype).tobytes()
+    for frames in (0, 1, 16, 17):
+        assert run(CHAIN, array[:frames].copy()).tobytes() == expected[:frames].astype(FORMATS[name].dtype).tobytes()
 
 
-def assert_is_its_ops(format, channels, frames):
-    stored = np.random.default_rng(5).integers(0, 256, frames * channels * format.itemsize, np.uint8)
-    array = stored.view(format.dtype).reshape(-1, channels)
-    # By bytes, since a conversion could change NaN.
-    array = array if format.is_native else array.byteswap().view(format.native_dtype)
-    for step in prepare_chain(parse_chain(CHAIN), format):
-        array = BUILTIN[step.name].apply(array, **dict(step.params))
-    expected = array if format.is_native else array.byteswap()
-    result = build(CHAIN, format.name, channels)(stored.tobytes())
-    assert result.dtype == np.dtype(format.dtype)
-    assert result.dtype.byteorder == np.dtype(format.dtype).byteorder
-    assert result.shape == (frames, channels)
-    assert result.flags.carray or not format.is_native
-    assert result.flags.c_contiguous
-    assert result.tobytes() == expected.tobytes()
-
-
-@pytest.mark.parametrize("kind", ["f32", "f64", "s16", "s32"])
-def test_both_byte_orders_give_the_same_values(kind):
-    values = [-1, 0, 1, 0.25, -0.75, 0.5] if kind[0] == "f" else [-32768, -1, 0, 1, 77, 32767]
-    little, big = (build(CHAIN, kind + order, 2)(samples(kind + order, values, 2).tobytes()) for order in ("le", "be"))
-    assert little.tolist() == big.tolist()
-    assert little.tolist() != samples(kind + "le", values, 2).tolist()
-
-
-@pytest.mark.parametrize("name", ["f32le", "f32be", "f64le", "f64be"])
-def test_signalling_nan_comes_through_a_foreign_byte_order(name):
-    format = sample_format(name)
-    bits = {4: [0x7F800001, 0xFFBFFFFF, 0x7FC01234], 8: [0x7FF0000000000001, 0xFFF7FFFFFFFFFFFF, 0x7FF8000000001234]}
-    stored = np.array(bits[format.itemsize], f"{format.dtype[0]}u{format.itemsize}")
-    result = build("invert", name)(stored.tobytes()).view(stored.dtype)
-    assert result[:, 0].tolist() == [value ^ 1 << (8 * format.itemsize - 1) for value in bits[format.itemsize]]
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", ">f8"])
+def test_signalling_nan_comes_through_ops_that_compute_nothing(dtype):
+    bits = special_bits(dtype)
+    result = run(["invert", "pad:before=2f,after=1f", "trim:start=2f,length=24f", "remix:to=1/1"], bits.view(dtype))
+    sign = 1 << (8 * bits.itemsize - 1)
+    assert result.view(bits.dtype).tolist() == [[value ^ sign] * 2 for value in bits[:, 0].tolist()]
 
 
 @given(
@@ -201,150 +93,99 @@ def test_signalling_nan_comes_through_a_foreign_byte_order(name):
     name=st.sampled_from(sorted(FORMATS)),
     channels=st.sampled_from([1, 2, 3]),
 )
-def test_no_cut_changes_the_result(content, cuts, name, channels):
-    frame = sample_format(name).itemsize * channels
-    frames = len(content) // frame
-    content = content[: frames * frame]
-    chain = build(CHAIN, name, channels)
-    edges = [0, *sorted(cut % (frames + 1) for cut in cuts), frames]
-    parts = [chain(content[start * frame : stop * frame]).tobytes() for start, stop in itertools.pairwise(edges)]
-    assert b"".join(parts) == chain(content).tobytes()
+def test_a_worker_gives_the_bits_of_the_chain_for_any_cut(content, cuts, name, channels):
+    format = sample_format(name)
+    size = format.itemsize * channels
+    array = np.frombuffer(content[: len(content) // size * size], format.dtype).reshape(-1, channels)
+    signal = signal_of(array)
+    ops = [*CHAIN, "fade:in=1f", "dither:bits=8"] if len(array) else CHAIN
+    graph = graph_of(course(ops, signal).main.steps, signal, 0, NOTHING)
+    edges = [0, *sorted(cut % (len(array) + 1) for cut in cuts), len(array)]
+    parts = [graph(array[a:b], a, a, b).tobytes() for a, b in itertools.pairwise(edges)]
+    assert b"".join(parts) == Chain(ops, signal)(array).tobytes()
 
 
-@pytest.mark.parametrize("name", ["f32le", "s16be"])
-@pytest.mark.parametrize("op", ["invert", "gain:db=3", "clip", "zt_users:in_place", "zt_users:same"])
-def test_a_payload_is_never_written_and_never_part_of_the_result(users, name, op):
-    original = samples(name, [1, 2, 3, 4, 5, 6], 2).tobytes()
-    buffer = bytearray(b"." + original)
-    for payload in (bytes(original), bytearray(original), memoryview(original), memoryview(buffer)[1:]):
-        result = build(op, name, 2, users)(payload)
-        assert bytes(payload) == original
-        assert not np.shares_memory(result, np.frombuffer(payload, np.uint8))
-        assert result.flags.writeable
+def test_the_counts_are_those_of_the_last_call():
+    chain = Chain("gain:db=6", Signal(2, 1, 1000, FORMATS["s16le"]))
+    for _ in range(2):
+        chain(column([30000, 1], "<i2"))
+        assert chain.counts.clipped == 1
 
 
-@pytest.mark.parametrize("size", [1, 7, 9, 15, 17])
-def test_a_payload_of_a_part_of_a_frame_is_refused(size):
-    with pytest.raises(ValueError, match=f"whole frames of 8 bytes, got {size} bytes"):
-        build("invert", "f32le", 2)(bytes(size))
+@pytest.mark.parametrize("array", [np.zeros((3, 1), "<i2"), np.zeros((2, 2), "<i2"), np.zeros((2, 1), "<f4")])
+def test_an_array_of_another_shape_or_type_is_refused(array):
+    chain = Chain("invert", Signal(2, 1, 1000, FORMATS["s16le"]))
+    with pytest.raises(ValueError, match=r"expected an array \(2, 1\) of s16le, got"):
+        chain(array)
 
 
-# users' functions
+def test_an_array_in_the_other_byte_order_is_taken_by_its_values():
+    chain = Chain("invert", Signal(2, 1, 1000, FORMATS["s16be"]))
+    assert chain(column([1, -2], "<i2")).tobytes() == chain(column([1, -2], ">i2")).tobytes() == b"\xff\xff\0\2"
 
 
-def test_parameters_reach_a_function_as_keywords(users):
-    payload = samples("f32le", [1, 2, 3], 1).tobytes()
-    assert build("zt_users:add:amount=2.5", allowed=users)(payload)[:, 0].tolist() == [3.5, 4.5, 5.5]
-    assert build("zt_users:add", allowed=users)(payload)[:, 0].tolist() == [2, 3, 4]
+# The grid
 
 
-@pytest.mark.parametrize("name", ["f32le", "f32be", "s16be"])
-def test_a_function_may_write_to_what_it_gets_wherever_it_stands(users, name):
-    calls = sys.modules["zt_users"].calls
-    payload = memoryview(b"." + samples(name, [1, 2, 3, 4], 2).tobytes())[1:]
-    for before in ([], ["invert", "invert"], ["zt_users:turned"], ["zt_users:read_only"]):
-        result = build([*before, "zt_users:in_place", "zt_users:in_place"], name, 2, users)(payload)
-        assert result.tolist() == [[3, 4], [5, 6]]
-        assert result.flags.c_contiguous
-    assert set(calls) == {(True, True, True, True)}
+@dataclass(frozen=True)
+class Remembering(Kernel):
+    before: int
+    size: int = 1
+
+    def context(self, signal):
+        return self.before, 0
+
+    def grid(self, signal):
+        return self.size
 
 
-@pytest.mark.parametrize("name", ["f32le", "f32be"])
-@pytest.mark.parametrize("last", ["turned", "read_only", "same"])
-def test_a_result_is_contiguous_and_ours_whatever_a_function_returns(users, name, last):
-    result = build(f"zt_users:{last}", name, 3, users)(samples(name, range(12), 3).tobytes())
-    assert result.flags.c_contiguous
-    assert result.flags.writeable
-    assert result.tolist() == np.arange(12).reshape(4, 3).tolist()
+def grid_of(ops, signal):
+    """Return the grid of a chain of designed ops."""
+    return Course(ops, signal).main.grid
 
 
-def test_a_result_outlives_the_scratch_array_of_its_function(users):
-    chain = build("zt_users:reused", channels=2, allowed=users)
-    first = chain(samples("f32le", [0] * 6, 2).tobytes())
-    chain(samples("f32le", [50] * 6, 2).tobytes())
-    assert first.tolist() == [[1, 1]] * 3
-
-
-def test_the_scratch_array_of_a_function_is_not_written_by_the_next(users):
-    build(["zt_users:reused", "zt_users:in_place"], channels=2, allowed=users)(bytes(24))
-    assert sys.modules["zt_users"].scratch.tolist() == [[1, 1]] * 3
+def test_a_chain_without_memory_has_no_grid():
+    assert course([*CHAIN, "trim:start=1s", "pad:after=1s", "dither"], endless()).main.grid == 0
 
 
 @pytest.mark.parametrize(
-    ("op", "error", "words"),
-    [
-        ("shorter", ValueError, r"expected an array of shape \(3, 2\) back, got \(2, 2\)"),
-        ("flat", ValueError, r"expected an array of shape \(3, 2\) back, got \(6,\)"),
-        ("doubled", TypeError, "expected an array of float32 back, got float64"),
-        ("foreign", TypeError, f"expected an array of float32 back, got {FOREIGN}f4"),
-        ("retyped", TypeError, "expected an array of float32 back, got uint32"),
-        ("nothing", TypeError, "expected an array of float32 back, got NoneType"),
-        ("listed", TypeError, "expected an array of float32 back, got list"),
-    ],
+    ("before", "grid"), [(1, GRID_LEAST), (8192, GRID_LEAST), (8193, 2 * GRID_LEAST), (10**6, GRID_MOST)]
 )
-def test_what_a_function_returns_is_checked_wherever_it_stands(users, op, error, words):
-    for ops in ([f"zt_users:{op}"], ["invert", f"zt_users:{op}", "invert"]):
-        with pytest.raises(error, match=rf"op zt_users:{op}: {words} \(.*zt_users\.py:\d+\)$"):
-            build(ops, channels=2, allowed=users)(bytes(24))
+def test_a_grid_is_long_enough_for_the_context_of_all_ops(before, grid):
+    assert grid_of([Remembering(before)], endless()) == grid
+    halves = [Remembering(before // 2), Scale(1.0), Remembering(before - before // 2)]
+    assert grid_of(halves, endless()) == grid
+    assert CONTEXT_SHARE == 8
 
 
-@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")
-def test_a_shape_set_on_the_array_itself_is_noticed(users):
-    with pytest.raises(ValueError, match=r"shape \(3, 2\) back, got \(6, 1\)"):
-        build("zt_users:reshaped_in_place", channels=2, allowed=users)(bytes(24))
+def test_a_grid_is_a_multiple_of_an_ops_own():
+    assert grid_of([Remembering(10, 480), Scale(1.0)], endless()) % 480 == 0
+    assert grid_of([Remembering(10, 48), Remembering(10, 441)], endless()) % (16 * 441) == 0
 
 
-def test_what_a_function_raises_comes_through(users):
-    with pytest.raises(RuntimeError, match="the op's own words"):
-        build("zt_users:failing", allowed=users)(bytes(4))
+def test_a_grid_of_many_channels_is_short():
+    assert grid_of([Remembering(10**6)], endless(8)) == SAMPLES_MOST // 8
 
 
-def test_an_empty_payload_reaches_functions_too(users):
-    assert build("zt_users:in_place", channels=2, allowed=users)(b"").shape == (0, 2)
+@pytest.mark.parametrize("cut", ["trim:start=10s,length=60s", "trim:length=1f", "pad:before=1s", "trim:start=1000s"])
+def test_a_cut_or_silence_changes_no_grid(cut):
+    (op,) = make_ops(parse_chain(cut), NOTHING)
+    for ops in ([op, Remembering(8193)], [Remembering(8193), op]):
+        assert grid_of(ops, endless()) >= GRID_LEAST
 
 
-# frames
+def test_a_pass_makes_the_graph_of_its_grid():
+    signal = signal_of(noise(10))
+    graph = Pass((Scale(2.0),), signal, 4).graph()
+    assert graph.output == replace(signal)
+    assert graph(noise(10), 0, 0, 10).tolist() == (noise(10) * 2).tolist()
 
 
-@pytest.mark.parametrize(("name", "channels", "frame_bytes"), [("s16be", 1, 2), ("f32le", 3, 12), ("f64be", 2, 16)])
-def test_frames_of_a_payload_are_seen_without_a_copy(name, channels, frame_bytes):
-    chain = build("invert", name, channels)
-    payload = bytearray(5 * frame_bytes)
-    frames = chain.frames(payload)
-    assert (chain.frame_bytes, frames.shape, frames.dtype) == (frame_bytes, (5, channels), sample_format(name).dtype)
-    assert np.shares_memory(frames, np.frombuffer(payload, np.uint8))
-    with pytest.raises(ValueError, match=f"whole frames of {frame_bytes} bytes, got 1 bytes"):
-        chain.frames(b"x")
-
-
-@pytest.mark.parametrize("name", ["f32le", "f32be"])
-@pytest.mark.parametrize("op", ["invert", "zt_users:in_place", "zt_users:same"])
-def test_frames_within_others_are_never_written_and_never_part_of_the_result(users, name, op):
-    chain = build(op, name, 2, users)
-    payload = bytearray(samples(name, range(10), 2).tobytes())
-    original = bytes(payload)
-    result = chain.apply(chain.frames(payload)[1:3])
-    assert payload == original
-    assert not np.shares_memory(result, np.frombuffer(payload, np.uint8))
-    assert result.tobytes() == chain(original[8:24]).tobytes()
-
-
-# what is imported
+# What is imported
 
 
 def test_ops_import_nothing_heavy():
     code = "import sys, zaudio.ops; print(*{name.partition('.')[0] for name in sys.modules})"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     heavy = {"zmq", "soundfile", "cryptography", "click", "rich", "msgpack", "scipy", "asyncio", "multiprocessing"}
-    assert not heavy & set(run.stdout.split())
-
-
-def test_clipped_samples_are_counted_without_the_context_until_they_are_taken():
-    steps = prepare_chain(parse_chain(["gain:db=60", "invert", "gain:db=6"]), FORMATS["s16be"])
-    chain = Chain(steps, FORMATS["s16be"], 1, import_allowed([]))
-    frames = np.array([[30000], [1], [40], [-30000]], ">i2")
-    chain.apply(frames, slice(1, 3))  # 1000 and 32767, which is 40 times 1000; then 2000 and 32767 again
-    assert chain.take_clipped() == 2
-    assert chain.take_clipped() == 0
-    chain.apply(frames)
-    assert chain.take_clipped() == 6
+    assert not heavy & set(done.stdout.split())
