@@ -169,14 +169,10 @@ class Bend(Kernel):
     def apply(self, samples: Array, place: Place, state: Any) -> Array:
         """Return the samples with their peaks bent."""
         t = self.threshold
-        level = np.abs(samples)
-        above = level > t
-        if not above.any():
-            return samples
-        # A rational function: + - * / are exact to the last bit on every machine, and tanh is not.
-        level += 1.0 - 2.0 * t
-        np.divide((1.0 - t) * (1.0 - t), level, out=level)
-        np.subtract(1.0, level, out=level)
-        np.copysign(level, samples, out=level)
-        np.copyto(samples, level, where=above)
+        for channel in samples.T:
+            above = np.flatnonzero(np.abs(channel) > t)
+            peaks = channel[above]
+            # A rational function: + - * / are exact to the last bit on every machine, and tanh is not.
+            bent = 1.0 - (1.0 - t) * (1.0 - t) / (np.abs(peaks) + (1.0 - 2.0 * t))
+            channel[above] = np.copysign(bent, peaks)
         return samples
