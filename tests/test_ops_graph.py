@@ -1,6 +1,9 @@
 """The Graph: any cut into blocks gives the bits of the whole, and those of ops applied to the whole by hand."""
 
+import ctypes
 import itertools
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -416,6 +419,29 @@ def test_an_op_is_set_up_once():
     graph(array, 0, 0, 8)
     graph.setup()
     assert [signal.frames for signal in calls] == [8]
+
+
+MAPPED = """
+import ctypes
+import numpy as np
+from zaudio.formats import FORMATS
+from zaudio.ops.graph import Graph
+from zaudio.signal import Signal
+
+libc = ctypes.CDLL(None)
+fields = [(f"f{n}", ctypes.c_size_t) for n in range(10)]
+libc.mallinfo2.restype = type("Info", (ctypes.Structure,), {"_fields_": fields})
+Graph([], Signal(0, 1, 1000, FORMATS["f32le"]), 0).setup()
+before = libc.mallinfo2().f4  # bytes in mappings of their own
+array = np.empty(16 * 2**20, np.uint8)
+print(libc.mallinfo2().f4 - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="no glibc of 2.33 or newer")
+def test_a_process_that_computes_keeps_the_memory_of_freed_arrays():
+    done = subprocess.run([sys.executable, "-c", MAPPED], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "0\n"
 
 
 def test_too_few_frames_are_refused():
