@@ -80,7 +80,7 @@ def test_memory_ends_where_the_op_says(op):
     frames = 200_000
     signal = signal_of(frames)
     graph = Course(make_ops(parse_chain(op), NOTHING), signal).main.graph()
-    [kernel] = graph._ops
+    [kernel] = graph.ops
     array = uneven(2, frames).astype("<f4")
     start, stop = 128_001, 129_003
     low, high = kernel.needs(start, stop, signal)

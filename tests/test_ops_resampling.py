@@ -194,7 +194,7 @@ def test_no_cut_changes_a_bit(data):
 
 
 def assert_cuts(graph, array, data):
-    step, frames = graph._grid, graph.output.frames
+    step, frames = graph.grid, graph.output.frames
     whole = graph(array, 0, 0, frames)
     edges = data.draw(st.lists(st.integers(0, frames // step), max_size=4, unique=True))
     edges = sorted({0, frames, *(edge * step for edge in edges)})
