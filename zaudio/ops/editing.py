@@ -188,8 +188,8 @@ class Fade(BuiltIn):
             raise UsageError(f"op fade: expected a length for in, for out or for both, as in {self.example}")
         if rise + fall > signal.frames:
             raise UsageError(
-                f"op fade: in={self.in_} and out={self.out} are {_long(rise + fall, signal)} together, "
-                f"longer than the recording {_of(signal)}"
+                f"op fade: in={self.in_} and out={self.out} have {rise + fall} frames together, "
+                f"more than the recording {_of(signal)}"
             )
         return Ramps(rise, fall, self.shape)
 
@@ -235,7 +235,7 @@ def _stretch(name: str, start: str, length: str, signal: Signal) -> tuple[int, i
     stop = max(first, signal.frames) if length == REST else first + frames_of(length, signal.samplerate)
     if stop > signal.frames:
         raise UsageError(
-            f"op {name}: start={start}{_length(length)} goes up to {_long(stop, signal)}, "
+            f"op {name}: start={start}{_length(length)} goes up to {_instant(stop, signal)}, "
             f"beyond the end of the recording {_of(signal)}"
         )
     return first, stop
@@ -245,7 +245,7 @@ def _length(length: str) -> str:
     return "" if length == REST else f", length={length}"
 
 
-def _long(frames: int, signal: Signal) -> str:
+def _instant(frames: int, signal: Signal) -> str:
     return f"{frames / signal.samplerate:.3f} s (frame {frames})"
 
 
