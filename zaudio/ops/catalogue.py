@@ -16,6 +16,7 @@ from zaudio.ops import (
     denoising,
     dynamics,
     editing,
+    energies,
     filters,
     fir,
     levels,
@@ -53,6 +54,7 @@ KERNELS: Mapping[str, type[Kernel]] = MappingProxyType(
             *(biquads.Biquads, fir.Taps),
             *(dynamics.Compressor, dynamics.Opener, limiter.Limiter),
             *(resampling.Rated, resampling.Kept, denoising.NoisePower, denoising.Gate),
+            energies.Energies,
         )
     }
 )
