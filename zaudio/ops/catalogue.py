@@ -21,6 +21,7 @@ from zaudio.ops import (
     fir,
     levels,
     limiter,
+    normalizing,
     resampling,
     sampling,
 )
@@ -40,6 +41,7 @@ BUILTIN: Mapping[str, type[BuiltIn]] = MappingProxyType(
             *(filters.LowShelf, filters.HighShelf, filters.DcBlock, fir.Fir),
             *(dynamics.Compress, dynamics.Gate, limiter.Limit),
             *(resampling.Resample, resampling.Speed, denoising.Denoise),
+            *(normalizing.Normalize, normalizing.LoudNorm, normalizing.RemoveDC),
         )
     }
 )
@@ -54,7 +56,7 @@ KERNELS: Mapping[str, type[Kernel]] = MappingProxyType(
             *(biquads.Biquads, fir.Taps),
             *(dynamics.Compressor, dynamics.Opener, limiter.Limiter),
             *(resampling.Rated, resampling.Kept, denoising.NoisePower, denoising.Gate),
-            energies.Energies,
+            *(normalizing.SamplePeaks, normalizing.TruePeaks, normalizing.Sums, normalizing.Offsets, energies.Energies),
         )
     }
 )
