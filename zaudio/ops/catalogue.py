@@ -24,6 +24,7 @@ from zaudio.ops import (
     normalizing,
     resampling,
     sampling,
+    statistics,
 )
 from zaudio.ops.contract import BuiltIn, Kernel
 from zaudio.ops.parameters import checked, parameters_of
@@ -57,6 +58,7 @@ KERNELS: Mapping[str, type[Kernel]] = MappingProxyType(
             *(dynamics.Compressor, dynamics.Opener, limiter.Limiter),
             *(resampling.Rated, resampling.Kept, denoising.NoisePower, denoising.Gate),
             *(normalizing.SamplePeaks, normalizing.TruePeaks, normalizing.Sums, normalizing.Offsets, energies.Energies),
+            statistics.Tallies,
         )
     }
 )
