@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zaudio.errors import UsageError
-from zaudio.ops.spec import OpSpec, offers, op, parse, parse_chain, split_function
+from zaudio.ops.declaring import op
+from zaudio.ops.spec import OpSpec, offers, parse, parse_chain, split_function
 
 identifiers = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
 builtin_names = identifiers

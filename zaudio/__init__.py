@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from zaudio.events import Event, State
     from zaudio.ledger import Progress, Report
     from zaudio.net.worker import Worker
-    from zaudio.ops.spec import op
+    from zaudio.ops.declaring import op
     from zaudio.result import decrypt, verify
     from zaudio.settings import Limits, Network, Raw, Security
 
@@ -60,7 +60,7 @@ _HOMES = {
     "decrypt": "zaudio.result",
     "events": "zaudio",  # a module
     "generate": "zaudio.audio",
-    "op": "zaudio.ops.spec",
+    "op": "zaudio.ops.declaring",
     "verify": "zaudio.result",
 }
 

@@ -3,9 +3,10 @@
 from zaudio.ops.catalogue import BUILTIN, KERNELS, Described, describe_op, describe_ops
 from zaudio.ops.chain import Chain, Course, Pass, graph_of, make_ops
 from zaudio.ops.contract import BuiltIn, Combined, Exactness, Kernel, Op, Place, Precision
+from zaudio.ops.declaring import op
 from zaudio.ops.functions import Allowed, import_allowed
 from zaudio.ops.graph import Graph
-from zaudio.ops.spec import OpSpec, Requested, offers, op, parse, parse_chain
+from zaudio.ops.spec import OpSpec, Requested, offers, parse, parse_chain
 from zaudio.steps import Scalar, Step
 
 __all__ = [

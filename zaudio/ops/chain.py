@@ -21,12 +21,12 @@ from dataclasses import dataclass, replace
 
 from zaudio.errors import UsageError
 from zaudio.ops.catalogue import BUILTIN, make_op
-from zaudio.ops.contract import Array, Kernel, Op
+from zaudio.ops.contract import Array, BuiltIn, Exactness, Op
 from zaudio.ops.functions import Allowed, import_allowed
 from zaudio.ops.graph import Counts, Graph
-from zaudio.ops.own import FunctionOp, own_op, own_step
+from zaudio.ops.own import make_own, own_op, own_step, own_version
 from zaudio.ops.spec import OpSpec, Requested, parse_chain, split_function
-from zaudio.ops.travel import kernel_of, kernel_step
+from zaudio.ops.travel import is_kernel, kernel_of, kernel_step
 from zaudio.signal import Signal
 from zaudio.steps import Step
 
@@ -96,6 +96,7 @@ class Course:
         measured: The ops that measurements made so far, in order: a later life need not measure again.
         foreseen: The main stage as it will be if no measurement makes an op with memory.
         output: The signal of the result.
+        versions: The version of each op as asked for, in order; empty for one that has none.
 
     Raises:
         UsageError: The parameters of an op cannot be used with that signal.
@@ -111,6 +112,7 @@ class Course:
         self._design()
         self.foreseen = self._foresee(ops)
         self.output = self.foreseen.graph().output
+        self.versions = tuple(map(_version, ops))
 
     @property
     def measuring(self) -> Pass | None:
@@ -245,10 +247,7 @@ def graph_of(steps: Sequence[Step], signal: Signal, grid: int, allowed: Allowed)
 
 def to_step(op: Op) -> Step:
     """Return a designed op as it travels."""
-    if isinstance(op, Kernel):
-        return kernel_step(op)
-    assert isinstance(op, FunctionOp), f"{type(op).__name__} was designed"
-    return own_step(op)
+    return kernel_step(op) if is_kernel(op) else own_step(op)
 
 
 def from_step(step: Step, allowed: Allowed) -> Op:
@@ -269,7 +268,14 @@ def _make(spec: OpSpec, allowed: Allowed) -> Op:
             f"op {str(spec)!r}: {module} is a built-in op, and a parameter is written KEY=VALUE, "
             f"as in {BUILTIN[module].example}; a module of that name cannot be used"
         )
-    return own_op(Step(spec.name, spec.params), allowed)
+    return make_own(spec.name, dict(spec.params), allowed)
+
+
+def _version(op: Op) -> str:
+    """Return the version of an op as asked for; empty for none."""
+    if not isinstance(op, BuiltIn):
+        return own_version(op)
+    return "" if op.exactness is Exactness.SAMPLE else op.version
 
 
 def _join(row: list[Op], op: Op) -> None:

@@ -89,6 +89,8 @@ class Op:
     Attributes:
         precision: The numbers in which it wants its samples.
         version: Changes with its results: a job is not resumed with another version.
+        model: The path of a file that its results depend on, relative to its module; empty for none. The file's hash is
+            part of the version.
         whole: Whether `apply` takes all that `needs` says at once, with zeros where the input has no frames. False:
             it is called for each block of its grid, with the context that the input has.
         requires: The modules that `setup` imports and that take long: the starter imports them, once for all workers.
@@ -96,6 +98,7 @@ class Op:
 
     precision: ClassVar[Precision] = Precision.FLOAT64
     version: ClassVar[str] = "1"
+    model: ClassVar[str] = ""
     whole: ClassVar[bool] = False
     requires: ClassVar[tuple[str, ...]] = ()
 

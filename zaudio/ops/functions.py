@@ -1,4 +1,4 @@
-"""Allowed: the users' own functions that a job may ask a worker for.
+"""Allowed: the users' own functions and classes of ops that a job may ask a worker for.
 
 Rules:
 
@@ -6,8 +6,9 @@ Rules:
   worker's own command line.
 - A name from the wire selects among the imported modules. It never causes an import, not even through a module's
   `__getattr__`.
-- A name can select only a function that the module itself defines: none that it imported (most modules could reach
-  `os.system`), no class, no attribute of an attribute.
+- A name can select only what the module itself defines: a function or a dataclass that derives from `Op`. It selects
+  nothing that the module imported (most modules could reach `os.system`), no other class, no attribute of an attribute.
+- A class that is allowed by its name allows the other ops of its module that are dataclasses: it may measure by them.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 from zaudio.errors import UsageError
 from zaudio.ops.catalogue import BUILTIN
+from zaudio.ops.contract import Op
 from zaudio.ops.spec import offers, split_function
 
 
@@ -36,10 +38,10 @@ class Allowed:
     modules: Mapping[str, ModuleType] = field(repr=False)
 
     def select(self, name: str) -> Callable[..., Any]:
-        """Return the function called ``module:function``.
+        """Return the function, or the class of ops, called ``module:function``.
 
         Raises:
-            UsageError: It is not allowed, or is no function that this module defines.
+            UsageError: It is not allowed, or is no function and no op that this module defines.
         """
         module, function = split_function(name)
         if not offers(self.names, name):
@@ -56,15 +58,28 @@ def import_allowed(entries: Sequence[str]) -> Allowed:
     Raises:
         UsageError: An entry is malformed, its module cannot be imported, or its function is not there.
     """
+    names: list[str] = []
     importlib.invalidate_caches()  # the module may have been written a moment ago, by a notebook or a test
     modules: dict[str, ModuleType] = {}
     for entry in entries:
         module, function = _split_entry(entry)
         if module not in modules:
             modules[module] = _import(module, entry)
-        if function:
-            _defined(modules[module], module, function)
-    return Allowed(tuple(dict.fromkeys(entries)), modules)
+        names.append(entry)
+        if function and is_op_class(_defined(modules[module], module, function)):
+            names += _op_classes(modules[module], module)
+    return Allowed(tuple(dict.fromkeys(names)), modules)
+
+
+def is_op_class(found: object) -> TypeGuard[type[Op]]:
+    """Return whether something is a class of ops that can travel: a dataclass, by itself and not by its parent."""
+    return isinstance(found, type) and issubclass(found, Op) and "__dataclass_params__" in vars(found)
+
+
+def _op_classes(module: ModuleType, name: str) -> list[str]:
+    """Return the names of the classes of ops that a module defines."""
+    found = [(key, value) for key, value in vars(module).items() if is_op_class(value)]
+    return [f"{name}:{key}" for key, value in found if value.__module__ == name]
 
 
 def _split_entry(entry: str) -> tuple[str, str]:
@@ -96,16 +111,23 @@ def _remedy(module: str, error: BaseException) -> str:
 
 
 def _defined(module: ModuleType, module_name: str, name: str) -> Callable[..., Any]:
-    """Return the function of that name that the module itself defines."""
+    """Return the function or the class of ops of that name that the module itself defines."""
     # The dictionary, not getattr: a module's own __getattr__ may import something.
     found: object = vars(module).get(name)
     home = getattr(found, "__module__", None)
     if name not in vars(module):
         reason = f"module {module_name} has no {name}"
-    elif isinstance(found, type) or not callable(found):
-        reason = f"expected a function, but it is a {'class' if isinstance(found, type) else type(found).__name__}"
+    elif isinstance(found, type) and not is_op_class(found):
+        reason = f"expected a function, but it is a class{_not_dataclass(found)}"
+    elif not callable(found):
+        reason = f"expected a function, but it is a {type(found).__name__}"
     elif home != module_name:
         reason = f"it is defined in {home}, not in {module_name}"
     else:
         return found
     raise UsageError(f"op {module_name}:{name}: {reason}")
+
+
+def _not_dataclass(found: type) -> str:
+    """Return what an op's class lacks, after a semicolon; empty for another class."""
+    return "; put @dataclass(frozen=True) in front of it" if issubclass(found, Op) else ""

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zaudio.ops.contract import Array, Op, Place, Precision
+from zaudio.ops.contract import Array, Kernel, Op, Place, Precision
 from zaudio.ops.precision import convert, is_float, store, to_floats
+from zaudio.ops.results import checked_result
 from zaudio.signal import Signal
 
 BLOCK_SAMPLES = 262_144  # of a block where no op has memory: 2 MiB in float64, which a core's cache holds
@@ -223,7 +224,10 @@ class Graph:
         low, high = wanted if self.is_plain else op.needs(*wanted, signal)
         with np.errstate(all="ignore"):
             padded = _padded(array, given[0] - low, high - given[1])
-            return op.apply(padded, Place(low, high, *wanted, signal), state)
+            result = op.apply(padded, Place(low, high, *wanted, signal), state)
+        if isinstance(op, Kernel):
+            return result
+        return checked_result(op, result, padded, (wanted[1] - wanted[0],), signal)
 
     def _finite(self, array: Array, core: slice) -> Array:
         """Return the array with 0 for NaN and infinity; count those of the core."""
@@ -285,14 +289,13 @@ def _blockwise(
     pieces = []
     for low, high in blocks:
         first, last = max(low - before, given[0]), min(high + after, given[1])
-        piece = array[first - given[0] : last - given[0]]
+        samples = array[first - given[0] : last - given[0]]
         if len(blocks) > 1 and (before or after):
-            piece = piece.copy(order="K")  # the op may write to it, and the next block's context is in it
-        piece = op.apply(piece, Place(first, last, low, high, signal), state)
+            samples = samples.copy(order="K")  # the op may write to it, and the next block's context reads it
+        piece = op.apply(samples, Place(first, last, low, high, signal), state)
+        piece = checked_result(op, piece, samples, (high - low, last - first), signal)
         if len(piece) == last - first:  # with its context
             piece = piece[low - first : high - first]
-        elif len(piece) != high - low:
-            raise ValueError(f"expected {high - low} or {last - first} frames back, got {len(piece)}")
         pieces.append(piece[max(0, start - low) : stop - low])
     return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 

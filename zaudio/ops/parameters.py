@@ -70,7 +70,7 @@ class Parameter:
                 return float(value)
             case "integer" if isinstance(value, int) and not isinstance(value, bool) and self._in_range(value):
                 return value
-            case "duration" if isinstance(value, str) and _DURATION.fullmatch(value):
+            case "duration" if isinstance(value, str) and is_duration(value):
                 return value
             case "duration" if not isinstance(value, bool | str) and 0 <= value < 1e12:
                 return f"{value:f}".rstrip("0").rstrip(".") + "s"  # a bare number is seconds
@@ -107,6 +107,11 @@ def choice(meaning: str, *choices: str, default: str | None = None) -> Any:
 def text(meaning: str, *, default: str | None = None) -> Any:
     """Return the field of a text."""
     return _field(Parameter("text", meaning), default)
+
+
+def is_duration(value: str) -> bool:
+    """Return whether a text is a duration."""
+    return _DURATION.fullmatch(value) is not None
 
 
 def frames_of(value: str, samplerate: int) -> int:

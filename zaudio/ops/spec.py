@@ -16,6 +16,7 @@ Rules:
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import math
@@ -25,10 +26,13 @@ import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from zaudio.errors import UsageError
 from zaudio.steps import Params, Scalar
+
+if TYPE_CHECKING:
+    from zaudio.ops.contract import Op
 
 LONGEST_CHAIN = 32  # ops; a chain is written by hand, and its steps travel in one small header
 LONGEST_TEXT = 256  # bytes of a name or a text in a message
@@ -66,23 +70,21 @@ class OpSpec:
         return ":".join([self.name, *([",".join(f"{k}={_text(v)}" for k, v in self.params)] if self.params else [])])
 
 
-Requested = str | Callable[..., object] | OpSpec
+# A SPEC, a function or class of a module, an own op with its parameters, or what `zaudio.op` returned.
+Requested: TypeAlias = "str | Callable[..., object] | OpSpec | Op"
 
 
-def op(name: str | Callable[..., object], /, **params: Any) -> OpSpec:
-    """Return an op with parameters that need not be text: ``op("gain", db=-3)``, ``op(my_ops.crush, bits=6)``.
+def request(name: Requested, params: Mapping[str, Any]) -> OpSpec:
+    """Return an op with more parameters, which need not be text; `zaudio.op` calls this.
 
     Args:
-        name: A built-in op's name, ``module:function``, or a module-level function. A SPEC may have parameters too.
+        name: The op; a SPEC may have parameters too.
         params: The others: numbers, texts, True or False.
 
     Raises:
-        UsageError: The op is no name and no function, or a parameter cannot travel to a worker.
+        UsageError: The op is neither a name nor a function, or a parameter cannot travel to a worker.
     """
-    spec = parse_chain(name)[0] if isinstance(name, str) or callable(name) else None
-    if spec is None:
-        raise UsageError(f"an op is a text ({_FORMS}) or a function, not {name!r:.80}")
-    return _with_params(spec, params)
+    return _with_params(_one(name), params)
 
 
 def parse(text: str) -> OpSpec:
@@ -167,7 +169,7 @@ def _parse_params(spec: str, text: str) -> Params:
             raise UsageError(f"op {spec!r}: parameter {item[1]} is given twice")
         params[item[1]] = _parse_value(spec, item[3])
         if not item[4]:
-            return _checked(f"op {spec!r}", params.items())
+            return travelling(f"op {spec!r}", params.items())
         place = item.end()
 
 
@@ -186,7 +188,7 @@ def _parse_value(spec: str, text: str) -> Scalar:
     return _BOOLEANS.get(text.lower(), text)
 
 
-def _checked(where: str, params: Iterable[tuple[str, Any]]) -> Params:
+def travelling(where: str, params: Iterable[tuple[str, Any]]) -> Params:
     """Return parameters that a message can carry, numpy's scalars as Python's.
 
     Raises:
@@ -240,7 +242,7 @@ def _with_params(spec: OpSpec, params: Mapping[str, Any]) -> OpSpec:
     for key in params:
         if not key.isidentifier():
             raise UsageError(f"op {str(spec)!r}: expected the name of a parameter, not {key!r}")
-    return OpSpec(spec.name, _checked(f"op {str(spec)!r}", [*spec.params, *params.items()]))
+    return OpSpec(spec.name, travelling(f"op {str(spec)!r}", [*spec.params, *params.items()]))
 
 
 def _text(value: Scalar) -> str:
@@ -268,6 +270,8 @@ def _one(op: object) -> OpSpec:
         return parse(op)
     if isinstance(op, functools.partial):
         return _of_partial(op)
+    if dataclasses.is_dataclass(op):
+        return _of_dataclass(op)
     if callable(op):
         return _of_callable(op)
     raise UsageError(f"an op is a text ({_FORMS}) or a function, not {op!r:.80}")
@@ -277,12 +281,33 @@ def _of_callable(op: Callable[..., object]) -> OpSpec:
     """Return the SPEC of a function that a worker will find under the same name in the same module."""
     if not isinstance(op, types.FunctionType):
         raise UsageError(f"an op is a plain function of a module, not {type(op).__name__} {op!r:.80}")
+    return OpSpec(_findable(op, "function"))
+
+
+def _of_dataclass(op: Any) -> OpSpec:
+    """Return the SPEC of an op that is a dataclass of a module: of the class, or of one with its parameters."""
+    if isinstance(op, type):
+        return OpSpec(_findable(op, "class"))
+    name = _findable(type(op), "class")
+    return OpSpec(name, travelling(f"op {name}", [(item.name, getattr(op, item.name)) for item in _given(op)]))
+
+
+def _given(op: Any) -> list[dataclasses.Field[Any]]:
+    """Return the fields that are not their defaults."""
+    return [item for item in dataclasses.fields(op) if item.init and getattr(op, item.name) is not item.default]
+
+
+def _findable(op: Any, kind: str) -> str:
+    """Return ``module:name`` of a function or a class that a worker finds by it."""
     module, name = op.__module__, op.__qualname__
     if module == "__main__":
         raise _of_main(name)
     if not name.isidentifier() or getattr(sys.modules.get(module), name, None) is not op:
-        raise UsageError(f"an op is a function that a worker finds in its module by name; {module}:{name} is not")
-    return OpSpec(f"{module}:{name}")
+        raise UsageError(
+            f"an op is a {kind} that a worker finds in its module by name; {module}:{name} is not"
+            + ("; a declaration has brackets: @zaudio.op()" if kind == "function" and name.isidentifier() else "")
+        )
+    return f"{module}:{name}"
 
 
 def _of_partial(op: functools.partial[Any]) -> OpSpec:

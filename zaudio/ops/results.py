@@ -1,0 +1,59 @@
+"""Results: checks of the arrays that users' ops return, and the words that name such an op.
+
+Rules: an op of a user's may return anything. A sentence says what was expected, what came, and in which line to look.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import numpy as np
+
+from zaudio.ops.contract import Array, Op, Precision
+from zaudio.signal import Signal
+
+
+def checked_result(op: Op, result: object, given: Array, lengths: tuple[int, ...], before: Signal) -> Array:
+    """Return what an op returned, when it is an array as expected.
+
+    Args:
+        op: The op.
+        result: The value that it returned.
+        given: The samples that it got.
+        lengths: The numbers of frames that it may return.
+        before: The signal of its input.
+
+    Raises:
+        TypeError: It is no array, or one of another type.
+        ValueError: It has another shape.
+    """
+    after = op.signal(before)
+    dtype = given.dtype
+    if op.precision is Precision.STORED and after.format != before.format:
+        dtype = np.dtype(after.format.native_dtype)
+    if not isinstance(result, np.ndarray):
+        raise TypeError(_odd(op, f"an array of {dtype}", type(result).__name__))
+    if result.ndim != 2 or result.shape[1] != after.channels or len(result) not in lengths:
+        shapes = " or ".join(str((length, after.channels)) for length in dict.fromkeys(lengths))
+        raise ValueError(_odd(op, f"an array of shape {shapes}", result.shape))
+    if result.dtype != dtype:
+        raise TypeError(_odd(op, f"an array of {dtype}", result.dtype))
+    return result
+
+
+def title_of(op: Op) -> str:
+    """Return an op's name for a sentence: ``module:function`` of a user's."""
+    name = getattr(op, "name", "")
+    return name if isinstance(name, str) and ":" in name else f"{type(op).__module__}:{type(op).__qualname__}"
+
+
+def home_of(function: Callable[..., object]) -> str:
+    """Return file and line of a function, in brackets; empty for a compiled one."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+
+
+def _odd(op: Op, expected: str, got: object) -> str:
+    function = getattr(op, "function", type(op).apply)
+    return f"op {title_of(op)}: expected {expected} back, got {got}{home_of(function)}"
