@@ -325,11 +325,13 @@ def _stretch(graph: Graph) -> float:
 
 
 def _unit(ops: Sequence[Op], signals: Sequence[Signal]) -> int:
-    """Return a common multiple of the grids behind the last change of rate, as far as it is small."""
+    """Return a common multiple of the grids behind the last change of rate; the greatest one where that is large."""
     unit = 1
     for op, before in zip(reversed(ops), reversed(signals[:-1]), strict=True):
-        common = math.lcm(unit, op.grid(before))
-        unit = common if common <= GRID_LEAST else unit
+        own = op.grid(before)
+        common = math.lcm(unit, own)
+        # A model's grid may be long: blocks that are no multiple of it would compute its blocks again and again.
+        unit = common if common <= max(GRID_LEAST, own, unit) else max(unit, own)
         if op.signal(before).samplerate != before.samplerate or op.signal(before).frames != before.frames:
             break
     return unit
