@@ -1,45 +1,165 @@
-"""`zaudio ops`: list and describe the operations."""
+"""`zaudio ops`: list, describe and check the operations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import dataclasses
+import inspect
+import json
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zaudio.cli import voice
-from zaudio.cli.options import complete_ops, voice_options
+from zaudio.cli.checked import check_op
+from zaudio.cli.options import complete_ops, path_option, voice_options
+from zaudio.formats import FORMATS, MAX_CHANNELS, MAX_SAMPLERATE, sample_format
+from zaudio.signal import Signal
+
+if TYPE_CHECKING:
+    from zaudio.ops import Described, Op
 
 OWN = """\
 An operation of your own is a function that takes an array (frames, channels) and returns one of the same shape
-and dtype. Name it module:function[:key=value,...]. Workers that you start yourself need --allow module."""
+and dtype. Name it module:function[:key=value,...]. Workers that you start yourself need --allow module.
+What it needs besides, such as frames on either side, @zaudio.op(...) declares; --check tells whether that is enough."""
+FIELDS = ("context", "grid", "precision", "setup", "signal", "needs", "version", "model")  # of a declaration
 
 
-@click.command(epilog="\b\nExample:\n  zaudio ops gain")
-@click.argument("name", required=False, metavar="[NAME]", shell_complete=complete_ops)
+@click.command(epilog="\b\nExamples:\n  zaudio ops gain\n  zaudio ops my_ops:echo:delay_ms=120 --check")
+@click.argument("spec", required=False, metavar="[SPEC]", shell_complete=complete_ops)
+@click.option(
+    "--check", is_flag=True, help="Try on noise whether the bits depend on cuts; the exit code is 1 if they do."
+)
+@click.option("--samplerate", metavar="HZ", type=click.IntRange(1, MAX_SAMPLERATE), default=44100, help="For --check.")
+@click.option("--channels", metavar="COUNT", type=click.IntRange(1, MAX_CHANNELS), default=1, help="For --check.")
+@click.option("--format", type=click.Choice(list(FORMATS)), default="f32le", help="For --check.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    show_default="1, or a few blocks",
+    help="Length of the noise for --check.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--digest", is_flag=True, hidden=True, help="Print a hash of the checked result; --check calls this.")
+@path_option
 @voice_options
-def ops(name: str | None) -> None:
-    """List the operations, or show one in full."""
-    from zaudio.ops import describe_op, describe_ops
+@click.pass_context
+def ops(
+    ctx: click.Context,
+    /,
+    spec: str | None,
+    *,
+    check: bool,
+    digest: bool,
+    as_json: bool,
+    **noise: Any,  # noqa: ANN401  options of --check
+) -> None:
+    """List the operations, show one in full, or check one.
 
-    voice.out(catalogue(describe_ops()) if name is None else page(describe_op(name)))
+    SPEC is written as for --op of `zaudio farm`; to show an operation, its name is enough.
+    """
+    from zaudio.ops import describe_op, describe_ops, parse
+
+    if spec is None:
+        if check or digest:
+            raise click.UsageError("--check needs a SPEC", ctx)
+        described = describe_ops()
+        voice.out(json.dumps([dataclasses.asdict(op) for op in described]) if as_json else catalogue(described))
+    elif check or digest:
+        signal = Signal(0, noise["channels"], noise["samplerate"], sample_format(noise["format"]))
+        ctx.exit(check_op(spec, own_or_built_in(spec), signal, noise["seconds"], digest=digest, as_json=as_json))
+    elif parse(spec).is_function:
+        about = about_own(own_or_built_in(spec), Signal(44100, 1, 44100, sample_format("f32le")))
+        voice.out(json.dumps(about) if as_json else page_of_own(about))
+    else:
+        op = describe_op(parse(spec).name)
+        voice.out(json.dumps(dataclasses.asdict(op)) if as_json else page(op))
 
 
-def catalogue(descriptions: Sequence[Mapping[str, Any]]) -> str:
-    """Return one line per operation, and how to add an operation of one's own."""
-    width = max((len(op["name"]) for op in descriptions), default=0)
-    lines = [f"{op['name']:<{width}}  {op['summary']}" for op in descriptions]
-    return "\n".join([*lines, "", "`zaudio ops NAME` shows one in full.", OWN])
+def own_or_built_in(spec: str) -> Op:
+    """Return the op that a SPEC asks for; a module of the user's is imported.
+
+    Raises:
+        UsageError: It cannot be used.
+    """
+    from zaudio.ops import import_allowed, make_ops, parse
+    from zaudio.ops.beside import find_beside
+
+    parsed = parse(spec)
+    names = [parsed.name] if parsed.is_function else []
+    find_beside(names)
+    return make_ops([parsed], import_allowed(names))[0]
 
 
-def page(op: Mapping[str, Any]) -> str:
-    """Return the description of an operation, with its parameters and an example."""
-    lines = [f"{op['name']}: {op['summary']}"]
-    for parameter in op["parameters"]:
-        default = "required" if parameter["default"] is None else f"default {parameter['default']:g}"
-        span = f"{parameter['least']:g} to {parameter['most']:g}"
-        lines.append(f"  {parameter['name']} ({parameter['type']}, {span}, {default}): {parameter['meaning']}")
-    if not op["parameters"]:
+def catalogue(described: Sequence[Described]) -> str:
+    """Return one line per operation, in groups, and how to add an operation of one's own."""
+    width = max((len(op.name) for op in described), default=0)
+    lines = []
+    for exactness in dict.fromkeys(op.exactness for op in described):
+        lines += ["", f"{exactness}:"]
+        lines += [f"  {op.name:<{width}}  {op.summary}" for op in described if op.exactness == exactness]
+    return "\n".join([*lines[1:], "", "`zaudio ops NAME` shows one in full.", OWN])
+
+
+def page(op: Described) -> str:
+    """Return the description of a built-in operation, with its parameters and an example."""
+    lines = [f"{op.name}: {op.summary}", *_indented(op.text)]
+    for name, default, span, meaning in op.parameters:
+        lines.append(f"  {name} ({span}, {'required' if default is None else f'default {default}'}): {meaning}")
+    if not op.parameters:
         lines.append("  no parameters")
-    lines.append(f"Example: zaudio farm take.wav --op {op['example']}")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"Exactness: {op.exactness}", f"Example: zaudio farm take.wav --op {op.example}"])
+
+
+def about_own(op: Op, signal: Signal) -> dict[str, Any]:
+    """Return a user's op in words and numbers, for a signal."""
+    from zaudio.ops.own import FunctionOp, own_version
+    from zaudio.ops.results import title_of
+
+    source = op.function if isinstance(op, FunctionOp) else type(op)
+    before, after = op.context(signal)
+    return {
+        "name": title_of(op),
+        "text": inspect.getdoc(source) or "",
+        "signature": _signature(source),
+        "precision": op.precision.value,
+        "context": [before, after],
+        "grid": op.grid(signal),
+        "memory": op.has_memory(signal),
+        "setup": op.declared.setup is not None if isinstance(op, FunctionOp) else type(op).setup is not _base().setup,
+        "version": own_version(op),
+        "signal": str(signal),
+    }
+
+
+def page_of_own(about: dict[str, Any]) -> str:
+    """Return the description of a user's op."""
+    lines = [f"{about['name']}{about['signature']}", *_indented(about["text"])]
+    if about["memory"]:
+        before, after = about["context"]
+        lines.append(f"  context: {before} frames before, {after} behind, at {about['signal'].split(' at ')[1]}")
+        lines.append(f"  grid: {about['grid']} frames" if about["grid"] > 1 else "  grid: none of its own")
+    else:
+        lines.append("  context: none; it works sample by sample")
+    lines.append(f"  precision: {about['precision']}")
+    lines += ["  setup: once in each worker's process"] * about["setup"]
+    lines += [f"  version: {about['version']}"] * bool(about["version"])
+    return "\n".join([*lines, f"Check it: zaudio ops {about['name']} --check"])
+
+
+def _base() -> type[Op]:
+    from zaudio.ops import Op
+
+    return Op
+
+
+def _signature(source: object) -> str:
+    try:
+        return str(inspect.signature(source))  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # compiled
+        return ""
+
+
+def _indented(text: str) -> Iterable[str]:
+    return (f"  {line}".rstrip() for line in text.splitlines())

@@ -42,9 +42,10 @@ def bind_address(ctx: click.Context, param: click.Parameter, value: str | None) 
 def complete_ops(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  click's signature
     """Return the SPECs that a shell may complete to: the built-in ops, and their parameters behind a colon."""
     from zaudio.ops import BUILTIN
+    from zaudio.ops.parameters import parameters_of
 
-    specs = [op.name for op in BUILTIN.values()]
-    specs += [f"{op.name}:{parameter.name}=" for op in BUILTIN.values() for parameter in op.parameters]
+    specs = [*BUILTIN]
+    specs += [f"{name}:{parameter}=" for name, op in BUILTIN.items() for parameter in parameters_of(op)]
     return sorted(spec for spec in specs if spec.startswith(incomplete) and (":" in incomplete or ":" not in spec))
 
 
