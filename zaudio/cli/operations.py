@@ -23,7 +23,12 @@ OWN = """\
 An operation of your own is a function that takes an array (frames, channels) and returns one of the same shape
 and dtype. Name it module:function[:key=value,...]. Workers that you start yourself need --allow module.
 What it needs besides, such as frames on either side, @zaudio.op(...) declares; --check tells whether that is enough."""
-FIELDS = ("context", "grid", "precision", "setup", "signal", "needs", "version", "model")  # of a declaration
+GROUPS = {
+    "per sample": "Each sample by itself",
+    "finite memory": "With a memory of so many frames: exact in any cut",
+    "grid": "With a memory that fades: computed in blocks, each from the context in front of it",
+    "measured": "After measuring the whole recording",
+}
 
 
 @click.command(epilog="\b\nExamples:\n  zaudio ops gain\n  zaudio ops my_ops:echo:delay_ms=120 --check")
@@ -96,9 +101,10 @@ def catalogue(described: Sequence[Described]) -> str:
     """Return one line per operation, in groups, and how to add an operation of one's own."""
     width = max((len(op.name) for op in described), default=0)
     lines = []
-    for exactness in dict.fromkeys(op.exactness for op in described):
-        lines += ["", f"{exactness}:"]
-        lines += [f"  {op.name:<{width}}  {op.summary}" for op in described if op.exactness == exactness]
+    for exactness, title in GROUPS.items():
+        group = [op for op in described if op.exactness == exactness]
+        lines += ["", f"{title}:"] * bool(group)
+        lines += [f"  {op.name:<{width}}  {op.summary}" for op in group]
     return "\n".join([*lines[1:], "", "`zaudio ops NAME` shows one in full.", OWN])
 
 
@@ -121,12 +127,13 @@ def about_own(op: Op, signal: Signal) -> dict[str, Any]:
     before, after = op.context(signal)
     return {
         "name": title_of(op),
-        "text": inspect.getdoc(source) or "",
+        "text": _text(source),
         "signature": _signature(source),
         "precision": op.precision.value,
         "context": [before, after],
         "grid": op.grid(signal),
         "memory": op.has_memory(signal),
+        "measures": op.measure(signal) is not None,
         "setup": op.declared.setup is not None if isinstance(op, FunctionOp) else type(op).setup is not _base().setup,
         "version": own_version(op),
         "signal": str(signal),
@@ -136,7 +143,9 @@ def about_own(op: Op, signal: Signal) -> dict[str, Any]:
 def page_of_own(about: dict[str, Any]) -> str:
     """Return the description of a user's op."""
     lines = [f"{about['name']}{about['signature']}", *_indented(about["text"])]
-    if about["memory"]:
+    if about["measures"]:
+        lines.append("  context: it measures the whole recording first")
+    elif about["memory"]:
         before, after = about["context"]
         lines.append(f"  context: {before} frames before, {after} behind, at {about['signal'].split(' at ')[1]}")
         lines.append(f"  grid: {about['grid']} frames" if about["grid"] > 1 else "  grid: none of its own")
@@ -154,9 +163,15 @@ def _base() -> type[Op]:
     return Op
 
 
+def _text(source: object) -> str:
+    text = inspect.getdoc(source) or ""
+    # A dataclass without a docstring gets its signature as one.
+    return "" if isinstance(source, type) and text.startswith(f"{source.__name__}(") else text
+
+
 def _signature(source: object) -> str:
     try:
-        return str(inspect.signature(source))  # type: ignore[arg-type]
+        return str(inspect.signature(source)).removesuffix(" -> None")  # type: ignore[arg-type]
     except (TypeError, ValueError):  # compiled
         return ""
 
