@@ -40,21 +40,30 @@ if TYPE_CHECKING:
     from zaudio.events import Event, State
     from zaudio.ledger import Progress, Report
     from zaudio.net.worker import Worker
+    from zaudio.ops.chain import Chain
+    from zaudio.ops.contract import Combined, Op, Place, Precision
     from zaudio.ops.declaring import op
     from zaudio.result import decrypt, verify
     from zaudio.settings import Limits, Network, Raw, Security
+    from zaudio.signal import Signal
 
 __version__ = VERSION
 
 _HOMES = {
+    "Chain": "zaudio.ops.chain",
+    "Combined": "zaudio.ops.contract",
     "Coordinator": "zaudio.coordinator",
     "Event": "zaudio.events",
     "Limits": "zaudio.settings",
     "Network": "zaudio.settings",
+    "Op": "zaudio.ops.contract",
+    "Place": "zaudio.ops.contract",
+    "Precision": "zaudio.ops.contract",
     "Progress": "zaudio.ledger",
     "Raw": "zaudio.settings",
     "Report": "zaudio.ledger",
     "Security": "zaudio.settings",
+    "Signal": "zaudio.signal",
     "State": "zaudio.events",
     "Worker": "zaudio.net.worker",
     "decrypt": "zaudio.result",
@@ -75,6 +84,13 @@ __all__ = [
     "Security",
     "Timing",
     "Worker",
+    # ops
+    "Chain",
+    "Combined",
+    "Op",
+    "Place",
+    "Precision",
+    "Signal",
     "op",
     # what happens in it; all events stand in zaudio.events
     "Event",
