@@ -8,6 +8,9 @@ from zaudio.ops.functions import import_allowed
 
 OPS = """
 import os
+import zaudio
+import zaudio.ops
+from dataclasses import dataclass
 from os import system
 from functools import partial, wraps
 
@@ -26,6 +29,24 @@ class Op:
         return x
 
 instance = Op()
+
+@dataclass(frozen=True)
+class Smooth(zaudio.Op):
+    width: int = 3
+
+@dataclass(frozen=True)
+class Cells(zaudio.Op):
+    pass
+
+class Bare(zaudio.Op):
+    pass
+
+@dataclass(frozen=True)
+class Other:
+    width: int = 3
+
+Borrowed = zaudio.ops.levels.Scale
+renamed = Smooth
 
 @wraps(halve)
 def wrapped(x):
@@ -78,6 +99,10 @@ def test_a_function_allows_itself_and_no_other(ops):
         ("partial", "it is a class"),
         ("Op", "it is a class"),
         ("half", "it is defined in functools"),
+        ("Bare", r"it is a class; put @dataclass\(frozen=True\) in front of it"),
+        ("Other", "it is a class$"),
+        ("Borrowed", "it is defined in zaudio.ops.levels, not in zt_ops"),
+        ("dataclass", "it is defined in dataclasses"),
         ("number", "it is a int"),
         ("os", "it is a module"),
         ("absent", "module zt_ops has no absent"),
@@ -88,6 +113,27 @@ def test_what_a_module_does_not_define_as_a_function_is_refused(ops, name, why):
         import_allowed(["zt_ops"]).select(f"zt_ops:{name}")
     with pytest.raises(UsageError, match=why):
         import_allowed([f"zt_ops:{name}"])
+
+
+def test_a_module_allows_the_classes_of_ops_that_it_defines(ops):
+    allowed = import_allowed(["zt_ops"])
+    assert allowed.names == ("zt_ops",)
+    for name in ("Smooth", "Cells", "renamed"):
+        assert allowed.select(f"zt_ops:{name}") is vars(sys.modules["zt_ops"])[name]
+
+
+def test_a_class_of_ops_allows_those_by_which_it_may_measure_and_no_function(ops):
+    allowed = import_allowed(["zt_ops:Smooth"])
+    assert allowed.names == ("zt_ops:Smooth", "zt_ops:Cells", "zt_ops:renamed")
+    assert allowed.select("zt_ops:Cells").__name__ == "Cells"
+    for other in ("halve", "Bare", "Other", "Borrowed"):
+        with pytest.raises(UsageError):
+            allowed.select(f"zt_ops:{other}")
+
+
+def test_a_function_allows_no_class(ops):
+    with pytest.raises(UsageError, match="this worker allows zt_ops:halve"):
+        import_allowed(["zt_ops:halve"]).select("zt_ops:Smooth")
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import dataclasses
 import fractions
 import functools
 import math
@@ -223,6 +224,42 @@ def test_a_module_level_function_becomes_its_name():
 def test_a_callable_that_workers_cannot_find_by_name_is_refused(op):
     with pytest.raises(UsageError, match="an op is a"):
         parse_chain(op)
+
+
+@dataclasses.dataclass(frozen=True)
+class Smooth:
+    width: int = 4
+    kind: str = "mean"
+    hz: float | None = None
+
+
+def test_a_dataclass_becomes_its_name_and_its_fields():
+    name = f"{__name__}:Smooth"
+    assert parse_chain([Smooth, Smooth()]) == (OpSpec(name), OpSpec(name))
+    assert parse_chain(Smooth(width=5, hz=2.5)) == (OpSpec(name, (("width", 5), ("hz", 2.5))),)
+    assert op(Smooth, kind="a,b") == parse(f'{name}:kind="a,b"')
+    assert op(Smooth(3), kind="max") == OpSpec(name, (("width", 3), ("kind", "max")))
+
+
+@pytest.mark.parametrize(
+    ("op", "words"),
+    [
+        (Smooth(width=[1]), "width is a number, a text, True or False, not"),
+        (Smooth(hz=np.zeros(2)), "hz is a number"),
+        (Smooth(hz=math.nan), "a finite number"),
+        (dataclasses.make_dataclass("Made", ["x"])(3), "an op is a class that a worker finds in its module by name"),
+    ],
+)
+def test_a_dataclass_whose_fields_cannot_be_written_is_refused(op, words):
+    with pytest.raises(UsageError, match=words):
+        parse_chain(op)
+
+
+def test_a_dataclass_of_main_is_refused():
+    made = dataclasses.make_dataclass("Made", ["x"], namespace={"__module__": "__main__"})
+    made.__module__ = "__main__"
+    with pytest.raises(UsageError, match="op __main__:Made: workers cannot import __main__"):
+        parse_chain(made(3))
 
 
 # Values from Python

@@ -157,7 +157,8 @@ def _digest_of_another(spec: str, signal: Signal) -> str:
     command += ["--format", signal.format.name, "--seconds", repr(signal.frames / signal.samplerate)]
     # The folders of --path and of PYTHONPATH, as they stand now, but not the current one: `python -m` looks there.
     path = os.pathsep.join(folder for folder in sys.path if folder)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path})
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": "random"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise click.ClickException(f"{spec} failed in a process of its own: {done.stderr.strip() or done.returncode}")
     return done.stdout.strip()

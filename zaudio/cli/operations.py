@@ -36,9 +36,9 @@ GROUPS = {
 @click.option(
     "--check", is_flag=True, help="Try on noise whether the bits depend on cuts; the exit code is 1 if they do."
 )
-@click.option("--samplerate", metavar="HZ", type=click.IntRange(1, MAX_SAMPLERATE), default=44100, help="For --check.")
-@click.option("--channels", metavar="COUNT", type=click.IntRange(1, MAX_CHANNELS), default=1, help="For --check.")
-@click.option("--format", type=click.Choice(list(FORMATS)), default="f32le", help="For --check.")
+@click.option("--samplerate", metavar="HZ", type=click.IntRange(1, MAX_SAMPLERATE), default=44100, help="Of the sound.")
+@click.option("--channels", metavar="COUNT", type=click.IntRange(1, MAX_CHANNELS), default=1, help="Of the sound.")
+@click.option("--format", type=click.Choice(list(FORMATS)), default="f32le", help="Of the sound.")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0),
@@ -71,11 +71,13 @@ def ops(
             raise click.UsageError("--check needs a SPEC", ctx)
         described = describe_ops()
         voice.out(json.dumps([dataclasses.asdict(op) for op in described]) if as_json else catalogue(described))
-    elif check or digest:
-        signal = Signal(0, noise["channels"], noise["samplerate"], sample_format(noise["format"]))
+        return
+    # A second of sound, by which durations become frames.
+    signal = Signal(noise["samplerate"], noise["channels"], noise["samplerate"], sample_format(noise["format"]))
+    if check or digest:
         ctx.exit(check_op(spec, own_or_built_in(spec), signal, noise["seconds"], digest=digest, as_json=as_json))
     elif parse(spec).is_function:
-        about = about_own(own_or_built_in(spec), Signal(44100, 1, 44100, sample_format("f32le")))
+        about = about_own(own_or_built_in(spec), signal)
         voice.out(json.dumps(about) if as_json else page_of_own(about))
     else:
         op = describe_op(parse(spec).name)
