@@ -69,6 +69,7 @@ ALLOWED = {
         "events",
         "ledger",
         "settings",
+        "signal",
         "timing",
         "version",
     },
