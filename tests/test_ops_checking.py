@@ -154,6 +154,17 @@ def test_an_op_with_a_grid_is_exact_and_differs_from_a_go_without():
     assert found.straight is not None
 
 
+def test_an_op_that_takes_no_more_than_a_block_is_exact_all_the_same():
+    def short(x):
+        assert len(x) <= 500
+        return x
+
+    found = check([op(short, grid=500)], replace(SIGNAL, frames=200_001))
+    assert found.is_exact
+    assert found.straight is None
+    assert found.failure.startswith("AssertionError")
+
+
 def test_a_hash_is_that_of_the_check():
     found = check([op(halve)], SIGNAL)
     assert isinstance(found, Checked)

@@ -195,6 +195,12 @@ def test_what_a_class_returns_is_checked(users):
         apply("zt_classes:Odd", column([1, 2, 3]))
 
 
+def test_a_setup_of_a_class_that_fails_names_the_op_and_its_line(users, monkeypatch):
+    monkeypatch.setattr(sys.modules["zt_classes"].Smooth, "setup", lambda self, signal: 1 / 0)
+    with pytest.raises(RuntimeError, match=r"op zt_classes:Smooth: its setup failed: ZeroDivisionError: .*py:\d+\)$"):
+        apply("zt_classes:Smooth", column([1, 2, 3]))
+
+
 def test_a_field_that_cannot_travel_is_named(users):
     classes = sys.modules["zt_classes"]
     for table, words in (

@@ -94,6 +94,8 @@ def _of_blocks(op: Op, found: Checked) -> list[str]:
     if not found.grid:
         return ["It works sample by sample: a farm may cut anywhere."]
     line = f"It is computed in blocks of {found.grid} frames, each from the context in front of it."
+    if found.failure:
+        return [line, f"A go without blocks failed, so that the two cannot be compared: {found.failure}"]
     if found.straight is None:
         return [line, "A go without blocks gave the same bits, too."]
     if found.straight.db <= AUDIBLE_DB:

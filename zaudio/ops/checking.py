@@ -60,6 +60,7 @@ class Checked:
         calls: The difference of a second go in the same process.
         cuts: The difference of a go in chunks.
         straight: The difference of a go without blocks; None when there is no memory, or no difference.
+        failure: The reason why a go without blocks failed; empty when it did not.
     """
 
     signal: Signal
@@ -68,6 +69,7 @@ class Checked:
     calls: Difference | None
     cuts: Difference | None
     straight: Difference | None
+    failure: str = ""
 
     @property
     def is_exact(self) -> bool:
@@ -104,8 +106,13 @@ def check(ops: Sequence[Op], signal: Signal) -> Checked:
         random = Random(seed)  # noqa: S311  the same cuts in every check
         cut = _stages(ops, signal, lambda stage, random=random: _in_chunks(stage, samples, random))[0]  # type: ignore[misc]
         cuts = cuts or _difference(first, cut)
-    straight = _difference(first, _straight(main)(samples, 0, 0, main.graph().output.frames)) if main.grid else None
-    return Checked(signal, max(grids), hashlib.sha256(first.tobytes()).hexdigest(), calls, cuts, straight)
+    straight, failure = None, ""
+    if main.grid:
+        try:
+            straight = _difference(first, _straight(main)(samples, 0, 0, main.graph().output.frames))
+        except Exception as error:  # noqa: BLE001  an op may refuse more than it declares
+            failure = f"{type(error).__name__}: {error}"
+    return Checked(signal, max(grids), hashlib.sha256(first.tobytes()).hexdigest(), calls, cuts, straight, failure)
 
 
 def digest(ops: Sequence[Op], signal: Signal) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 
 from zaudio.ops.contract import Array, Kernel, Op, Place, Precision
 from zaudio.ops.precision import convert, is_float, store, to_floats
-from zaudio.ops.results import checked_result
+from zaudio.ops.results import checked_result, made_state
 from zaudio.signal import Signal
 
 BLOCK_SAMPLES = 262_144  # of a block where no op has memory: 2 MiB in float64, which a core's cache holds
@@ -85,7 +85,7 @@ class Graph:
         if self._states is None:
             _keep_freed_memory()
             pairs = zip(self.ops, self.signals, strict=False)
-            self._states = list(states) if states is not None else [op.setup(signal) for op, signal in pairs]
+            self._states = list(states) if states is not None else [made_state(op, signal) for op, signal in pairs]
 
     def needs(self, start: int, stop: int) -> tuple[int, int]:
         """Return the frames of the input, half-open, from which those of the output are computed; they exist.

@@ -102,18 +102,8 @@ class FunctionOp(Op):
         return self.declared.needs is not None or super().has_memory(signal)
 
     def setup(self, signal: Signal) -> object:
-        """Return what the function's `setup` makes.
-
-        Raises:
-            RuntimeError: It failed.
-        """
-        if self.declared.setup is None:
-            return None
-        try:
-            return called(self.declared.setup, (signal,), self._params())
-        except Exception as error:  # it runs a stranger's code
-            cause = f"{type(error).__name__}: {error}"
-            raise RuntimeError(f"op {self.name}: its setup failed: {cause}{home_of(self.declared.setup)}") from error
+        """Return what the function's `setup` makes."""
+        return called(self.declared.setup, (signal,), self._params()) if self.declared.setup is not None else None
 
     def apply(self, samples: Array, place: Place, state: Any) -> Array:
         """Return what the function makes of the samples."""

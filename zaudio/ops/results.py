@@ -1,4 +1,4 @@
-"""Results: checks of the arrays that users' ops return, and the words that name such an op.
+"""Results: checks of what users' ops return or raise, and the words that name such an op.
 
 Rules: an op of a user's may return anything. A sentence says what was expected, what came, and in which line to look.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from zaudio.ops.contract import Array, Op, Precision
+from zaudio.ops.contract import Array, Kernel, Op, Precision
 from zaudio.signal import Signal
 
 
@@ -40,6 +40,22 @@ def checked_result(op: Op, result: object, given: Array, lengths: tuple[int, ...
     if result.dtype != dtype:
         raise TypeError(_odd(op, f"an array of {dtype}", result.dtype))
     return result
+
+
+def made_state(op: Op, signal: Signal) -> object:
+    """Return what an op's `setup` makes.
+
+    Raises:
+        RuntimeError: That of a user's op failed.
+    """
+    if isinstance(op, Kernel):
+        return op.setup(signal)
+    try:
+        return op.setup(signal)
+    except Exception as error:  # it runs a stranger's code
+        cause = f"{type(error).__name__}: {error}"
+        home = home_of(getattr(op, "function", type(op).setup))
+        raise RuntimeError(f"op {title_of(op)}: its setup failed: {cause}{home}") from error
 
 
 def title_of(op: Op) -> str:
