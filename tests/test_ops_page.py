@@ -61,3 +61,13 @@ def test_fill_makes_the_loudest_sample_so_loud(modules):
     assert np.abs(chain(array)).max() == pytest.approx(10 ** (-3 / 20), rel=1e-6)
     assert chain.sentences == (f"the peak was {np.abs(array.astype(float)).max():g}",)
     assert Chain("filling:Fill", Signal(0, 2, 8000, SIGNAL.format))(array[:0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("spec", ["my_ops:soften:drive=4", "my_ops:echo:ms=90"])
+def test_op_of_the_examples_is_exact(monkeypatch, spec):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "examples"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.delitem(sys.modules, "my_ops", raising=False)
+    ops = make_ops(parse_chain(spec), import_allowed(["my_ops"]))
+    assert check(ops, Signal(enough_frames(ops, SIGNAL), 2, 8000, SIGNAL.format)).is_exact
+    del sys.modules["my_ops"]
