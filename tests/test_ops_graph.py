@@ -464,7 +464,7 @@ def test_an_op_that_returns_another_length_is_refused():
             return samples[3:]
 
     array = noise(20)
-    with pytest.raises(ValueError, match="expected 10 or 11 frames back, got 8"):
+    with pytest.raises(ValueError, match=r"expected an array of shape \(10, 1\) or \(11, 1\) back, got \(8, 1\)"):
         Graph([Short()], signal_of(array), 10)(array, 0, 0, 10)
 
 

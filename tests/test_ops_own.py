@@ -272,6 +272,11 @@ def test_what_a_function_raises_comes_through(users):
 # declarations
 
 
+def test_a_function_that_declares_nothing_takes_the_frames_of_its_own_place_alone(users):
+    for spec, plain in (("zt_plain:add", True), ("zt_declared:crush", True), ("zt_declared:shown", False)):
+        assert Graph(make_ops(parse_chain(spec), users), one_hz(), 0).is_plain is plain
+
+
 def test_a_function_sees_its_place_and_the_context_that_exists(users):
     seen = sys.modules["zt_declared"].seen
     graph = Graph(make_ops(parse_chain("zt_declared:shown"), users), one_hz(20), 8)

@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -50,8 +50,8 @@ class FunctionOp(Op):
 
     def __post_init__(self) -> None:
         version = version_text(self.name, self.declared.version, self.declared.model, _file(self.function))
-        values = {"precision": self.declared.precision, "whole": self.declared.needs is not None, "version": version}
-        for key, value in values.items():  # a function's declaration takes the place of a class's attributes
+        # A function's declaration takes the place of a class's attributes.
+        for key, value in (("precision", self.declared.precision), ("version", version)):
             object.__setattr__(self, key, value)
 
     def design(self, signal: Signal) -> Op:
@@ -82,24 +82,6 @@ class FunctionOp(Op):
     def grid(self, signal: Signal) -> int:
         """Return the frames per block."""
         return cast(int, self._asked("grid", partial(self.declared.grid_of, signal)))
-
-    def needs(self, start: int, stop: int, signal: Signal) -> tuple[int, int]:
-        """Return the frames of the input for those of the output."""
-        if self.declared.needs is None:
-            return super().needs(start, stop, signal)
-        found = self._asked("needs", partial(called, self.declared.needs, (start, stop, signal)))
-        if not isinstance(found, tuple) or [*map(type, found)] != [int, int] or found[0] > found[1]:
-            raise self._refusal(f"needs returns two frames for {start} to {stop}, the greater one last", found)
-        return found
-
-    def source_frame(self, frame: int, signal: Signal) -> int:
-        """Return the frame of the input at the same instant."""
-        after = self.signal(signal).frames
-        return frame if after == signal.frames else frame * signal.frames // max(1, after)
-
-    def has_memory(self, signal: Signal) -> bool:
-        """Return whether an output frame depends on more than the input frame at the same instant."""
-        return self.declared.needs is not None or super().has_memory(signal)
 
     def setup(self, signal: Signal) -> object:
         """Return what the function's `setup` makes."""
@@ -140,6 +122,30 @@ class FunctionOp(Op):
         return UsageError(f"op {self.name}: {expected}, not {got!r:.80}{home_of(self.function)}")
 
 
+@dataclass(frozen=True)
+class ReachingOp(FunctionOp):
+    """A user's function that declares which frames it needs: its output has another length, perhaps."""
+
+    whole: ClassVar[bool] = True
+
+    def needs(self, start: int, stop: int, signal: Signal) -> tuple[int, int]:
+        """Return the frames of the input for those of the output."""
+        assert self.declared.needs is not None, "own_op chose this class by it"
+        found = self._asked("needs", partial(called, self.declared.needs, (start, stop, signal)))
+        if not isinstance(found, tuple) or [*map(type, found)] != [int, int] or found[0] > found[1]:
+            raise self._refusal(f"needs returns two frames for {start} to {stop}, the greater one last", found)
+        return found
+
+    def source_frame(self, frame: int, signal: Signal) -> int:
+        """Return the frame of the input at the same instant."""
+        after = self.signal(signal).frames
+        return frame if after == signal.frames else frame * signal.frames // max(1, after)
+
+    def has_memory(self, signal: Signal) -> bool:
+        """Return whether an output frame depends on more than the input frame at the same instant."""
+        return True
+
+
 def make_own(name: str, params: Mapping[str, object], allowed: Allowed) -> Op:
     """Return a user's op with those parameters.
 
@@ -156,7 +162,8 @@ def make_own(name: str, params: Mapping[str, object], allowed: Allowed) -> Op:
         raise UsageError(f"op {name} cannot be called with an array and {dict(params)}: {error}") from None
     except ValueError:
         pass  # compiled, without a signature: the first call will tell
-    return FunctionOp(name, found, cast(Mapping[str, Scalar], params), declared)
+    kind = FunctionOp if declared.needs is None else ReachingOp
+    return kind(name, found, cast(Mapping[str, Scalar], params), declared)
 
 
 def own_op(step: Step, allowed: Allowed) -> Op:
