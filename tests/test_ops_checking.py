@@ -178,6 +178,13 @@ def test_enough_frames_are_a_second_or_some_blocks():
     assert enough_frames([op(echo, grid=100_000)], SIGNAL) > 200_000
 
 
+def test_an_op_that_names_a_place_gets_noise_up_to_it():
+    ops = make_ops(parse_chain("trim:start=2s,length=3s"), import_allowed([]))
+    frames = enough_frames(ops, SIGNAL)
+    assert 5 * 8000 <= frames < 10 * 8000
+    assert check(ops, replace(SIGNAL, frames=frames)).is_exact
+
+
 @pytest.mark.parametrize("name", ["f32le", "s16be", "f64be"])
 def test_noise_has_loud_and_quiet_stretches_and_silence_and_is_the_same_always(name):
     signal = replace(SIGNAL, format=sample_format(name))

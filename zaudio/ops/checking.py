@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from zaudio.errors import UsageError
 from zaudio.ops.chain import Course, Pass
 from zaudio.ops.contract import Array, Op, Place, fixed_vector
 from zaudio.ops.graph import Graph
@@ -31,6 +32,7 @@ MOST_CUTS = 60  # in a round: Python's share of a chunk would show
 WORKERS = 3  # graphs with a setup of their own
 BLOCKS = 2.4  # of the grid, so that the last one is not whole
 LEVELS_DB = (-6, -30, -3, -60, -math.inf, -12, -40, 0)  # of stretches of noise; 0 dB is full scale
+MOST_SECONDS = 300  # of noise, for ops that name a place in the recording
 STRETCH_SECONDS = 0.11  # a compressor's release has begun, and no multiple of a grid
 
 
@@ -127,11 +129,22 @@ def digest(ops: Sequence[Op], signal: Signal) -> str:
 
 
 def enough_frames(ops: Sequence[Op], signal: Signal) -> int:
-    """Return the frames of noise by which a chain can be checked: a second, or a few blocks of its grid."""
+    """Return the frames of noise by which a chain can be checked: a second, a few blocks of its grid, or what it takes.
+
+    Raises:
+        UsageError: The ops cannot be used with that signal.
+    """
     course = Course(ops, replace(signal, frames=3600 * signal.samplerate))
     stage = course.measuring or course.main
-    per_frame = stage.signal.frames / max(1, stage.graph().output.frames)
-    return max(signal.samplerate, int(BLOCKS * stage.grid * per_frame)) + 1
+    frames = max(signal.samplerate, int(BLOCKS * stage.grid * stage.stretch)) + 1
+    while frames < MOST_SECONDS * signal.samplerate:
+        try:
+            Course(ops, replace(signal, frames=frames))
+        except UsageError:  # such as a place behind the end
+            frames *= 2
+        else:
+            break
+    return frames
 
 
 def noise(signal: Signal) -> Array:
