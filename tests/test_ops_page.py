@@ -2,11 +2,13 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from zaudio.cli.checked import sentences
 from zaudio.formats import sample_format
 from zaudio.ops import Chain, import_allowed, make_ops, parse_chain
 from zaudio.ops.checking import check, enough_frames
@@ -61,6 +63,14 @@ def test_fill_makes_the_loudest_sample_so_loud(modules):
     assert np.abs(chain(array)).max() == pytest.approx(10 ** (-3 / 20), rel=1e-6)
     assert chain.sentences == (f"the peak was {np.abs(array.astype(float)).max():g}",)
     assert Chain("filling:Fill", Signal(0, 2, 8000, SIGNAL.format))(array[:0]).shape == (0, 2)
+
+
+def test_outcome_on_the_page_is_what_a_check_prints(modules):
+    spec = "echoes:echo:ms=80"
+    ops, signal = make_ops(parse_chain(spec), modules), Signal(0, 1, 44100, SIGNAL.format)
+    found = check(ops, replace(signal, frames=enough_frames(ops, signal)))
+    plain = " ".join(PAGE.split())
+    assert f"$ zaudio ops {spec} --check " + " ".join(sentences(spec, ops[0], found, same=True)) in plain
 
 
 @pytest.mark.parametrize("spec", ["my_ops:soften:drive=4", "my_ops:echo:ms=90"])
