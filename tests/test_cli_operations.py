@@ -34,6 +34,9 @@ def echo(x):
     out[9:] += x[:-9]
     return out
 
+def short(x):
+    return x[1:]
+
 def counting(x):
     count[0] += 1
     return x + count[0]
@@ -185,6 +188,16 @@ def test_blocks_that_differ_from_one_go_are_told(module):
     assert "A go without blocks differs by at most" in done.stdout
     told = json.loads(run("gain:db=3", "--check", "--json", "--seconds", "0.01").stdout)
     assert (told["exact"], told["cuts"], told["grid"]) == (True, None, 0)
+
+
+def test_an_op_that_fails_is_told_with_its_signal_and_its_line(module):
+    done = run(f"{module}:short", "--check", "--seconds", "0.1")
+    assert done.exit_code == 1
+    assert done.stderr.startswith(
+        "zaudio: zt_cli:short failed on 4410 frames of 1 channel at 44100 Hz in f32le: ValueError"
+    )
+    assert "expected an array of shape (4410, 1) back, got (4409, 1)" in done.stderr
+    assert "zt_cli.py:" in done.stderr
 
 
 def test_a_check_needs_an_op():

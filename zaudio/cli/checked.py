@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zaudio.cli import voice
+from zaudio.errors import JobError, ZaudioError
 from zaudio.signal import Signal
 
 if TYPE_CHECKING:
@@ -37,6 +38,10 @@ def check_op(spec: str, op: Op, signal: Signal, seconds: float | None, *, digest
 
     Returns:
         The exit code.
+
+    Raises:
+        UsageError: The op cannot be used with that signal.
+        JobError: The op failed.
     """
     from zaudio.ops import checking
 
@@ -45,7 +50,12 @@ def check_op(spec: str, op: Op, signal: Signal, seconds: float | None, *, digest
     if digest:
         voice.out(checking.digest([op], signal))
         return 0
-    found = checking.check([op], signal)
+    try:
+        found = checking.check([op], signal)
+    except ZaudioError:
+        raise
+    except Exception as error:  # it runs a stranger's code
+        raise JobError(f"{spec} failed on {signal}: {type(error).__name__}: {error}") from error
     same = _digest_of_another(spec, signal) == found.digest
     exact = found.is_exact and same
     if as_json:
