@@ -9,7 +9,7 @@ import pytest
 from zaudio.errors import UsageError
 from zaudio.net.failure import PLACE_MAX, parted, told
 from zaudio.ops.builtin import BUILTIN
-from zaudio.wire.codec import TEXT_MAX
+from zaudio.wire.fields import TEXT_MAX
 
 OPS = """
 import json

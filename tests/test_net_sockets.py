@@ -11,7 +11,7 @@ from zaudio.endpoints import parse_tcp
 from zaudio.errors import EndpointError
 from zaudio.net import sockets
 from zaudio.net.keys import ClientKeys, ServerKeys
-from zaudio.wire.codec import HEADER_MAX
+from zaudio.wire.fields import HEADER_MAX
 
 
 @pytest.fixture

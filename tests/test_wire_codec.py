@@ -15,7 +15,8 @@ from zaudio.errors import ProtocolError
 from zaudio.reference import Reference
 from zaudio.steps import Step
 from zaudio.wire import codec, messages
-from zaudio.wire.codec import HEADER_MAX, TEXT_MAX, TO_COORDINATOR, TO_WORKER, cut, decode, encode
+from zaudio.wire.codec import TO_COORDINATOR, TO_WORKER, cut, decode, encode
+from zaudio.wire.fields import HEADER_MAX, TEXT_MAX
 from zaudio.wire.messages import Chunk, Failed, Goodbye, Heartbeat, Hello, Ready, Refused, Result, Welcome
 
 GOOD, BAD = vectors(), refused_vectors()

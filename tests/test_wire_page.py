@@ -16,7 +16,7 @@ from zaudio.formats import FORMATS
 from zaudio.net import sockets
 from zaudio.ops.builtin import BUILTIN
 from zaudio.reference import Reference
-from zaudio.wire import codec, messages
+from zaudio.wire import fields, messages
 from zaudio.wire.codec import TO_COORDINATOR, TO_WORKER, decode
 
 PAGE = (Path(__file__).parents[1] / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -159,8 +159,8 @@ def test_the_type_and_the_limits_of_a_field_of_a_reference_are_those_of_the_code
 
 def test_the_table_of_limits_is_that_of_the_codec():
     limits = [int(row[1].split()[0]) for row in table(PAGE, "limit", "value")]
-    assert limits == [codec.HEADER_MAX, codec.TEXT_MAX, codec.NAME_MAX, codec.LIST_MAX, codec.HELD_MAX]
-    assert f"at most {2 * codec.HELD_MAX} items" in PAGE
+    assert limits == [fields.HEADER_MAX, fields.TEXT_MAX, fields.NAME_MAX, fields.LIST_MAX, fields.HELD_MAX]
+    assert f"at most {2 * fields.HELD_MAX} items" in PAGE
 
 
 def test_the_limits_of_the_sockets_are_as_the_page_says():

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from zaudio.reference import Reference
 from zaudio.steps import Step
 from zaudio.wire import messages
-from zaudio.wire.codec import HELD_MAX, NAME_MAX, TEXT_MAX, TO_COORDINATOR, TO_WORKER
+from zaudio.wire.codec import TO_COORDINATOR, TO_WORKER
+from zaudio.wire.fields import HELD_MAX, NAME_MAX, TEXT_MAX
 from zaudio.wire.messages import Channel
 
 VECTORS = Path(__file__).parent / "vectors" / "wire"

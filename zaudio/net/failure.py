@@ -15,7 +15,8 @@ import traceback
 from types import TracebackType
 
 from zaudio.errors import ZaudioError
-from zaudio.wire.codec import TEXT_MAX, cut
+from zaudio.wire.codec import cut
+from zaudio.wire.fields import TEXT_MAX
 
 LINE_MAX = 240  # bytes of one line of a traceback: source lines may be of any length
 PLACE_MAX = 400  # bytes of the place: a path as long as the sentence may have leaves room for its cause

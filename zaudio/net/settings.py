@@ -13,7 +13,7 @@ from zaudio.errors import UsageError
 from zaudio.machine import check_limits
 from zaudio.net.keys import ClientKeys, worker_keys
 from zaudio.ops.functions import Allowed, import_allowed
-from zaudio.wire.codec import LIST_MAX, NAME_MAX
+from zaudio.wire.fields import LIST_MAX, NAME_MAX
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import zmq
 from zaudio.errors import EndpointError
 from zaudio.net.keys import ClientKeys, ServerKeys
 from zaudio.steps import Buffer
-from zaudio.wire.codec import HEADER_MAX, HELD_MAX
+from zaudio.wire.fields import HEADER_MAX, HELD_MAX
 
 VENTILATOR_PART_MAX = 8192  # bytes; workers send only small messages there, and unknown peers meet it first
 CURVE_SLACK = 33  # bytes that CURVE adds to a part

@@ -3,8 +3,8 @@
 Rules:
 
 - A message is a header part, the msgpack array `[kind, field, ...]`. A `Chunk` or a `Result` has a payload part of raw
-  bytes besides, unless the other side finds those bytes itself.
-- Every limit of the protocol stands in this file.
+  bytes besides, unless the other side finds those bytes itself. A `Welcome` has one if its ops have tables.
+- Every limit of the protocol stands in `fields.py`.
 - `decode` returns something valid or raises ProtocolError. Nothing behind it checks again.
 - Maps, extension types and floats that are not finite are refused, although msgpack lets them pass.
 - Nothing from the wire is ever unpickled or imported.
@@ -12,17 +12,17 @@ Rules:
 
 from __future__ import annotations
 
-import math
-import reprlib
+import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 
 import msgpack
 
 from zaudio.errors import ProtocolError
-from zaudio.plan import Order
+from zaudio.formats import MAX_CHANNELS, MAX_SAMPLERATE
 from zaudio.reference import Reference
-from zaudio.steps import Buffer, Scalar, Step
+from zaudio.steps import Buffer, Step
+from zaudio.wire import fields
+from zaudio.wire.fields import HEADER_MAX, HELD_MAX, ID_LENGTH, TABLES_MAX, TEXT_MAX, shown
 from zaudio.wire.messages import (
     Again,
     Channel,
@@ -39,157 +39,23 @@ from zaudio.wire.messages import (
     Welcome,
 )
 
-HEADER_MAX = 4096  # bytes; a ready with 256 held pairs and a welcome with a dozen ops fit
-TEXT_MAX = 2048  # bytes of UTF-8; error texts are cut to this by their sender
-NAME_MAX = 256  # bytes of UTF-8 for names, hosts, endpoints
-HELD_MAX = 256  # (index, attempt) pairs; credit never goes beyond it
-LIST_MAX = 64  # ops, endpoints, parameters
-COUNT_MAX = 2**48  # frames, bytes, indexes, sequences: 200 years of audio
-ID_LENGTH = 16  # bytes of a job or a session
-
-_Check = Callable[[object], object]
-
-
-def _integer(low: int, high: int) -> Callable[[object], int]:
-    def check(value: object) -> int:
-        # `type is int`, since True is an int to isinstance.
-        if type(value) is int and low <= value <= high:
-            return value
-        raise ProtocolError(f"expected an integer from {low} to {high}, got {_shown(value)}")
-
-    return check
-
-
-def _number(low: float, high: float) -> Callable[[object], float]:
-    def check(value: object) -> float:
-        if isinstance(value, int | float) and type(value) is not bool and low <= value <= high:  # nan is not
-            return float(value)
-        raise ProtocolError(f"expected a number from {low:g} to {high:g}, got {_shown(value)}")
-
-    return check
-
-
-def _text(limit: int) -> Callable[[object], str]:
-    def check(value: object) -> str:
-        if type(value) is str and len(value.encode("utf-8", "surrogatepass")) <= limit:
-            return value
-        raise ProtocolError(f"expected text of at most {limit} bytes, got {_shown(value)}")
-
-    return check
-
-
-def _identity(value: object) -> bytes:
-    if type(value) is bytes and len(value) == ID_LENGTH:
-        return value
-    raise ProtocolError(f"expected {ID_LENGTH} bytes, got {_shown(value)}")
-
-
-def _identity_or_none(value: object) -> bytes:
-    return value if type(value) is bytes and not value else _identity(value)
-
-
-def _truth(value: object) -> bool:
-    if type(value) is bool:
-        return value
-    raise ProtocolError(f"expected true or false, got {_shown(value)}")
-
-
-def _reference(value: object) -> Reference | None:
-    if value is None:
-        return None
-    if type(value) is not list or len(value) != 7:
-        raise ProtocolError(f"expected nil or the seven fields of a reference, got {_shown(value)}")
-    path, offset, size, *numbers = value
-    return Reference(_TEXT(path), _COUNT(offset), _COUNT(size), *map(_HASH, numbers))
-
-
-def _order(value: object) -> str:
-    if type(value) is str and value in _ORDERS:
-        return value
-    raise ProtocolError(f"expected {' or '.join(_ORDERS)}, got {_shown(value)}")
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if type(value) is list and len(value) <= LIST_MAX:
-        return tuple(map(_text(NAME_MAX), value))
-    raise ProtocolError(f"expected at most {LIST_MAX} names, got {_shown(value)}")
-
-
-def _held(value: object) -> tuple[tuple[int, int], ...]:
-    """Read pairs, which travel flat: index, attempt, index, attempt ..."""
-    if type(value) is not list or len(value) % 2 or len(value) > 2 * HELD_MAX:
-        raise ProtocolError(f"expected at most {HELD_MAX} pairs of index and attempt, got {_shown(value)}")
-    return tuple(zip(map(_COUNT, value[::2]), map(_ATTEMPT, value[1::2]), strict=True))
-
-
-def _steps(value: object) -> tuple[Step, ...]:
-    """Read ops; each is [name, [parameter, value, parameter, value ...]]."""
-    if type(value) is not list or not 1 <= len(value) <= LIST_MAX:
-        raise ProtocolError(f"expected 1 to {LIST_MAX} ops, got {_shown(value)}")
-    return tuple(_step(item) for item in value)
-
-
-def _step(value: object) -> Step:
-    if type(value) is not list or len(value) != 2:
-        raise ProtocolError(f"expected an op as [name, parameters], got {_shown(value)}")
-    name, flat = _NAME(value[0]), value[1]
-    if type(flat) is not list or len(flat) % 2 or len(flat) > 2 * LIST_MAX:
-        raise ProtocolError(f"expected parameters as [name, value, ...], got {_shown(flat)}")
-    params = tuple(zip(map(_NAME, flat[::2]), map(_scalar, flat[1::2]), strict=True))
-    if len({key for key, _ in params}) != len(params):
-        raise ProtocolError(f"op {name} names a parameter twice")
-    return Step(name, params)
-
-
-def _scalar(value: object) -> Scalar:
-    match value:
-        case bool():
-            return value
-        case int() if -(2**63) <= value < 2**63:
-            return value
-        case float() if math.isfinite(value):
-            return value
-        case str():
-            return str(_NAME(value))
-    raise ProtocolError(f"expected a finite number, a boolean or text, got {_shown(value)}")
-
-
-def _shown(value: object) -> str:
-    # Never repr: msgpack lets lists nested a thousand deep pass, and repr of those is a RecursionError.
-    text = _BRIEF.repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-_BRIEF = reprlib.Repr()
-_BRIEF.maxlevel = 3
-_BRIEF.maxstring = _BRIEF.maxother = 60
-
-
-_ORDERS = tuple(order.value for order in Order)
-_COUNT = _integer(0, COUNT_MAX)
-_ATTEMPT = _integer(1, 2**31)
-_SLOT = _integer(-1, HELD_MAX - 1)
-_HASH = _integer(0, 2**64 - 1)
-_NAME = _text(NAME_MAX)
-_TEXT = _text(TEXT_MAX)
-_INCARNATION = _integer(1, 2**31)
-_LEASE = (_identity, _INCARNATION, _identity)  # job, incarnation, session
+_LEASE = (fields.identity, fields.INCARNATION, fields.identity)  # job, incarnation, session
 
 # One row per message: its kind on the wire, its class, and a check for each field in order.
-_TABLE: tuple[tuple[int, type[Message], tuple[_Check, ...]], ...] = (
+_TABLE: tuple[tuple[int, type[Message], tuple[fields.Check, ...]], ...] = (
     (
         1,
         Hello,
         (
-            _integer(0, 2**16),
-            _identity,
-            _NAME,
-            _integer(0, 2**31),
-            _NAME,
-            _NAME,
-            _texts,
-            _texts,
-            _identity_or_none,
+            fields.integer(0, 2**16),
+            fields.identity,
+            fields.NAME,
+            fields.integer(0, 2**31),
+            fields.NAME,
+            fields.NAME,
+            fields.texts,
+            fields.texts,
+            fields.identity_or_none,
         ),
     ),
     (
@@ -197,34 +63,66 @@ _TABLE: tuple[tuple[int, type[Message], tuple[_Check, ...]], ...] = (
         Welcome,
         (
             *_LEASE,
-            _texts,
-            _number(0.001, 3600),
-            _integer(2, 1000),
-            _integer(1, HELD_MAX),
-            _NAME,
-            _integer(1, 1024),
-            _integer(1, COUNT_MAX),
-            _COUNT,
-            _COUNT,
-            _order,
-            _steps,
-            _reference,
+            fields.texts,
+            fields.number(0.001, 3600),
+            fields.integer(2, 1000),
+            fields.integer(1, HELD_MAX),
+            fields.COUNT,
+            fields.integer(1, MAX_CHANNELS),
+            fields.integer(1, MAX_SAMPLERATE),
+            fields.NAME,
+            fields.COUNT,
+            fields.integer(1, fields.COUNT_MAX),
+            fields.order,
+            fields.ops,  # their tables come behind the header
+            fields.reference,
         ),
     ),
-    (3, Refused, (_TEXT,)),
+    (3, Refused, (fields.TEXT,)),
     (4, Again, ()),
-    (5, Chunk, (*_LEASE, _COUNT, _COUNT, _ATTEMPT, _COUNT, _COUNT, _COUNT, _COUNT, _COUNT, _HASH, _SLOT)),
-    (6, Sent, (*_LEASE, _COUNT)),
+    (
+        5,
+        Chunk,
+        (
+            *_LEASE,
+            fields.COUNT,
+            fields.COUNT,
+            fields.ATTEMPT,
+            fields.COUNT,
+            fields.COUNT,
+            fields.COUNT,
+            fields.COUNT,
+            fields.COUNT,
+            fields.HASH,
+            fields.SLOT,
+        ),
+    ),
+    (6, Sent, (*_LEASE, fields.COUNT)),
     (7, Heartbeat, _LEASE),
-    (8, Ready, (*_LEASE, _COUNT, _held, _truth)),
-    (9, Result, (*_LEASE, _COUNT, _ATTEMPT, _COUNT, _HASH, _number(0, 1e9), _SLOT, _COUNT)),
-    (10, Failed, (*_LEASE, _COUNT, _ATTEMPT, _COUNT, _COUNT, _TEXT)),
-    (11, Goodbye, (*_LEASE, _TEXT)),
+    (8, Ready, (*_LEASE, fields.COUNT, fields.held, fields.truth)),
+    (
+        9,
+        Result,
+        (
+            *_LEASE,
+            fields.COUNT,
+            fields.ATTEMPT,
+            fields.COUNT,
+            fields.HASH,
+            fields.number(0, 1e9),
+            fields.SLOT,
+            fields.COUNT,
+            fields.COUNT,
+        ),
+    ),
+    (10, Failed, (*_LEASE, fields.COUNT, fields.ATTEMPT, fields.COUNT, fields.COUNT, fields.TEXT)),
+    (11, Goodbye, (*_LEASE, fields.TEXT)),
 )
 _KIND = {cls: kind for kind, cls, _ in _TABLE}
-_FIELDS = {cls: tuple(field.name for field in fields(cls)) for _, cls, _ in _TABLE}
+_FIELDS = {cls: tuple(field.name for field in dataclasses.fields(cls)) for _, cls, _ in _TABLE}
 _DECODE = {kind: (cls, checks) for kind, cls, checks in _TABLE}
 _WITH_PAYLOAD = (Chunk, Result)
+_OPS = _FIELDS[Welcome].index("ops")
 
 # The messages that may arrive on each socket; any other is a protocol error there.
 TO_COORDINATOR: dict[Channel, frozenset[type[Message]]] = {
@@ -242,16 +140,23 @@ def encode(message: Message, payload: Buffer | None = None) -> list[Buffer]:
 
     Args:
         message: The message.
-        payload: The bytes that go with a Chunk or a Result; exactly `message.length` of them.
+        payload: The bytes that go with a Chunk or a Result; exactly `message.length` of them. A Welcome brings its own:
+            the tables of its ops.
 
     Raises:
-        ProtocolError: The header would be longer than HEADER_MAX, or the payload does not fit the message.
+        ProtocolError: The header would be longer than HEADER_MAX, the tables would be longer than TABLES_MAX, or the
+            payload does not fit the message.
     """
     cls = type(message)
     values = [_flat(getattr(message, name)) for name in _FIELDS[cls]]
     header: bytes = msgpack.packb([_KIND[cls], *values])
     if len(header) > HEADER_MAX:
         raise ProtocolError(f"a {cls.__name__} header of {len(header)} bytes is over the limit of {HEADER_MAX}")
+    if isinstance(message, Welcome) and payload is None:
+        tables = b"".join(table.numbers for step in message.ops for table in step.tables)
+        if len(tables) > TABLES_MAX:
+            raise ProtocolError(f"tables of {len(tables)} bytes are over the limit of {TABLES_MAX}")
+        return [header, tables] if tables else [header]
     if payload is None:
         _check_payload(message, 1, 0)
         return [header]
@@ -260,10 +165,10 @@ def encode(message: Message, payload: Buffer | None = None) -> list[Buffer]:
 
 
 def decode(parts: Sequence[Buffer], accepted: frozenset[type[Message]]) -> Message:
-    """Return the message that these parts hold. Its payload, if it has one, is `parts[1]`.
+    """Return the message that these parts hold. The payload of a Chunk or a Result, if it has one, is `parts[1]`.
 
     Args:
-        parts: Header, and for a Chunk or a Result the payload; without envelope.
+        parts: Header, and for a Chunk or a Result the payload, for a Welcome the tables; without envelope.
         accepted: The classes that may come here, a row of TO_COORDINATOR or TO_WORKER.
 
     Raises:
@@ -280,7 +185,11 @@ def decode(parts: Sequence[Buffer], accepted: frozenset[type[Message]]) -> Messa
     if len(values) != len(checks) + 1:
         raise ProtocolError(f"a {cls.__name__} has {len(checks)} fields, got {len(values) - 1}")
     make: Callable[..., Message] = cls  # the table keeps fields and checks in step; the vectors prove it
-    message = make(*[check(value) for check, value in zip(checks, values[1:], strict=True)])
+    checked = [check(value) for check, value in zip(checks, values[1:], strict=True)]
+    if cls is Welcome:
+        checked[_OPS] = fields.with_tables(checked[_OPS], parts[1:])  # type: ignore[arg-type]  # `ops` checked it
+        return make(*checked)
+    message = make(*checked)
     if isinstance(message, Chunk):
         _check_ranges(message)
     _check_payload(message, len(parts), memoryview(parts[1]).nbytes if len(parts) > 1 else 0)
@@ -293,7 +202,7 @@ def cut(text: str, limit: int = TEXT_MAX) -> str:
     return raw.decode() if len(raw) <= limit else raw[: limit - 4].decode("utf-8", "ignore") + "..."
 
 
-def _parse(header: memoryview) -> tuple[type[Message], tuple[_Check, ...], list[object]]:
+def _parse(header: memoryview) -> tuple[type[Message], tuple[fields.Check, ...], list[object]]:
     try:
         values = msgpack.unpackb(
             header,
@@ -306,14 +215,14 @@ def _parse(header: memoryview) -> tuple[type[Message], tuple[_Check, ...], list[
             max_ext_len=0,
         )
     except (ValueError, msgpack.UnpackException) as error:
-        raise ProtocolError(f"a header that is no msgpack within the limits: {_shown(str(error))}") from None
+        raise ProtocolError(f"a header that is no msgpack within the limits: {shown(str(error))}") from None
     if type(values) is not list or not values or type(values[0]) is not int or values[0] not in _DECODE:
-        raise ProtocolError(f"a header that is no known message: {_shown(values)}")
+        raise ProtocolError(f"a header that is no known message: {shown(values)}")
     return *_DECODE[values[0]], values
 
 
 def _check_ranges(chunk: Chunk) -> None:
-    if not chunk.input_start <= chunk.start <= chunk.stop <= chunk.input_stop:
+    if chunk.start > chunk.stop or chunk.input_start > chunk.input_stop:
         raise ProtocolError(
             f"a Chunk of frames {chunk.start} to {chunk.stop} came with frames "
             f"{chunk.input_start} to {chunk.input_stop}"
@@ -334,11 +243,12 @@ def _check_payload(message: Message, parts: int, length: int) -> None:
 
 
 def _flat(value: object) -> object:
-    """Return a field as it travels: held pairs, parameters and references as flat arrays, all else as it is."""
+    """Return a field as it travels: held pairs, parameters, tables and references as flat arrays, all else as it is."""
     if isinstance(value, Reference):
-        return [getattr(value, field.name) for field in fields(value)]
+        return [getattr(value, field.name) for field in dataclasses.fields(value)]
     if isinstance(value, Step):
-        return [value.name, _flat(value.params)]
+        tables = [item for table in value.tables for item in (table.key, table.type, len(table.numbers))]
+        return [value.name, _flat(value.params), tables, value.version]
     if type(value) is not tuple or not value or type(value[0]) is str:
         return value
     if isinstance(value[0], Step):

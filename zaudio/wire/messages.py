@@ -2,7 +2,8 @@
 
 Rules:
 
-- A message has plain values only; a payload travels beside its message, never in it.
+- A message has plain values only; a payload travels beside its message, never in it. The tables of a welcome's ops are
+  numbers of the message, and travel behind its header all the same.
 - Fields travel in the order in which they stand here.
 - Each worker has two sockets, and each socket a busy and a quiet way. Chunks go down the ventilator's, results go up
   the sink's.
@@ -53,9 +54,10 @@ class Hello:
 class Welcome:
     """Ventilator to worker: the job, and where results go.
 
-    Ops are applied to `chunk_frames` frames at a time, with `before` and `after` frames of context on either side:
-    small chunks travel in bundles, as one Chunk. `order` is the order of frames in a result. `source` is for a worker
-    that can read the recording itself.
+    The recording is `frames` frames of `channels` samples at `samplerate` Hz in `format`. Blocks of `grid` frames of
+    the output are computed by themselves; with a grid of 0, ranges of `chunk_frames` are, since small chunks travel in
+    bundles, as one Chunk. `order` is the order of frames in a result. `source` is for a worker that can read the
+    recording itself.
     """
 
     job: bytes
@@ -65,11 +67,12 @@ class Welcome:
     heartbeat: float
     liveness: int
     credit: int
-    format: str
+    frames: int
     channels: int
+    samplerate: int
+    format: str
+    grid: int
     chunk_frames: int
-    before: int
-    after: int
     order: str
     ops: tuple[Step, ...]
     source: Reference | None
@@ -91,7 +94,8 @@ class Again:
 class Chunk:
     """Ventilator to worker: one grant, with a payload of `length` bytes, or without for a worker that reads itself.
 
-    The result covers frames `start` to `stop` of the recording; the payload holds frames `input_start` to `input_stop`.
+    The result covers frames `start` to `stop` of the output; the payload holds frames `input_start` to `input_stop` of
+    the recording.
     `sequence` counts the chunks sent to this session, from 1. `checksum` is XXH3-64 of the payload, 0 without one.
     `slot` is the place in the worker's outbox for the result, -1 for none: the result then travels as a payload.
     """
@@ -149,7 +153,8 @@ class Ready:
 class Result:
     """Worker to sink: `length` bytes whose XXH3-64 is `checksum`, as a payload or in that slot of the outbox.
 
-    `seconds` is the time in the op; `clipped` counts the samples that it limited to the range of their integers.
+    `seconds` is the time in the ops. `clipped` counts the samples that were limited to the range of their integers,
+    `zeroed` those that were not finite and that ops with memory read as 0.
     """
 
     job: bytes
@@ -162,11 +167,12 @@ class Result:
     seconds: float
     slot: int
     clipped: int = 0
+    zeroed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Worker to sink: the op raised, on frames `start` to `stop` of the recording.
+    """Worker to sink: the op raised, on frames `start` to `stop` of the output.
 
     The first line of `error` says why; lines behind it are a traceback, for a log.
     """
