@@ -228,13 +228,23 @@ class Requeued(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted(Event):
-    """A result is the chunks' result. `audited`: two workers agreed on it. `clipped`: samples that its op limited."""
+    """A result is the chunks' result.
+
+    Attributes:
+        worker: The name of the worker that computed it.
+        chunk: The chunk at which its frames start.
+        chunks: How many chunks travelled together.
+        audited: Whether two workers agreed on it.
+        clipped: Samples that were limited to the range of their integers.
+        zeroed: Samples that were not finite, and that ops with memory read as 0.
+    """
 
     worker: str
     chunk: int
     chunks: int
     audited: bool = False
     clipped: int = 0
+    zeroed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +283,7 @@ class Withdrawn(Event):
     chunk: int
     chunks: int
     clipped: int = 0
+    zeroed: int = 0
 
 
 # Of a subscription

@@ -147,8 +147,9 @@ class Report:
         lost: How many workers were lost before the end.
         losses: The first 64 of them, with the reasons.
         warnings: Sentences about oddities of the recording that were overcome.
-        clipped: Samples that built-in ops limited to the range of their integers, as `gain` does; those of chunks that
-            an earlier, interrupted start had done are not among them.
+        clipped: Samples that were limited to the range of their integers, as by `gain`; those of chunks that an
+            earlier, interrupted start had done are not among them.
+        zeroed: Samples that were not finite, and that ops with memory read as 0; counted likewise.
     """
 
     chunks: int
@@ -175,6 +176,7 @@ class Report:
     losses: tuple[Loss, ...] = ()
     warnings: tuple[str, ...] = ()
     clipped: int = 0
+    zeroed: int = 0
 
     def to_json(self) -> str:
         """Return the report as a JSON object."""
@@ -216,6 +218,7 @@ class Ledger:
         self._lost = 0
         self._audited = 0
         self._clipped = 0
+        self._zeroed = 0
         self._duplicates = 0
         self._rejected = 0
 
@@ -228,6 +231,7 @@ class Ledger:
             case Accepted():
                 self._shares[event.worker] += event.chunks
                 self._clipped += event.clipped
+                self._zeroed += event.zeroed
                 if event.audited:
                     self._audited += event.chunks
             case Advanced():
@@ -241,6 +245,7 @@ class Ledger:
             case Withdrawn():
                 self._shares[event.worker] -= event.chunks
                 self._clipped -= event.clipped
+                self._zeroed -= event.zeroed
             case Dropped():
                 self._dropped[event.worker] += event.unchecked
                 if event.key:
@@ -350,6 +355,7 @@ class Ledger:
             losses=tuple(self._losses),
             warnings=started.warnings,
             clipped=self._clipped,
+            zeroed=self._zeroed,
         )
 
 

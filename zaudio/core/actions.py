@@ -103,12 +103,13 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Keep the payload of this result until the chunk is released. `clipped`: samples of it, as its worker says."""
+    """Keep the payload of this result until the chunk is released. `clipped`, `zeroed`: samples, as its worker says."""
 
     session: bytes
     index: int
     attempt: int
     clipped: int = 0
+    zeroed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,7 @@ class Withdrawn:
     index: int
     name: str
     clipped: int = 0
+    zeroed: int = 0
 
 
 # Of the Session
@@ -199,11 +201,12 @@ class Prepare:
     """Make the ops ready, then say `Session.prepared` or `Session.unable`."""
 
     ops: tuple[Step, ...]
-    format: str
+    frames: int
     channels: int
+    samplerate: int
+    format: str
+    grid: int
     chunk_frames: int
-    before: int
-    after: int
     order: Order
     source: Reference | None
 

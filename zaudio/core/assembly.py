@@ -87,7 +87,8 @@ class Assembler:
         self._chunk_of = chunk_of
         self._released = first  # chunks before this one were released
         self._waiting: dict[int, bytes] = {}  # accepted, and not released -> the session whose word it rests on
-        self._clipped: dict[int, int] = {}  # of those that wait, how many samples were clipped; only where some were
+        # Of those that wait, how many samples were clipped and zeroed; only where some were.
+        self._counts: dict[int, tuple[int, int]] = {}
         self._checksums: dict[int, _Kept] = {}  # index -> the accepted result, oldest first
 
     def receive(self, result: Result, *, checksum: int, digest: bytes = b"") -> Actions:
@@ -110,7 +111,7 @@ class Assembler:
             return [Rejected(result.session, result.index, result.attempt, "it was never granted")]
         if self._jury.audits(result.index):
             return self._deliberate(result, digest)
-        accepted = Accepted(result.session, result.index, result.attempt, result.clipped)
+        accepted = Accepted(result.session, result.index, result.attempt, result.clipped, result.zeroed)
         return [accepted, *self._accept(result)]
 
     def accepted(self, index: int) -> bool:
@@ -134,7 +135,7 @@ class Assembler:
         assert all(self._released < index < len(self._plan) for index in self._waiting), (
             "chunks that wait were not released"
         )
-        assert self._clipped.keys() <= self._waiting.keys(), "clipped samples of chunks that wait are remembered"
+        assert self._counts.keys() <= self._waiting.keys(), "samples of chunks that wait are counted"
         assert len(self._checksums) <= CHECKSUMS_KEPT, "checksums are bounded"
         assert not any(self.accepted(index) for index in self._jury.undecided), (
             "a chunk that is decided is not discussed"
@@ -164,15 +165,15 @@ class Assembler:
                 del self._checksums[next(iter(self._checksums))]
             self._checksums[result.index] = _Kept(result.checksum, self._name(result.session), out)
         self._waiting[result.index] = result.session
-        if result.clipped:
-            self._clipped[result.index] = result.clipped
+        if result.clipped or result.zeroed:
+            self._counts[result.index] = (result.clipped, result.zeroed)
         return self._release()
 
     def _release(self) -> Actions:
         released: Actions = []
         while self._released in self._waiting:
             session = self._waiting.pop(self._released)
-            self._clipped.pop(self._released, None)
+            self._counts.pop(self._released, None)
             if self._jury.sits:
                 self._jury.believe(session, self._plan.span(self._released).frames)
             released.append(Released(self._released))
@@ -207,7 +208,7 @@ class Assembler:
         for index in [index for index, session in self._waiting.items() if session == liar.session]:
             del self._waiting[index]
             self._checksums.pop(index, None)
-            actions.append(Withdrawn(index, liar.name, self._clipped.pop(index, 0)))
+            actions.append(Withdrawn(index, liar.name, *self._counts.pop(index, (0, 0))))
         return actions
 
     def _conflict(self, result: Result) -> Actions:

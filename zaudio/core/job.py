@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from zaudio.core.jury import Audit
 from zaudio.plan import Plan
 from zaudio.reference import Reference
+from zaudio.signal import Signal
 from zaudio.steps import Step
 from zaudio.timing import Timing
 from zaudio.wire.messages import Welcome
@@ -23,21 +24,37 @@ class Ways:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One stage as its workers are told of it, and the bounds that it keeps."""
+    """One stage as its workers are told of it, and the bounds that it keeps.
+
+    Attributes:
+        job: The stage's id.
+        incarnation: The coordinator's.
+        plan: The chunks of the output that are granted: bundles, where the user's are small.
+        chunk_frames: Frames of the user's chunk. Without a grid, ops see so many at a time.
+        ops: The ops as they travel.
+        signal: The recording.
+        grid: Frames of the output that are computed by themselves, counted from its frame 0; 0 for no grid.
+        credit: Chunks that a worker may hold.
+        window_most: Chunks that may lie between the first that is not ciphered and the newest grant.
+        timing: The durations.
+        source: The place of the recording, for workers that can read it themselves.
+        first: The first chunk to be granted: those before it were done in an earlier life.
+        audit: The chunks that are believed only when two workers agree; None for none.
+    """
 
     job: bytes
     incarnation: int
-    plan: Plan  # of the chunks that are granted: bundles, where the user's are small
-    chunk_frames: int  # the frames that an op sees at once: the user's chunk
+    plan: Plan
+    chunk_frames: int
     ops: tuple[Step, ...]
-    format: str
-    channels: int
+    signal: Signal
+    grid: int
     credit: int
     window_most: int
     timing: Timing
-    source: Reference | None = None  # for workers that can read the recording themselves
-    first: int = 0  # the first chunk that is to be granted: those before it were done in an earlier life
-    audit: Audit | None = None  # the chunks that are believed only when two workers agree; None for none
+    source: Reference | None = None
+    first: int = 0
+    audit: Audit | None = None
 
     def chunk_at(self, start: int) -> int:
         """Return the user's chunk that begins at that frame; chunks are counted in output order."""
@@ -74,11 +91,12 @@ class Job:
             self.timing.heartbeat,
             self.timing.liveness,
             self.credit,
-            self.format,
-            self.channels,
+            self.signal.frames,
+            self.signal.channels,
+            self.signal.samplerate,
+            self.signal.format.name,
+            self.grid,
             self.chunk_frames,
-            self.plan.before,
-            self.plan.after,
             self.plan.order.value,
             self.ops,
             source,

@@ -2,11 +2,11 @@
 
 Rules:
 
-- Five states. SEEKING: no coordinator has answered. PREPARING: welcomed, and the ops are made ready. READY: chunks
-  come. LEFT and REFUSED: over.
+- Five states. SEEKING: no coordinator has answered. PREPARING: welcomed, and the ops are made ready, which may take
+  long: heartbeats go on. READY: chunks come. LEFT and REFUSED: over.
 - Silence of the coordinator on both sockets for `dead_after` means that the connections are dead. The worker opens
   fresh sockets and says hello again with the same session. Results that it computes meanwhile are kept, and delivered
-  after the next welcome.
+  after the next welcome. While it prepares, nothing is sent to it, and its silence means nothing.
 - `received` counts the chunks that should have come: from their own sequence or from a Sent behind them. A chunk at or
   below it is a duplicate, or was given up already, and is ignored.
 - A chunk is held from its coming until its result is handed to the sink's socket. Every Ready lists the held chunks.
@@ -162,9 +162,12 @@ class Session:
         return []
 
     def prepared(self, *, now: float, reads: bool = False) -> Actions:
-        """Take note that the ops are ready; `reads`: and the recording is open here."""
+        """Take note that the ops are ready, as the last `Prepare` said; `reads`: and the recording is open here."""
         self._prepared, self._reads = self._wanted, reads
-        return self._join(now) if self.state is State.PREPARING else []
+        if self.state is not State.PREPARING:
+            return []
+        self._heard = now  # only from now on is something owed to us
+        return self._join(now)
 
     def unable(self, reason: str) -> Actions:
         """Take note that the ops cannot be made ready."""
@@ -172,13 +175,22 @@ class Session:
         return [farewell, *self._end(State.REFUSED, RefusedError(f"this worker cannot take part: {reason}"))]
 
     def completed(
-        self, index: int, attempt: int, *, length: int, checksum: int, seconds: float, slot: int = -1, clipped: int = 0
+        self,
+        index: int,
+        attempt: int,
+        *,
+        length: int,
+        checksum: int,
+        seconds: float,
+        slot: int = -1,
+        clipped: int = 0,
+        zeroed: int = 0,
     ) -> Actions:
         """Take note that a chunk is computed; its result lies in that slot of the outbox, or goes as a payload."""
-        return self._outcome(Result(*self._lease, index, attempt, length, checksum, seconds, slot, clipped))
+        return self._outcome(Result(*self._lease, index, attempt, length, checksum, seconds, slot, clipped, zeroed))
 
     def failed(self, index: int, attempt: int, error: str, *, start: int, stop: int) -> Actions:
-        """Take note that the op raised, on those frames."""
+        """Take note that an op raised, on those frames of the output."""
         return self._outcome(Failed(*self._lease, index, attempt, start, stop, error))
 
     def leave(self, reason: str) -> Actions:
@@ -210,6 +222,8 @@ class Session:
         if self.state is State.SEEKING:
             patience = self._seeking_since + PATIENCE if self._once else self._retry_at
             return min(self._retry_at, patience, leaving)
+        if self.state is State.PREPARING:
+            return min(self._beat, leaving)
         return min(self._beat, self._heard + self._dead_after, leaving)
 
     @property
@@ -237,7 +251,7 @@ class Session:
             if self._once and now >= self._seeking_since + PATIENCE:
                 return self._end(State.LEFT, NoCoordinatorError(self._endpoint, PATIENCE))
             return self._seek(now, afresh=False) if now >= self._retry_at else []
-        if now >= self._heard + self._dead_after:
+        if self.state is not State.PREPARING and now >= self._heard + self._dead_after:
             return self._seek(now, afresh=True)
         return self._say_alive(now) if now >= self._beat else []
 
@@ -280,11 +294,12 @@ class Session:
             self._sinks, self._sink_open = welcome.sinks, False
         self._wanted = Prepare(
             welcome.ops,
-            welcome.format,
+            welcome.frames,
             welcome.channels,
+            welcome.samplerate,
+            welcome.format,
+            welcome.grid,
             welcome.chunk_frames,
-            welcome.before,
-            welcome.after,
             Order(welcome.order),
             welcome.source,
         )

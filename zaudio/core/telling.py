@@ -67,8 +67,8 @@ class Teller:
                 return self._of_chunks(events.Rejected, at, name(session), index, reason=reason)
             case Requeued(index=index, attempt=attempt, name=worker, reason=reason):
                 return self._of_chunks(events.Requeued, at, worker, index, attempt=attempt, reason=reason)
-            case Withdrawn(index=index, name=worker, clipped=clipped):
-                return self._of_chunks(events.Withdrawn, at, worker, index, clipped=clipped)
+            case Withdrawn(index=index, name=worker, clipped=clipped, zeroed=zeroed):
+                return self._of_chunks(events.Withdrawn, at, worker, index, clipped=clipped, zeroed=zeroed)
             case Stuck(session=session, index=index):
                 return self._of(events.Stuck, at, name(session), chunk=self._place(index)[0])
             case Liar():
@@ -107,6 +107,7 @@ class Teller:
             chunks=chunks,
             audited=self._desk.audits(accepted.index),
             clipped=accepted.clipped,
+            zeroed=accepted.zeroed,
         )
 
     # The others
