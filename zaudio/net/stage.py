@@ -335,7 +335,7 @@ class Stage:
             span.stop,
             span.input_start,
             span.input_stop,
-            span.input_frames * self.frame_bytes,
+            span.input_frames * self.job.signal.frame_bytes,
             checksum,
             grant.slot,
         )

@@ -3,7 +3,8 @@
 Rules:
 
 - The thread that calls `run` owns the sockets. It sends heartbeats while the other is inside an op: numpy lets go of
-  the interpreter lock. For an op that does not, there is the coordinator's chunk deadline.
+  the interpreter lock. For an op that does not, there is the coordinator's chunk deadline. Ops are set up in the other
+  thread too.
 - No message makes a worker import anything: the modules of `allow` are imported before the first hello.
 """
 
@@ -25,7 +26,7 @@ from zaudio.core.session import Introduction, Session
 from zaudio.endpoints import reachable
 from zaudio.errors import EndpointError, ProtocolError, RefusedError, UsageError
 from zaudio.formats import sample_format
-from zaudio.net.compute import Computer, Outcome, Work
+from zaudio.net.computer import Computer, Outcome, Prepared, Work
 from zaudio.net.connections import Connections
 from zaudio.net.diary import Diary
 from zaudio.net.failure import log_failure
@@ -33,11 +34,13 @@ from zaudio.net.outbox import Outbox
 from zaudio.net.recording import open_recording
 from zaudio.net.settings import WorkerSettings
 from zaudio.net.wake import Waker
-from zaudio.ops.builtin import BUILTIN
-from zaudio.ops.chain import Chain
+from zaudio.ops.catalogue import KERNELS
+from zaudio.ops.chain import graph_of
+from zaudio.signal import Signal
 from zaudio.steps import Buffer
 from zaudio.version import VERSION
-from zaudio.wire.codec import NAME_MAX, TO_WORKER, cut, decode, encode
+from zaudio.wire.codec import TO_WORKER, cut, decode, encode
+from zaudio.wire.fields import NAME_MAX
 from zaudio.wire.messages import Channel, Chunk, Failed, Goodbye, Result, Welcome
 
 LEAVING_LINGER = 2000  # ms for results and a goodbye to leave, when leaving in order
@@ -203,7 +206,10 @@ class Shell:
             self._drain(channel, now)
         self._watch_handshakes(now)
         for outcome in self._computer.outcomes():
-            self._take(outcome)
+            if isinstance(outcome, Prepared):
+                self._take_prepared(outcome)
+            else:
+                self._take(outcome)
         self._do(self._session.tick(now=now))
 
     # Messages
@@ -294,15 +300,20 @@ class Shell:
 
     def _prepare(self, prepare: Prepare) -> list[SessionAction]:
         try:
-            chain = Chain(prepare.ops, sample_format(prepare.format), prepare.channels, self._settings.allowed)
+            signal = Signal(prepare.frames, prepare.channels, prepare.samplerate, sample_format(prepare.format))
+            graph = graph_of(prepare.ops, signal, prepare.grid, self._settings.allowed)
         except UsageError as error:
             return self._session.unable(str(error))
         recording = open_recording(prepare.source, self._settings.read, local=self._local)
-        work = Work(chain, prepare.chunk_frames, prepare.before, prepare.after, prepare.order, recording)
-        self._computer.prepare(work)
-        actions = self._session.prepared(now=time.monotonic(), reads=self._computer.reads)
+        self._computer.prepare(Work(graph, prepare.ops, prepare.chunk_frames, prepare.order, recording))
+        return []  # an outcome says when they are ready
+
+    def _take_prepared(self, prepared: Prepared) -> None:
+        if prepared.error:
+            self._do(self._session.unable(prepared.error))
+            return
+        self._do(self._session.prepared(now=time.monotonic(), reads=self._computer.reads))
         self._on_ready()
-        return actions
 
     def _take(self, outcome: Outcome) -> None:
         index, attempt = outcome.chunk.index, outcome.chunk.attempt
@@ -322,6 +333,7 @@ class Shell:
                 seconds=outcome.seconds,
                 slot=outcome.slot,
                 clipped=outcome.clipped,
+                zeroed=outcome.zeroed,
             )
         )
 
@@ -334,7 +346,7 @@ def _introduction(settings: WorkerSettings, name: str, session: bytes, outbox: b
         os.getpid(),
         cut(host_socket.gethostname(), NAME_MAX),
         cut(software, NAME_MAX),
-        (*BUILTIN, *settings.allowed.names),
+        (*KERNELS, *settings.allowed.names),
         settings.read,
         outbox,
     )

@@ -1,0 +1,55 @@
+"""Setups: what ops made once in this process, for instance a loaded model.
+
+Rules:
+
+- An op is set up in the computing thread of a worker's process, after its fork. The other thread goes on with
+  heartbeats meanwhile.
+- What an equal op made for an equal signal is used again: the stages of a job share it. Only that of the last graph is
+  kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from zaudio.errors import UsageError
+from zaudio.net.failure import log_failure, parted, told
+from zaudio.ops.graph import Graph
+from zaudio.signal import Signal
+from zaudio.steps import Step
+
+log = logging.getLogger("zaudio.worker")
+
+
+class Setups:
+    """What the ops of the last graph made."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[Step, Signal], object] = {}
+
+    def set_up(self, graph: Graph, steps: Sequence[Step]) -> None:
+        """Set up the ops of a graph, but for those that an equal op was set up for.
+
+        Args:
+            graph: The graph.
+            steps: Its ops as they travelled.
+
+        Raises:
+            UsageError: An op cannot be set up here; the sentence names it.
+        """
+        made: dict[tuple[Step, Signal], object] = {}
+        for step, op, signal in zip(steps, graph.ops, graph.signals, strict=False):
+            key = step, signal
+            if key in made:
+                continue
+            try:
+                made[key] = self._made[key] if key in self._made else op.setup(signal)
+            except UsageError:
+                raise
+            except BaseException as error:  # a user's op may raise anything, SystemExit too
+                text = told(error)
+                log_failure(log, f"op {step.name}: its setup failed", text)
+                raise UsageError(f"op {step.name}: its setup failed: {parted(text)[0]}") from error
+        self._made = made
+        graph.setup([made[step, signal] for step, signal in zip(steps, graph.signals, strict=False)])
