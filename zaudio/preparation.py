@@ -33,7 +33,8 @@ from zaudio.net.local import LocalWorkers
 from zaudio.net.stage import Stage
 from zaudio.net.starter import Starter
 from zaudio.net.wake import Waker
-from zaudio.ops.chain import prepare_chain
+from zaudio.ops.chain import Course, Pass, make_ops
+from zaudio.ops.functions import import_allowed
 from zaudio.plan import Plan
 from zaudio.request import Request
 from zaudio.result import (
@@ -51,7 +52,6 @@ from zaudio.result import (
 from zaudio.settings import exposed
 from zaudio.signal import Signal
 from zaudio.sizes import parse_frames
-from zaudio.steps import Step
 
 BUNDLE_BYTES = 256 * 1024  # small chunks travel together, as many as fit: a message costs what 256 KiB of AES costs
 BUNDLES_LEAST = 64  # so that 16 workers share a small job of a slow op evenly; more of them share it less evenly
@@ -151,8 +151,10 @@ def open_job(
     """
     _refuse_result(request.input)
     source = stack.enter_context(open_source(request.input, request.raw))
-    plan = _cut(request, source)
-    ops = prepare_chain(request.specs, source.format)
+    signal = Signal(source.frames, source.channels, source.samplerate, source.format)
+    allowed = import_allowed(list(dict.fromkeys(spec.name for spec in request.specs if spec.is_function)))
+    main = Course(make_ops(request.specs, allowed), signal).main
+    plan = _cut(request, source, main)
     folder = stack.enter_context(_open_folder(request, source, plan))
     if folder.done:
         started = _started(source, plan, job=b"", resumed=source.frames * source.frame_bytes)
@@ -162,14 +164,13 @@ def open_job(
     stack.callback(writer.abort)
     if folder.unfinished is not None:
         log.info("an interrupted job lies in %s: reading what it wrote", request.output)
-    signal = Signal(source.frames, source.channels, source.samplerate, source.format)
     resumed = writer.open(signal, plan.order, notify=waker.wake, pause=pause)
     started = _started(source, plan, job=writer.job_id, resumed=resumed)
     warnings = source.warnings
     if writer.incarnation > 1:
         done = f"{started.resumed_chunks} of {len(plan)} chunks are done"
         warnings = (*warnings, f"resuming an interrupted job: {done}")
-    stage = _main_stage(request, source, plan, writer, ops, resumed=resumed, notify=waker.wake, publish=publish)
+    stage = _main_stage(request, source, plan, writer, main, resumed=resumed, notify=waker.wake, publish=publish)
     return OpenJob(request, started, source, writer, stage, warnings)
 
 
@@ -234,7 +235,7 @@ def _refuse_result(path: str) -> None:
         raise InputError(path, f"this is a result of zaudio, which is encrypted; get its samples with: {command}")
 
 
-def _cut(request: Request, source: Source) -> Plan:
+def _cut(request: Request, source: Source, main: Pass) -> Plan:
     frames = parse_frames(request.chunk, what="chunk", frame_bytes=source.frame_bytes, samplerate=source.samplerate)
     chunk = min(frames, source.frames) * source.frame_bytes
     if request.memory < chunk:
@@ -242,7 +243,10 @@ def _cut(request: Request, source: Source) -> Plan:
             f"memory: a chunk takes {chunk} bytes, and {request.memory} are allowed; "
             "give more with --memory (Limits(memory=)), or shorter chunks with --chunk (chunk=)"
         )
-    return Plan(source.frames, frames)
+    if main.grid:
+        frames = -(-frames // main.grid) * main.grid
+    graph = main.graph()
+    return Plan(graph.output.frames, frames, needs=graph.needs)
 
 
 def _main_stage(
@@ -250,7 +254,7 @@ def _main_stage(
     source: Source,
     plan: Plan,
     writer: ResultWriter,
-    ops: tuple[Step, ...],
+    main: Pass,
     *,
     resumed: int,
     notify: Callable[[], None],
@@ -266,9 +270,9 @@ def _main_stage(
         incarnation=writer.incarnation,
         plan=bundles,
         chunk_frames=plan.chunk_frames,
-        ops=ops,
-        format=source.format.name,
-        channels=source.channels,
+        ops=main.steps,
+        signal=main.signal,
+        grid=main.grid,
         credit=CREDIT,
         window_most=_window(request, bundles.chunk_frames * source.frame_bytes),
         timing=request.timing,
