@@ -8,8 +8,10 @@ from zaudio.core.actions import Grant, Lost, Peer, Released, Requeued, Send
 from zaudio.core.job import Job, Ways
 from zaudio.core.jury import Audit
 from zaudio.core.register import Register
+from zaudio.formats import sample_format
 from zaudio.plan import Plan
 from zaudio.reference import Reference
+from zaudio.signal import Signal
 from zaudio.steps import Step
 from zaudio.timing import Timing
 from zaudio.wire.messages import VERSION, Channel, Failed, Goodbye, Heartbeat, Hello, Message, Ready, Result
@@ -74,8 +76,8 @@ def job(
         plan=plan,
         chunk_frames=FRAMES // run,
         ops=ops,
-        format="f32le",
-        channels=1,
+        signal=Signal(plan.frames, 1, 44100, sample_format("f32le")),
+        grid=0,
         credit=credit,
         window_most=window,
         timing=timing,

@@ -128,7 +128,22 @@ class Door:
             return Refused(self.refusal)
         ops = (Step("invert"),)
         return Welcome(
-            bytes(16), 1, hello.session, self._sinks, 0.5, 20, 2, "f32le", 1, 100, 0, 0, "reversed", ops, None
+            bytes(16),
+            1,
+            hello.session,
+            self._sinks,
+            0.5,
+            20,
+            2,
+            2**20,
+            1,
+            44100,
+            "f32le",
+            0,
+            100,
+            "reversed",
+            ops,
+            None,
         )
 
     def close(self):

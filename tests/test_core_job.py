@@ -17,8 +17,8 @@ def cut(frames: int, chunk_frames: int, run: int, order: Order = Order.REVERSED)
         plan=plan.in_bundles(run),
         chunk_frames=chunk_frames,
         ops=like.ops,
-        format=like.format,
-        channels=like.channels,
+        signal=like.signal,
+        grid=like.grid,
         credit=like.credit,
         window_most=like.window_most,
         timing=like.timing,
@@ -52,5 +52,6 @@ def test_a_welcome_says_what_the_job_is(source):
     assert (welcome.job, welcome.incarnation, welcome.session) == (JOB_ID, 1, session("a"))
     assert (welcome.sinks, welcome.credit, welcome.ops) == (SINKS, 3, whole.ops)
     assert (welcome.heartbeat, welcome.liveness) == (whole.timing.heartbeat, whole.timing.liveness)
-    assert (welcome.format, welcome.channels, welcome.chunk_frames) == ("f32le", 1, 4)
+    assert (welcome.frames, welcome.channels, welcome.samplerate, welcome.format) == (80, 1, 44100, "f32le")
+    assert (welcome.grid, welcome.chunk_frames) == (0, 4)
     assert welcome.source == source

@@ -30,7 +30,7 @@ HEARTBEAT = 0.2
 DEAD = 1.0
 INTRODUCTION = Introduction(ME, "worker", 7, "host", "software", ("invert",))
 HELLO = Say(Channel.VENTILATOR, INTRODUCTION.hello())
-PREPARE = Prepare(INVERT, "f32le", 1, 8, 0, 0, Order.REVERSED, None)
+PREPARE = Prepare(INVERT, 2**20, 1, 44100, "f32le", 0, 8, Order.REVERSED, None)
 SINKS = ("tcp://:2",)
 
 
@@ -66,8 +66,9 @@ class Life:
         fields |= {
             "channels": 1,
             "chunk_frames": 8,
-            "before": 0,
-            "after": 0,
+            "frames": 2**20,
+            "samplerate": 44100,
+            "grid": 0,
             "order": "reversed",
             "ops": INVERT,
             "session": ME,
@@ -171,7 +172,7 @@ def test_the_same_welcome_twice_prepares_once(ready):
 def test_a_welcome_with_other_ops_prepares_again(ready):
     assert ready.at(0.2).welcome(incarnation=2, channels=2) == [
         Discard(),
-        Prepare(INVERT, "f32le", 2, 8, 0, 0, Order.REVERSED, None),
+        Prepare(INVERT, 2**20, 2, 44100, "f32le", 0, 8, Order.REVERSED, None),
     ]
     assert ready.session.state is State.PREPARING
 
@@ -302,10 +303,26 @@ def test_what_is_computed_while_nobody_listens_is_delivered_before_the_next_read
     ]
 
 
-def test_silence_while_preparing_means_fresh_connections_too(life):
+def test_preparing_may_take_long_with_heartbeats_and_no_word_from_the_coordinator(life):
     life.start()
     life.welcome()
-    assert life.until(DEAD) == [Connect(), HELLO]
+    beats = []
+    while life.now < 20 * DEAD:
+        life.at(life.session.next_deadline())
+        beats += life.tick()
+    assert beats == [alive(0)[0]] * len(beats), "nothing but heartbeats, on the ventilator's socket"
+    assert len(beats) >= 20 * DEAD / HEARTBEAT
+    assert life.prepared() == [ConnectSink(SINKS), *alive(0)]
+    assert life.until(life.now + 0.9 * DEAD)[-1] == alive(0)[-1], "silence counts from then on"
+    assert life.until(life.now + 0.2 * DEAD)[-2:] == [Connect(), HELLO]
+
+
+def test_again_while_preparing_is_answered_and_the_ops_need_not_be_prepared_twice(life):
+    life.start()
+    life.welcome()
+    assert life.hear(Again()) == [HELLO]
+    assert life.prepared() == [], "there is no job to be ready for until the next welcome"
+    assert life.welcome() == [ConnectSink(SINKS), *alive(0)]
 
 
 def test_again_means_hello_on_the_same_connection(ready):
@@ -563,7 +580,9 @@ def test_a_hello_says_what_the_worker_can_read_and_where_it_leaves_results():
 
 def test_where_the_recording_lies_is_a_thing_to_prepare(life):
     life.start()
-    assert life.welcome(source=recording()) == [Prepare(INVERT, "f32le", 1, 8, 0, 0, Order.REVERSED, recording())]
+    assert life.welcome(source=recording()) == [
+        Prepare(INVERT, 2**20, 1, 44100, "f32le", 0, 8, Order.REVERSED, recording())
+    ]
 
 
 @pytest.mark.parametrize("reads", [True, False])
@@ -578,7 +597,7 @@ def test_every_ready_says_whether_the_recording_is_open_here(life, reads):
 
 def test_a_welcome_with_another_recording_opens_it_anew(ready):
     source = recording()
-    assert ready.welcome(source=source) == [Prepare(INVERT, "f32le", 1, 8, 0, 0, Order.REVERSED, source)]
+    assert ready.welcome(source=source) == [Prepare(INVERT, 2**20, 1, 44100, "f32le", 0, 8, Order.REVERSED, source)]
     ready.prepared(reads=True)
     assert ready.welcome() == [PREPARE]
     assert ready.prepared()[-2:] == alive(0, reads=False)

@@ -12,7 +12,22 @@ ENDPOINT = "tcp://127.0.0.1:5555"
 
 def welcome(job=JOB, incarnation=1):
     return Welcome(
-        job, incarnation, SESSION, (), 1.0, 5, 2, "f32le", 1, 4, 0, 0, "reversed", (Step("gain"), Step("clip")), None
+        job,
+        incarnation,
+        SESSION,
+        (),
+        1.0,
+        5,
+        2,
+        2**20,
+        1,
+        44100,
+        "f32le",
+        0,
+        4,
+        "reversed",
+        (Step("gain"), Step("clip")),
+        None,
     )
 
 

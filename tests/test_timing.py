@@ -18,7 +18,22 @@ SECONDS = ("heartbeat", "chunk_timeout", "chunk_timeout_floor", "chunk_timeout_f
 def as_welcome(timing):
     ops = (Step("invert"),)
     return Welcome(
-        bytes(16), 1, bytes(16), (), timing.heartbeat, timing.liveness, 2, "f32le", 1, 1, 0, 0, "reversed", ops, None
+        bytes(16),
+        1,
+        bytes(16),
+        (),
+        timing.heartbeat,
+        timing.liveness,
+        2,
+        2**20,
+        1,
+        44100,
+        "f32le",
+        0,
+        1,
+        "reversed",
+        ops,
+        None,
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from zaudio.reference import Reference
-from zaudio.steps import Step
+from zaudio.steps import TABLE_TYPES, Step, Table
 from zaudio.wire import messages
 from zaudio.wire.codec import TO_COORDINATOR, TO_WORKER
 from zaudio.wire.fields import HELD_MAX, NAME_MAX, TEXT_MAX
@@ -44,8 +44,19 @@ def _value(name, value):
     if name == "source":
         return Reference(**value) if value is not None else None
     if name == "ops" and value and isinstance(value[0], list):
-        return tuple(Step(*_frozen(step)) for step in value)
+        return tuple(map(_step, value))
     return bytes.fromhex(value) if name in ("job", "session", "outbox") else _frozen(value)
+
+
+def _step(value):
+    name, params, tables, version = value
+    tables = tuple(Table(key, type_, bytes.fromhex(numbers)) for key, type_, numbers in tables)
+    return Step(name, _frozen(params), tables, version)
+
+
+def payload_of(message, parts):
+    """The payload to give to `encode` for these parts: the tables of a welcome are a part of the message."""
+    return parts[1] if len(parts) > 1 and not isinstance(message, messages.Welcome) else None
 
 
 def _frozen(value):
@@ -64,7 +75,21 @@ COUNTS = st.integers(0, 2**48)
 ATTEMPTS = INCARNATIONS = st.integers(1, 2**31)
 NAMES, WORDS = _texts(NAME_MAX), _texts(TEXT_MAX)
 SCALARS = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False) | NAMES
-STEPS = st.builds(Step, NAMES, st.dictionaries(NAMES, SCALARS, max_size=3).map(lambda params: tuple(params.items())))
+PARAMS = st.dictionaries(_texts(NAME_MAX // 2).map("p{}".format), SCALARS, max_size=3)
+
+
+@st.composite
+def _tables(draw):
+    keys = draw(st.lists(_texts(NAME_MAX // 2).map("t{}".format), max_size=2, unique=True))
+    tables = []
+    for key in keys:
+        type_, count = draw(st.sampled_from(TABLE_TYPES)), draw(st.integers(0, 3))
+        size = count * int(type_[-1])
+        tables.append(Table(key, type_, draw(st.binary(min_size=size, max_size=size))))
+    return tuple(tables)
+
+
+STEPS = st.builds(Step, NAMES, PARAMS.map(lambda params: tuple(params.items())), _tables(), NAMES)
 HASHES = st.integers(0, 2**64 - 1)
 SLOTS = st.integers(0, HELD_MAX - 1)
 REFERENCES = st.builds(
@@ -87,8 +112,8 @@ def _few(values, limit=3):
 @st.composite
 def _chunks(draw):
     payload = draw(st.none() | st.binary(max_size=20))
-    places = sorted(draw(st.tuples(COUNTS, COUNTS, COUNTS, COUNTS)))
-    ranges = dict(zip(("input_start", "start", "stop", "input_stop"), places, strict=True))
+    places = [*sorted(draw(st.tuples(COUNTS, COUNTS))), *sorted(draw(st.tuples(COUNTS, COUNTS)))]
+    ranges = dict(zip(("start", "stop", "input_start", "input_stop"), places, strict=True))
     length = st.just(len(payload)) if payload is not None else COUNTS
     return draw(
         st.builds(messages.Chunk, length=length, checksum=HASHES, **LEASE, **CHUNK, **map_just(ranges))
@@ -110,7 +135,7 @@ def _alone(cls, **fields):
 
 
 CHUNK = {"attempt": ATTEMPTS, "slot": SLOTS | st.just(-1), "sequence": COUNTS, "index": COUNTS}
-RESULT = {"clipped": COUNTS, "index": COUNTS, "attempt": ATTEMPTS, "seconds": st.floats(0, 1e9)}
+RESULT = {"clipped": COUNTS, "zeroed": COUNTS, "index": COUNTS, "attempt": ATTEMPTS, "seconds": st.floats(0, 1e9)}
 
 MESSAGES = st.one_of(
     _alone(
@@ -132,11 +157,12 @@ MESSAGES = st.one_of(
         heartbeat=st.floats(0.001, 3600),
         liveness=st.integers(2, 1000),
         credit=st.integers(1, HELD_MAX),
-        format=NAMES,
+        frames=COUNTS,
         channels=st.integers(1, 1024),
+        samplerate=st.integers(1, 2**31 - 1),
+        format=NAMES,
+        grid=COUNTS,
         chunk_frames=st.integers(1, 2**48),
-        before=COUNTS,
-        after=COUNTS,
         order=st.sampled_from(["reversed", "forward"]),
         ops=st.lists(STEPS, min_size=1, max_size=2).map(tuple),
         source=st.none() | REFERENCES,

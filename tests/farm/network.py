@@ -53,8 +53,10 @@ from zaudio.core.jury import Audit
 from zaudio.core.register import Register
 from zaudio.core.session import Introduction, Session
 from zaudio.errors import ZaudioError
+from zaudio.formats import sample_format
 from zaudio.plan import Plan
 from zaudio.reference import Reference
+from zaudio.signal import Signal
 from zaudio.steps import Step
 from zaudio.timing import Timing
 from zaudio.wire.messages import Again, Channel, Chunk, Message, Result, Sent
@@ -380,8 +382,8 @@ class Farm:
             plan=self.plan,
             chunk_frames=self.plan.chunk_frames,
             ops=(Step("invert"),),
-            format="f32le",
-            channels=1,
+            signal=Signal(self.plan.frames, 1, 44100, sample_format("f32le")),
+            grid=0,
             first=first,
             **self._of_job,
         )

@@ -382,7 +382,11 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(job=JOBS, who=NAMES_SAID, sinks=st.sampled_from(["tcp://:2", "tcp://:3"]), frames=st.sampled_from([8, 9]))
     def welcome(self, job, who, sinks, frames):
         steps = (Step("invert"),)
-        self.hear(Welcome(job, 1, session(who), (sinks,), 0.2, 5, 2, "f32le", 1, frames, 0, 0, "reversed", steps, None))
+        self.hear(
+            Welcome(
+                job, 1, session(who), (sinks,), 0.2, 5, 2, 2**20, 1, 44100, "f32le", 0, frames, "reversed", steps, None
+            )
+        )
 
     @precondition(lambda self: self.preparing)
     @rule(able=st.sampled_from([True, True, True, False]), reads=st.booleans())

@@ -19,7 +19,7 @@ sys.path.insert(0, str(TESTS))
 
 with atheris.instrument_imports(include=["zaudio"]):
     from core_support import JOB_ID, Desk, session
-    from wire_support import EVERYTHING, refused_vectors, vector_parts, vectors
+    from wire_support import EVERYTHING, payload_of, refused_vectors, vector_parts, vectors
 
     from zaudio.core.actions import Fail, Peer
     from zaudio.core.session import Introduction, Session
@@ -63,7 +63,7 @@ def codec(content):
             message = decode(parts, EVERYTHING)
         except ProtocolError:
             continue
-        assert decode(encode(message, parts[1] if len(parts) > 1 else None), EVERYTHING) == message
+        assert decode(encode(message, payload_of(message, parts)), EVERYTHING) == message
 
 
 def coordinator(content):
@@ -136,7 +136,22 @@ def files(content):
 TARGETS = {target.__name__: target for target in (codec, coordinator, worker, files)}
 IDENTITY = Identity(bytes(range(1, 33)))
 WELCOME = Welcome(
-    JOB_ID, 1, session("a"), ("tcp://:2",), 0.2, 5, 2, "f32le", 1, 8, 0, 0, "reversed", (Step("invert"),), None
+    JOB_ID,
+    1,
+    session("a"),
+    ("tcp://:2",),
+    0.2,
+    5,
+    2,
+    2**20,
+    1,
+    44100,
+    "f32le",
+    0,
+    8,
+    "reversed",
+    (Step("invert"),),
+    None,
 )
 
 

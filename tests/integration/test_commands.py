@@ -141,7 +141,22 @@ def test_processes_of_one_worker_command_that_are_refused_at_work_are_not_starte
                     sessions.add(message.session)
                     ops = (Step("invert"),)
                     welcome = Welcome(
-                        b"j" * 16, 1, message.session, sinks, 1.0, 5, 2, "f32le", 1, 8, 0, 0, "reversed", ops, None
+                        b"j" * 16,
+                        1,
+                        message.session,
+                        sinks,
+                        1.0,
+                        5,
+                        2,
+                        2**20,
+                        1,
+                        44100,
+                        "f32le",
+                        0,
+                        8,
+                        "reversed",
+                        ops,
+                        None,
                     )
                     ventilator.send_multipart([route, *encode(welcome)])
             if sink.poll(0):

@@ -15,7 +15,7 @@ from zaudio.plan import Order
 from zaudio.reference import Reference
 from zaudio.steps import TABLE_TYPES, Buffer, Scalar, Step, Table
 
-HEADER_MAX = 4096  # bytes; a ready with 256 held pairs and a welcome with a dozen ops fit
+HEADER_MAX = 8192  # bytes; a ready with 256 held pairs and a welcome with two dozen ops fit
 TEXT_MAX = 2048  # bytes of UTF-8; error texts are cut to this by their sender
 NAME_MAX = 256  # bytes of UTF-8 for names, hosts, endpoints
 HELD_MAX = 256  # (index, attempt) pairs; credit never goes beyond it
