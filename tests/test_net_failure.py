@@ -8,7 +8,7 @@ import pytest
 
 from zaudio.errors import UsageError
 from zaudio.net.failure import PLACE_MAX, parted, told
-from zaudio.ops.builtin import BUILTIN
+from zaudio.ops.catalogue import find_op
 from zaudio.wire.fields import TEXT_MAX
 
 OPS = """
@@ -114,7 +114,7 @@ def test_a_path_as_long_as_a_message_leaves_room_for_the_cause():
 
 def test_an_error_of_our_own_code_is_its_sentence_alone():
     with pytest.raises(UsageError) as caught:
-        BUILTIN["gain"].check({"factor": "loud"})
+        find_op("reverb")
     error = caught.value
     error.__traceback__ = error.__traceback__.tb_next
     assert told(error) == str(error)

@@ -3,13 +3,13 @@
 import os
 import shutil
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import xxhash
 import zmq
-from net_support import MS, descriptors, wait_until
+from net_support import MS, Near, descriptors, wait_until
 
 from zaudio.audio.files import InputFile
 from zaudio.errors import EndpointError, NoCoordinatorError, RefusedError, UsageError
@@ -17,6 +17,8 @@ from zaudio.net.failure import parted
 from zaudio.net.outbox import Outbox, Outboxes
 from zaudio.net.settings import WorkerSettings
 from zaudio.net.worker import Shell, Worker
+from zaudio.ops import travel
+from zaudio.ops.contract import Kernel
 from zaudio.steps import Step
 from zaudio.wire.codec import TO_COORDINATOR, decode, encode
 from zaudio.wire.messages import (
@@ -90,8 +92,8 @@ class Script:
         fields = {
             "job": job, "incarnation": incarnation, "session": self.session,
             "sinks": (f"tcp://:{self.ports[Channel.SINK]}",), "heartbeat": 0.05, "liveness": 5, "credit": 2,
-            "format": "f32le", "channels": 1, "chunk_frames": 4, "before": 0, "after": 0, "order": "reversed",
-            "ops": INVERT, "source": None,
+            "frames": 2**20, "channels": 1, "samplerate": 44100, "format": "f32le", "grid": 0, "chunk_frames": 4,
+            "order": "reversed", "ops": INVERT, "source": None,
         }  # fmt: skip
         self.say(Welcome(**fields | other))
 
@@ -216,40 +218,87 @@ def test_chunks_come_back_in_their_order(script, life):
     assert [script.hear(Result).index for _ in range(5)] == [9, 8, 7, 6, 5]
 
 
-def test_context_is_trimmed_from_the_result(script, life):
-    life()
-    script.admit()
-    script.grant(1, 1, before=1, after=2)
-    assert script.hear(Result).length == 4
-    assert script.payload == (-SAMPLES[1:2]).tobytes()
-
-
-NEIGHBOURS = """
-import numpy as np
-
-def near(x):  # x[i - 2] + 3 x[i] + 5 x[i + 1], with nothing beyond the ends
-    assert not (x == 99).any(), "no 99"
-    wide = np.pad(x, ((2, 1), (0, 0)))
-    return wide[:-3] + 3 * x + 5 * wide[3:]
-"""
+@pytest.fixture
+def near(monkeypatch):
+    """Let workers have an op with context."""
+    monkeypatch.setattr(travel, "KERNELS", {"near": Near})
+    return (Step("near"),)
 
 
 @pytest.mark.parametrize("order", ["reversed", "forward"])
-def test_chunks_of_a_bundle_have_their_context_and_failing_frames_are_named(script, life, tmp_path, monkeypatch, order):
-    (tmp_path / "worker_test_near.py").write_text(NEIGHBOURS)
-    monkeypatch.syspath_prepend(tmp_path)
-    life(allow=["worker_test_near"])
-    script.admit(ops=(Step("worker_test_near:near"),), format="s32le", before=2, after=1, order=order)
+def test_a_chunk_comes_with_its_context_and_goes_without(script, life, near, order):
+    life()
+    script.admit(ops=near, format="s32le", order=order)
     samples = np.arange(100, 113, dtype="<i4")  # a bundle of ten frames, in chunks of four, with context around it
     script.grant(1, 25, samples, before=2, after=1)
-    script.hear(Result)
-    wide = np.pad(samples, (2, 1))
-    expected = (wide[:-3] + 3 * samples + 5 * wide[3:])[2:-1]
+    assert script.hear(Result).length == 40
+    expected = samples[:-3] + 3 * samples[2:-1] + 5 * samples[3:]
     assert script.payload == (expected[::-1] if order == "reversed" else expected).astype("<i4").tobytes()
-    samples[11] = 99  # the last frame but one of the payload: in the third chunk, just behind the second one's context
-    script.grant(2, 25, samples, before=2, after=1)
-    failed = script.hear(Failed)
-    assert (failed.start, failed.stop) == (108, 110)
+
+
+def test_a_chunk_with_other_context_than_its_ops_need_is_a_failure(script, life, near):
+    life()
+    script.admit(ops=near)
+    script.grant(1, 1, before=1, after=2)
+    assert script.hear(Failed).error.startswith("ValueError: frames 4 to 5 need frames 2 to 6 of the recording, got 3")
+
+
+# Setups
+
+
+@dataclass(frozen=True)
+class Slow(Kernel):
+    """An op whose setup waits for its test, and then fails if the test says so."""
+
+    name = "slow"
+    go = threading.Event()
+    error = None
+
+    def setup(self, signal):
+        assert self.go.wait(20)
+        if self.error is not None:
+            raise self.error
+
+    def apply(self, samples, place, state):
+        return samples
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Let workers have an op with a setup that waits until `Slow.go` is set."""
+    monkeypatch.setattr(travel, "KERNELS", {"slow": Slow})
+    yield (Step("slow"),)
+    Slow.go.set()
+
+
+def test_heartbeats_go_on_while_ops_are_set_up_and_ready_comes_behind(script, life, slow):
+    Slow.go.clear()
+    life()
+    script.session = script.hear(Hello).session
+    script.welcome(ops=slow)
+    for _ in range(10):  # twice the time after which silence would end the connection
+        script.hear(Heartbeat)
+    assert Channel.SINK not in script.routes
+    Slow.go.set()
+    assert script.hear(Ready).received == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("no model"), "op slow: its setup failed: ValueError: no model"),
+        (UsageError("op slow needs scipy"), "op slow needs scipy"),
+    ],
+)
+def test_a_worker_whose_op_cannot_be_set_up_says_why_and_leaves(script, life, slow, monkeypatch, error, reason):
+    monkeypatch.setattr(Slow, "error", error)
+    Slow.go.set()
+    begun = life()
+    script.session = script.hear(Hello).session
+    script.welcome(ops=slow)
+    assert script.hear(Goodbye).reason.partition(" (")[0] == reason
+    assert begun.ended()
+    assert str(begun.error).startswith(f"this worker cannot take part: {reason}")
 
 
 def test_every_format_and_chain_comes_back_in_its_own_bytes(script, life):
@@ -554,12 +603,12 @@ def test_frames_are_read_from_the_offset_on(script, life, tmp_path, take, folder
         assert script.payload == (-TAKE[start:stop][::-1]).tobytes()
 
 
-def test_context_is_read_too_and_trimmed(script, life, take):
+def test_context_is_read_too(script, life, take, near):
     life(read=[str(take.parent)])
-    script.admit(source=reference(take))
-    script.grant_frames(1, 0, 8, 4, before=2, after=3)
+    script.admit(source=reference(take), ops=near)
+    script.grant_frames(1, 0, 8, 4, before=2, after=1)
     script.hear(Result)
-    assert script.payload == (-TAKE[8:12][::-1]).tobytes()
+    assert script.payload == (TAKE[6:10] + 3 * TAKE[8:12] + 5 * TAKE[9:13])[::-1].tobytes()
 
 
 def test_result_is_not_touched_by_the_reading_of_the_next(script, life, take, tmp_path, monkeypatch):
