@@ -250,6 +250,13 @@ def test_with_once_a_coordinator_that_fell_silent_is_looked_for_as_long(once):
     assert once.session.finished
 
 
+def test_ops_that_others_took_the_place_of_are_not_ready_any_more(ready):
+    ready.at(0.2).welcome(job=b"k" * 16, channels=2)
+    ready.hear(Goodbye(b"k" * 16, 1, ME, "over"))
+    assert PREPARE in ready.welcome(), "its shell had begun to prepare the others"
+    assert ready.prepared() == [ConnectSink(SINKS), *alive(0)]
+
+
 # Heartbeats and silence
 
 

@@ -20,10 +20,10 @@ CHUNKS = 4
 
 
 class Recording:
-    """Frames of one byte."""
+    """Frames of four bytes, as the job says."""
 
     def read(self, start, stop):
-        return bytes(stop - start)
+        return bytes(4 * (stop - start))
 
     def check(self):
         pass

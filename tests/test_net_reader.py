@@ -115,7 +115,9 @@ def test_error_that_nobody_foresaw_surfaces_too(reader, tape):
 
 
 def test_context_is_read_and_the_ends_of_the_recording_have_none(tape):
-    reader = Reader(tape, Plan(23, 5, before=2, after=2), notify=lambda: None)
+    reader = Reader(
+        tape, Plan(23, 5, needs=lambda start, stop: (max(0, start - 2), min(stop + 2, 23))), notify=lambda: None
+    )
     reader.start()
     for index in range(5):
         reader.ask(grant(index))

@@ -15,10 +15,10 @@ from zaudio.wire.messages import VERSION, Chunk, Hello, Ready
 
 
 class Recording:
-    """Frames of one byte."""
+    """Frames of four bytes, as the job says."""
 
     def read(self, start, stop):
-        return bytes(stop - start)
+        return bytes(4 * (stop - start))
 
     def check(self):
         pass

@@ -138,6 +138,7 @@ class SimWorker:
         self.op = op or farm.op
         self.once = once
         self.outbox = b""
+        self.prepare_seconds = 0.0  # until its ops are set up
         self.reads = farm.reference  # whether the recording can be opened here
         self.lives = 0
         self.alive = False
@@ -157,6 +158,7 @@ class SimWorker:
         self.inbox: dict[Channel, deque[Message]] = {Channel.SINK: deque(), Channel.VENTILATOR: deque()}
         self.jobs = 0
         self.open = False  # the recording
+        self.preparations = 0
         self.tasks: deque[tuple[int, Chunk]] = deque()
         self.outcomes: deque[tuple[int, Chunk, str, int]] = deque()  # job, chunk, verdict, checksum
         self.computing: tuple[int, Chunk, float] | None = None  # job, task, when it is done
@@ -224,9 +226,23 @@ class SimWorker:
                     self.links[Channel.SINK] = self.farm.link(Channel.SINK, self)
                 case Prepare():
                     self.open = self.reads and action.source is not None
-                    self.do(self.session.prepared(now=self.farm.now, reads=self.open))
+                    self.preparations += 1
+                    if self.prepare_seconds:
+                        self.farm.after(self.prepare_seconds, self.prepared, self.lives, self.preparations)
+                    else:
+                        self.do(self.session.prepared(now=self.farm.now, reads=self.open))
                 case Discard():
                     self.jobs += 1
+                    self.preparations += 1
+
+    def prepared(self, life: int, number: int) -> None:
+        if not self.alive or (life, number) != (self.lives, self.preparations):
+            return
+        if self.stopped:
+            self.farm.after(LATENCY, self.prepared, life, number)
+            return
+        self.do(self.session.prepared(now=self.farm.now, reads=self.open))
+        self.turn()
 
     def send(self, channel: Channel, message: Message) -> None:
         link = self.links.get(channel)

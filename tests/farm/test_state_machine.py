@@ -375,6 +375,7 @@ class SessionMachine(RuleBasedStateMachine):
                 case Discard():
                     self.computing.clear()
                     self.came.clear()
+                    self.preparing = False  # what comes of it is not told any more
 
     def hear(self, message, *, intact=True):
         self.do(self.session.receive(message, now=self.now, intact=intact))
@@ -450,22 +451,9 @@ class SessionMachine(RuleBasedStateMachine):
         if self.session.finished:
             return
         said = []
+        recording = (2**20, 1, 44100, "f32le")
         welcome = Welcome(
-            b"z" * 16,
-            1,
-            session("a"),
-            ("tcp://:9",),
-            0.2,
-            5,
-            2,
-            "f32le",
-            1,
-            8,
-            0,
-            0,
-            "reversed",
-            (Step("invert"),),
-            None,
+            b"z" * 16, 1, session("a"), ("tcp://:9",), 0.2, 5, 2, *recording, 0, 8, "reversed", (Step("invert"),), None
         )
         for actions in (self.session.receive(welcome, now=self.now), self.session.prepared(now=self.now)):
             said += [action.message for action in actions if isinstance(action, Say)]

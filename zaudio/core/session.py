@@ -305,6 +305,7 @@ class Session:
         )
         if self._wanted == self._prepared:
             return actions + self._join(now)
+        self._prepared = None  # the shell gives up what was ready before
         self.state = State.PREPARING
         self._beat = now + self._heartbeat
         return [*actions, self._wanted]
