@@ -67,6 +67,7 @@ def job(
     source: Reference | None = None,
     audit: Audit | None = None,
     job_id: bytes = JOB_ID,
+    **machines: object,
 ) -> Job:
     """A job of that many grants; `run`: so many of the user's chunks travel in each."""
     plan = Plan(chunks * FRAMES, FRAMES)
@@ -83,6 +84,7 @@ def job(
         timing=timing,
         source=source,
         audit=audit,
+        **machines,
     )
 
 
@@ -180,12 +182,20 @@ class Desk:
         reads: tuple[str, ...] = (),
         outbox: bytes = b"",
         life: int = 1,
+        host: str = "host",
     ) -> list:
-        hello = Hello(version, session(name), name, 1, "host", "software", ops, reads, outbox)
+        hello = Hello(version, session(name), name, 1, host, f"software of {host}", ops, reads, outbox)
         return self._say(route(name, life), hello)
 
     def ready(
-        self, name: str, *, received: int | None = None, held: object = None, reads: bool = False, life: int = 1
+        self,
+        name: str,
+        *,
+        received: int | None = None,
+        held: object = None,
+        reads: bool = False,
+        life: int = 1,
+        numbers: tuple[int, ...] = (),
     ) -> list:
         """By default: everything that was sent has come, and is held."""
         leases = self.leases.held(session(name))
@@ -193,7 +203,7 @@ class Desk:
             received = max((lease.sequence for lease in leases), default=0)
         if held is None:
             held = tuple((lease.index, lease.attempt) for lease in leases)
-        return self._say(sink(name, life), Ready(JOB_ID, 1, session(name), received, held, reads))
+        return self._say(sink(name, life), Ready(self.job.job, 1, session(name), received, held, reads, numbers))
 
     def join(self, *names: str, reads: bool = False, outbox: bytes = b"") -> list:
         """Hello and ready: what the last of them is granted, and all before."""

@@ -49,8 +49,8 @@ def refused(parts, accepted=EVERYTHING):
     return sentence
 
 
-def ready(held=(), received=0):
-    return Ready(*LEASE, received, held, reads=False)
+def ready(held=(), received=0, numbers=()):
+    return Ready(*LEASE, received, held, False, numbers)
 
 
 def chunk(**changes):
@@ -388,6 +388,14 @@ def test_held_pairs_are_accepted_up_to_their_limit(count):
 
 def test_more_held_pairs_than_the_limit_are_refused():
     refused(encode(ready(tuple((number, 1) for number in range(257)))))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 64])
+def test_numbers_are_accepted_up_to_their_limits(count):
+    for numbers in ((0,) * count, (2**64 - 1,) * count):
+        assert decode(encode(ready(numbers=numbers)), EVERYTHING).numbers == numbers
+    for value in ([0] * 65, [2**63, -1], [None], [0.0], [True], None, 0, "", [[0]]):
+        refused(changed(Ready, "numbers", value))
 
 
 def header_of(length):

@@ -173,7 +173,12 @@ MESSAGES = st.one_of(
     _alone(messages.Sent, **LEASE, sequence=COUNTS),
     _alone(messages.Heartbeat, **LEASE),
     _alone(
-        messages.Ready, **LEASE, received=COUNTS, held=_few(st.tuples(COUNTS, ATTEMPTS), HELD_MAX), reads=st.booleans()
+        messages.Ready,
+        **LEASE,
+        received=COUNTS,
+        held=_few(st.tuples(COUNTS, ATTEMPTS), HELD_MAX),
+        reads=st.booleans(),
+        numbers=_few(HASHES, 64),
     ),
     _with_payload(messages.Result, slot=st.just(-1), **RESULT),
     _alone(messages.Result, slot=SLOTS, length=COUNTS, checksum=HASHES, **LEASE, **RESULT),

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from zaudio.core.actions import Accepted, DeskAction, Grant, Impostor, Liar, Noted, Peer, Rejected, Withdrawn
 from zaudio.core.assembly import Assembler
 from zaudio.core.blame import Blame
+from zaudio.core.classes import StageClass
 from zaudio.core.dispatch import Dispatcher
 from zaudio.core.granting import Granting
 from zaudio.core.job import Job, Ways
@@ -62,6 +63,9 @@ class Desk:
         self._leases = Leases(len(job.plan), job.first, answers=self._jury.answers)
         self._granting = Granting(job, self._leases, self._roster, shortage=self._jury.shortage, now=now)
         self._blame = Blame(job, self._leases, self._roster)
+        self._machines = StageClass(
+            job.ops, job.signal, register.classes, expected=job.machine_class, name=job.class_name
+        )
         self._dispatcher = Dispatcher(
             job,
             ways=ways,
@@ -70,6 +74,7 @@ class Desk:
             leases=self._leases,
             granting=self._granting,
             blame=self._blame,
+            machines=self._machines,
             offers=offers,
             now=now,
         )
@@ -177,6 +182,16 @@ class Desk:
         One is enough: a second `Again`, behind the hello that answers the first, would take chunks back for nothing.
         """
         return tuple(member.route for member in self._roster)
+
+    @property
+    def machine_class(self) -> tuple[int, ...]:
+        """The numbers of the ops on the machines that take part, 0 where none is known; for `Job.machine_class`."""
+        return self._machines.numbers
+
+    @property
+    def class_name(self) -> str:
+        """The name of the class of those machines; empty as long as it is open."""
+        return self._machines.name
 
     @property
     def dropped(self) -> Mapping[bytes, int]:

@@ -12,6 +12,7 @@ Rules:
   and was given up before takes up credit until it is done.
 - A deadline runs for the head of a worker's queue, from when it became the head: chunks behind it are not late.
 - Hellos beyond a number a second and connection are answered by nothing, and nothing is remembered of them.
+- A worker is of the job's class of machines, or it is sent away with its first `Ready`, before it is granted anything.
 - A worker that lies is refused for good, under any session of its identity, unless many share that one.
 - Time is judged in `tick` alone, which the shell calls after both sockets are drained, or when they could not be for a
   heartbeat. A tick that comes late excuses all workers for as long as it was late: it was this side that slept.
@@ -25,6 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from zaudio.core.actions import DispatcherAction, Fail, Grant, Impostor, Joined, Lost, Peer, Send, Stuck
 from zaudio.core.blame import Blame
+from zaudio.core.classes import Machine, StageClass
 from zaudio.core.granting import Granting
 from zaudio.core.job import Job, Ways
 from zaudio.core.leases import Leases
@@ -64,6 +66,7 @@ class Dispatcher:
         leases: Its leases.
         granting: Its grants.
         blame: The ends of its leases.
+        machines: Its class of machines.
         offers: Returns whether a worker that offers those ops has that one.
         now: The time at which the job begins.
     """
@@ -78,6 +81,7 @@ class Dispatcher:
         leases: Leases,
         granting: Granting,
         blame: Blame,
+        machines: StageClass,
         offers: Callable[[Sequence[str], str], bool],
         now: float,
     ) -> None:
@@ -89,6 +93,7 @@ class Dispatcher:
         self._leases = leases
         self._granting = granting
         self._blame = blame
+        self._machines = machines
         self._offers = offers
         self._ticked = now
         self._beat = now  # when heartbeats are due next
@@ -272,6 +277,7 @@ class Dispatcher:
         member = self._roster.get(hello.session)
         if member is None:
             member = Member(hello.session, hello.name, peer, now, peer.identity)
+            member.machine = Machine(hello.host, hello.software)
             actions += self._give_outbox(member, hello.outbox)
             self._roster.add(member)
         else:
@@ -287,11 +293,7 @@ class Dispatcher:
             return banned
         if hello.version != VERSION:
             return f"it speaks protocol version {hello.version}, this coordinator speaks {VERSION}"
-        missing = [step.name for step in self._job.ops if not self._offers(hello.ops, step.name)]
-        if missing:
-            module, colon, _ = missing[0].partition(":")
-            return f"it lacks {', '.join(missing)}" + (f"; start it with --allow {module}" if colon else "")
-        return ""
+        return self._job.missing(hello.ops, self._offers)
 
     def _give_outbox(self, member: Member, outbox: bytes) -> Actions:
         """Give an outbox to the worker that names it: the one that had it before was replaced.
@@ -308,6 +310,8 @@ class Dispatcher:
         return actions
 
     def _ready(self, member: Member, peer: Peer, message: Ready, now: float) -> Actions:
+        if reason := self._machines.judge(message.numbers, member.machine):
+            return self._dismiss(member.session, reason) + self._granting.grant(now)
         actions: Actions = [] if member.ready else [Joined(member.session, member.name)]
         member.sink, member.ready, member.reads = peer, True, message.reads
         # A worker that was given up and came back has counted on; sequences must not run behind it.
@@ -348,7 +352,7 @@ class Dispatcher:
         member = self._roster.get(session)
         if member is None:
             return []
-        return [Send(member.route, Refused(reason)), *self._lose(member, reason, blame=False)]
+        return [Send(member.route, Refused(cut(reason))), *self._lose(member, reason, blame=False)]
 
     def _lose(self, member: Member, reason: str, *, blame: bool) -> Actions:
         guilty = member.head if blame else None

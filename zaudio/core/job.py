@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zaudio.core.jury import Audit
@@ -40,6 +40,9 @@ class Job:
         source: The place of the recording, for workers that can read it themselves.
         first: The first chunk to be granted: those before it were done in an earlier life.
         audit: The chunks that are believed only when two workers agree; None for none.
+        machine_class: The numbers of the ops that are asked of workers, as an earlier life established them; empty to
+            ask for none. See `zaudio.core.classes`.
+        class_name: The name of the class of machines that is asked for; empty to ask for none.
     """
 
     job: bytes
@@ -55,6 +58,8 @@ class Job:
     source: Reference | None = None
     first: int = 0
     audit: Audit | None = None
+    machine_class: tuple[int, ...] = ()
+    class_name: str = ""
 
     def chunk_at(self, start: int) -> int:
         """Return the user's chunk that begins at that frame; chunks are counted in output order."""
@@ -80,6 +85,19 @@ class Job:
             return None
         path = self.source.path
         return self.source if any(path.startswith(folder.rstrip("/") + "/") for folder in folders) else None
+
+    def missing(self, offered: Sequence[str], offers: Callable[[Sequence[str], str], bool]) -> str:
+        """Return why a worker with those ops cannot do the job; empty when it can.
+
+        Args:
+            offered: The ops of the worker.
+            offers: Returns whether a worker that offers those ops has that one.
+        """
+        missing = [step.name for step in self.ops if not offers(offered, step.name)]
+        if not missing:
+            return ""
+        module, colon, _ = missing[0].partition(":")
+        return f"it lacks {', '.join(missing)}" + (f"; start it with --allow {module}" if colon else "")
 
     def welcome(self, session: bytes, sinks: tuple[str, ...], source: Reference | None) -> Welcome:
         """Return what a worker is told: where the sinks are, and the `source` if it can read the recording itself."""

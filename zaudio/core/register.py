@@ -1,4 +1,4 @@
-"""Register: the identities and sessions that the farm knows, from stage to stage.
+"""Register: the identities, sessions and classes of machines that the farm knows, from stage to stage.
 
 Rules:
 
@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping
 
 from zaudio.core.actions import Peer
+from zaudio.core.classes import Classes
 
 HELLOS = 16  # a second on one connection; a worker says one, and one more at each stage
 SESSIONS_KEPT = 4096  # of those that came, and of those that were sent away: results of them may still come
@@ -28,9 +29,13 @@ class Register:
     Args:
         shared: The identity of workers that are no more than their sessions, if there are such: the coordinator's own.
             One of them that lies takes no other with it.
+
+    Attributes:
+        classes: What ops give on the machines that the farm has.
     """
 
     def __init__(self, *, shared: str | None = None) -> None:
+        self.classes = Classes()
         self._shared = shared
         self._admitted: frozenset[str] | None = None  # identities that may take part; None to ask for none
         self._keys: dict[str, str] = {}  # identity -> the name of its key; also of those that were admitted once
@@ -129,6 +134,7 @@ class Register:
 
     def check(self) -> None:
         """Assert the invariants."""
+        self.classes.check()
         assert len(self._known) <= SESSIONS_KEPT, "sessions are bounded"
         assert all(1 <= said <= HELLOS + 1 for said in self._hellos.values()), "hellos beyond are not counted"
         assert len(self._banned) <= SESSIONS_KEPT, "banned sessions are bounded"

@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from zaudio.core.actions import Peer
+from zaudio.core.classes import UNKNOWN, Machine
 from zaudio.core.leases import Lease
 from zaudio.core.register import Register
 
@@ -40,6 +41,7 @@ class Member:
     slots: list[int] = field(default_factory=list)  # those of its outbox that no lease has
     reads: bool = False  # has the recording open itself
     load: int = 0  # leases that take up its credit
+    machine: Machine = UNKNOWN  # as its hello said
     bucket: int = -1  # where it lies in Roster._free; -1 when it is not available
 
     @property

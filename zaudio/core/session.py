@@ -110,6 +110,7 @@ class Session:
         self._lifetime = Lifetime(lifetime, idle_timeout, share=introduction.session[1] / 255)
         self._job: tuple[bytes, int] = (b"", 0)  # job and incarnation of the last welcome
         self._reads = False  # the recording is open here
+        self._numbers: tuple[int, ...] = ()  # of the ops that are ready
         self._prepared: Prepare | None = None  # the ops that are ready
         self._wanted: Prepare | None = None
         self._sinks: tuple[str, ...] = ()
@@ -161,9 +162,15 @@ class Session:
                 self._received = max(self._received, message.sequence)
         return []
 
-    def prepared(self, *, now: float, reads: bool = False) -> Actions:
-        """Take note that the ops are ready, as the last `Prepare` said; `reads`: and the recording is open here."""
-        self._prepared, self._reads = self._wanted, reads
+    def prepared(self, *, now: float, reads: bool = False, numbers: tuple[int, ...] = ()) -> Actions:
+        """Take note that the ops are ready, as the last `Prepare` said.
+
+        Args:
+            now: The time.
+            reads: Whether the recording is open here.
+            numbers: A number for each op, by which classes of machines are told apart.
+        """
+        self._prepared, self._reads, self._numbers = self._wanted, reads, numbers
         if self.state is not State.PREPARING:
             return []
         self._heard = now  # only from now on is something owed to us
@@ -387,5 +394,6 @@ class Session:
         self._beat = now + self._heartbeat
         alive: Actions = [Say(Channel.VENTILATOR, Heartbeat(*self._lease))]
         if self.state is State.READY:
-            alive.append(Say(Channel.SINK, Ready(*self._lease, self._received, tuple(self._held), self._reads)))
+            ready = Ready(*self._lease, self._received, tuple(self._held), self._reads, self._numbers)
+            alive.append(Say(Channel.SINK, ready))
         return alive

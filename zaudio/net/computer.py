@@ -107,11 +107,19 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The end of a preparation: the ops are set up, or an error says why they cannot be."""
+    """The end of a preparation: the ops are set up, or an error says why they cannot be.
+
+    Attributes:
+        job: The number of its job.
+        number: Which preparation it was.
+        error: A sentence; empty when the ops are set up.
+        numbers: A number for each op, by which classes of machines are told apart.
+    """
 
     job: int
     number: int
     error: str = ""
+    numbers: tuple[int, ...] = ()
 
 
 class Computer:
@@ -197,10 +205,10 @@ class Computer:
 
     def _set_up(self, task: _Setup) -> Prepared:
         try:
-            self._setups.set_up(task.work.graph, task.work.steps)
+            numbers = self._setups.set_up(task.work.graph, task.work.steps)
         except UsageError as error:
             return Prepared(task.job, task.number, str(error))
-        return Prepared(task.job, task.number)
+        return Prepared(task.job, task.number, numbers=numbers)
 
     def _compute(self, task: _Task) -> Outcome:
         started = time.monotonic()

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from zaudio.errors import UsageError
 from zaudio.net.failure import log_failure, parted, told
+from zaudio.net.numbers import numbers_of
 from zaudio.ops.graph import Graph
 from zaudio.signal import Signal
 from zaudio.steps import Step
@@ -28,12 +29,15 @@ class Setups:
     def __init__(self) -> None:
         self._made: dict[tuple[Step, Signal], object] = {}
 
-    def set_up(self, graph: Graph, steps: Sequence[Step]) -> None:
+    def set_up(self, graph: Graph, steps: Sequence[Step]) -> tuple[int, ...]:
         """Set up the ops of a graph, but for those that an equal op was set up for.
 
         Args:
             graph: The graph.
             steps: Its ops as they travelled.
+
+        Returns:
+            A number for each op, by which classes of machines are told apart: see `zaudio.net.numbers`.
 
         Raises:
             UsageError: An op cannot be set up here; the sentence names it.
@@ -52,4 +56,6 @@ class Setups:
                 log_failure(log, f"op {step.name}: its setup failed", text)
                 raise UsageError(f"op {step.name}: its setup failed: {parted(text)[0]}") from error
         self._made = made
-        graph.setup([made[step, signal] for step, signal in zip(steps, graph.signals, strict=False)])
+        states = [made[step, signal] for step, signal in zip(steps, graph.signals, strict=False)]
+        graph.setup(states)
+        return numbers_of(graph, steps, states)

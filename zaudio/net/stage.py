@@ -168,6 +168,16 @@ class Stage:
         return min(plan.chunk_frames, plan.frames) * self.frame_bytes
 
     @property
+    def machine_class(self) -> tuple[int, ...]:
+        """The numbers of the ops on the machines that take part, 0 where none is known; for `Job.machine_class`."""
+        return self._desk.machine_class
+
+    @property
+    def class_name(self) -> str:
+        """The name of the class of those machines, as `Job.class_name` asks for it; empty as long as it is open."""
+        return self._desk.class_name
+
+    @property
     def sealed(self) -> bool:
         """Whether everything lies at the destination, sealed."""
         return self._destination.sealed

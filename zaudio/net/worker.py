@@ -312,7 +312,8 @@ class Shell:
         if prepared.error:
             self._do(self._session.unable(prepared.error))
             return
-        self._do(self._session.prepared(now=time.monotonic(), reads=self._computer.reads))
+        now, reads = time.monotonic(), self._computer.reads
+        self._do(self._session.prepared(now=now, reads=reads, numbers=prepared.numbers))
         self._on_ready()
 
     def _take(self, outcome: Outcome) -> None:

@@ -139,6 +139,21 @@ class Graph:
             self._store(self._evaluate(samples, first, low, high), result[low - start : high - start])
         return result
 
+    def try_op(self, number: int, samples: Array, first: int, start: int, stop: int) -> Array:
+        """Return frames of the output of one op by itself, in its precision.
+
+        Args:
+            number: The op's place in the row.
+            samples: Frames of its input from `first` on, as floats with full scale at 1.0: those that it needs, as far
+                as there are any.
+            first: The frame of its input that is the first of them.
+            start: The first frame of its output that is wanted.
+            stop: The frame behind the last one.
+        """
+        op, signal = self.ops[number], self.signals[number]
+        array, _ = convert(samples, op.precision, signal.format)
+        return self._apply(op, array, (first, first + len(samples)), (start, stop), number)
+
     def _step(self, frames: int) -> int:
         """Return the frames of the output that are computed at a time."""
         if self.grid:

@@ -99,7 +99,7 @@ _TABLE: tuple[tuple[int, type[Message], tuple[fields.Check, ...]], ...] = (
     ),
     (6, Sent, (*_LEASE, fields.COUNT)),
     (7, Heartbeat, _LEASE),
-    (8, Ready, (*_LEASE, fields.COUNT, fields.held, fields.truth)),
+    (8, Ready, (*_LEASE, fields.COUNT, fields.held, fields.truth, fields.hashes)),
     (
         9,
         Result,
@@ -249,7 +249,7 @@ def _flat(value: object) -> object:
     if isinstance(value, Step):
         tables = [item for table in value.tables for item in (table.key, table.type, len(table.numbers))]
         return [value.name, _flat(value.params), tables, value.version]
-    if type(value) is not tuple or not value or type(value[0]) is str:
+    if type(value) is not tuple or not value or type(value[0]) in (str, int):
         return value
     if isinstance(value[0], Step):
         return [_flat(step) for step in value]

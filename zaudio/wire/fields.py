@@ -112,6 +112,13 @@ def held(value: object) -> tuple[tuple[int, int], ...]:
     return tuple(zip(map(COUNT, value[::2]), map(ATTEMPT, value[1::2]), strict=True))
 
 
+def hashes(value: object) -> tuple[int, ...]:
+    """Read a list of hashes."""
+    if type(value) is list and len(value) <= LIST_MAX:
+        return tuple(map(HASH, value))
+    raise ProtocolError(f"expected at most {LIST_MAX} hashes, got {shown(value)}")
+
+
 def ops(value: object) -> tuple[Head, ...]:
     """Read ops; each is [name, [parameter, value ...], [table, type, bytes ...], version]."""
     if type(value) is not list or not 1 <= len(value) <= LIST_MAX:

@@ -138,7 +138,8 @@ class Heartbeat:
 class Ready:
     """Worker to sink, behind the results: chunks up to `received` have come, and of those I still hold `held`.
 
-    `reads`: whether the worker has the recording open and needs no payloads.
+    `reads`: whether the worker has the recording open and needs no payloads. `numbers` tell classes of machines apart:
+    one for each op, a hash of what it makes of a fixed vector here, or 0.
     """
 
     job: bytes
@@ -147,6 +148,7 @@ class Ready:
     received: int
     held: Held
     reads: bool
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

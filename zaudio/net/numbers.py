@@ -1,0 +1,71 @@
+"""Numbers: a hash of what each op makes of a fixed vector, by which classes of machines are told apart.
+
+Rules:
+
+- The vector is the same on every machine. An op gets a stretch of it as if it lay in the middle of its input.
+- The output is hashed in the op's own precision: rounding to the recording's format would hide a difference.
+- A user's plain function gets 0, as it is called for chunks alone. So does an op that raises, or that has no output.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import xxhash
+
+from zaudio.ops.contract import VECTOR_FRAMES, fixed_vector
+from zaudio.ops.graph import Graph
+from zaudio.ops.own import FunctionOp
+from zaudio.steps import Step
+
+SAMPLES_MOST = 2**21  # of an input: a block of an op with a long memory, and some 50 ms
+
+log = logging.getLogger("zaudio.worker")
+
+
+def numbers_of(graph: Graph, steps: Sequence[Step], states: Sequence[object]) -> tuple[int, ...]:
+    """Return the number of each op of a graph.
+
+    Args:
+        graph: The graph, set up.
+        steps: Its ops as they travelled.
+        states: What its ops made when they were set up.
+    """
+    numbers = []
+    for number, (step, state) in enumerate(zip(steps, states, strict=True)):
+        plain = isinstance(graph.ops[number], FunctionOp) and not step.version and state is None
+        has_memory = graph.ops[number].has_memory(graph.signals[number])
+        numbers.append(0 if plain and not has_memory else _number(graph, number, step.name))
+    return tuple(numbers)
+
+
+def _number(graph: Graph, number: int, name: str) -> int:
+    try:
+        start, stop, low, high = _ranges(graph, number)
+        if start >= stop:
+            return 0
+        vector = fixed_vector(graph.signals[number], high - low)
+        output = np.ascontiguousarray(graph.try_op(number, vector, low, start, stop))
+    except BaseException as error:  # noqa: BLE001  a user's op may raise anything; its chunks will tell
+        log.info("op %s raised on the vector that tells machines apart: %s", name, type(error).__name__)
+        return 0
+    return xxhash.xxh3_64_intdigest(output.astype(output.dtype.newbyteorder("<"), copy=False).data.cast("B"))
+
+
+def _ranges(graph: Graph, number: int) -> tuple[int, int, int, int]:
+    """Return a range in the middle of an op's output, and the range of its input that this one needs."""
+    op, signal = graph.ops[number], graph.signals[number]
+    output = graph.signals[number + 1]
+    unit = max(1, graph.grid if number == len(graph.ops) - 1 else op.grid(signal))
+    start = output.frames // 2 // unit * unit
+    most = max(1, SAMPLES_MOST // max(signal.channels, output.channels))
+    frames = VECTOR_FRAMES
+    while True:
+        stop = min(start + frames, output.frames)
+        low, high = op.needs(start, stop, signal)
+        low, high = max(0, min(low, signal.frames)), max(0, min(high, signal.frames))
+        if high - low <= most or frames == 1:
+            return start, stop, low, high
+        frames //= 2
