@@ -139,6 +139,7 @@ class SimWorker:
         self.once = once
         self.outbox = b""
         self.prepare_seconds = 0.0  # until its ops are set up
+        self.numbers: tuple[int, ...] = ()  # that its ops give on its machine
         self.reads = farm.reference  # whether the recording can be opened here
         self.lives = 0
         self.alive = False
@@ -230,7 +231,7 @@ class SimWorker:
                     if self.prepare_seconds:
                         self.farm.after(self.prepare_seconds, self.prepared, self.lives, self.preparations)
                     else:
-                        self.do(self.session.prepared(now=self.farm.now, reads=self.open))
+                        self.do(self.session.prepared(now=self.farm.now, reads=self.open, numbers=self.numbers))
                 case Discard():
                     self.jobs += 1
                     self.preparations += 1
@@ -241,7 +242,7 @@ class SimWorker:
         if self.stopped:
             self.farm.after(LATENCY, self.prepared, life, number)
             return
-        self.do(self.session.prepared(now=self.farm.now, reads=self.open))
+        self.do(self.session.prepared(now=self.farm.now, reads=self.open, numbers=self.numbers))
         self.turn()
 
     def send(self, channel: Channel, message: Message) -> None:
@@ -349,6 +350,7 @@ class Farm:
         reference: bool = False,
         first: int = 0,
         audit: Audit | None = None,
+        **machines: object,
     ) -> None:
         self.now = 100.0  # not 0: nothing may depend on where the clock begins
         self.random = random.Random(seed)
@@ -362,7 +364,7 @@ class Farm:
         self.register = Register()
         self._ways = Ways(("tcp://:2",), frozenset(tokens))
         self._of_job = {"credit": credit, "window_most": window, "timing": timing, "audit": audit}
-        self._of_job |= {"source": RECORDING if reference else None}
+        self._of_job |= {"source": RECORDING if reference else None, **machines}
         self.liars: list[Liar] = []
         self.withdrawn: list[int] = []
         self.audited = 0  # audited chunks that were accepted
@@ -398,7 +400,7 @@ class Farm:
             plan=self.plan,
             chunk_frames=self.plan.chunk_frames,
             ops=(Step("invert"),),
-            signal=Signal(self.plan.frames, 1, 44100, sample_format("f32le")),
+            signal=Signal(2**20, 1, 44100, sample_format("f32le")),
             grid=0,
             first=first,
             **self._of_job,
