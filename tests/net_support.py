@@ -160,6 +160,11 @@ class Door:
         chunk = Chunk(bytes(16), 1, session, *place)
         self._ventilator.send_multipart([self._routes[session], *encode(chunk, payload)])
 
+    def send_away(self, session, reason):
+        """Refuse a worker that takes part."""
+        self._ventilator.send_multipart([self._routes[session], *encode(Refused(reason))])
+        self.ready.discard(session)
+
     def _answer(self, hello):
         if self.refusal is not None:
             return Refused(self.refusal)

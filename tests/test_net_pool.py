@@ -173,6 +173,16 @@ def test_refusal_is_reported_with_its_reason(door, start):
     assert event == Unable(f"{door.endpoint} refused this worker: it is a test")
 
 
+def test_own_workers_that_are_refused_when_they_are_ready_are_not_replaced_without_end(door, start):
+    pool = start(1)
+    for number in range(3):
+        [session] = all_ready(door, 1)
+        door.send_away(session, f"it is of another class {number}")
+        event = next_event(pool, door)
+        assert (type(event), event.session, event.name) == (Died, session, "local-1")
+    wait_until(lambda: pool.events() == [] and pool.ended, "no other takes its place")
+
+
 def test_module_that_is_not_there_is_reported_in_one_sentence(door, start):
     event = next_event(start(2, allow=["no_such_module:f"]), door)
     assert isinstance(event, Unable)

@@ -10,7 +10,7 @@ Rules:
 - Nothing that an op started outlives its worker: the worker's group is killed, and then all that is left of it.
 - A worker that dies is replaced at once. Three deaths in a row before a worker was ready end all workers.
 - A worker that leaves, with `once`, because no coordinator answers is not replaced. Nor is one that a coordinator
-  elsewhere refused.
+  elsewhere refused. A coordinator's own worker that it refused is replaced, but a third one in its place is not.
 - The lifeline is a pipe that is never written to. When the process at its other end is gone, workers leave by
   themselves, and those left after a second are killed.
 - A worker's standard error is passed on, and its tail is kept to explain a death. Its standard output goes there too:
@@ -26,6 +26,7 @@ import selectors
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,7 @@ from zaudio.net.settings import WorkerSettings
 from zaudio.net.sockets import raise_descriptor_limit
 
 FAILED_STARTS = 3  # in a row; one may be bad luck, three are not
+REFUSALS = 3  # of own workers in one place: all of them would be refused, say for the class of this machine
 TAIL = 2048  # bytes of standard error that explain a death
 MAXRSS_MIB = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss, which counts bytes there and KiB elsewhere
 LIFELINE_PATIENCE = 1.0  # s for workers to leave when the lifeline broke
@@ -114,6 +116,7 @@ class Supervisor:
         self._children: dict[int, _Child] = {}  # pid -> child
         self._brood = Brood()
         self._failed_starts = 0
+        self._refusals: Counter[int] = Counter()  # by the worker's number
         self._over = False  # no death is reported or replaced any more
         self.unanswered = 0
         self.cut_off = False
@@ -236,12 +239,14 @@ class Supervisor:
             return
         cause = child.killed or cause_of_death(code)
         self._report(Died(child.session, child.name, obituary(cause, mib, tail), tail))
+        if code == RefusedError.exit_code:
+            self._refusals[child.number] += 1
         if not child.ready:
             self._failed_starts += 1
         if self._failed_starts >= FAILED_STARTS:
             self._over = True
             self._report(GaveUp(obituary(cause, mib, ""), tail))  # the error itself has the last line that it wrote
-        else:
+        elif self._refusals[child.number] < REFUSALS:
             self._start(child.number, child.name)
 
     # Commands and ends
