@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from zaudio.cli.app import app
 from zaudio.cli.exit import Terminated
 from zaudio.errors import NoCoordinatorError, RefusedError
 from zaudio.ops import beside
+from zaudio.process import THREADS
 
 ENDPOINT = "tcp://127.0.0.1:5555"
 
@@ -38,6 +40,8 @@ def worker(monkeypatch):
         made = []
 
     monkeypatch.setattr(zaudio, "Worker", Fake, raising=False)
+    for name in THREADS:
+        monkeypatch.setenv(name, "1")  # the command sets them, and they are to be as they were afterwards
     return Fake
 
 
@@ -64,6 +68,13 @@ def test_one_worker_runs_in_this_process(worker, supervise):
     assert (done.exit_code, done.output) == (0, "")
     assert worker.made == [(ENDPOINT, DEFAULTS)]
     assert supervise.calls == []
+
+
+def test_libraries_compute_in_one_thread_unless_the_user_says_otherwise(worker, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
+    CliRunner().invoke(app, ["worker", ENDPOINT])
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]) == ("1", "3")
 
 
 def test_options_are_passed_on(worker, tmp_path):

@@ -10,6 +10,7 @@ import signal
 import sys
 
 STANDARD = (0, 1, 2)
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # of the libraries under numpy and models
 
 
 def begin() -> None:
@@ -19,6 +20,15 @@ def begin() -> None:
     # A parent that ignores or blocks it, as some daemons do, would keep us from learning how our children end.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+
+
+def compute_in_one_thread() -> None:
+    """Let libraries that are loaded from now on compute in one thread, unless the user says otherwise.
+
+    There is one worker per core: more threads would only fight over the cores.
+    """
+    for name in THREADS:
+        os.environ.setdefault(name, "1")
 
 
 def open_standard_descriptors() -> None:

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from zaudio.net import brood
-from zaudio.process import STANDARD, search_path
+from zaudio.process import STANDARD, THREADS, search_path
 
 CLOSE_PATIENCE = 2.0  # s for it to end its workers, which get 1 s, before it is killed itself
 
@@ -158,8 +158,7 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
 
 
 def _environment() -> dict[str, str]:
-    # There is one worker per core: numpy's own threads would only fight over the cores.
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    threads = dict.fromkeys(THREADS, "1")  # see `compute_in_one_thread`
     # Let glibc keep freed memory: otherwise a fresh array for each chunk would fault in each of its pages again.
     memory = {"MALLOC_MMAP_THRESHOLD_": str(64 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
     return threads | memory | dict(os.environ)
