@@ -72,8 +72,8 @@ def compute(
 
     Raises:
         ChunkFailed: An op failed on one of the user's chunks; the cause is the exception that it raised.
-        ValueError: The output range has no such frames, the input range is not the one that it needs, the payload does
-            not hold the frames of the input range, or `into` has no room for those of the output range.
+        ValueError: The output has no such range, or another input range belongs to it. Or the payload, or `into`, has
+            another length.
     """
     frames = _frames(payload, graph.input)
     _check_ranges(graph, chunk, len(frames))

@@ -4,7 +4,7 @@ Rules:
 
 - Work and tasks are done in their order: ops are set up in the thread, and what was asked before is of the work before.
 - An outcome of a job that is over, or of work that another took the place of, never comes out.
-- The thread is never waited for longer than a moment: an op may not come back.
+- The thread is never waited for longer than a moment, since an op can hang.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ log = logging.getLogger("zaudio.worker")
 
 
 class Setups:
-    """What the ops of the last graph made."""
+    """The things that the ops of the last graph made."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[Step, Signal], object] = {}
