@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import msgpack
+import numpy as np
 import pytest
 import xxhash
 from wire_support import EVERYTHING, vector_parts, vectors
@@ -14,8 +15,11 @@ from zaudio.audio import files
 from zaudio.errors import ProtocolError
 from zaudio.formats import FORMATS
 from zaudio.net import sockets
-from zaudio.ops.builtin import BUILTIN
+from zaudio.ops.catalogue import KERNELS
+from zaudio.ops.contract import fixed_vector
 from zaudio.reference import Reference
+from zaudio.signal import Signal
+from zaudio.steps import TABLE_TYPES
 from zaudio.wire import fields, messages
 from zaudio.wire.codec import TO_COORDINATOR, TO_WORKER, decode
 
@@ -81,6 +85,9 @@ def in_and_out(kind):
     elif match := re.fullmatch(r"array of at most (\d+) pairs", kind):
         count = int(match[1])
         inside, outside = [[], [0, 1] * count], [[0, 1] * (count + 1), [0], [[0, 1]]]
+    elif match := re.fullmatch(r"array of at most (\d+) hashes", kind):
+        count = int(match[1])
+        inside, outside = [[], [0, 2**64 - 1] * (count // 2)], [[0] * (count + 1), [-1], [True], [1.0], None, 1]
     elif kind == "`reversed` or `forward`":
         inside, outside = ["reversed", "forward"], ["", "Reversed", b"reversed", None, 1]
     elif kind == "boolean":
@@ -92,8 +99,8 @@ def in_and_out(kind):
         match = re.fullmatch(r"array of (\d+) to (\d+) ops", kind)
         least, most = map(int, match.groups())
         inside, outside = (
-            [[["o", []]] * least, [["o", []]] * most],
-            [[["o", []]] * (most + 1), [["o", []]] * (least - 1)],
+            [[["o", [], [], ""]] * least, [["o", [], [], ""]] * most],
+            [[["o", [], [], ""]] * (most + 1), [["o", [], [], ""]] * (least - 1), [["o", [], []]]],
         )
     return inside, [value for value in outside if value != 2**64]  # which msgpack cannot say
 
@@ -159,7 +166,8 @@ def test_the_type_and_the_limits_of_a_field_of_a_reference_are_those_of_the_code
 
 def test_the_table_of_limits_is_that_of_the_codec():
     limits = [int(row[1].split()[0]) for row in table(PAGE, "limit", "value")]
-    assert limits == [fields.HEADER_MAX, fields.TEXT_MAX, fields.NAME_MAX, fields.LIST_MAX, fields.HELD_MAX]
+    names = ("HEADER_MAX", "TEXT_MAX", "NAME_MAX", "LIST_MAX", "TABLES_MAX", "HELD_MAX")
+    assert limits == [getattr(fields, name) for name in names]
     assert f"at most {2 * fields.HELD_MAX} items" in PAGE
 
 
@@ -225,8 +233,21 @@ def test_every_format_is_on_the_page():
     assert sorted(named) == sorted(FORMATS)
 
 
-def test_every_built_in_op_and_its_coefficients_are_on_the_page():
+def test_the_coefficients_of_ops_on_the_page_are_theirs():
     ops = dict(re.findall(r"^### `(\w+)`\n\n(.*)$", PAGE, re.MULTILINE))
-    assert set(ops) == set(BUILTIN)
+    assert set(ops) == {"invert", "gain", "clip"} <= set(KERNELS)
     for name, first_line in ops.items():
-        assert set(re.findall(r"`(\w+)`", first_line)) == set(BUILTIN[name].coefficients)
+        coefficients = {field.name for field in dataclasses.fields(KERNELS[name])}
+        assert set(re.findall(r"`(\w+)`", first_line)) == coefficients
+
+
+def test_the_types_of_tables_are_on_the_page():
+    assert f"one of {', '.join(f'`{name}`' for name in TABLE_TYPES)}:" in PAGE.replace("\n", " ")
+
+
+def test_noise_made_as_the_page_says_is_our_vector():
+    signal = Signal(1000, 2, 44100, FORMATS["s16le"])
+    assert "Philox4x64-10 with key 20 and counter 0, one word for each sample" in PAGE.replace("\n", " ")
+    words = np.random.Generator(np.random.Philox(key=20, counter=0)).integers(0, 2**64, 2000, np.uint64)
+    expected = [(int(word) >> 11) / 2**53 - 0.5 for word in words]
+    assert fixed_vector(signal, 1000).reshape(-1).tolist() == expected
