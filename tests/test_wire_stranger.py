@@ -24,15 +24,24 @@ def invert(samples):
 
 
 def gain(samples, factor):
-    if samples.dtype.kind == "f":
-        return samples * samples.dtype.type(factor)
-    limits = np.iinfo(samples.dtype)
-    return np.array([min(max(round(float(x) * factor), limits.min), limits.max) for x in samples], samples.dtype)
+    return floats(samples) * factor
 
 
 def clip(samples, low, high):
-    low, high = samples.dtype.type(low), samples.dtype.type(high)
-    return np.array([low if x < low else high if x > high else x for x in samples], samples.dtype)
+    return np.array([low if x < low else high if x > high else x for x in floats(samples)], "f8")
+
+
+def floats(samples):
+    if samples.dtype.kind == "f":
+        return samples.astype("f8")
+    return samples / 2.0 ** (8 * samples.itemsize - 1)
+
+
+def stored_as(samples, kind):
+    if kind.kind == "f" or samples.dtype.kind == "i":
+        return samples.astype(kind)
+    full = 2 ** (8 * kind.itemsize - 1)
+    return np.array([min(max(round(float(x) * full), -full), full - 1) for x in samples.flat], kind)
 
 
 OPS = {"invert": invert, "gain": gain, "clip": clip}
@@ -72,12 +81,13 @@ class Stranger(threading.Thread):
                     self.take(kind, fields, payload, sink)
                 if self.lease:
                     ventilator.send(msgpack.packb([HEARTBEAT, *self.lease]))
-                    sink.send(msgpack.packb([READY, *self.lease, self.received, [], self.file is not None]))
+                    sink.send(msgpack.packb([READY, *self.lease, self.received, [], self.file is not None, []]))
 
     def take(self, kind, fields, payload, sink):
         if kind == WELCOME:
-            self.lease = fields[:3]
-            sinks, self.heartbeat, _, _, self.format, self.channels, _, _, _, self.order, self.ops, source = fields[3:]
+            assert payload == [], "these ops have no tables"
+            self.lease, sinks, self.heartbeat = fields[:3], *fields[3:5]
+            self.channels, _, self.format, self.grid, _, self.order, self.ops, source = fields[8:]
             self.open(source)
             [port] = [name.removeprefix("tcp://:") for name in sinks if name.startswith("tcp://:")]
             sink.connect(f"{self.endpoint.rpartition(':')[0]}:{port}")
@@ -94,11 +104,11 @@ class Stranger(threading.Thread):
                 assert checksum == 0
                 frame = length // (last - first)
                 payload = [os.pread(self.file, length, self.offset + first * frame)]
-            result = self.compute(payload[0], start - first, stop - first)
+            assert (self.grid, first, last) == (0, start, stop), "these ops have no memory"
+            result = self.compute(payload[0])
             checksum = xxhash.xxh3_64_intdigest(result)
-            sink.send_multipart(
-                [msgpack.packb([RESULT, *self.lease, index, attempt, len(result), checksum, 0, -1, 0]), result]
-            )
+            header = [RESULT, *self.lease, index, attempt, len(result), checksum, 0, -1, 0, 0]
+            sink.send_multipart([msgpack.packb(header), result])
 
     def open(self, source):
         assert (source is None) == (not self.reads)
@@ -116,13 +126,13 @@ class Stranger(threading.Thread):
         else:
             self.file = file
 
-    def compute(self, payload, start, stop):
+    def compute(self, payload):
         stored = np.dtype({"le": "<", "be": ">"}[self.format[3:]] + DTYPES[self.format[:3]])
         samples = np.frombuffer(payload, stored).astype(stored.newbyteorder("="))
-        for name, flat in self.ops:
+        for name, flat, _, _ in self.ops:
             samples = OPS[name](samples, **dict(zip(flat[::2], flat[1::2], strict=True)))
-        result = samples.reshape(-1, self.channels)[start:stop]
-        return (result[::-1] if self.order == "reversed" else result).astype(stored).tobytes()
+        result = stored_as(samples, stored).reshape(-1, self.channels)
+        return (result[::-1] if self.order == "reversed" else result).tobytes()
 
 
 @pytest.mark.parametrize(
