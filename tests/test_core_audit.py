@@ -299,15 +299,15 @@ def test_a_result_of_a_stranger_is_still_rejected(desk):
     assert desk.count(Rejected) == 1
 
 
-def test_clipped_samples_travel_with_the_result_and_are_taken_back_with_it():
+def test_counts_of_samples_travel_with_the_result_and_are_taken_back_with_it():
     desk = Desk(6, audit=Some(0), credit=4)
     desk.join("liar")
-    (accepted,) = only(desk.result("liar", 1, 1, clipped=3), Accepted)
-    assert accepted.clipped == 3
+    (accepted,) = only(desk.result("liar", 1, 1, clipped=3, zeroed=4), Accepted)
+    assert (accepted.clipped, accepted.zeroed) == (3, 4)
     desk.result("liar", 0, 1, checksum=7, clipped=100)
     desk.join("b", "c")
     for name in ("b", "c"):
         lease = next((x for x in desk.leases.held(session(name)) if x.index == 0), None)
-        actions = desk.result(name, 0, lease.attempt, clipped=5)
-    assert kinds(actions, Withdrawn, Accepted) == [Withdrawn(1, "liar", 3), Accepted(session("c"), 0, 3, 5)]
+        actions = desk.result(name, 0, lease.attempt, clipped=5, zeroed=6)
+    assert kinds(actions, Withdrawn, Accepted) == [Withdrawn(1, "liar", 3, 4), Accepted(session("c"), 0, 3, 5, 6)]
     desk.check()

@@ -411,3 +411,10 @@ def test_clipped_samples_are_summed_without_those_that_were_withdrawn(book):
     book.tell(events.Accepted, worker="a", chunk=1, chunks=1, clipped=7)
     book.tell(events.Withdrawn, worker="a", chunk=1, chunks=1, clipped=7)
     assert book.report.clipped == 5
+
+
+def test_samples_read_as_zero_are_summed_likewise(book):
+    book.run().tell(events.Accepted, worker="a", chunk=0, chunks=1, zeroed=5)
+    book.tell(events.Accepted, worker="a", chunk=1, chunks=1, zeroed=7)
+    book.tell(events.Withdrawn, worker="a", chunk=1, chunks=1, zeroed=7)
+    assert (book.report.zeroed, book.report.clipped) == (5, 0)

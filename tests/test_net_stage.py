@@ -1,5 +1,6 @@
 """Stage: what the Desk decided is told before it is done."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from zaudio.core.desk import Desk
 from zaudio.core.job import Ways
 from zaudio.core.register import Register
 from zaudio.net.stage import Stage
+from zaudio.plan import Plan
 from zaudio.wire.messages import VERSION, Chunk, Hello, Ready
 
 
@@ -36,15 +38,17 @@ class Destination:
 class Bench:
     """A stage with its Desk, and ears for what it sends and tells."""
 
-    def __init__(self, *, keys="", **of_job):
+    def __init__(self, *, keys="", frame_bytes=1, plan=None, **of_job):
         self.told, self.sent = [], []
         self.reachable = True  # whether a chunk can be sent
         stage_job = job(4, **of_job)
+        if plan is not None:
+            stage_job = replace(stage_job, plan=plan)
         self.desk = Desk(
             stage_job,
             ways=Ways(SINKS),
             register=Register(),
-            frame_bytes=1,
+            frame_bytes=frame_bytes,
             offers=lambda ops, name: True,
             now=0.0,
         )
@@ -52,7 +56,7 @@ class Bench:
             stage_job,
             source=Recording(),
             destination=Destination(),
-            frame_bytes=1,
+            frame_bytes=frame_bytes,
             notify=lambda: None,
             publish=self.told.append,
         )
@@ -83,6 +87,21 @@ def test_a_grant_that_cannot_be_sent_is_told_before_it_is_taken_back(bench):
     granted = [event for event in bench.told if isinstance(event, events.Granted | events.Requeued)]
     first = [event for event in granted if event.chunk == granted[0].chunk]
     assert [type(event) for event in first] == [events.Granted, events.Requeued]
+
+
+def test_a_grant_names_the_bytes_of_its_input_and_awaits_those_of_its_output():
+    """Twice as many frames come out as go in, of three bytes in place of four."""
+    plan = Plan(32, 8, needs=lambda start, stop: (start // 2, stop // 2))
+    bench = Bench(plan=plan, frame_bytes=3)
+    bench.join("a")
+    granted = [message for message in bench.sent if isinstance(message, Chunk)]
+    assert [(chunk.start, chunk.stop, chunk.input_start, chunk.input_stop) for chunk in granted] == [
+        (24, 32, 12, 16),
+        (16, 24, 8, 12),
+    ]
+    assert {chunk.length for chunk in granted} == {16}
+    assert bench.stage.result_max == 24
+    bench.stage.close()
 
 
 # Liars
