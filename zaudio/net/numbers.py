@@ -13,6 +13,7 @@ import logging
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.random  # now: numpy loads it late, and local workers are forked after this
 import xxhash
 
 from zaudio.ops.contract import VECTOR_FRAMES, fixed_vector
