@@ -163,6 +163,7 @@ class BrainsMachine(RuleBasedStateMachine):
         self.released: list[int] = []
         self.results: set[int] = set()
         self.failure = None
+        self.classes: set[int] = set()  # that workers said which were not sent away
 
     def do(self, actions):
         for action in actions:
@@ -206,9 +207,12 @@ class BrainsMachine(RuleBasedStateMachine):
     def ready_with_nonsense(self, name, received, held):
         self.do(self.desk.ready(name, received=received, held=tuple(held)))
 
-    @rule(name=NAMES, reads=st.booleans())
-    def ready(self, name, reads):
-        self.do(self.desk.ready(name, reads=reads))
+    @rule(name=NAMES, reads=st.booleans(), numbers=st.sampled_from([(), (5,), (5,), (0,), (7,)]))
+    def ready(self, name, reads, numbers):
+        self.do(self.desk.ready(name, reads=reads, numbers=numbers))
+        if self.desk.desk.knows(session(name)):
+            self.classes |= {*numbers} - {0}
+        assert len(self.classes) <= 1, "workers of one class take part"
 
     @rule(name=NAMES, keep=st.integers(0, 2))
     def ready_with_a_loss(self, name, keep):
