@@ -19,10 +19,50 @@ TAG = bytes(range(32))
         describe(158_760_000, ops=("gain:db=-3", "invert", "my.ops:tilt:slope=0.5")),
         describe(5, ops=(), samplerate=2**32 - 1, chunk_frames=2**63 - 1),
         describe(5, ops=("größe:ü=ß",)),
+        describe(5, grid=65536, machines="x86-64 AVX2"),
+        describe(5, ops=("gain:db=1", "m:f"), versions=("1", "7 sha256:ab")),
     ],
 )
 def test_a_description_survives_its_bytes(description):
     assert decode_description(encode_description(description)) == description
+
+
+def test_version_2_is_written_only_where_version_1_could_not_say_it_all():
+    plain = describe(5, versions=("1",), machines="x86-64")
+    assert plain == describe(5)
+    assert b'"version": 1,' in encode_description(plain)
+    assert not {b"grid", b"versions", b"class"} & set(encode_description(plain).split(b'"'))
+    for fields in ({"grid": 1}, {"versions": ("2",)}):
+        parsed = json.loads(encode_description(describe(5, machines="x86-64", **fields)))
+        assert parsed["version"] == 2
+        assert (parsed["grid"], parsed["versions"], parsed["class"]) == (
+            fields.get("grid", 0),
+            list(fields.get("versions", ("1",))),
+            "x86-64",
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda d: d.replace(b'"version": 2', b'"version": 3'), "version is 3; this zaudio reads versions 1 and 2"),
+        (lambda d: d.replace(b'"version": 2', b'"version": 1'), "fields are not those of version 1"),
+        (lambda d: d.replace(b'"grid": 65536', b'"grid": 0'), "its fields say no more than version 1"),
+        (lambda d: d.replace(b'"grid": 65536', b'"grid": -1'), "grid is an integer"),
+        (lambda d: d.replace(b'"grid": 65536', b'"grid": true'), "no grid, or no class"),
+        (lambda d: d.replace(b'"grid": 65536', b'"gird": 65536'), "no grid, or no class"),
+        (lambda d: d.replace(b'"class": ""', b'"class": 7'), "no grid, or no class"),
+        (lambda d: d.replace(b'"class": ""', b'"machines": ""'), "no grid, or no class"),
+        (lambda d: d.replace(b'"versions": [', b'"versions": [1, '), "versions is a tuple of 1 texts"),
+        (lambda d: d.replace(b'"versions"', b'"version5"'), "versions is not a list"),
+    ],
+)
+def test_a_description_that_is_not_version_2_is_refused_with_a_reason(change, why):
+    encoded = encode_description(describe(5, grid=65536))
+    changed = change(encoded)
+    assert changed != encoded
+    with pytest.raises(ValueError, match=why):
+        decode_description(changed)
 
 
 def test_the_file_is_readable_json_and_gives_its_bytes_back():
@@ -70,6 +110,12 @@ def test_the_version_of_the_package_is_filled_in():
         {"ops": ("\ud800",)},
         {"ops": (1,)},
         {"zaudio": ""},
+        {"grid": -1},
+        {"grid": True},
+        {"versions": ("1", "1")},
+        {"versions": ["2"]},
+        {"versions": ("",)},
+        {"grid": 1, "machines": "a\nb"},
     ],
     ids=str,
 )

@@ -13,7 +13,7 @@ from result_support import NAMES, VECTORS, contents, write_result
 from zaudio.errors import VerificationError
 from zaudio.result import decrypt, primitives, verify
 
-GOOD = ["stereo", "empty", "aligned"]
+GOOD = ["stereo", "empty", "aligned", "memory"]
 DAMAGED = json.loads((VECTORS / "damaged.json").read_text())
 DOCUMENT = Path(__file__).parents[1] / "docs" / "result-format.md"
 

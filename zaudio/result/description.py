@@ -1,9 +1,10 @@
 """Description: the audio that a result holds; and `result.json`, the file that carries it beside the tag.
 
 Rules: the tag covers the description's bytes as they are stored. So they are cut out of the file between a fixed prefix
-and a suffix of fixed length, and never serialised again. Reading is strict: one version, exactly its fields, no
-duplicate, no NaN, no number out of range. Nothing here touches a file. A document that cannot be read is a `ValueError`
-with the reason; the caller knows the path, and makes a `VerificationError` of it.
+and a suffix of fixed length, and never serialised again. Reading is strict: two versions, exactly the fields of each,
+no duplicate, no NaN, no number out of range. Version 2 is written only where version 1 could not say it all. Nothing
+here touches a file. A document that cannot be read is a `ValueError` with the reason; the caller knows the path, and
+makes a `VerificationError` of it.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from zaudio.signal import Signal
 from zaudio.version import VERSION as PACKAGE_VERSION
 
 VERSION = 1
+VERSION_OF_MEMORY = 2  # of a chain with a grid, or with an op that declares a version
+PLAIN = "1"  # the version of an op that declares none
 FILE_BYTES_MAX = 64 * 1024  # a thousand long ops fit; a reader takes no more from a file that is not verified yet
 INTEGER_MAX = 2**63 - 1  # what every language's integer holds
 CHANNELS_MAX = 65535  # WAV's 16 bits
 SAMPLERATE_MAX = 2**32 - 1  # WAV's 32 bits
 
-CONSTANTS = {"version": VERSION, "cipher": "AES-256-CBC", "padding": "PKCS#7", "order": "reversed"}
+CONSTANTS = {"cipher": "AES-256-CBC", "padding": "PKCS#7", "order": "reversed"}
 
 PREFIX = b'{\n  "description": '
 MIDDLE = b',\n  "tag": "'
@@ -38,13 +41,16 @@ class Description:
     """The audio that a result holds, and how it was made.
 
     Attributes:
-        frames: Frames of the recording.
+        frames: Frames of the audio.
         channels: Samples per frame.
         samplerate: Frames per second.
         format: Name of the sample format: ``f32le``, ``s16be`` ...
         chunk_frames: Frames per chunk, as the job was cut.
         ops: Canonical text of the operations, in the order of their application.
         zaudio: Version of the package that made the result.
+        grid: Frames per block at which ops with memory started afresh; 0 for no grid.
+        versions: The version of each op; empty for version 1 of the format.
+        machines: The class of machines that computed it; empty when it was not told, and for version 1.
 
     Raises:
         UsageError: A field is of the wrong type or out of range.
@@ -57,6 +63,9 @@ class Description:
     chunk_frames: int
     ops: tuple[str, ...]
     zaudio: str = PACKAGE_VERSION
+    grid: int = 0
+    versions: tuple[str, ...] = ()
+    machines: str = ""
 
     def __post_init__(self) -> None:
         _check_integer("frames", self.frames, 0, INTEGER_MAX)
@@ -69,12 +78,30 @@ class Description:
             raise UsageError(f"ops is a tuple of texts, not a {type(self.ops).__name__}")
         for op in self.ops:
             _check_text("an op", op)
+        _check_integer("grid", self.grid, 0, INTEGER_MAX)
+        if self.versions and (type(self.versions) is not tuple or len(self.versions) != len(self.ops)):
+            raise UsageError(
+                f"versions is a tuple of {len(self.ops)} texts, one for each op, not {self.versions!r:.40}"
+            )
+        for version in self.versions:
+            _check_text("the version of an op", version)
+        if self.machines:
+            _check_text("the class of machines", self.machines)
+        # One spelling of each: a version 1 says nothing of versions and machines, a version 2 says all.
+        second = self.version == VERSION_OF_MEMORY
+        object.__setattr__(self, "versions", (self.versions or (PLAIN,) * len(self.ops)) if second else ())
+        object.__setattr__(self, "machines", self.machines if second else "")
         # Sixteen bytes of room: the padding must fit the same integer.
         _check_integer("plaintext_bytes", self.plaintext_bytes, 0, INTEGER_MAX - 16)
 
     @property
+    def version(self) -> int:
+        """The version of the format: 2 with a grid or a version of an op, otherwise 1."""
+        return VERSION_OF_MEMORY if self.grid or set(self.versions) - {PLAIN} else VERSION
+
+    @property
     def signal(self) -> Signal:
-        """The shape of the audio, which is that of the recording."""
+        """The shape of the audio."""
         return Signal(self.frames, self.channels, self.samplerate, sample_format(self.format))
 
     @property
@@ -94,7 +121,8 @@ def encode_description(description: Description) -> bytes:
     Raises:
         UsageError: The file would be longer than 64 KiB.
     """
-    fields = CONSTANTS | {
+    fields: dict[str, object] = {"version": description.version}
+    fields |= CONSTANTS | {
         "frames": description.frames,
         "channels": description.channels,
         "samplerate": description.samplerate,
@@ -104,6 +132,12 @@ def encode_description(description: Description) -> bytes:
         "plaintext_bytes": description.plaintext_bytes,
         "zaudio": description.zaudio,
     }
+    if description.version == VERSION_OF_MEMORY:
+        fields |= {
+            "grid": description.grid,
+            "versions": description.versions,
+            "class": description.machines,
+        }
     # No text holds a raw newline (JSON escapes them), so this indents lines and nothing else.
     encoded = json.dumps(fields, indent=2).replace("\n", "\n  ").encode("ascii")
     if len(PREFIX) + len(encoded) + TAIL_BYTES > FILE_BYTES_MAX:
@@ -119,19 +153,29 @@ def decode_description(encoded: bytes) -> Description:
     """
     fields = _parse(encoded)
     version = fields.pop("version", None)
-    if type(version) is not int or version != VERSION:
-        raise ValueError(f"the description's version is {version!r:.40}; this zaudio reads version {VERSION}")
-    for name in ("cipher", "padding", "order"):
-        if fields.pop(name, None) != CONSTANTS[name]:
-            raise ValueError(f"{name} is not {CONSTANTS[name]!r}, which is all that version {VERSION} knows")
+    if type(version) is not int or version not in (VERSION, VERSION_OF_MEMORY):
+        raise ValueError(
+            f"the description's version is {version!r:.40}; this zaudio reads versions {VERSION} and "
+            f"{VERSION_OF_MEMORY}"
+        )
+    for name, value in CONSTANTS.items():
+        if fields.pop(name, None) != value:
+            raise ValueError(f"{name} is not {value!r}, which is all that version {version} knows")
     plaintext_bytes = fields.pop("plaintext_bytes", None)
-    ops = fields.pop("ops", None)
-    if type(ops) is not list:
-        raise ValueError("ops is not a list")
+    more = {"ops": _texts(fields, "ops")}
+    if version == VERSION_OF_MEMORY:
+        more["versions"] = _texts(fields, "versions")
+        fields["machines"] = fields.pop("class", None)
+        if type(fields.get("grid")) is not int or not isinstance(fields["machines"], str):
+            raise ValueError("the description has no grid, or no class")
+    elif fields.keys() & {"grid", "machines"}:
+        raise ValueError(f"the description's fields are not those of version {version}")
     try:
-        description = Description(ops=tuple(ops), **fields)
+        description = Description(**more, **fields)
     except TypeError:
-        raise ValueError(f"the description's fields are not those of version {VERSION}") from None
+        raise ValueError(f"the description's fields are not those of version {version}") from None
+    if description.version != version:
+        raise ValueError(f"the description is of version {version}, and its fields say no more than version {VERSION}")
     if "zaudio" not in fields:
         raise ValueError("the description does not say which zaudio made it")
     if type(plaintext_bytes) is not int or plaintext_bytes != description.plaintext_bytes:
@@ -177,6 +221,13 @@ def _parse(encoded: bytes) -> dict[str, Any]:
     if type(fields) is not dict:
         raise ValueError("the description is no JSON object")
     return fields
+
+
+def _texts(fields: dict[str, Any], name: str) -> tuple[str, ...]:
+    texts = fields.pop(name, None)
+    if type(texts) is not list:
+        raise ValueError(f"{name} is not a list")
+    return tuple(texts)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
