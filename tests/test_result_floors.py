@@ -5,7 +5,7 @@ from test_architecture import SOURCES, imports
 
 ROOM = "zaudio.result."
 FLOORS = [
-    {"primitives", "publication", "pipeline", "keyfile"},
+    {"primitives", "publication", "pipeline", "keyfile", "notes"},
     {"description", "keystore"},
     {"journal"},
     {"earlier", "reader"},

@@ -7,7 +7,7 @@
       4    earlier      what an earlier life left    reader       four files as one; verify
       3    journal      the job and its checkpoints
       2    description  keystore                     the same two
-      1    primitives   publication   pipeline   keyfile   the first two, and keyfile
+      1    primitives   publication   pipeline   keyfile   notes     the first two, and keyfile
 
 Rules: a module imports only from floors below its own. `cryptography` is imported by `primitives` alone. The format is
 written down in docs/result-format.md.
@@ -19,6 +19,7 @@ from zaudio.result.folder import ResultFolder
 from zaudio.result.journal import JobRecord
 from zaudio.result.keyfile import KeyFile
 from zaudio.result.keystore import KeyStore, RawKey, WrappedKey, make_identity, parse_recipient, read_identity
+from zaudio.result.notes import Machines, Measured
 from zaudio.result.publication import KEY, is_reserved, result_of
 from zaudio.result.reader import OpenResult, verify
 from zaudio.result.writer import ResultWriter
@@ -29,6 +30,8 @@ __all__ = [
     "JobRecord",
     "KeyFile",
     "KeyStore",
+    "Machines",
+    "Measured",
     "OpenResult",
     "RawKey",
     "ResultFolder",

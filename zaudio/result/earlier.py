@@ -108,7 +108,7 @@ class EarlierLife:
         if not reason:
             return found
         wipe(found.key)
-        if is_saved or has_ciphertext:
+        if is_saved or has_ciphertext or found.journal.measured:
             raise ResumeError(self._path, reason)
         return None  # no work of that other job is lost
 

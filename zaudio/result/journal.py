@@ -2,10 +2,10 @@
 
     magic, record, record, ...            record: length (4 bytes), body, HMAC-SHA256 (32 bytes)
 
-Rules of its bytes: the first record names the job, each later one is a checkpoint. A record's HMAC covers the one
-before it, so none can be left out, moved or taken from another job. An incomplete record at the very end was being
-written when its writer died, and is cut off. A wrong record before the end is damage, a `ValueError` with the reason.
-The layout is written down in docs/result-format.md.
+Rules of its bytes: the first record names the job, each later one is a checkpoint or a note. A record's HMAC covers
+the one before it, so none can be left out, moved or taken from another job. An incomplete record at the very end was
+being written when its writer died, and is cut off. A wrong record before the end is damage, a `ValueError` with the
+reason. The layout is written down in docs/result-format.md.
 
 Rules on the disk: a checkpoint is written after an fsync of the ciphertext that it covers, and is fsynced itself. A
 failed fsync ends it all: nothing is written after it. Nothing is written either once `stop` has returned, though a
@@ -18,16 +18,18 @@ import json
 import os
 import struct
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from zaudio import disk
+from zaudio.errors import UsageError
 from zaudio.reference import Fingerprint
-from zaudio.result.description import Description, decode_description, encode_description
+from zaudio.result.description import PLAIN, Description, decode_description, encode_description
+from zaudio.result.notes import FIRST_BYTE, Machines, Measured, Note, Settled, decode_note, encode_note
 from zaudio.result.primitives import BLOCK_BYTES, TAG_BYTES, JournalSeal
 
 MAGIC = b"zaudio result journal 1\n"
-RECORD_MAX = 256 * 1024  # bytes of a body: a description of 64 KiB and a path, both escaped twice over
+RECORD_MAX = 8 << 20  # bytes of a body: an op that was measured may have tables, which take a third more in base64
 ID_BYTES = 16
 CHECKPOINTS_KEPT = 4096  # of a longer journal, each second older one is forgotten: a week's would take 60 MB
 
@@ -43,10 +45,17 @@ _CHECKPOINT = struct.Struct(f">QQ{TAG_BYTES}s")
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """The name of a job, equal for two starts of the same: input, ops, cuts, format and the program's version."""
+    """The name of a job, equal for two starts of the same: input, ops, cuts, format and the program's version.
+
+    Attributes:
+        recording: The file of the recording.
+        description: The description of the result, as far as it is known before there is a measurement or a worker.
+        input: The recording's signal in words, when it is another one than the result's; else empty.
+    """
 
     recording: Fingerprint
     description: Description
+    input: str = ""
 
     def difference(self, earlier: JobRecord) -> str:
         """Return as half a sentence in what this job differs from that one; empty when they are the same."""
@@ -80,6 +89,9 @@ class Journal:
             began at an earlier byte has written over the ciphertext behind it, and over its checkpoints.
         end: Bytes of the file that are whole; the rest is torn.
         seal: The chain of HMACs up to there.
+        measured: The ops that measuring stages made, in order.
+        machines: The class of machines; None when it is not known.
+        settled: The description as it stands in the result, when it is another one than the job's.
     """
 
     id: bytes
@@ -88,12 +100,20 @@ class Journal:
     checkpoints: tuple[Checkpoint, ...]
     end: int
     seal: JournalSeal
+    measured: tuple[Measured, ...] = ()
+    machines: Machines | None = None
+    settled: Description | None = None
+
+    @property
+    def description(self) -> Description:
+        """The description of the result, as far as it is known."""
+        return self.settled if self.settled is not None else self.job.description
 
 
 def encode_job(id: bytes, job: JobRecord, seal: JournalSeal) -> bytes:
     """Return the beginning of a journal: the magic and the first record."""
     recording = job.recording
-    fields = {
+    fields: dict[str, object] = {
         "job": id.hex(),
         "path": recording.path,
         "size": recording.size,
@@ -101,12 +121,26 @@ def encode_job(id: bytes, job: JobRecord, seal: JournalSeal) -> bytes:
         "sample": recording.sample,
         "description": encode_description(job.description).decode("ascii"),
     }
+    if job.input:
+        fields["input"] = job.input
     return MAGIC + _encode_record(json.dumps(fields).encode("ascii"), seal)
 
 
 def encode_checkpoint(checkpoint: Checkpoint, seal: JournalSeal) -> bytes:
     """Return one more record."""
     return _encode_record(_CHECKPOINT.pack(checkpoint.incarnation, checkpoint.length, checkpoint.tag), seal)
+
+
+def encode_kept(note: Note, seal: JournalSeal) -> bytes:
+    """Return one more record, of a note.
+
+    Raises:
+        UsageError: It is too long: an op has too large tables.
+    """
+    body = encode_note(note)
+    if len(body) > RECORD_MAX:
+        raise UsageError(f"what was measured takes {len(body)} bytes of journal; {RECORD_MAX} is the most")
+    return _encode_record(body, seal)
 
 
 def decode_journal(content: bytes, seal: JournalSeal) -> Journal | None:
@@ -129,8 +163,12 @@ def decode_journal(content: bytes, seal: JournalSeal) -> Journal | None:
         return None
     id, job = _decode_job(body)
     checkpoints: list[Checkpoint] = []
+    notes: list[Note] = []
     incarnation = 1
     for end, body in bodies:  # noqa: B007  after the loop it is the end of the last whole record
+        if body.startswith(FIRST_BYTE):
+            notes.append(decode_note(body))
+            continue
         checkpoint = _decode_checkpoint(body, incarnation, job.description.plaintext_bytes)
         incarnation = checkpoint.incarnation
         while checkpoints and checkpoints[-1].length >= checkpoint.length:
@@ -138,7 +176,20 @@ def decode_journal(content: bytes, seal: JournalSeal) -> Journal | None:
         checkpoints.append(checkpoint)
         if len(checkpoints) > CHECKPOINTS_KEPT:
             del checkpoints[-2::-2]
-    return Journal(id, job, incarnation, tuple(checkpoints), end, seal)
+    return _with_notes(Journal(id, job, incarnation, tuple(checkpoints), end, seal), notes)
+
+
+def _with_notes(journal: Journal, notes: Sequence[Note]) -> Journal:
+    """Return the journal with its notes: of the class and of the description, the last one holds."""
+    measured = tuple(note for note in notes if isinstance(note, Measured))
+    machines = [note for note in notes if isinstance(note, Machines)]
+    settled = [note for note in notes if isinstance(note, Settled)]
+    return replace(
+        journal,
+        measured=measured,
+        machines=machines[-1] if machines else None,
+        settled=decode_description(settled[-1].description.encode("ascii")) if settled else None,
+    )
 
 
 def _encode_record(body: bytes, seal: JournalSeal) -> bytes:
@@ -174,9 +225,8 @@ def _decode_job(body: bytes) -> tuple[bytes, JobRecord]:
     try:
         fields = json.loads(body)
         recording = Fingerprint(fields["path"], fields["size"], fields["mtime_ns"], fields["sample"])
-        return bytes.fromhex(fields["job"]), JobRecord(
-            recording, decode_description(fields["description"].encode("ascii"))
-        )
+        description = decode_description(fields["description"].encode("ascii"))
+        return bytes.fromhex(fields["job"]), JobRecord(recording, description, fields.get("input", ""))
     except (KeyError, TypeError, AttributeError):
         raise ValueError("its first record is not one that this zaudio knows") from None
 
@@ -203,9 +253,21 @@ def _differences(now: JobRecord, then: JobRecord) -> Iterator[str]:
     new, old = now.description, then.description
     if new.zaudio != old.zaudio:
         yield f"it was begun by zaudio {old.zaudio} and this is {new.zaudio}"
+    if now.input != then.input:
+        yield f"its input was {then.input or old.signal} and not {now.input or new.signal}"
+    yield from _differences_of_result(new, old)
+
+
+def _differences_of_result(new: Description, old: Description) -> Iterator[str]:
     for name, what in _FIELDS.items():
         if getattr(new, name) != getattr(old, name):
             yield f"{what} {_show(getattr(old, name))} and not {_show(getattr(new, name))}"
+    plain = (PLAIN,) * len(new.ops)  # version 1 of the format
+    for op, version, before in zip(new.ops, new.versions or plain, old.versions or plain, strict=True):
+        if version != before:
+            yield f"op {op} was of version {before}, and is of version {version} now"
+    if new.grid != old.grid:
+        yield f"its grid was {old.grid} frames and not {new.grid}"
 
 
 _FIELDS = {
@@ -244,7 +306,9 @@ class Schedule:
 
 
 class Checkpoints:
-    """The journal's file, to which checkpoints are appended. It belongs to the storage thread.
+    """The journal's file, to which checkpoints and notes are appended.
+
+    Checkpoints belong to the storage thread, and so do notes once there is ciphertext.
 
     Args:
         fd: The journal, open for writing; owned from now on.
@@ -252,10 +316,16 @@ class Checkpoints:
         seal: The chain of HMACs up to there.
         incarnation: This life's number.
         length: Bytes of ciphertext that a checkpoint covers already.
+        notes: Notes in it already.
+
+    Attributes:
+        length: Bytes of ciphertext that the last checkpoint covers.
+        notes: The number of notes.
     """
 
-    def __init__(self, fd: int, end: int, seal: JournalSeal, incarnation: int, length: int = 0) -> None:
-        self.length = length  # bytes of ciphertext that the last checkpoint covers
+    def __init__(self, fd: int, end: int, seal: JournalSeal, incarnation: int, length: int = 0, notes: int = 0) -> None:
+        self.length = length
+        self.notes = notes
         self._fd = fd
         self._seal = seal
         self._incarnation = incarnation
@@ -270,12 +340,27 @@ class Checkpoints:
         Raises:
             OSError: The system refused.
         """
+        if self._write(lambda: encode_checkpoint(Checkpoint(self._incarnation, length, running), self._seal)):
+            self.length = length
+
+    def note(self, note: Note) -> None:
+        """Write a note.
+
+        Raises:
+            UsageError: It is too long.
+            OSError: The system refused.
+        """
+        if self._write(lambda: encode_kept(note, self._seal)):
+            self.notes += 1
+
+    def _write(self, encode: Callable[[], bytes]) -> bool:
+        """Write a record, durable; return False when nothing more is to be written."""
         with self._lock:
             if self._stopped:
-                return
-            disk.write_all(self._fd, encode_checkpoint(Checkpoint(self._incarnation, length, running), self._seal))
+                return False
+            disk.write_all(self._fd, encode())
         os.fsync(self._fd)
-        self.length = length
+        return True
 
     def stop(self) -> None:
         """Let nothing more be written."""

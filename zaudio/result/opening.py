@@ -58,7 +58,8 @@ class Opened:
         incarnation: This life's number, from 1.
         fd: The descriptor of the part that the ciphertext goes to, at the part's end.
         length: Bytes of that part.
-        tag: The tag's state after them.
+        tag: The tag's state after them; None when there are none.
+        begin_tag: Makes the tag of a description, before the first byte.
         last: The block that the chain goes on from.
         checkpoints: The journal; None when the job keeps none.
     """
@@ -67,12 +68,13 @@ class Opened:
     incarnation: int
     fd: int
     length: int
-    tag: Tag
+    tag: Tag | None
+    begin_tag: Callable[[bytes], Tag]
     last: bytes
     checkpoints: Checkpoints | None
 
 
-def begin(folder: ResultFolder, key: bytearray, description: bytes) -> Opened:
+def begin(folder: ResultFolder, key: bytearray) -> Opened:
     """Begin a new job under that key.
 
     Raises:
@@ -103,7 +105,7 @@ def begin(folder: ResultFolder, key: bytearray, description: bytes) -> Opened:
         if folder.key_file is not None:
             folder.remove_claim()
         stack.pop_all()
-    return Opened(job_id, 1, fd, 0, Tag(key, iv, description), iv, checkpoints)
+    return Opened(job_id, 1, fd, 0, None, Tag.later(key, iv), iv, checkpoints)
 
 
 def reopen(folder: ResultFolder, unfinished: Unfinished, description: bytes, *, pause: Callable[[], None]) -> Opened:
@@ -126,7 +128,8 @@ def reopen(folder: ResultFolder, unfinished: Unfinished, description: bytes, *, 
             os.lseek(fd, held.length, os.SEEK_SET)
         checkpoints = _go_on_with_journal(folder, unfinished, incarnation, held)
         stack.pop_all()
-    return Opened(journal.id, incarnation, fd, held.length, held.tag, held.last, checkpoints)
+    tag = held.tag if held.length else None
+    return Opened(journal.id, incarnation, fd, held.length, tag, Tag.later(key, iv), held.last, checkpoints)
 
 
 def _trusted(
@@ -207,7 +210,7 @@ def _go_on_with_journal(folder: ResultFolder, unfinished: Unfinished, incarnatio
     with disk.storage_errors(os.path.join(folder.path, JOURNAL)), ExitStack() as stack:
         fd = folder.open_journal()
         stack.callback(os.close, fd)
-        checkpoints = Checkpoints(fd, journal.end, journal.seal, incarnation, held.length)
+        checkpoints = Checkpoints(fd, journal.end, journal.seal, incarnation, held.length, notes=len(journal.measured))
         checkpoints.append(held.length, held.tag.running())
         stack.pop_all()
     return checkpoints

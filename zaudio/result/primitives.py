@@ -137,7 +137,23 @@ class Tag:
 
     def __init__(self, key: Buffer, iv: Buffer, description: bytes) -> None:
         self._hmac = hmac_sha256(derive_tag_key(key))
-        self._hmac.update(DOMAIN + struct.pack(">Q", len(description)) + description + iv)
+        self._begin(iv, description)
+
+    @classmethod
+    def later(cls, key: Buffer, iv: Buffer) -> Callable[[bytes], Tag]:
+        """Return a function that makes the tag once the description is known. It does not hold the key."""
+        seed = hmac_sha256(derive_tag_key(key))
+
+        def begin(description: bytes) -> Tag:
+            tag = object.__new__(cls)
+            tag._hmac = seed.copy()
+            tag._begin(iv, description)
+            return tag
+
+        return begin
+
+    def _begin(self, iv: Buffer, description: bytes) -> None:
+        self._hmac.update(DOMAIN + struct.pack(">Q", len(description)) + description + bytes(iv))
         self._length = 0
 
     def update(self, ciphertext: Buffer) -> None:

@@ -5,6 +5,8 @@ Rules:
 - Its methods belong to one thread. Only `open`, `publish` and `abort` may wait for the disk.
 - Key and IV are on the disk, readable by their owner alone, before the journal names the job, and that before any
   ciphertext exists. No plaintext is ever written.
+- The description is settled when the first payload comes: what was measured and which machines compute is known then.
+  It is in the journal before any ciphertext that its tag covers.
 - After an error nothing is trusted: no write and no fsync is tried a second time, and a resume goes on from the last
   checkpoint before it.
 """
@@ -25,9 +27,10 @@ from zaudio.result import primitives
 from zaudio.result.description import Description, encode_description, join_file
 from zaudio.result.folder import ResultFolder
 from zaudio.result.journal import Checkpoints, Schedule
+from zaudio.result.notes import Machines, Measured, Settled
 from zaudio.result.opening import begin, reopen, store
 from zaudio.result.pipeline import Pipeline
-from zaudio.result.publication import DESCRIPTION, RESULT
+from zaudio.result.publication import DESCRIPTION, JOURNAL, RESULT
 from zaudio.signal import Signal
 
 if TYPE_CHECKING:
@@ -42,7 +45,7 @@ class ResultWriter:
 
     Args:
         folder: The output folder, open.
-        description: The description of all payloads together.
+        description: The description of all payloads together, as far as it is known.
 
     Attributes:
         job_id: The job's id in all its lives; set by `open`.
@@ -55,7 +58,9 @@ class ResultWriter:
     def __init__(self, folder: ResultFolder, description: Description) -> None:
         self._folder = folder
         self._description = description
-        self._encoded = encode_description(description)
+        self._encoded = encode_description(description)  # as it is in the journal, or will be
+        self._describe: Callable[[], Description] = lambda: description
+        self._final: Description | None = None  # until the first payload comes
         self._expected = description.plaintext_bytes
         self._notify: Callable[[], None] = lambda: None  # until `open`
         self.job_id = b""
@@ -64,7 +69,8 @@ class ResultWriter:
         self._fd = -1  # of result.raw.part; it belongs to the storage thread once that runs
         self._written = 0  # bytes of it; these two belong to the storage thread
         self._written_back = 0  # bytes of it that the system was told to take to the disk
-        self._tag: primitives.Tag | None = None
+        self._begin_tag: Callable[[bytes], primitives.Tag] | None = None
+        self._tag: primitives.Tag | None = None  # None until the first ciphertext comes
         self._before_padding: tuple[int, bytes] | None = (
             None  # the last that a checkpoint can cover, once it is written
         )
@@ -86,6 +92,12 @@ class ResultWriter:
     def saved(self) -> int:
         """Bytes of ciphertext that a later start can go on from."""
         return self._checkpoints.length if self._checkpoints is not None and not self._disowned else 0
+
+    @property
+    def kept(self) -> bool:
+        """Whether a later start finds something here to go on from: ciphertext, or what was measured."""
+        noted = self._checkpoints.notes if self._checkpoints is not None and not self._disowned else 0
+        return self.saved > 0 or noted > 0
 
     @property
     def sealed(self) -> bool:
@@ -124,13 +136,16 @@ class ResultWriter:
         self._folder.check_room(primitives.padded_bytes(self._expected))
         self._notify = notify
         unfinished = self._folder.unfinished
+        if unfinished is not None:
+            self._encoded = encode_description(unfinished.journal.description)
         key = unfinished.key if unfinished is not None else primitives.random_key()
         try:
             if unfinished is not None:
                 opened = reopen(self._folder, unfinished, self._encoded, pause=pause)
             else:
-                opened = begin(self._folder, key, self._encoded)
+                opened = begin(self._folder, key)
             self._fd, self._tag, self._checkpoints = opened.fd, opened.tag, opened.checkpoints
+            self._begin_tag = opened.begin_tag
             encrypt = primitives.cbc_encryptor(key, opened.last)
         finally:
             primitives.wipe(key)
@@ -148,6 +163,24 @@ class ResultWriter:
         )
         self._pipeline.start()
         return opened.length  # whole blocks of audio: no checkpoint covers the padding
+
+    def describe_by(self, describe: Callable[[], Description]) -> None:
+        """Ask that function for the description, once, when the first payload comes or the result is sealed.
+
+        It must be quick: frames, channels, samplerate and format are those that the writer was made with.
+        """
+        self._describe = describe
+
+    def note(self, note: Measured | Machines) -> None:
+        """Keep that in the journal, durable, before any payload is put.
+
+        Raises:
+            UsageError: It is too long.
+            StorageError: The system refused.
+        """
+        if self._checkpoints is not None:
+            with disk.storage_errors(os.path.join(self._folder.path, JOURNAL)):
+                self._checkpoints.note(note)
 
     def put(self, payload: Buffer) -> None:
         """Take the processed frames of the next chunk in output order, last frame first. Never blocks.
@@ -170,6 +203,7 @@ class ResultWriter:
         if self._taken + view.nbytes > self._expected:
             raise UsageError(f"the result has {self._expected} bytes; {self._taken} came, and now {view.nbytes} more")
         self._taken += view.nbytes
+        self._final = self._final or self._describe()
         self._pipeline.put(view.cast("B") if view.nbytes else memoryview(b""))  # an empty view cannot be cast
 
     def seal(self) -> None:
@@ -183,6 +217,7 @@ class ResultWriter:
         if self._taken != self._expected:
             raise UsageError(f"the result has {self._expected} bytes, and only {self._taken} came")
         self._ended = True
+        self._final = self._final or self._describe()
         self._pipeline.end(primitives.padding(self._taken))
 
     def publish(self) -> dict[str, str]:
@@ -222,7 +257,7 @@ class ResultWriter:
             self._checkpoints.stop()
         if done:  # else the thread is inside a call on these descriptors, whose numbers must not be given away
             self._close()
-        if self._disowned or not (self.saved or self._folder.unfinished is not None):
+        if self._disowned or not (self.kept or self._folder.unfinished is not None):
             self._folder.remove_parts()
 
     def _check(self, signal: Signal, order: Order) -> None:
@@ -253,8 +288,19 @@ class ResultWriter:
 
     # What follows runs in the threads.
 
+    def _begin(self) -> primitives.Tag:
+        """Note the description in the journal, and begin the tag with it."""
+        assert self._final is not None
+        assert self._begin_tag is not None
+        encoded = encode_description(self._final)
+        if encoded != self._encoded and self._checkpoints is not None:
+            self._checkpoints.note(Settled(encoded.decode("ascii")))
+        self._encoded = encoded
+        return self._begin_tag(encoded)
+
     def _write(self, ciphertext: memoryview) -> None:
-        assert self._tag is not None
+        if self._tag is None:
+            self._tag = self._begin()
         if self._written + ciphertext.nbytes > self._expected:
             self._before_padding = (self._written, self._tag.running())
         self._tag.update(ciphertext)
@@ -275,9 +321,8 @@ class ResultWriter:
 
     def _save(self) -> None:
         """Make the ciphertext durable, and then the checkpoint that covers it, up to the padding."""
-        if self._checkpoints is None:
+        if self._checkpoints is None or self._tag is None:
             return
-        assert self._tag is not None
         length, running = self._before_padding or (self._written, self._tag.running())
         if length > self._checkpoints.length:
             os.fsync(self._fd)
