@@ -118,8 +118,6 @@ def test_a_note_longer_than_a_record_is_refused():
     ],
 )
 def test_a_job_of_another_input_version_or_grid_is_another_one(now, sentence):
-    import re
-
     assert re.fullmatch(sentence, now.difference(JOB))
 
 
@@ -212,7 +210,7 @@ def test_a_description_that_was_settled_before_any_ciphertext_is_settled_again(t
             writer.note(NOTES[0])
             if machines == "first":
                 writer.put(payloads(recording, DESCRIPTION)[0][:0])
-                bell.wait_for(lambda: writer.finished == 1)
+                bell.wait_for(lambda writer=writer: writer.finished == 1)
             else:
                 complete(writer, bell, resumed, recording)
             writer.abort()
