@@ -36,6 +36,7 @@ BASE = {
     "process",
     "events",
     "ledger",
+    "facts",
     "stream",
 }
 
@@ -68,7 +69,8 @@ ALLOWED = {
     "signal": {"formats"},
     "disk": {"errors", "steps"},
     "settings": {"endpoints", "errors", "formats", "sizes", "timing"},
-    "ledger": {"errors", "events"},
+    "ledger": {"errors", "events", "facts"},
+    "facts": {"events"},
     "stream": {"events", "ledger"},
     "__main__": {"cli"},
     "__init__": {
@@ -79,7 +81,7 @@ ALLOWED = {
         "result",
         "errors",
         "events",
-        "ledger",
+        "facts",
         "settings",
         "signal",
         "timing",

@@ -8,7 +8,8 @@ import pytest
 from zaudio import Report
 from zaudio.cli.report import NAMED_LOSSES, NAMED_WORKERS, check, openssl_line, text, write
 from zaudio.errors import StorageError, UsageError
-from zaudio.ledger import LOSSES_KEPT, Loss
+from zaudio.facts import Loss
+from zaudio.ledger import LOSSES_KEPT
 
 
 def paths_in(folder):

@@ -6,7 +6,8 @@ import pytest
 from zaudio import events
 from zaudio.errors import UsageError
 from zaudio.events import State
-from zaudio.ledger import LOSSES_KEPT, Ledger, Loss, Progress, Report
+from zaudio.facts import Loss, Progress, Report
+from zaudio.ledger import LOSSES_KEPT, Ledger
 
 MB = 1_000_000
 PATHS = {"result": "out/result.raw", "key": "out/key.bin"}
@@ -418,3 +419,72 @@ def test_samples_read_as_zero_are_summed_likewise(book):
     book.tell(events.Accepted, worker="a", chunk=1, chunks=1, zeroed=7)
     book.tell(events.Withdrawn, worker="a", chunk=1, chunks=1, zeroed=7)
     assert (book.report.zeroed, book.report.clipped) == (5, 0)
+
+
+# Stages
+
+
+def measured(book, *, begin=20.0):
+    """A job whose first stage measures: 4 chunks over 10 MB."""
+    book.run().at(begin)
+    return book.tell(events.StageBegan, stage="measuring for x", chunks=4, chunk_frames=0, bytes=10 * MB, measures=True)
+
+
+def of_stage(book, kind, **fields):
+    return book.tell(kind, stage="measuring for x", **fields)
+
+
+def test_progress_is_that_of_the_stage_that_runs():
+    book = Book()
+    measured(book)
+    of_stage(book.at(21), events.Welcomed, worker="a")
+    of_stage(book, events.Joined, worker="a")
+    of_stage(book.at(23), events.Advanced, chunks=1, bytes=48)
+    progress = book.ledger.progress(23)
+    assert (progress.stage, progress.chunks, progress.done) == ("measuring for x", 4, 1)
+    assert (progress.bytes, progress.bytes_done, progress.fraction) == (10 * MB, 2.5 * MB, 0.25)
+    assert (progress.seconds, progress.bytes_per_second, progress.eta) == (2.0, 1.25 * MB, 6.0)
+    book.at(31).tell(events.StageBegan, chunks=10, chunk_frames=250_000, bytes=20 * MB)
+    progress = book.ledger.progress(32)
+    assert (progress.stage, progress.chunks, progress.done, progress.bytes) == ("main", 10, 0, 20 * MB)
+    assert (progress.seconds, progress.seconds_before, progress.bytes_per_second) == (11.0, 11.0, 0.0)
+    assert progress.workers == 1, "it is on its way to the new stage"
+    book.at(33).tell(events.Welcomed, worker="a").join("a")
+    book.at(35).tell(events.Advanced, chunks=5, bytes=10 * MB)
+    progress = book.ledger.progress(35)
+    assert (progress.seconds, progress.bytes_per_second, progress.eta) == (14.0, 5 * MB, 2.0)
+    assert progress.workers == 1
+
+
+def test_a_worker_that_does_not_come_to_the_next_stage_is_not_counted_in_it():
+    book = Book()
+    measured(book)
+    for worker in ("a", "b"):
+        of_stage(book, events.Joined, worker=worker)
+    book.tell(events.StageBegan, chunks=10, chunk_frames=1, bytes=MB).join("b")
+    assert book.ledger.progress(30).workers == 1
+
+
+def test_a_report_has_what_was_measured_and_counts_the_main_stage_alone():
+    book = Book()
+    measured(book)
+    of_stage(book, events.Joined, worker="a")
+    of_stage(book, events.Accepted, worker="a", chunk=0, chunks=4, audited=True, clipped=3, zeroed=5)
+    of_stage(book, events.Withdrawn, worker="a", chunk=0, chunks=1, clipped=1, zeroed=1)
+    of_stage(book, events.Measured, sentence="it is 7 dB too quiet")
+    of_stage(book, events.Measured, sentence="")
+    book.tell(events.StageBegan, chunks=12, chunk_frames=99, bytes=20 * MB, resumed_chunks=2, resumed_bytes=MB)
+    assert book.ledger.progress(30).bytes_resumed == MB
+    book.tell(events.Accepted, worker="a", chunk=0, chunks=2, audited=True, clipped=7, zeroed=11)
+    book.tell(events.Published, paths=PATHS)
+    report = book.ledger.report()
+    assert report.measured == ("it is 7 dB too quiet",)
+    assert (report.chunks, report.chunk_frames, report.resumed_chunks, report.audited) == (12, 99, 2, 2)
+    assert (report.shares, report.clipped, report.zeroed) == ({"a": 2}, 7, 11)
+    assert json.loads(report.to_json())["measured"] == ["it is 7 dB too quiet"]
+
+
+def test_a_job_without_a_result_is_done_when_its_state_says_so():
+    book = Book().run().at(105)
+    book.state(State.DONE)
+    assert (book.ledger.state, book.ledger.progress(110).fraction) == (State.DONE, 1.0)

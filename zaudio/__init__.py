@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from zaudio.audio import generate
     from zaudio.coordinator import Coordinator
     from zaudio.events import Event, State
-    from zaudio.ledger import Progress, Report
+    from zaudio.facts import Progress, Report
     from zaudio.net.worker import Worker
     from zaudio.ops.chain import Chain
     from zaudio.ops.contract import Combined, Op, Place, Precision
@@ -59,9 +59,9 @@ _HOMES = {
     "Op": "zaudio.ops.contract",
     "Place": "zaudio.ops.contract",
     "Precision": "zaudio.ops.contract",
-    "Progress": "zaudio.ledger",
+    "Progress": "zaudio.facts",
     "Raw": "zaudio.settings",
-    "Report": "zaudio.ledger",
+    "Report": "zaudio.facts",
     "Security": "zaudio.settings",
     "Signal": "zaudio.signal",
     "State": "zaudio.events",

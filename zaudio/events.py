@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+MAIN = "main"  # the name of the stage that makes the result
+
 
 class State(StrEnum):
     """Where a job stands. A job never goes back, but for `WAITING` and `RUNNING`, which take turns."""
@@ -39,12 +41,12 @@ class Event:
     Attributes:
         at: When, in seconds of the monotonic clock.
         job: The job's id, in hex.
-        stage: The stage of the job; ``main`` where there is only one.
+        stage: The stage of the job: ``main``, or a measuring one before it, as ``measuring for loudnorm``.
     """
 
     at: float
     job: str
-    stage: str = "main"
+    stage: str = MAIN
 
 
 # The job
@@ -55,13 +57,13 @@ class Started(Event):
     """The recording and the output folder are open; the job is known.
 
     Attributes:
-        chunks: Chunks of the recording.
+        chunks: Chunks of the result. Where something is to be measured first, `StageBegan` may tell other ones.
         chunk_frames: Frames per chunk.
-        frames: Frames of the recording.
-        channels: Samples per frame.
-        samplerate: Frames per second.
-        format: The sample format, for example ``f32le``.
-        bytes: Bytes of samples.
+        frames: Frames of the result.
+        channels: Samples per frame of the result.
+        samplerate: Frames per second of the result.
+        format: The sample format of the result, for example ``f32le``.
+        bytes: Bytes of samples of the result.
         resumed_chunks: Chunks that an earlier, interrupted start had done; all of them when the job was done already.
         resumed_bytes: Bytes that it had encrypted.
         warnings: Sentences about oddities of the recording that were overcome.
@@ -90,12 +92,46 @@ class StateChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advanced(Event):
-    """More of the result is encrypted.
+class StageBegan(Event):
+    """A stage begins, by its name.
 
     Attributes:
-        chunks: Chunks encrypted so far, resumed ones included.
-        bytes: Bytes encrypted so far, resumed ones included.
+        chunks: Chunks of the stage.
+        chunk_frames: Frames per chunk of the result; 0 for a measuring stage.
+        bytes: Bytes of the recording for a measuring stage, of the result for the main one.
+        measures: Whether it is a measuring stage.
+        resumed_chunks: Chunks that an earlier, interrupted start had done.
+        resumed_bytes: Bytes that it had encrypted.
+    """
+
+    chunks: int
+    chunk_frames: int
+    bytes: int
+    measures: bool = False
+    resumed_chunks: int = 0
+    resumed_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured(Event):
+    """A measuring stage is done.
+
+    Attributes:
+        sentence: What was measured, as ``loudnorm: -23.1 LUFS, so 7.1 dB louder``; empty when there is nothing to say.
+        earlier: Whether an earlier, interrupted start measured it.
+    """
+
+    sentence: str
+    earlier: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advanced(Event):
+    """More of the stage is done: encrypted in the main one.
+
+    Attributes:
+        chunks: Chunks so far, resumed ones included.
+        bytes: Bytes of their results so far, resumed ones included.
     """
 
     chunks: int

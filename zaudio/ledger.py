@@ -9,22 +9,22 @@ Rules:
 - The shell tells a state by `StateChanged`. The state never goes back, but for `WAITING` and `RUNNING`: once `RUNNING`
   was told, it is `WAITING` while no worker is ready, and `RUNNING` while one is. So `WAITING` need not be told; if it
   is, it counts as `RUNNING`.
-- `Published` ends a job as `DONE`, also one that was done before it began. `Failed` ends it as `STOPPED` for a
+- `Published` ends a job as `DONE`, also one that was done before it began. So does a `StateChanged`, where there is
+  nothing to publish. `Failed` ends it as `STOPPED` for a
   `StoppedError`, else as `FAILED`. The first end stands: later events change neither state nor seconds.
+- Progress is that of the stage that runs. Shares, audited chunks and the counts of samples are those of the main stage.
 - Requeued grants, duplicates and rejected results are counted as the messages that they are; everything else is counted
   in the user's chunks.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 from zaudio.errors import UsageError
 from zaudio.events import (
+    MAIN,
     Accepted,
     Advanced,
     Dropped,
@@ -34,15 +34,18 @@ from zaudio.events import (
     Granted,
     Joined,
     Lost,
+    Measured,
     Published,
     Rejected,
     Requeued,
+    StageBegan,
     Started,
     State,
     StateChanged,
     Welcomed,
     Withdrawn,
 )
+from zaudio.facts import Loss, Progress, Report
 
 LOSSES_KEPT = 64  # more than anybody reads; a farm that loses workers all day must not keep a line for each
 
@@ -58,141 +61,22 @@ _RANK = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a job has come.
-
-    Attributes:
-        state: Where it stands.
-        chunks: Chunks of the recording.
-        done: Chunks encrypted.
-        bytes: Bytes of the recording's samples.
-        bytes_done: Bytes encrypted.
-        workers: Workers that are ready now.
-        requeued: Grants that came to nothing and were made again.
-        repeated: Grants of chunks that another worker was at, made because this one was idle.
-        seconds: Seconds since the first worker was welcomed; 0 before. They stand still after the end.
-        bytes_resumed: Bytes of `bytes_done` that an earlier start had encrypted; they took none of `seconds`.
-    """
-
-    state: State
-    chunks: int
-    done: int
-    bytes: int
-    bytes_done: int
-    workers: int
-    requeued: int
-    repeated: int
-    seconds: float
-    bytes_resumed: int = 0
-
-    @property
-    def fraction(self) -> float:
-        """The share of the job that is done, from 0.0 to 1.0."""
-        if self.state is State.DONE:
-            return 1.0
-        return self.bytes_done / self.bytes if self.bytes > 0 else 0.0
-
-    @property
-    def bytes_per_second(self) -> float:
-        """The speed so far, resumed bytes left out; 0.0 before anything is known."""
-        return (self.bytes_done - self.bytes_resumed) / self.seconds if self.seconds > 0 else 0.0
-
-    @property
-    def eta(self) -> float | None:
-        """Seconds that the job will still take; None when that is unknown."""
-        if self.state is State.DONE:
-            return 0.0
-        speed = self.bytes_per_second
-        if self.state.ended or speed <= 0:
-            return None
-        return (self.bytes - self.bytes_done) / speed
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """A worker that was lost, by name, and the reason."""
-
-    worker: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The facts of a finished job.
-
-    Attributes:
-        chunks: Chunks of the recording.
-        chunk_frames: Frames per chunk.
-        frames: Frames of the recording.
-        channels: Samples per frame.
-        samplerate: Frames per second.
-        format: The sample format, for example ``f32le``.
-        bytes: Bytes of samples.
-        seconds: Seconds from the first worker's welcome to publication.
-        workers: Workers that joined; those of the same name count once.
-        requeued: Grants that came to nothing and were made again.
-        duplicates: Results for chunks that had one.
-        rejected: Results that could not be accepted.
-        paths: ``result``, ``key``, ``iv`` and ``description``.
-        shares: Accepted chunks by worker name.
-        resumed_chunks: Chunks that an earlier, interrupted start had done.
-        recipient: The public key that the encryption key is wrapped for; empty when it is raw.
-        audited: Chunks that were accepted because two workers agreed; 0 without an audit.
-        dropped: Workers that were found to give wrong results, by name, and of how many chunks the result was used
-            before that, unchecked. What an earlier, interrupted start found is not among them.
-        dropped_keys: The names of their keys, as `zaudio keys revoke` takes them, by the same names; of those that have
-            one of their own.
-        repeated: Grants of chunks that another worker was at, made because this one was idle.
-        lost: How many workers were lost before the end.
-        losses: The first 64 of them, with the reasons.
-        warnings: Sentences about oddities of the recording that were overcome.
-        clipped: Samples that were limited to the range of their integers, as by `gain`; those of chunks that an
-            earlier, interrupted start had done are not among them.
-        zeroed: Samples that were not finite, and that ops with memory read as 0; counted likewise.
-    """
-
-    chunks: int
-    chunk_frames: int
-    frames: int
-    channels: int
-    samplerate: int
-    format: str
-    bytes: int
-    seconds: float
-    workers: int
-    requeued: int
-    duplicates: int
-    rejected: int
-    paths: Mapping[str, str]
-    shares: Mapping[str, int]
-    resumed_chunks: int = 0
-    recipient: str = ""
-    audited: int = 0
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    dropped_keys: Mapping[str, str] = field(default_factory=dict)
-    repeated: int = 0
-    lost: int = 0
-    losses: tuple[Loss, ...] = ()
-    warnings: tuple[str, ...] = ()
-    clipped: int = 0
-    zeroed: int = 0
-
-    def to_json(self) -> str:
-        """Return the report as a JSON object."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
-
-
 class _Snapshot(NamedTuple):
     """The facts that `progress` reads, of one instant."""
 
     state: State = State.STARTING  # as it was told; see `Ledger`
+    stage: str = MAIN
+    measures: bool = False
+    chunks: int = 0
+    bytes: int = 0
+    bytes_resumed: int = 0
     done: int = 0
     bytes_done: int = 0
     workers: int = 0
     requeued: int = 0
     repeated: int = 0
     welcomed: float | None = None  # when the first worker was
+    begun: float | None = None  # when the first worker was welcomed to this stage
     ended: float | None = None
 
 
@@ -207,6 +91,8 @@ class Ledger:
     def __init__(self) -> None:
         self._now = _Snapshot()
         self._started: Started | None = None
+        self._main: StageBegan | None = None
+        self._measured: list[str] = []
         self._report: Report | None = None
         self._ready: set[tuple[str, str]] = set()
         self._stage = ""  # theirs
@@ -229,13 +115,9 @@ class Ledger:
                 if event.repeated:
                     self._now = self._now._replace(repeated=self._now.repeated + 1)
             case Accepted():
-                self._shares[event.worker] += event.chunks
-                self._clipped += event.clipped
-                self._zeroed += event.zeroed
-                if event.audited:
-                    self._audited += event.chunks
+                self._accept(event)
             case Advanced():
-                self._now = self._now._replace(done=event.chunks, bytes_done=event.bytes)
+                self._advance(event)
             case Duplicate():
                 self._duplicates += 1
             case Requeued():
@@ -243,23 +125,26 @@ class Ledger:
             case Rejected():
                 self._rejected += 1
             case Withdrawn():
-                self._shares[event.worker] -= event.chunks
-                self._clipped -= event.clipped
-                self._zeroed -= event.zeroed
+                self._withdraw(event)
             case Dropped():
                 self._dropped[event.worker] += event.unchecked
                 if event.key:
                     self._dropped_keys[event.worker] = event.key
             case Welcomed():
-                if self._now.welcomed is None:
-                    self._now = self._now._replace(welcomed=event.at)
+                if self._now.begun is None:
+                    first = self._now.welcomed if self._now.welcomed is not None else event.at
+                    self._now = self._now._replace(welcomed=first, begun=event.at)
             case Joined():
                 self._join(event)
             case Lost():
                 self._lose(event)
             case Started():
                 self._started = event
-                self._now = self._now._replace(done=event.resumed_chunks, bytes_done=event.resumed_bytes)
+                self._enter(event, MAIN, measures=False)
+            case StageBegan():
+                self._begin(event)
+            case Measured():
+                self._measured += [event.sentence] if event.sentence else []
             case StateChanged():
                 self._move(event.state, event.at)
             case Published():
@@ -277,20 +162,24 @@ class Ledger:
 
     def progress(self, now: float) -> Progress:
         """Return how far the job has come at that time."""
-        snapshot, started = self._now, self._started
-        welcomed = snapshot.welcomed
+        snapshot = self._now
+        welcomed, begun = snapshot.welcomed, snapshot.begun
         until = snapshot.ended if snapshot.ended is not None else now
         return Progress(
             state=_derived(snapshot),
-            chunks=started.chunks if started is not None else 0,
+            chunks=snapshot.chunks,
             done=snapshot.done,
-            bytes=started.bytes if started is not None else 0,
+            bytes=snapshot.bytes,
             bytes_done=snapshot.bytes_done,
             workers=snapshot.workers,
             requeued=snapshot.requeued,
             repeated=snapshot.repeated,
             seconds=max(0.0, until - welcomed) if welcomed is not None else 0.0,
-            bytes_resumed=min(started.resumed_bytes, snapshot.bytes_done) if started is not None else 0,
+            bytes_resumed=min(snapshot.bytes_resumed, snapshot.bytes_done),
+            stage=snapshot.stage,
+            seconds_before=max(0.0, (begun if begun is not None else until) - welcomed)
+            if welcomed is not None
+            else 0.0,
         )
 
     def report(self) -> Report:
@@ -304,6 +193,46 @@ class Ledger:
         return self._report
 
     # In detail
+
+    def _begin(self, event: StageBegan) -> None:
+        if not event.measures:
+            self._main = event
+        self._stage = ""  # the first worker that joins now replaces those of the stage before
+        self._enter(event, event.stage, measures=event.measures)
+
+    def _enter(self, event: Started | StageBegan, stage: str, *, measures: bool) -> None:
+        self._now = self._now._replace(
+            stage=stage,
+            measures=measures,
+            chunks=event.chunks,
+            bytes=event.bytes,
+            bytes_resumed=event.resumed_bytes,
+            done=event.resumed_chunks,
+            bytes_done=event.resumed_bytes,
+            begun=None,
+        )
+
+    def _advance(self, event: Advanced) -> None:
+        now, done = self._now, event.bytes
+        if now.measures:  # of the recording, not of the few numbers that it gives
+            done = now.bytes * event.chunks // max(1, now.chunks)
+        self._now = now._replace(done=event.chunks, bytes_done=done)
+
+    def _accept(self, event: Accepted) -> None:
+        if event.stage != MAIN:
+            return
+        self._shares[event.worker] += event.chunks
+        self._clipped += event.clipped
+        self._zeroed += event.zeroed
+        if event.audited:
+            self._audited += event.chunks
+
+    def _withdraw(self, event: Withdrawn) -> None:
+        if event.stage != MAIN:
+            return
+        self._shares[event.worker] -= event.chunks
+        self._clipped -= event.clipped
+        self._zeroed -= event.zeroed
 
     def _join(self, event: Joined) -> None:
         if event.stage != self._stage:
@@ -330,9 +259,10 @@ class Ledger:
     def _make_report(self, published: Published) -> Report:
         started = self._started
         assert started is not None, "a job is published that was not started"
+        main = self._main if self._main is not None else started
         return Report(
-            chunks=started.chunks,
-            chunk_frames=started.chunk_frames,
+            chunks=main.chunks,
+            chunk_frames=main.chunk_frames,
             frames=started.frames,
             channels=started.channels,
             samplerate=started.samplerate,
@@ -345,7 +275,7 @@ class Ledger:
             rejected=self._rejected,
             paths=dict(published.paths),
             shares={name: chunks for name, chunks in sorted(self._shares.items()) if chunks},
-            resumed_chunks=started.resumed_chunks,
+            resumed_chunks=main.resumed_chunks,
             recipient=published.recipient,
             audited=self._audited,
             dropped=dict(sorted(self._dropped.items())),
@@ -356,6 +286,7 @@ class Ledger:
             warnings=started.warnings,
             clipped=self._clipped,
             zeroed=self._zeroed,
+            measured=tuple(self._measured),
         )
 
 

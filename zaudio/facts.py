@@ -1,0 +1,141 @@
+"""Facts of a job for its user: how far it has come, and the report at its end. `zaudio.ledger` counts them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+from zaudio.events import MAIN, State
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job has come: the stage that it is in.
+
+    Attributes:
+        state: Where it stands.
+        chunks: Chunks of the stage.
+        done: Chunks that are done: encrypted, in the main stage.
+        bytes: Bytes of the result, or of the recording in a measuring stage.
+        bytes_done: Bytes that are done.
+        workers: Workers that are ready now.
+        requeued: Grants that came to nothing and were made again.
+        repeated: Grants of chunks that another worker was at, made because this one was idle.
+        seconds: Seconds since the first worker was welcomed; 0 before. They stand still after the end.
+        bytes_resumed: Bytes of `bytes_done` that an earlier start had encrypted; they took none of `seconds`.
+        stage: The name of the stage: ``main``, or as ``measuring for loudnorm``.
+        seconds_before: Seconds of `seconds` that went by before this stage.
+    """
+
+    state: State
+    chunks: int
+    done: int
+    bytes: int
+    bytes_done: int
+    workers: int
+    requeued: int
+    repeated: int
+    seconds: float
+    bytes_resumed: int = 0
+    stage: str = MAIN
+    seconds_before: float = 0.0
+
+    @property
+    def fraction(self) -> float:
+        """The share of the stage that is done, from 0.0 to 1.0."""
+        if self.state is State.DONE:
+            return 1.0
+        return self.bytes_done / self.bytes if self.bytes > 0 else 0.0
+
+    @property
+    def bytes_per_second(self) -> float:
+        """The speed of the stage so far, resumed bytes left out; 0.0 before anything is known."""
+        seconds = self.seconds - self.seconds_before
+        return (self.bytes_done - self.bytes_resumed) / seconds if seconds > 0 else 0.0
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds that the stage will still take; None when that is unknown."""
+        if self.state is State.DONE:
+            return 0.0
+        speed = self.bytes_per_second
+        if self.state.ended or speed <= 0:
+            return None
+        return (self.bytes - self.bytes_done) / speed
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A worker that was lost, by name, and the reason."""
+
+    worker: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The facts of a finished job.
+
+    Attributes:
+        chunks: Chunks of the result.
+        chunk_frames: Frames per chunk.
+        frames: Frames of the result.
+        channels: Samples per frame of the result.
+        samplerate: Frames per second of the result.
+        format: The sample format of the result, for example ``f32le``.
+        bytes: Bytes of samples of the result.
+        seconds: Seconds from the first worker's welcome to publication.
+        workers: Workers that joined; those of the same name count once.
+        requeued: Grants that came to nothing and were made again.
+        duplicates: Results for chunks that had one.
+        rejected: Results that could not be accepted.
+        paths: ``result``, ``key``, ``iv`` and ``description``.
+        shares: Accepted chunks by worker name.
+        resumed_chunks: Chunks that an earlier, interrupted start had done.
+        recipient: The public key that the encryption key is wrapped for; empty when it is raw.
+        audited: Chunks that were accepted because two workers agreed; 0 without an audit.
+        dropped: Workers that were found to give wrong results, by name, and of how many chunks the result was used
+            before that, unchecked. What an earlier, interrupted start found is not among them.
+        dropped_keys: The names of their keys, as `zaudio keys revoke` takes them, by the same names; of those that have
+            one of their own.
+        repeated: Grants of chunks that another worker was at, made because this one was idle.
+        lost: How many workers were lost before the end.
+        losses: The first 64 of them, with the reasons.
+        warnings: Sentences about oddities of the recording that were overcome.
+        clipped: Samples that were limited to the range of their integers, as by `gain`; those of chunks that an
+            earlier, interrupted start had done are not among them.
+        zeroed: Samples that were not finite, and that ops with memory read as 0; counted likewise.
+        measured: Sentences about what was measured before the result was made.
+    """
+
+    chunks: int
+    chunk_frames: int
+    frames: int
+    channels: int
+    samplerate: int
+    format: str
+    bytes: int
+    seconds: float
+    workers: int
+    requeued: int
+    duplicates: int
+    rejected: int
+    paths: Mapping[str, str]
+    shares: Mapping[str, int]
+    resumed_chunks: int = 0
+    recipient: str = ""
+    audited: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    dropped_keys: Mapping[str, str] = field(default_factory=dict)
+    repeated: int = 0
+    lost: int = 0
+    losses: tuple[Loss, ...] = ()
+    warnings: tuple[str, ...] = ()
+    clipped: int = 0
+    zeroed: int = 0
+    measured: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Return the report as a JSON object."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
