@@ -149,6 +149,7 @@ def test_json_lines_are_objects_with_the_whole_progress():
     JsonLines(stream).start(replace(HALF, requeued=3, repeated=2), now=0.0)
     assert json.loads(stream.getvalue()) == {
         "state": "running",
+        "stage": "main",
         "chunks": 100,
         "done": 50,
         "bytes": 100 * MB,
@@ -170,8 +171,8 @@ def test_json_has_the_state_as_it_is_and_people_read_what_is_waited_for(state):
     Plain(stream).start(snapshot(state), now=0.0)
     first, second = stream.getvalue().splitlines()
     assert json.loads(first)["state"] == state.value
-    assert second.startswith(f"{words(state)}: 0/100 chunks")
-    assert (words(state) != state.value) == (state is State.WAITING)
+    assert second.startswith(f"{words(snapshot(state))}: 0/100 chunks")
+    assert (words(snapshot(state)) != state.value) == (state is State.WAITING)
 
 
 def test_an_unknown_eta_is_null_in_json():
@@ -271,7 +272,7 @@ def test_a_bar_that_never_started_writes_nothing(monkeypatch):
 
 def test_the_figures_fit_beside_a_bar_on_eighty_columns():
     wide = snapshot(State.WAITING, chunks=100_000, done=99_999, bytes_done=99 * MB, workers=16, seconds=0.1)
-    assert len(words(State.WAITING)) + len(figures(wide)) + 2 < 80
+    assert len(words(WAITING)) + len(figures(wide)) + 2 < 80
 
 
 @pytest.mark.parametrize("chunks", [0, 1])
@@ -328,3 +329,24 @@ def test_a_reading_outlives_its_terminal():
     stream.close()
     shown.show(1, 2, now=5.0)
     shown.close()
+
+
+MEASURING = snapshot(stage="measuring for loudnorm", done=10, bytes_done=10 * MB, seconds=1.0)
+
+
+def test_a_stage_before_the_main_one_is_shown_by_its_name():
+    assert words(MEASURING) == "measuring for loudnorm"
+    assert words(snapshot(State.WAITING, stage="measuring for loudnorm")) == "waiting for workers"
+    assert words(snapshot(State.FAILED, stage="measuring for loudnorm")) == "failed"
+
+
+@pytest.mark.parametrize("mode", ["plain", "json"])
+def test_a_line_is_written_when_the_next_stage_begins(mode):
+    stream = io.StringIO()
+    shown = display(mode, stream)
+    shown.start(MEASURING, now=1.0)
+    shown.show(snapshot(done=0, seconds=1.1, seconds_before=1.1), now=1.1)
+    first, second = stream.getvalue().splitlines()
+    assert "measuring for loudnorm" in first
+    assert "measuring" not in second
+    assert "running: 0/100" in second or '"stage": "main"' in second

@@ -274,3 +274,11 @@ def test_clipped_samples_are_said():
     loud = report(clipped=1999, channels=1, frames=3998, format="s16le")
     assert "  warning: 1999 samples (50.00%) clipped: s16le holds no louder ones; use less gain" in text(loud, "out")
     assert json.loads(loud.to_json())["clipped"] == 1999
+
+
+def test_what_was_measured_and_what_was_no_number_is_said():
+    said = text(report(measured=("loudnorm: -23.1 LUFS", "peak -3 dBFS"), zeroed=1), "out")
+    assert "  loudnorm: -23.1 LUFS\n  peak -3 dBFS\n" in said
+    assert "  warning: 1 sample was infinite or no number, and read as 0\n" in said
+    assert "  warning: 2 samples were infinite" in text(report(zeroed=2), "out")
+    assert "no number" not in text(report(), "out")

@@ -13,7 +13,7 @@ import sys
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
-from zaudio.events import State
+from zaudio.events import MAIN, State
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,9 +37,11 @@ def clock(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def words(state: State) -> str:
-    """Return the words for a state that people read."""
-    return "waiting for workers" if state is State.WAITING else state.value
+def words(progress: Progress) -> str:
+    """Return the words for a state that people read: of a job that runs, the stage before the main one."""
+    if progress.state is State.RUNNING and progress.stage != MAIN:
+        return progress.stage
+    return "waiting for workers" if progress.state is State.WAITING else progress.state.value
 
 
 def display(mode: str, stream: IO[str] | None = None) -> Display:
@@ -132,7 +134,7 @@ class Plain(_Lines):
     """Writes lines for a log: at the start, at each new state, every two seconds or tenth of the job, at the end."""
 
     def _is_due(self, progress: Progress, now: float, last: Progress, then: float) -> bool:
-        if progress.state != last.state:
+        if (progress.state, progress.stage) != (last.state, last.stage):
             return True
         if (progress.done, progress.workers, progress.requeued) == (last.done, last.workers, last.requeued):
             return False  # a line that says the same again says nothing
@@ -140,7 +142,7 @@ class Plain(_Lines):
 
     def _line(self, progress: Progress) -> str:
         parts = [
-            f"{words(progress.state)}: {progress.done}/{progress.chunks} chunks ({progress.fraction:.0%})",
+            f"{words(progress)}: {progress.done}/{progress.chunks} chunks ({progress.fraction:.0%})",
             f"{progress.bytes_per_second / 1e6:.1f} MB/s",
             f"workers {progress.workers}",
             f"requeued {progress.requeued}",
@@ -154,12 +156,14 @@ class JsonLines(_Lines):
     """Writes one JSON object per line, for programs. Lines that do not start with a brace are messages for people."""
 
     def _is_due(self, progress: Progress, now: float, last: Progress, then: float) -> bool:
-        return progress.state != last.state or (progress != last and now - then >= JSON_SECONDS)
+        changed = (progress.state, progress.stage) != (last.state, last.stage)
+        return changed or (progress != last and now - then >= JSON_SECONDS)
 
     def _line(self, progress: Progress) -> str:
         return json.dumps(
             {
                 "state": progress.state.value,
+                "stage": progress.stage,
                 "chunks": progress.chunks,
                 "done": progress.done,
                 "bytes": progress.bytes,
@@ -203,7 +207,7 @@ class Bar(Display):
 
     def show(self, progress: Progress, *, now: float) -> None:  # noqa: ARG002  drawn at each call
         """Draw the bar again."""
-        state, text = words(progress.state), figures(progress)
+        state, text = words(progress), figures(progress)
         try:
             self._bar.update(self._task, completed=progress.fraction, description=state, figures=text, refresh=True)
         except OSError:  # the terminal is gone

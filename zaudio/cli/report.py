@@ -38,7 +38,9 @@ def text(report: Report, folder: str, command: str = "zaudio") -> str:
         *_losses(report),
         *_audit(report),
         *(f"  warning: {printable(warning)}" for warning in report.warnings),
+        *(f"  {printable(sentence)}" for sentence in report.measured),
         *_clipped(report),
+        *_zeroed(report),
         *(f"  {name}: {printable(path)}" for name, path in report.paths.items() if name != "result"),
         *_how_to_decrypt(report, folder, command),
     ]
@@ -176,6 +178,13 @@ def _clipped(report: Report) -> list[str]:
         f"  warning: {_count(report.clipped, 'sample')} ({share:.2%}) clipped: {report.format} holds no louder ones; "
         "use less gain"
     ]
+
+
+def _zeroed(report: Report) -> list[str]:
+    if not report.zeroed:
+        return []
+    were = "was" if report.zeroed == 1 else "were"
+    return [f"  warning: {_count(report.zeroed, 'sample')} {were} infinite or no number, and read as 0"]
 
 
 def _count(number: int, noun: str) -> str:
