@@ -17,7 +17,21 @@ import pytest
 import zaudio
 
 PACKAGE = Path(zaudio.__file__).parent
-ROOMS = {"cli", "coordinator", "preparation", "request", "net", "core", "wire", "audio", "ops", "result"}
+ROOMS = {
+    "cli",
+    "coordinator",
+    "life",
+    "staffing",
+    "preparation",
+    "stages",
+    "request",
+    "net",
+    "core",
+    "wire",
+    "audio",
+    "ops",
+    "result",
+}
 BASE = {
     "plan",
     "steps",
@@ -37,14 +51,18 @@ BASE = {
     "events",
     "ledger",
     "facts",
+    "fold",
     "stream",
 }
 
 # Room -> the rooms it may import, besides itself. A missing pair is forbidden.
 ALLOWED = {
     "cli": {"coordinator", "net", "audio", "ops", "result", *BASE},
-    "coordinator": {"preparation", "request", "net", "ops", *BASE},
-    "preparation": {"request", "net", "core", "audio", "ops", "result", *BASE},
+    "coordinator": {"life", "preparation", "stages", "request", "net", "ops", *BASE},
+    "life": {"staffing", "preparation", "stages", "request", "net", *BASE},
+    "staffing": {"stages", "request", "net", *BASE},
+    "preparation": {"stages", "request", "net", "audio", "ops", "result", *BASE},
+    "stages": {"request", "net", "core", "audio", "ops", *BASE},
     "request": {"ops", "result", *BASE},
     "net": {"core", "wire", "audio", "ops", *BASE},
     "core": {
@@ -71,6 +89,7 @@ ALLOWED = {
     "settings": {"endpoints", "errors", "formats", "sizes", "timing"},
     "ledger": {"errors", "events", "facts"},
     "facts": {"events"},
+    "fold": {"errors", "plan", "signal", "steps"},
     "stream": {"events", "ledger"},
     "__main__": {"cli"},
     "__init__": {

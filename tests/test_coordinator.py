@@ -10,7 +10,7 @@ import pytest
 import zmq
 from net_support import PATIENCE, descriptors, wait_until
 
-from zaudio import Coordinator, InputError, Limits, Network, Raw, Security, Timing, UsageError, coordinator, preparation
+from zaudio import Coordinator, InputError, Limits, Network, Raw, Security, Timing, UsageError, life, staffing
 from zaudio.errors import ConflictError, EndpointError, ExposedError, KeyFileError, NoWorkerError, StoppedError
 from zaudio.net.farm import Farm
 from zaudio.net.keys import add_worker, init
@@ -186,7 +186,7 @@ def test_stop_of_another_thread_during_the_start_ends_it(tmp_path, recording, mo
             job.stop()  # the last instant at which there is nothing yet that could be told
             super().__init__(*args, **kwargs)
 
-    monkeypatch.setattr(preparation, "Farm", Stopped)
+    monkeypatch.setattr(staffing, "Farm", Stopped)
     try:
         with pytest.raises(StoppedError):
             job.start()
@@ -199,7 +199,7 @@ def test_ctrl_c_when_the_thread_of_the_job_has_begun_stops_the_job(tmp_path, rec
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(coordinator.atexit, "register", interrupt)
+    monkeypatch.setattr(life.atexit, "register", interrupt)
     job = Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0")
     with pytest.raises(KeyboardInterrupt):
         job.start()
@@ -218,7 +218,7 @@ def test_nothing_is_left_of_a_job_that_gets_no_thread(tmp_path, recording, monke
     job = Coordinator(recording, tmp_path / "out", workers=1)
     before = descriptors()
     with monkeypatch.context() as patched:
-        patched.setattr(coordinator.threading, "Thread", NoThread)
+        patched.setattr(life.threading, "Thread", NoThread)
         with pytest.raises(RuntimeError, match="can't start new thread"):
             job.start()
     job.stop()
@@ -247,7 +247,7 @@ def test_nothing_is_kept_of_a_job_whose_workers_disagree(tmp_path, recording, mo
             wait_until(lambda: stage._destination.saved, "a checkpoint vouches for what is in dispute")
             raise ConflictError(0, "a", "b")
 
-    monkeypatch.setattr(preparation, "Farm", Disputed)
+    monkeypatch.setattr(staffing, "Farm", Disputed)
     monkeypatch.setattr(Schedule, "due", lambda self, written, *, now: written > 0)
     job = Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0")
     with pytest.raises(ConflictError):

@@ -74,8 +74,8 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """The facts of a finished job.
+class Extent:
+    """The size of a result.
 
     Attributes:
         chunks: Chunks of the result.
@@ -85,6 +85,22 @@ class Report:
         samplerate: Frames per second of the result.
         format: The sample format of the result, for example ``f32le``.
         bytes: Bytes of samples of the result.
+    """
+
+    chunks: int
+    chunk_frames: int
+    frames: int
+    channels: int
+    samplerate: int
+    format: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report(Extent):
+    """The facts of a finished job: those of `Extent` and more.
+
+    Attributes:
         seconds: Seconds from the first worker's welcome to publication.
         workers: Workers that joined; those of the same name count once.
         requeued: Grants that came to nothing and were made again.
@@ -109,13 +125,6 @@ class Report:
         measured: Sentences about what was measured before the result was made.
     """
 
-    chunks: int
-    chunk_frames: int
-    frames: int
-    channels: int
-    samplerate: int
-    format: str
-    bytes: int
     seconds: float
     workers: int
     requeued: int

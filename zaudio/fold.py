@@ -26,6 +26,9 @@ class Fold:
     Args:
         signal: The measurement: a frame per cell, and a channel per number.
 
+    Attributes:
+        signal: As given.
+
     Raises:
         UsageError: Its numbers are no float64.
     """
@@ -35,7 +38,7 @@ class Fold:
     def __init__(self, signal: Signal) -> None:
         if signal.format.name != CELLS:
             raise UsageError(f"what is measured is {CELLS}, not {signal.format.name}")
-        self._signal = signal
+        self.signal = signal
         self._stored = bytearray(signal.bytes)
         self._taken = 0  # bytes
         self._finished = 0
@@ -45,7 +48,7 @@ class Fold:
     def cells(self) -> npt.NDArray[np.float64]:
         """All that was measured, (cells, numbers), once it is sealed."""
         assert self._sealed, "it is not whole yet"
-        array = np.frombuffer(self._stored, CELLS_DTYPE).reshape(self._signal.frames, self._signal.channels)
+        array = np.frombuffer(self._stored, CELLS_DTYPE).reshape(self.signal.frames, self.signal.channels)
         return array.astype(np.float64)
 
     @property
@@ -76,8 +79,8 @@ class Fold:
         Raises:
             UsageError: They are not.
         """
-        if signal != self._signal or order is not Order.FORWARD:
-            raise UsageError(f"expected {self._signal}, forward, not {signal}, {order.value}")
+        if signal != self.signal or order is not Order.FORWARD:
+            raise UsageError(f"expected {self.signal}, forward, not {signal}, {order.value}")
         return 0
 
     def put(self, payload: Buffer) -> None:

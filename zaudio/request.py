@@ -18,8 +18,6 @@ from zaudio.result.keystore import Identity, Recipient
 from zaudio.settings import Limits, Network, Raw, Security, check_reach
 from zaudio.timing import Timing
 
-CHUNK = "1MiB"  # large enough that Python's share of a chunk vanishes, small enough for the caches and the window
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -31,7 +29,7 @@ class Request:
         specs: The operations.
         workers: Local workers, 0 or more.
         bind: The endpoint for workers from elsewhere, if any.
-        chunk: The chunk size, as `sizes.parse_frames` takes it.
+        chunk: The chunk size, as `sizes.parse_frames` takes it; None for the default.
         overwrite: Whether an older result is replaced.
         fresh: Whether an interrupted job is discarded.
         raw: How raw samples lie in their file.
@@ -48,7 +46,7 @@ class Request:
     specs: tuple[OpSpec, ...]
     workers: int
     bind: str | None
-    chunk: str | int
+    chunk: str | int | None
     overwrite: bool
     fresh: bool
     raw: Raw
@@ -96,7 +94,7 @@ def parse_request(
         specs=parse_chain(ops),
         workers=_count_workers(workers, bind, security.audit),
         bind=bind,
-        chunk=chunk if chunk is not None else CHUNK,
+        chunk=chunk,
         overwrite=overwrite,
         fresh=fresh,
         raw=raw,

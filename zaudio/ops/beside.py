@@ -9,9 +9,10 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from types import ModuleType
@@ -36,8 +37,24 @@ class _Beside:
         return PathFinder.find_spec(name, [self._folder]) if name in self._names else None
 
 
+@contextlib.contextmanager
+def beside(entries: Iterable[str]) -> Iterator[None]:
+    """Let the modules of these entries be imported from the current folder, inside of the block.
+
+    Raises:
+        UsageError: As `find_beside`.
+    """
+    before = list(sys.meta_path)
+    find_beside(entries)
+    try:
+        yield
+    finally:
+        for finder in [finder for finder in sys.meta_path if isinstance(finder, _Beside) and finder not in before]:
+            sys.meta_path.remove(finder)
+
+
 def find_beside(entries: Iterable[str]) -> None:
-    """Let the modules of these entries be imported from the current folder.
+    """Let the modules of these entries be imported from the current folder, from now on.
 
     Args:
         entries: ``MODULE`` or ``MODULE:FUNCTION`` each, as `import_allowed` takes them.

@@ -16,7 +16,7 @@ written down in docs/result-format.md.
 from zaudio.result.decryption import decrypt
 from zaudio.result.description import Description
 from zaudio.result.folder import ResultFolder
-from zaudio.result.journal import JobRecord
+from zaudio.result.journal import JobRecord, Journal, difference
 from zaudio.result.keyfile import KeyFile
 from zaudio.result.keystore import KeyStore, RawKey, WrappedKey, make_identity, parse_recipient, read_identity
 from zaudio.result.notes import Machines, Measured
@@ -28,6 +28,7 @@ __all__ = [
     "KEY",
     "Description",
     "JobRecord",
+    "Journal",
     "KeyFile",
     "KeyStore",
     "Machines",
@@ -38,6 +39,7 @@ __all__ = [
     "ResultWriter",
     "WrappedKey",
     "decrypt",
+    "difference",
     "is_reserved",
     "make_identity",
     "parse_recipient",

@@ -162,16 +162,16 @@ def decode_description(encoded: bytes) -> Description:
         if fields.pop(name, None) != value:
             raise ValueError(f"{name} is not {value!r}, which is all that version {version} knows")
     plaintext_bytes = fields.pop("plaintext_bytes", None)
-    more = {"ops": _texts(fields, "ops")}
+    fields["ops"] = _texts(fields, "ops")
     if version == VERSION_OF_MEMORY:
-        more["versions"] = _texts(fields, "versions")
+        fields["versions"] = _texts(fields, "versions")
         fields["machines"] = fields.pop("class", None)
         if type(fields.get("grid")) is not int or not isinstance(fields["machines"], str):
             raise ValueError("the description has no grid, or no class")
-    elif fields.keys() & {"grid", "machines"}:
+    elif fields.keys() & {"grid", "versions", "machines"}:
         raise ValueError(f"the description's fields are not those of version {version}")
     try:
-        description = Description(**more, **fields)
+        description = Description(**fields)
     except TypeError:
         raise ValueError(f"the description's fields are not those of version {version}") from None
     if description.version != version:

@@ -110,6 +110,11 @@ class Journal:
         return self.settled if self.settled is not None else self.job.description
 
 
+def difference(now: Description, then: Description) -> str:
+    """Return as half a sentence in what a result differs from that one; empty when they are made alike."""
+    return next(_differences_of_result(now, then), "")
+
+
 def encode_job(id: bytes, job: JobRecord, seal: JournalSeal) -> bytes:
     """Return the beginning of a journal: the magic and the first record."""
     recording = job.recording

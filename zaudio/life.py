@@ -1,0 +1,313 @@
+"""Life: what a job and a survey have in common, from `start` to the end: threads, events, stop and wait.
+
+Rules: everything that can be refused is refused in `start`, in the caller's thread, before any output is touched or
+any chunk is read. Then one thread runs the farm; `wait` raises the exception that ended it. Leaving the `with` block
+stops the work. No signal handlers are installed here.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from zaudio.errors import StoppedError, UsageError
+from zaudio.events import Event, Failed, State
+from zaudio.facts import Progress
+from zaudio.ledger import Ledger
+from zaudio.net.farm import Farm
+from zaudio.net.keys import coordinator_keys
+from zaudio.net.starter import Starter
+from zaudio.net.wake import Waker
+from zaudio.preparation import DoneJob
+from zaudio.request import Request
+from zaudio.staffing import open_farm, warnings_of
+from zaudio.stages import Work
+from zaudio.stream import Stream, Subscription
+
+Outcome = TypeVar("Outcome")
+
+
+class Life(ABC, Generic[Outcome]):
+    """The life of one recording's work on a farm. `Coordinator` and `Survey` say what the work is.
+
+    Args:
+        request: The wishes of the user.
+        on_event: Called with every event, in a thread of its own; None for nothing.
+
+    Raises:
+        UsageError: `on_event` cannot be called.
+    """
+
+    def __init__(self, request: Request, on_event: Callable[[Event], None] | None) -> None:
+        self._request = request
+        self._ledger = Ledger()
+        self._stream = Stream(self._ledger)
+        if not (on_event is None or callable(on_event)):
+            raise UsageError(f"on_event is a function that takes an event, not {on_event!r:.80}")
+        self._on_event = on_event
+        self._starter: Starter | None = None
+        self._warnings: tuple[str, ...] = ()
+        self._id = ""  # the job's, in hex, once it is known
+        self._work: Work | None = None
+        self._farm: Farm | None = None
+        self._thread: threading.Thread | None = None
+        self._ownership = threading.Lock()  # taken once, by the thread that ends the job: its own, or the starting one
+        self._stopping = False  # `stop` was called since the start began
+        self._bound = threading.Event()
+        self._over = threading.Event()
+        self._failure: BaseException | None = None
+
+    # What a subclass says
+
+    @abstractmethod
+    def _prepare(self, stack: ExitStack, waker: Waker) -> Work | DoneJob:
+        """Open the work, in the caller's thread; what is opened is closed by the stack."""
+
+    @abstractmethod
+    def _outcome(self) -> Outcome:
+        """Return what `wait` returns, when the work is done."""
+
+    # The life of a job
+
+    def run(self) -> Outcome:
+        """Do the whole job.
+
+        Raises:
+            ZaudioError: See `start` and `wait`.
+        """
+        with self:
+            return self.wait()
+
+    def use(self, starter: Starter) -> None:
+        """Start local workers by this process, launched ahead of time; the job closes it, whether it needs it or not.
+
+        Raises:
+            UsageError: The job was started already.
+        """
+        if self._thread is not None or self.done():
+            raise UsageError("this coordinator was started already, with a starter of its own")
+        self._starter = starter
+
+    def start(self) -> None:
+        """Open everything, bind, start local workers; the job then goes on in a thread of its own.
+
+        Raises:
+            UsageError: An op, a size, an endpoint, a folder of keys or the output folder cannot be used.
+            InputError: The recording cannot be read as audio.
+            StorageError: The output folder cannot be written to.
+            StoppedError: `stop` was called meanwhile, by another thread or a signal handler.
+        """
+        if self._thread is not None or self.done():
+            raise UsageError("this coordinator was started already; make another for another job")
+        self._stopping = False  # a `stop` before the start does nothing
+        resources = ExitStack()
+        try:
+            if self._on_event is not None:
+                self._stream.call(self._on_event)
+            self._open(resources)
+            self._bound.wait()
+        except BaseException as error:
+            if self._ownership.acquire(blocking=False):
+                self._give_up(resources, error)
+            else:  # Ctrl-C, before a `with` block could stop what has begun
+                self.stop()
+            raise
+        if self._failure is not None:
+            self.wait()
+
+    def wait(self, timeout: float | None = None) -> Outcome:
+        """Wait for the end of the job.
+
+        Args:
+            timeout: Seconds; None for as long as it takes.
+
+        Raises:
+            TimeoutError: The job goes on.
+            InputChangedError: The recording changed while it was read.
+            JobError: The job failed; nothing was published.
+            NoWorkerError: Nobody could be given a chunk for `worker_timeout`.
+            StoppedError: `stop` was called.
+        """
+        if self._thread is None and not self.done():
+            raise UsageError("this coordinator was not started; call start() or use it in a with statement")
+        try:
+            ended = self._over.wait(timeout)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        if not ended:
+            raise TimeoutError(f"the job goes on after {timeout:g} s")
+        self._join()
+        atexit.unregister(self._end_of_program)
+        if self._failure is not None:
+            raise self._failure
+        return self._outcome()
+
+    def stop(self, *, wait: bool = True) -> None:
+        """End the job, if it has not ended: workers are told, nothing is published. The same job can be resumed.
+
+        Args:
+            wait: Until it has ended. A signal handler must not: what it interrupts may hold what the job waits for.
+        """
+        self._stopping = True
+        if self._farm is not None:
+            self._farm.stop()
+        if not wait:
+            return
+        atexit.unregister(self._end_of_program)
+        if self._thread is not None and not self._stream.is_subscriber_thread:  # on_event may call this
+            self._over.wait()  # before it is joined: a thread that another one is just about to start cannot be
+            self._join()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # What can be asked before, while and after it runs
+
+    @property
+    def state(self) -> State:
+        """The state of the job."""
+        return self.progress.state
+
+    @property
+    def progress(self) -> Progress:
+        """How far the job has come."""
+        return self._ledger.progress(time.monotonic())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences that a user should know; after `start`."""
+        return self._warnings
+
+    @property
+    def endpoint(self) -> str | None:
+        """The endpoint where workers connect, with the real port when `bind` said any. None without `bind`."""
+        return self._farm.endpoint if self._farm is not None else None
+
+    @property
+    def sink_endpoint(self) -> str | None:
+        """The endpoint where results go. None without `bind`."""
+        return self._farm.sink_endpoint if self._farm is not None else None
+
+    def done(self) -> bool:
+        """Return whether the job has ended: published, failed or stopped."""
+        return self._over.is_set()
+
+    def exception(self) -> BaseException | None:
+        """Return the exception that ended the job; None when it was published, or has not ended."""
+        if self.done():
+            atexit.unregister(self._end_of_program)  # its caller knows now
+        return self._failure if self.done() else None
+
+    def subscribe(self, size: int = 1024) -> Subscription:
+        """Return a subscription to the events from now on.
+
+        Args:
+            size: Events that wait in it at most. A slower reader misses some, and a `Missed` says how many.
+        """
+        return self._stream.subscribe(size)
+
+    # Inside
+
+    def _open(self, stack: ExitStack) -> None:
+        """Prepare the job and its farm, and start the thread that runs them."""
+        starter, self._starter = self._starter, None
+        if starter is not None:
+            stack.callback(starter.close)
+        folder = self._request.security.keys
+        keys = coordinator_keys(os.fspath(folder)) if folder is not None else None
+        waker = Waker()
+        stack.callback(waker.close)
+        work = self._prepare(stack, waker)
+        self._warnings = (*work.warnings, *warnings_of(self._request, keys))
+        self._id = work.started.job
+        self._stream.publish(work.started)
+        if isinstance(work, DoneJob):
+            work.tell(self._say)
+            stack.close()  # the folder is free when the job is told to be over
+            self._end(None)
+            return
+        self._farm = farm = open_farm(work, stack, waker=waker, starter=starter, keys=keys)
+        self._go_on()  # from here on `stop` finds the farm; before, it left word only
+        self._work = work
+        self._thread = threading.Thread(
+            target=self._run, args=(stack, work, farm), name="zaudio-coordinator", daemon=True
+        )
+        self._thread.start()
+        atexit.register(self._end_of_program, os.getpid())
+
+    def _run(self, resources: ExitStack, work: Work, farm: Farm) -> None:
+        """Run the job, in its own thread, unless its start was given up."""
+        if not self._ownership.acquire(blocking=False):
+            return
+        failure: BaseException | None = None
+        try:
+            with resources, farm:
+                work.run(farm, say=self._say, on_open=self._bound.set)
+        except BaseException as error:  # noqa: BLE001  `wait` raises it
+            failure = error
+        self._end(failure)
+
+    def _give_up(self, resources: ExitStack, error: BaseException) -> None:
+        """Undo a start that failed."""
+        self._thread = None
+        try:
+            resources.close()
+        finally:
+            self._end(error)
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+
+    def _end(self, failure: BaseException | None) -> None:
+        """Say how the job ended, let subscribers have the rest, and let `wait` return."""
+        self._failure = failure
+        if failure is not None:
+            kind = StoppedError if isinstance(failure, KeyboardInterrupt) else type(failure)
+            self._say(Failed, error=kind.__name__, sentence=str(failure))
+        try:
+            self._stream.close()
+        finally:  # Ctrl-C while a subscriber takes its time
+            self._over.set()
+            self._bound.set()
+
+    def _end_of_program(self, pid: int) -> None:
+        """Say that the program ends and nobody waited for this job, and make it fail, unless the job is published."""
+        if os.getpid() != pid:  # a process that the program forked
+            return
+        atexit.unregister(self._end_of_program)
+        went_on = not self.done()
+        self.stop()
+        if self._failure is None:
+            return
+        cause = "was abandoned: the program ended, and nothing called wait()" if went_on else f"failed: {self._failure}"
+        if sys.stderr is not None:
+            sys.stderr.write(f"zaudio: the job {cause}\n")
+        atexit._run_exitfuncs()  # those that come after this one; at an end by `_exit` Python would leave them out
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):  # closed, or nobody reads
+                stream.flush()
+        os._exit(1)  # a function of `atexit` cannot change the exit code in another way
+
+    def _say(self, kind: Callable[..., Event], **facts: object) -> None:
+        """Publish an event of the whole job."""
+        self._stream.publish(kind(at=time.monotonic(), job=self._id, **facts))
+
+    def _go_on(self) -> None:
+        if self._stopping:
+            raise StoppedError("the job was stopped before its end")

@@ -1,0 +1,72 @@
+"""Staffing: the farm for a job or a survey: local workers, the addresses where others connect, warnings about peers.
+
+Rules: it runs in the caller's thread, behind all refusals of the preparation. What is opened is closed by the exit
+stack of the caller.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from zaudio.endpoints import parse_advertise
+from zaudio.machine import check_limits
+from zaudio.net.farm import Endpoints, Farm
+from zaudio.net.keys import CoordinatorKeys
+from zaudio.net.local import LocalWorkers
+from zaudio.net.starter import Starter
+from zaudio.net.wake import Waker
+from zaudio.request import Request
+from zaudio.settings import exposed
+from zaudio.stages import CREDIT, Work
+
+
+def open_farm(
+    work: Work, stack: ExitStack, *, waker: Waker, starter: Starter | None, keys: CoordinatorKeys | None
+) -> Farm:
+    """Start local workers, and make the farm. It binds when it is entered.
+
+    Args:
+        work: The job or the survey that it will run.
+        stack: Closes what was opened.
+        waker: Wakes the farm.
+        starter: The process that starts local workers, when it was launched ahead of time.
+        keys: The coordinator's keys, if it has any.
+
+    Raises:
+        UsageError: A limit of this process is too low for so many workers.
+    """
+    request, demand = work.request, work.demand
+    # No more than there are messages, or three for each that a third may judge.
+    count = min(request.workers, demand.chunks * (3 if request.security.audit else 1))
+    check_limits(count, coordinates=True, memory=request.memory)
+    local = None
+    if count:
+        local = LocalWorkers(
+            count,
+            starter=starter,
+            allow=tuple(dict.fromkeys(spec.name for spec in request.specs if spec.is_function)),
+            credit=CREDIT,
+            slot_bytes=None if request.network.sockets_only else demand.slot_bytes,
+            memory=request.memory,
+            keys=keys.local if keys is not None else None,
+        )
+        stack.callback(local.close)
+    elif starter is not None:
+        starter.close()  # there is nothing for it to do
+    elsewhere = None
+    if request.bind is not None:
+        elsewhere = Endpoints(request.bind, request.network.sink(request.bind))
+    advertise = parse_advertise(request.network.advertise)
+    return Farm(elsewhere, result_max=demand.result_max, waker=waker, local=local, keys=keys, advertise=advertise)
+
+
+def warnings_of(request: Request, keys: CoordinatorKeys | None) -> tuple[str, ...]:
+    """Return sentences about peers: strangers that can connect, or that no worker is admitted."""
+    warnings = []
+    endpoint = exposed(request.bind, request.network, request.security)
+    if endpoint is not None:
+        warnings.append(f"{endpoint}: whoever can reach this address can take part and read the recording")
+    if keys is not None and request.bind is not None and not keys.allowed.read():
+        command = f"zaudio keys worker NAME --keys {request.security.keys}"
+        warnings.append(f"no worker is admitted yet; `{command}` makes a key for one")
+    return tuple(warnings)

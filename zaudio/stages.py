@@ -1,0 +1,330 @@
+"""Stages: a course over one recording, cut into chunks, each of its stages ready for a farm.
+
+    Means            what all stages of a job share
+    cut              a pass, a chunk size               -> Plan
+    measure          the measuring stages, one by one   -> the course is ready for its main stage
+    main_stage       the last pass                      -> Stage
+
+Rules:
+
+- A chunk is so long that its input is about what the user asked for, in whole blocks of the grid.
+- Measuring stages run forward, into memory, each as a job of its own to workers. Users see one job.
+- Small chunks travel in bundles.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from zaudio.audio import Source
+from zaudio.core.job import Job
+from zaudio.core.jury import SECRET_BYTES, Audit
+from zaudio.errors import UsageError
+from zaudio.events import Event, Measured, StageBegan, Started
+from zaudio.fold import Fold
+from zaudio.net.farm import Farm
+from zaudio.net.stage import Destination, Stage
+from zaudio.ops.chain import GRID_LEAST, GRID_MOST, Course, Pass
+from zaudio.ops.contract import Array, Op
+from zaudio.plan import Order, Plan
+from zaudio.request import Request
+from zaudio.signal import Signal
+from zaudio.sizes import parse_bytes, parse_frames
+
+CHUNK = "1MiB"  # large enough that Python's share of a chunk vanishes, small enough for the caches and the window
+CHUNK_OF_GRID = "4MiB"  # the context of a block costs less in a longer chunk
+WINDOW_LEAST = 4  # such chunks that fit in the memory at least
+BUNDLE_BYTES = 256 * 1024  # small chunks travel together, as many as fit: a message costs what 256 KiB of AES costs
+BUNDLES_LEAST = 64  # so that 16 workers share a small job of a slow op evenly; more of them share it less evenly
+CREDIT = 2  # bundles that a worker holds: one to compute, one to fetch meanwhile
+ID_BYTES = 16
+UNKNOWN_MAX = 16 << 20  # bytes of a result in a stage that is not known before something is measured
+
+Say = Callable[..., None]  # say(kind, **facts): publish an event of that kind, with the job's id and the time
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What all stages of a job share.
+
+    Attributes:
+        request: The wishes of the user.
+        source: The recording.
+        notify: Wakes the farm; from any thread.
+        publish: Takes the events of a stage.
+    """
+
+    request: Request
+    source: Source
+    notify: Callable[[], None]
+    publish: Callable[[Event], None]
+
+    @property
+    def signal(self) -> Signal:
+        """The recording's signal."""
+        return signal_of(self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The needs of a job from its farm.
+
+    Attributes:
+        chunks: Messages of the longest stage: more workers than that have nothing to do.
+        result_max: Bytes of the longest result of any stage.
+        slot_bytes: Bytes of the longest result of the stages that are known.
+    """
+
+    chunks: int
+    result_max: int
+    slot_bytes: int
+
+
+class Work(Protocol):
+    """A job or a survey that is ready for a farm."""
+
+    @property
+    def started(self) -> Started:
+        """The facts of the job."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the user."""
+
+    @property
+    def request(self) -> Request:
+        """The wishes of the user."""
+
+    @property
+    def demand(self) -> Demand:
+        """The needs from the farm."""
+
+    def run(self, farm: Farm, *, say: Say, on_open: Callable[[], None]) -> None:
+        """Run the stages.
+
+        Args:
+            farm: The farm, entered.
+            say: Publishes events of the whole job.
+            on_open: Called once, when workers can take part.
+        """
+
+
+def signal_of(source: Source) -> Signal:
+    """Return the signal of a recording."""
+    return Signal(source.frames, source.channels, source.samplerate, source.format)
+
+
+# Chunks
+
+
+def cut(request: Request, stage: Pass, order: Order = Order.REVERSED) -> Plan:
+    """Return the chunks of a stage.
+
+    Raises:
+        UsageError: The chunk size cannot be used, or a chunk needs more memory than is allowed.
+    """
+    output = stage.graph().output
+    frames = max(1, round(_asked(request, stage) / stage.stretch))
+    plan = Plan(output.frames, _whole(frames, stage.grid), order, stage.needs)
+    if request.memory < (chunk := chunk_bytes(plan, stage)):
+        raise UsageError(
+            f"memory: a chunk takes {chunk} bytes, and {request.memory} are allowed; "
+            "give more with --memory (Limits(memory=)), or shorter chunks with --chunk (chunk=)"
+        )
+    return plan
+
+
+def rounded(request: Request, stage: Pass, plan: Plan) -> str:
+    """Return a sentence when a chunk is not as long as the user asked for; empty when it is."""
+    if request.chunk is None or not stage.grid:
+        return ""
+    asked = _asked(request, stage)
+    if _whole(asked, stage.grid) == asked or plan.frames <= min(asked, plan.chunk_frames):
+        return ""
+    return f"a chunk is {plan.chunk_frames} frames and not {asked}: whole blocks of {stage.grid}, as its ops need them"
+
+
+def chunk_bytes(plan: Plan, stage: Pass) -> int:
+    """Return the bytes of the longest of a chunk's input and its result."""
+    spans = [plan.span(index) for index in {0, len(plan) // 2, len(plan) - 1} if 0 <= index < len(plan)]
+    coming, going = stage.signal.frame_bytes, stage.graph().output.frame_bytes
+    return max((max(span.input_frames * coming, span.frames * going) for span in spans), default=0)
+
+
+def in_bundles(plan: Plan, stage: Pass) -> Plan:
+    """Return the plan by which chunks travel."""
+    fitting = BUNDLE_BYTES // max(1, chunk_bytes(plan, stage))
+    return plan.in_bundles(min(fitting, len(plan) // BUNDLES_LEAST))
+
+
+def _asked(request: Request, stage: Pass) -> int:
+    """Return the frames of the recording in a chunk, as the user asked for them, or by default."""
+    signal = stage.signal
+    size: str | int = CHUNK
+    if request.chunk is not None:
+        size = request.chunk
+    elif stage.grid:
+        size = max(signal.frame_bytes, min(parse_bytes(CHUNK_OF_GRID, what="chunk"), request.memory // WINDOW_LEAST))
+    return parse_frames(size, what="chunk", frame_bytes=signal.frame_bytes, samplerate=signal.samplerate)
+
+
+def _whole(frames: int, grid: int) -> int:
+    return -(-frames // grid) * grid if grid else frames
+
+
+# What a farm must be made for
+
+
+def demand_of(request: Request, course: Course, main: Plan, *, first: int = 0) -> Demand:
+    """Return the needs of a course.
+
+    Args:
+        request: The wishes of the user.
+        course: The course.
+        main: The chunks of its main stage, as far as that is known.
+        first: Messages of the main stage that were done already.
+    """
+    stage = course.foreseen if course.measuring is not None else course.main
+    bundles = in_bundles(main, stage)
+    chunks, slot = len(bundles) - first, _longest(bundles, stage)
+    if course.measuring is None:
+        return Demand(chunks, slot, slot)
+    measuring = in_bundles(cut(request, course.measuring, Order.FORWARD), course.measuring)
+    slot = max(slot, _longest(measuring, course.measuring))
+    # A grid is at most so long, whatever the measured ops are.
+    most = main.chunk_frames + math.ceil(GRID_MOST / stage.stretch) + GRID_LEAST
+    unknown = min(most, course.output.frames) * course.output.frame_bytes
+    return Demand(max(chunks, len(measuring)), max(slot, unknown, UNKNOWN_MAX), slot)
+
+
+def _longest(bundles: Plan, stage: Pass) -> int:
+    return min(bundles.chunk_frames, bundles.frames) * stage.graph().output.frame_bytes
+
+
+# Stages
+
+
+def measure(
+    means: Means,
+    course: Course,
+    farm: Farm,
+    *,
+    demand: Demand,
+    job: str,
+    say: Say,
+    on_open: Callable[[], None],
+    keep: Callable[[Op, str], None] = lambda *_: None,
+    last: int = 0,
+) -> Array | None:
+    """Run the measuring stages of a course, until `last` of its ops are left.
+
+    Args:
+        means: What the stages share.
+        course: The course; it is gone on with.
+        farm: The farm, entered.
+        demand: What the farm was made for.
+        job: The job's id, in hex.
+        say: Publishes events of the whole job.
+        on_open: Called when workers can take part in a stage.
+        keep: Takes each op that was measured, and the sentence about it, before the next stage begins.
+        last: The number of ops whose measurement is the result.
+
+    Returns:
+        The result, (cells, numbers); None with `last` at 0.
+
+    Raises:
+        ZaudioError: A stage failed.
+    """
+    while course.measuring is not None:
+        name = f"measuring for {name_of(course.waiting[0])}"
+        plan = cut(means.request, course.measuring, Order.FORWARD)
+        stage, fold = _measuring_stage(means, course.measuring, plan, name=name, job=job)
+        if stage.result_max > demand.result_max:
+            raise UsageError(f"{name}: a result has {stage.result_max} bytes, and {demand.result_max} are the most")
+        say(StageBegan, stage=name, chunks=len(plan), chunk_frames=0, bytes=means.signal.bytes, measures=True)
+        farm.run(stage, on_open=on_open)
+        if len(course.waiting) == last:
+            return fold.cells
+        sentence = course.take(fold.cells)
+        keep(course.measured[-1], sentence)
+        say(Measured, stage=name, sentence=sentence)
+    return None
+
+
+def main_stage(
+    means: Means, stage: Pass, plan: Plan, destination: Destination, *, job: bytes, incarnation: int, resumed: int
+) -> Stage:
+    """Return the main stage, which goes on after the bytes that an earlier life wrote.
+
+    Args:
+        means: What the stages share.
+        stage: The last pass of the course.
+        plan: Its chunks.
+        destination: Where results go; open.
+        job: The job's id.
+        incarnation: The number of this life.
+        resumed: Bytes of the result that are done.
+    """
+    frame_bytes = stage.graph().output.frame_bytes
+    frame, rest = divmod(resumed, frame_bytes)
+    first, skipped = in_bundles(plan, stage).at_output(frame)
+    return Stage(
+        _job(means, stage, plan, job=job, incarnation=incarnation, first=first),
+        source=means.source,
+        destination=destination,
+        frame_bytes=frame_bytes,
+        notify=means.notify,
+        publish=means.publish,
+        skip=skipped * frame_bytes + rest,
+    )
+
+
+def _measuring_stage(means: Means, stage: Pass, plan: Plan, *, name: str, job: str) -> tuple[Stage, Fold]:
+    fold = Fold(stage.graph().output)
+
+    def publish(event: Event) -> None:  # to workers it is a job of its own, to users a part of theirs
+        means.publish(replace(event, job=job))
+
+    made = Stage(
+        _job(means, stage, plan, job=os.urandom(ID_BYTES)),
+        source=means.source,
+        destination=fold,
+        frame_bytes=fold.signal.frame_bytes,
+        notify=means.notify,
+        publish=publish,
+        name=name,
+    )
+    return made, fold
+
+
+def _job(means: Means, stage: Pass, plan: Plan, *, job: bytes, incarnation: int = 1, first: int = 0) -> Job:
+    request = means.request
+    bundles = in_bundles(plan, stage)
+    percent = request.security.audit
+    # A bundle is in flight one way, then the other; while two workers are at it, both ways at once. An audited one is
+    # at two workers from the start.
+    ways = 4 if percent else 2
+    return Job(
+        job=job,
+        incarnation=incarnation,
+        plan=bundles,
+        chunk_frames=plan.chunk_frames,
+        ops=stage.steps,
+        signal=stage.signal,
+        grid=stage.grid,
+        credit=CREDIT,
+        window_most=request.memory // (ways * max(1, chunk_bytes(bundles, stage))),
+        timing=request.timing,
+        source=means.source.reference,
+        first=first,
+        audit=Audit(percent, os.urandom(SECRET_BYTES)) if percent else None,
+    )
+
+
+def name_of(op: Op) -> str:
+    """Return the name of an op, for a sentence."""
+    return getattr(op, "name", "") or type(op).__name__
