@@ -1,0 +1,209 @@
+"""Jobs that measure before they make their result, on whole farms: the same bits as one process, also after a kill."""
+
+import json
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+from farm_support import LANES, decrypted, finish, launch, launch_script, listing, noise, write_raw
+from memory_ops import HELD
+from net_support import PATIENCE, kill, wait_until
+
+from zaudio import Coordinator, Raw, Worker, verify
+from zaudio.errors import ResumeError, UsageError
+from zaudio.events import Measured, StageBegan
+from zaudio.formats import sample_format
+from zaudio.ops import Chain
+from zaudio.result.journal import decode_journal
+from zaudio.result.primitives import JournalSeal
+from zaudio.signal import Signal
+
+FRAMES, CHANNELS = 300_007, 2  # five blocks of 65,536; a prime
+OPS = [
+    "memory_ops:same",
+    "zt_sums:before=100",
+    "zt_normal:level=1",
+    "zt_ahead:frames=70",
+    "gain:db=-3",
+    "zt_normal:level=2",
+    "zt_hold",
+]
+RAW = Raw(channels=CHANNELS)
+
+
+@pytest.fixture(scope="module")
+def take(tmp_path_factory):
+    """A recording, and its result by one process."""
+    samples = noise(FRAMES, channels=CHANNELS, seed=4)
+    path = write_raw(tmp_path_factory.mktemp("take") / "x.raw", samples)
+    chain = Chain(OPS, Signal(FRAMES, CHANNELS, 44100, sample_format("f32le")))
+    expected = np.ascontiguousarray(chain(samples)[::-1])
+    assert abs(expected).max() > 1
+    return path, expected.tobytes(), chain.sentences
+
+
+WAYS = [(1, None, "shared memory"), (2, "1f", "sockets"), (2, "70000f", "shared memory"), (3, "1MiB", "sockets")]
+
+
+@pytest.mark.parametrize(("workers", "chunk", "lane"), WAYS)
+def test_a_farm_gives_the_bits_of_one_process_whatever_is_measured(tmp_path, take, workers, chunk, lane):
+    path, expected, sentences = take
+    job = Coordinator(path, tmp_path / "out", ops=OPS, workers=workers, chunk=chunk, raw=RAW, **LANES[lane])
+    report = job.run()
+    assert decrypted(tmp_path / "out") == expected
+    assert report.measured == sentences
+    assert (report.frames, sum(report.shares.values())) == (FRAMES, report.chunks)
+    description = verify(tmp_path / "out")
+    assert (description.grid, description.chunk_frames % description.grid) == (65536, 0)
+    assert any("whole blocks of 65536" in sentence for sentence in job.warnings) == (chunk in ("1f", "70000f"))
+
+
+def test_events_tell_stages_and_what_was_measured_in_one_job(tmp_path, take):
+    path, _, sentences = take
+    job = Coordinator(path, tmp_path / "out", ops=OPS, workers=2, raw=RAW)
+    events = []
+    subscription = job.subscribe(1 << 14)
+    with job:
+        job.wait()
+    events = list(subscription)
+    assert len({event.job for event in events}) == 1
+    stages = [event for event in events if isinstance(event, StageBegan)]
+    assert [(event.stage, event.measures) for event in stages] == [
+        ("measuring for zt_normal", True),
+        ("measuring for zt_normal", True),
+        ("main", False),
+    ]
+    assert tuple(event.sentence for event in events if isinstance(event, Measured)) == sentences
+    assert job.progress.stage == "main"
+
+
+def test_workers_from_elsewhere_measure_too(tmp_path, take):
+    path, expected, _ = take
+    job = Coordinator(path, tmp_path / "out", ops=OPS, bind="tcp://127.0.0.1:0", raw=RAW)
+    with job:
+        worker = Worker(job.endpoint, allow=("memory_ops",), once=True)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        job.wait(PATIENCE)
+        thread.join(PATIENCE)
+    assert decrypted(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("frames", [0, 1, 999])
+def test_a_recording_shorter_than_anything_is_measured_too(tmp_path, frames):
+    samples = noise(frames, channels=2, seed=6)
+    path = write_raw(tmp_path / "x.raw", samples)
+    expected = Chain(OPS, Signal(frames, 2, 44100, sample_format("f32le")))(samples)[::-1]
+    Coordinator(path, tmp_path / "out", ops=OPS, workers=2, raw=RAW).run()
+    assert decrypted(tmp_path / "out") == np.ascontiguousarray(expected).tobytes()
+
+
+# Killed
+
+# A checkpoint after every write: what is killed is then never far behind its last one.
+EAGER = """
+import sys
+from zaudio.result.journal import Schedule
+Schedule.due = lambda self, written, *, now: written > 0
+from zaudio.cli import main
+main()
+"""
+
+
+class Held:
+    """A job whose stages can be held up."""
+
+    def __init__(self, folder, path):
+        self.out, self._file, self.waits = folder / "out", folder / "held", folder / "held.waits"
+        self.line = ("farm", path, "-o", self.out, "-n", 2, "--channels=2", "--chunk=65536f", "--progress=json")
+        self.line += tuple(word for op in OPS for word in ("--op", op))
+        os.environ[HELD] = str(self._file)
+        self.hold("")
+
+    def hold(self, stage):
+        part = self._file.with_suffix(".new")
+        part.write_text(stage)
+        part.rename(self._file)
+
+    def journal(self):
+        try:
+            key, iv = ((self.out / f"encryption_{name}.bin.part").read_bytes() for name in ("key", "iv"))
+            return decode_journal((self.out / "result.journal").read_bytes(), JournalSeal(key, iv))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def killed(self, stage, ready):
+        """Start the job, and kill it once its journal is `ready` and the stage is held up."""
+        self.hold(stage)
+        process = launch_script(EAGER, *self.line)
+        wait_until(lambda: process.poll() is not None or ready(self.journal()), "it is held up", within=PATIENCE / 3)
+        assert process.poll() is None, process.communicate()
+        kill(process.pid)
+        _, _, err = finish(process)
+        assert process.returncode == -signal.SIGKILL
+        self.hold("")
+        return err
+
+
+def two_chunks(journal):
+    """Whether a checkpoint vouches for the odd chunk and another one."""
+    return journal is not None and journal.checkpoints and journal.checkpoints[-1].length > 400_000
+
+
+@pytest.fixture
+def held(tmp_path, take, monkeypatch):
+    monkeypatch.setenv(HELD, "")
+    return Held(tmp_path, take[0])
+
+
+def stages_of(err):
+    """The stages that a job's progress told, in order."""
+    told = [json.loads(line)["stage"] for line in err.splitlines() if line.startswith("{")]
+    return [stage for number, stage in enumerate(told) if stage != (told[number - 1] if number else None)]
+
+
+def test_a_job_that_is_killed_while_it_measures_measures_again_and_says_so(held, take):
+    held.killed("measuring", lambda journal: journal is not None and held.waits.exists())
+    assert held.journal().measured == ()
+    code, _, err = finish(launch(*held.line))
+    assert code == 0, err
+    assert "resuming an interrupted job: it had not finished measuring for zt_normal, which begins again" in err
+    assert decrypted(held.out) == take[1]
+    assert listing(held.out) == ["encryption_iv.bin", "encryption_key.bin", "result.json", "result.raw"]
+
+
+def test_a_job_that_is_killed_behind_its_measurements_does_not_measure_again(held, take, tmp_path):
+    held.killed("main", two_chunks)
+    assert len(held.journal().measured) == 2
+    report = tmp_path / "report.json"
+    code, _, err = finish(launch(*held.line, "--report", report))
+    assert code == 0, err
+    assert stages_of(err) == ["main"]
+    assert "chunks are done" in err
+    assert decrypted(held.out) == take[1]
+    told = json.loads(report.read_text())
+    assert tuple(told["measured"]) == take[2]
+    assert told["resumed_chunks"] > 0
+
+
+def test_a_job_goes_on_only_with_the_same_versions_of_its_ops(held, take, monkeypatch):
+    held.killed("main", two_chunks)
+    from memory_ops import Sums
+
+    monkeypatch.setattr(Sums, "version", "2")
+    with pytest.raises(ResumeError, match="op zt_sums:before=100 was of version 1, and is of version 2 now"):
+        Coordinator(take[0], held.out, ops=OPS, workers=2, chunk="65536f", raw=RAW).run()
+
+
+def test_an_op_that_cannot_be_made_of_what_was_measured_ends_the_job(tmp_path, take, monkeypatch):
+    from memory_ops import Normal
+
+    def refuse(self, cells, signal):
+        raise UsageError("op zt_normal: it is silent")
+
+    monkeypatch.setattr(Normal, "combine", refuse)
+    with pytest.raises(UsageError, match="it is silent"):
+        Coordinator(take[0], tmp_path / "out", ops=OPS, workers=1, raw=RAW).run()
+    assert listing(tmp_path / "out") == []
