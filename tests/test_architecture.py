@@ -21,6 +21,7 @@ ROOMS = {
     "cli",
     "coordinator",
     "life",
+    "survey",
     "staffing",
     "preparation",
     "stages",
@@ -57,7 +58,8 @@ BASE = {
 
 # Room -> the rooms it may import, besides itself. A missing pair is forbidden.
 ALLOWED = {
-    "cli": {"coordinator", "net", "audio", "ops", "result", *BASE},
+    "cli": {"coordinator", "survey", "net", "audio", "ops", "result", *BASE},
+    "survey": {"life", "preparation", "stages", "request", "net", "ops", *BASE},
     "coordinator": {"life", "preparation", "stages", "request", "net", "ops", *BASE},
     "life": {"staffing", "preparation", "stages", "request", "net", *BASE},
     "staffing": {"stages", "request", "net", *BASE},
@@ -94,6 +96,9 @@ ALLOWED = {
     "__main__": {"cli"},
     "__init__": {
         "coordinator",
+        "survey",
+        "formats",
+        "signal",
         "net",
         "audio",
         "ops",

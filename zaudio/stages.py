@@ -201,6 +201,13 @@ def demand_of(request: Request, course: Course, main: Plan, *, first: int = 0) -
     return Demand(max(chunks, len(measuring)), max(slot, unknown, UNKNOWN_MAX), slot)
 
 
+def demand_of_stage(plan: Plan, stage: Pass) -> Demand:
+    """Return the needs of a course of which the first measuring stage is known, and no more."""
+    bundles = in_bundles(plan, stage)
+    longest = _longest(bundles, stage)
+    return Demand(len(bundles), max(longest, UNKNOWN_MAX), longest)
+
+
 def _longest(bundles: Plan, stage: Pass) -> int:
     return min(bundles.chunk_frames, bundles.frames) * stage.graph().output.frame_bytes
 

@@ -8,17 +8,19 @@ import threading
 import numpy as np
 import pytest
 from farm_support import LANES, decrypted, finish, launch, launch_script, listing, noise, write_raw
-from memory_ops import HELD
+from memory_ops import CELL, HELD, Normal, Sums
 from net_support import PATIENCE, kill, wait_until
 
 from zaudio import Coordinator, Raw, Worker, verify
-from zaudio.errors import ResumeError, UsageError
+from zaudio.errors import ResumeError, StoppedError, UsageError
 from zaudio.events import Measured, StageBegan
 from zaudio.formats import sample_format
-from zaudio.ops import Chain
+from zaudio.ops import Chain, Course, import_allowed, make_ops, parse_chain
+from zaudio.ops.levels import Invert
 from zaudio.result.journal import decode_journal
 from zaudio.result.primitives import JournalSeal
 from zaudio.signal import Signal
+from zaudio.survey import Survey, survey
 
 FRAMES, CHANNELS = 300_007, 2  # five blocks of 65,536; a prime
 OPS = [
@@ -31,6 +33,7 @@ OPS = [
     "zt_hold",
 ]
 RAW = Raw(channels=CHANNELS)
+F32 = sample_format("f32le")
 
 
 @pytest.fixture(scope="module")
@@ -190,16 +193,12 @@ def test_a_job_that_is_killed_behind_its_measurements_does_not_measure_again(hel
 
 def test_a_job_goes_on_only_with_the_same_versions_of_its_ops(held, take, monkeypatch):
     held.killed("main", two_chunks)
-    from memory_ops import Sums
-
     monkeypatch.setattr(Sums, "version", "2")
     with pytest.raises(ResumeError, match="op zt_sums:before=100 was of version 1, and is of version 2 now"):
         Coordinator(take[0], held.out, ops=OPS, workers=2, chunk="65536f", raw=RAW).run()
 
 
 def test_an_op_that_cannot_be_made_of_what_was_measured_ends_the_job(tmp_path, take, monkeypatch):
-    from memory_ops import Normal
-
     def refuse(self, cells, signal):
         raise UsageError("op zt_normal: it is silent")
 
@@ -207,3 +206,73 @@ def test_an_op_that_cannot_be_made_of_what_was_measured_ends_the_job(tmp_path, t
     with pytest.raises(UsageError, match="it is silent"):
         Coordinator(take[0], tmp_path / "out", ops=OPS, workers=1, raw=RAW).run()
     assert listing(tmp_path / "out") == []
+
+
+# Surveys
+
+
+def test_a_survey_gives_what_was_measured_and_leaves_no_file(tmp_path, take, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    samples = np.fromfile(take[0], "<f4").reshape(-1, CHANNELS)
+    cells, signal = survey(take[0], Normal(1), workers=2, raw=RAW, ops="memory_ops:same", chunk="5000f")
+    padded = np.zeros((-(-FRAMES // CELL) * CELL, CHANNELS))
+    padded[:FRAMES] = samples
+    assert cells[:, 0].tolist() == abs(padded).reshape(-1, CELL * CHANNELS).max(axis=1).tolist()
+    assert signal == Signal(FRAMES, CHANNELS, 44100, sample_format("f32le"))
+    assert listing(tmp_path) == []
+
+
+@pytest.mark.parametrize("ops", ["memory_ops:same", OPS])
+def test_a_survey_measures_behind_any_ops_as_one_process_does(take, ops):
+    samples = np.fromfile(take[0], "<f4").reshape(-1, CHANNELS)
+    specs = parse_chain(ops)
+    course = Course([*make_ops(specs, import_allowed(["memory_ops"])), Normal(1)], Signal(FRAMES, 2, 44100, F32))
+    while len(course.waiting) > 1:
+        graph = course.measuring.graph()
+        course.take(graph(samples, 0, 0, graph.output.frames))
+    graph = course.measuring.graph()
+    expected = graph(samples, 0, 0, graph.output.frames)
+    events = []
+    job = Survey(take[0], Normal(1), ops=ops, workers=2, raw=RAW, on_event=events.append)
+    with job:
+        cells, _ = job.wait(PATIENCE)
+    assert cells.tobytes() == expected.tobytes()
+    assert (job.state, job.progress.fraction, job.progress.done) == ("done", 1.0, job.progress.chunks)
+    assert len({event.job for event in events}) == 1
+    assert [event.stage for event in events if isinstance(event, StageBegan)] == ["measuring for zt_normal"] * len(
+        graph_measures(ops)
+    )
+
+
+def graph_measures(ops):
+    """The measuring stages of a survey behind these ops."""
+    return [*(op for op in ops if isinstance(ops, list) and "normal" in op), "its own"]
+
+
+def test_a_survey_is_measured_by_workers_from_elsewhere(take):
+    with Survey(take[0], Normal(1), ops="memory_ops:same", bind="tcp://127.0.0.1:0", raw=RAW) as job:
+        worker = Worker(job.endpoint, allow=("memory_ops",), once=True)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        cells, _ = job.wait(PATIENCE)
+        thread.join(PATIENCE)
+    assert cells.tobytes() == survey(take[0], Normal(1), ops="memory_ops:same", workers=1, raw=RAW).cells.tobytes()
+
+
+def test_a_survey_can_be_stopped(tmp_path, take, monkeypatch):
+    file = tmp_path / "held"
+    file.write_text("measuring")
+    monkeypatch.setenv(HELD, str(file))
+    with Survey(take[0], Normal(1), ops="memory_ops:same", workers=1, raw=RAW) as job:
+        wait_until(lambda: (tmp_path / "held.waits").exists(), "it measures")
+        job.stop()
+        with pytest.raises(StoppedError):
+            job.wait()
+    assert job.state == "stopped"
+
+
+def test_an_op_that_measures_nothing_is_not_surveyed(take):
+    with pytest.raises(UsageError, match="Invert measures nothing"):
+        survey(take[0], Invert(), workers=1, raw=RAW)
+    with pytest.raises(UsageError, match="an op that measures, not 'peak'"):
+        survey(take[0], "peak", workers=1, raw=RAW)

@@ -1,0 +1,233 @@
+"""Survey: measuring stages over a recording, and no result. `zaudio stats` and `zaudio loudness` are made of it.
+
+Rules: those of `zaudio.life`. Nothing is written: there is no output folder and no journal, so nothing is resumed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+
+from zaudio.errors import UsageError
+from zaudio.events import Event, Started, State, StateChanged
+from zaudio.life import Life
+from zaudio.net.farm import Farm
+from zaudio.net.wake import Waker
+from zaudio.ops.chain import Course, make_ops
+from zaudio.ops.contract import Op
+from zaudio.ops.spec import Requested, parse_chain
+from zaudio.plan import Order
+from zaudio.preparation import import_named, once, open_recording
+from zaudio.request import Request, parse_request
+from zaudio.settings import Limits, Network, Raw, Security
+from zaudio.signal import Signal
+from zaudio.stages import ID_BYTES, Demand, Means, Say, cut, demand_of_stage, measure, signal_of
+
+
+class Surveyed(NamedTuple):
+    """The outcome of a survey.
+
+    Attributes:
+        cells: The measured numbers of the whole recording, (cells, numbers), in float64.
+        signal: The signal that was measured: behind the ops in front of the measurement.
+    """
+
+    cells: npt.NDArray[Any]
+    signal: Signal
+
+
+def survey(
+    input: str | os.PathLike[str],
+    what: Op,
+    *,
+    ops: Requested | Sequence[Requested] = (),
+    workers: int | None = None,
+    bind: str | None = None,
+    chunk: str | int | None = None,
+    raw: Raw = Raw(),
+    network: Network = Network(),
+    security: Security = Security(),
+    limits: Limits = Limits(),
+    on_event: Callable[[Event], None] | None = None,
+) -> Surveyed:
+    """Measure a recording on a farm, as `Survey` does, and wait for the outcome.
+
+    Raises:
+        ZaudioError: See `Survey`, and its `start` and `wait`.
+
+    Example:
+        >>> cells, signal = survey("take.wav", Loudness(), workers=4)  # doctest: +SKIP
+    """
+    return Survey(
+        input,
+        what,
+        ops=ops,
+        workers=workers,
+        bind=bind,
+        chunk=chunk,
+        raw=raw,
+        network=network,
+        security=security,
+        limits=limits,
+        on_event=on_event,
+    ).run()
+
+
+class Survey(Life[Surveyed]):
+    """A measurement of one recording on a farm.
+
+    Args:
+        input: The recording, as for `Coordinator`.
+        what: The op whose `measure` gives the measuring op.
+        ops: The operations in front of the measurement; by default none.
+        workers: As for `Coordinator`, and so are the others.
+        bind: The endpoint where workers from elsewhere connect.
+        chunk: Chunk size.
+        raw: How raw samples lie in their file.
+        network: How workers reach the farm.
+        security: Keys and audits.
+        limits: Memory and timeouts.
+        on_event: Called with every event.
+
+    Raises:
+        UsageError: A value cannot be used, or two contradict each other.
+    """
+
+    def __init__(
+        self,
+        input: str | os.PathLike[str],
+        what: Op,
+        *,
+        ops: Requested | Sequence[Requested] = (),
+        workers: int | None = None,
+        bind: str | None = None,
+        chunk: str | int | None = None,
+        raw: Raw = Raw(),
+        network: Network = Network(),
+        security: Security = Security(),
+        limits: Limits = Limits(),
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        if not isinstance(what, Op):
+            raise UsageError(f"what is surveyed is an op that measures, not {what!r:.80}")
+        nothing = isinstance(ops, Sequence) and not ops
+        request = parse_request(
+            os.fspath(input),
+            "",
+            ops="invert" if nothing else ops,  # a job has an op at least
+            workers=workers,
+            bind=bind,
+            chunk=chunk,
+            overwrite=False,
+            fresh=False,
+            raw=raw,
+            network=network,
+            security=security,
+            limits=limits,
+            timing=None,
+        )
+        super().__init__(replace(request, specs=() if nothing else parse_chain(ops)), on_event)
+        self._what = what
+
+    def _prepare(self, stack: ExitStack, waker: Waker) -> OpenSurvey:
+        return open_survey(self._request, self._what, stack, waker=waker, publish=self._stream.publish)
+
+    def _outcome(self) -> Surveyed:
+        assert isinstance(self._work, OpenSurvey)
+        assert self._work.outcome is not None, "it is done"
+        return self._work.outcome
+
+
+@dataclass(slots=True)
+class OpenSurvey:
+    """A survey that is ready for a farm.
+
+    Attributes:
+        started: The facts of the survey.
+        means: What its stages share.
+        course: The stages.
+        demand: The needs from the farm.
+        warnings: Sentences for the user.
+        outcome: The outcome, at the end.
+    """
+
+    started: Started
+    means: Means
+    course: Course
+    demand: Demand
+    warnings: tuple[str, ...]
+    outcome: Surveyed | None = None
+
+    @property
+    def request(self) -> Request:
+        """The wishes of the user."""
+        return self.means.request
+
+    def run(self, farm: Farm, *, say: Say, on_open: Callable[[], None]) -> None:
+        """Run the stages.
+
+        Args:
+            farm: The farm, entered.
+            say: Publishes events of the whole survey.
+            on_open: Called once, when workers can take part.
+
+        Raises:
+            InputChangedError: The recording is not what it was.
+            ZaudioError: A stage failed.
+        """
+
+        def open_once() -> None:
+            say(StateChanged, state=State.RUNNING)
+            on_open()
+
+        cells = measure(
+            self.means,
+            self.course,
+            farm,
+            demand=self.demand,
+            job=self.started.job,
+            say=say,
+            on_open=once(open_once),
+            last=1,
+        )
+        assert cells is not None, "the last op measures"
+        self.means.source.check()
+        self.outcome = Surveyed(cells, self.course.signal)
+        say(StateChanged, state=State.DONE)
+
+
+def open_survey(
+    request: Request, what: Op, stack: ExitStack, *, waker: Waker, publish: Callable[[Event], None]
+) -> OpenSurvey:
+    """Open the recording, and make the stages.
+
+    Raises:
+        UsageError: An op or a size cannot be used, or `what` measures nothing.
+        InputError: The recording cannot be read as audio.
+    """
+    source = open_recording(request, stack)
+    course = Course((*make_ops(request.specs, import_named(request.specs)), what), signal_of(source))
+    first = course.measuring
+    if first is None:
+        raise UsageError(f"{type(what).__name__} measures nothing; a survey takes an op with `measure`")
+    plan, signal = cut(request, first, Order.FORWARD), signal_of(source)
+    started = Started(
+        at=time.monotonic(),
+        job=os.urandom(ID_BYTES).hex(),
+        chunks=len(plan),
+        chunk_frames=plan.chunk_frames,
+        frames=signal.frames,
+        channels=signal.channels,
+        samplerate=signal.samplerate,
+        format=signal.format.name,
+        bytes=signal.bytes,
+        warnings=source.warnings,
+    )
+    means = Means(request, source, waker.wake, publish)
+    return OpenSurvey(started, means, course, demand_of_stage(plan, first), source.warnings)
