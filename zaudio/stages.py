@@ -1,6 +1,6 @@
 """Stages: a course over one recording, cut into chunks, each of its stages ready for a farm.
 
-    Means            what all stages of a job share
+    Means            request, recording, ends of the farm
     cut              a pass, a chunk size               -> Plan
     measure          the measuring stages, one by one   -> the course is ready for its main stage
     main_stage       the last pass                      -> Stage
@@ -49,7 +49,7 @@ Say = Callable[..., None]  # say(kind, **facts): publish an event of that kind, 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What all stages of a job share.
+    """The request, the recording and the farm's ends that all stages of a job share.
 
     Attributes:
         request: The wishes of the user.
