@@ -53,6 +53,7 @@ BASE = {
     "ledger",
     "facts",
     "fold",
+    "needed",
     "stream",
 }
 
@@ -126,7 +127,7 @@ OWNED = {
     "rich": {"cli"},
     "click": {"cli"},
     "msgpack": {"wire"},
-    "scipy": {"ops"},
+    "scipy": {"ops", "needed"},
 }
 
 # Importing by a name made at run time, which nobody could check: these two modules, and why.

@@ -12,12 +12,14 @@ from zaudio.errors import ProtocolError
 from zaudio.net.orders import COMMANDS, REPORTS, Died, GaveUp, Kill, Lines, Over, Shelf, Start, Unable, decode, encode
 
 SECRET = b"s" * 40
-START = Start("ipc:///tmp/x/v", 3, "/tmp/x", ("a", "b:c"), 5, 6, Shelf(2, 1000, (b"\0" * 16, b"\xff" * 16)))
+START = Start(
+    "ipc:///tmp/x/v", 3, "/tmp/x", ("a", "b:c"), 5, 6, Shelf(2, 1000, (b"\0" * 16, b"\xff" * 16)), None, ("m",)
+)
 WITH_KEYS = Start("ipc:///v", 1, "/x", (), 5, -1, None, (b"p" * 40, SECRET, b"c" * 40))
 
 LINES = [
     (START, b'["Start", "ipc:///tmp/x/v", 3, "/tmp/x", ["a", "b:c"], 5, 6, '
-            b'[2, 1000, ["00000000000000000000000000000000", "ffffffffffffffffffffffffffffffff"]], null]\n'),
+            b'[2, 1000, ["00000000000000000000000000000000", "ffffffffffffffffffffffffffffffff"]], null, ["m"]]\n'),
     (Kill(b"\1" * 16, "it is stuck"), b'["Kill", "01010101010101010101010101010101", "it is stuck"]\n'),
     (Died(b"\2\3", "local-1", "it died", "Trace\n"), b'["Died", "0203", "local-1", "it died", "Trace\\n"]\n'),
     (GaveUp("it died", ""), b'["GaveUp", "it died", ""]\n'),

@@ -49,6 +49,7 @@ def open_farm(
             slot_bytes=None if request.network.sockets_only else demand.slot_bytes,
             memory=request.memory,
             keys=keys.local if keys is not None else None,
+            preload=demand.modules,
         )
         stack.callback(local.close)
     elif starter is not None:

@@ -77,11 +77,13 @@ class Demand:
         chunks: Messages of the longest stage: more workers than that have nothing to do.
         result_max: Bytes of the longest result of any stage.
         slot_bytes: Bytes of the longest result of the stages that are known.
+        modules: Modules that its ops import and that take long.
     """
 
     chunks: int
     result_max: int
     slot_bytes: int
+    modules: tuple[str, ...]
 
 
 class Work(Protocol):
@@ -192,20 +194,25 @@ def demand_of(request: Request, course: Course, main: Plan, *, first: int = 0) -
     bundles = in_bundles(main, stage)
     chunks, slot = len(bundles) - first, _longest(bundles, stage)
     if course.measuring is None:
-        return Demand(chunks, slot, slot)
+        return Demand(chunks, slot, slot, _modules(stage))
     measuring = in_bundles(cut(request, course.measuring, Order.FORWARD), course.measuring)
     slot = max(slot, _longest(measuring, course.measuring))
     # A grid is at most so long, whatever the measured ops are.
     most = main.chunk_frames + math.ceil(GRID_MOST / stage.stretch) + GRID_LEAST
     unknown = min(most, course.output.frames) * course.output.frame_bytes
-    return Demand(max(chunks, len(measuring)), max(slot, unknown, UNKNOWN_MAX), slot)
+    modules = _modules(stage, course.measuring)
+    return Demand(max(chunks, len(measuring)), max(slot, unknown, UNKNOWN_MAX), slot, modules)
 
 
 def demand_of_stage(plan: Plan, stage: Pass) -> Demand:
     """Return the needs of a course of which the first measuring stage is known, and no more."""
     bundles = in_bundles(plan, stage)
     longest = _longest(bundles, stage)
-    return Demand(len(bundles), max(longest, UNKNOWN_MAX), longest)
+    return Demand(len(bundles), max(longest, UNKNOWN_MAX), longest, _modules(stage))
+
+
+def _modules(*stages: Pass) -> tuple[str, ...]:
+    return tuple(sorted({module for stage in stages for op in stage.ops for module in op.requires}))
 
 
 def _longest(bundles: Plan, stage: Pass) -> int:

@@ -14,6 +14,7 @@ from zaudio.cli.exit import Signals
 from zaudio.cli.options import bind_options, grouped, job_options, path_option
 from zaudio.errors import InputChangedError, StoppedError, StorageError, ZaudioError
 from zaudio.machine import check_limits, usable_cores
+from zaudio.needed import required
 
 if TYPE_CHECKING:
     from zaudio import Coordinator, Report
@@ -53,7 +54,7 @@ def farm(workers: int | None, **settings: Any) -> None:  # noqa: ANN401  the opt
 
     check_limits(0, coordinates=True)
     # Its imports take as long as those of this process, so it is launched before them: the two run side by side.
-    with Starter() as starter:
+    with Starter(preload=required(settings["ops"])) as starter:
         run(workers=workers if workers is not None else usable_cores(), starter=starter, **settings)
 
 

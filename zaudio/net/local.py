@@ -40,6 +40,7 @@ class LocalWorkers:
         slot_bytes: Bytes of the longest result; None to use sockets in place of outboxes.
         memory: Bytes that all outboxes together may have. If they would need more, workers use sockets.
         keys: The keys by which they are admitted, if the coordinator has keys.
+        preload: Modules that the starter imports before it forks.
 
     Attributes:
         ventilator: The endpoint where they fetch chunks.
@@ -56,6 +57,7 @@ class LocalWorkers:
         slot_bytes: int | None,
         memory: int,
         keys: ClientKeys | None = None,
+        preload: Sequence[str] = (),
     ) -> None:
         with ExitStack() as stack:
             starter = starter if starter is not None else Starter()
@@ -69,7 +71,14 @@ class LocalWorkers:
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             self.ventilator, self.sink = f"ipc://{folder}/v", f"ipc://{folder}/s"
             self._pool = Pool(
-                starter, self.ventilator, count, folder=folder, allow=allow, outboxes=self._outboxes, keys=keys
+                starter,
+                self.ventilator,
+                count,
+                folder=folder,
+                allow=allow,
+                outboxes=self._outboxes,
+                keys=keys,
+                preload=preload,
             )
             stack.callback(self._pool.close)
             self._resources = stack.pop_all()

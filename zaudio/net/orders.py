@@ -48,6 +48,7 @@ class Start:
         memory: The starter's descriptor of the shared memory; -1 without one.
         shelf: Their outboxes; None for results over sockets.
         keys: Public key, secret key and the coordinator's public key, in Z85; None without keys.
+        preload: Modules that the starter imports before it forks; see `zaudio.needed`.
     """
 
     endpoint: str
@@ -58,6 +59,7 @@ class Start:
     memory: int
     shelf: Shelf | None = None
     keys: tuple[bytes, bytes, bytes] | None = field(default=None, repr=False)
+    preload: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,7 @@ _SHELF: _Form = (_write_shelf, _shelf)
 _KEYS: _Form = (_write_keys, _keys)
 
 _FORMS: dict[type, tuple[_Form, ...]] = {
-    Start: (_TEXT, _NUMBER, _TEXT, _TEXTS, _NUMBER, _NUMBER, _SHELF, _KEYS),
+    Start: (_TEXT, _NUMBER, _TEXT, _TEXTS, _NUMBER, _NUMBER, _SHELF, _KEYS, _TEXTS),
     Kill: (_OCTETS, _TEXT),
     Died: (_OCTETS, _TEXT, _TEXT, _TEXT),
     GaveUp: (_TEXT, _TEXT),

@@ -33,6 +33,7 @@ class Pool:
         outboxes: The memory for their results; with it, they read the recording themselves. None for sockets both ways.
         keys: The keys by which they are admitted, if the coordinator has keys. They go through the starter's pipe,
             never as an argument or in the environment, which others can read.
+        preload: Modules that the starter imports before it forks.
 
     Attributes:
         ended: Whether all workers have left, or were given up.
@@ -48,6 +49,7 @@ class Pool:
         allow: Sequence[str],
         outboxes: Outboxes | None,
         keys: ClientKeys | None = None,
+        preload: Sequence[str] = (),
     ) -> None:
         self.ended = False
         self._endpoint = endpoint
@@ -56,6 +58,7 @@ class Pool:
         self._allow = tuple(allow)
         self._shelf = outboxes.shelf if outboxes is not None else None
         self._keys = keys
+        self._preload = tuple(preload)
         self._memory = starter.memory
         self._over = False  # the starter said that it ends
         self._starters: list[Starter] = []
@@ -75,6 +78,7 @@ class Pool:
             starter.memory,
             self._shelf,
             (keys.public, keys.secret, keys.server) if keys is not None else None,
+            self._preload,
         )
         starter.tell(orders.encode(start))
 

@@ -19,7 +19,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import IO, Self
 
@@ -31,7 +31,7 @@ CLOSE_PATIENCE = 2.0  # s for it to end its workers, which get 1 s, before it is
 # It finds zaudio where we found it, also when that is a folder that its path must not have.
 _PROGRAM = """
 import sys
-home, *sys.path = sys.argv[1:]
+home, needed, *sys.path = sys.argv[1:]
 from importlib.machinery import PathFinder
 class Home:
     @staticmethod
@@ -39,7 +39,7 @@ class Home:
         return PathFinder.find_spec(name, [home]) if name == "zaudio" else None
 sys.meta_path.insert(0, Home)
 from zaudio.net.starting import main
-main()
+main(needed.split())
 """
 _HOME = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -49,6 +49,7 @@ class Starter:
 
     Args:
         memory: The memory of a starter before this one, which keeps owning it; None to make a piece.
+        preload: Modules that it imports before it is told what to do; see `zaudio.needed`.
 
     Attributes:
         memory: The descriptor of that memory, empty at first; -1 where this system has no such memory.
@@ -57,13 +58,13 @@ class Starter:
         lifeline: The number that the descriptor of the lifeline's read end has in the starter.
     """
 
-    def __init__(self, *, memory: int | None = None) -> None:
+    def __init__(self, *, memory: int | None = None, preload: Sequence[str] = ()) -> None:
         self._owns_memory = memory is None
         self.memory = _create_memory() if memory is None else memory
         self.lifeline, self._lifeline = map(_above_standard, os.pipe())
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, _HOME, *search_path()],
+                [sys.executable, "-P", "-c", _PROGRAM, _HOME, " ".join(preload), *search_path()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 pass_fds=[self.lifeline, self.memory] if self.memory >= 0 else [self.lifeline],

@@ -10,7 +10,9 @@ import contextlib
 import os
 import shutil
 import signal
+from collections.abc import Sequence
 
+from zaudio import needed
 from zaudio.errors import UsageError
 from zaudio.net import orders
 from zaudio.net.keys import ClientKeys
@@ -24,15 +26,17 @@ from zaudio.ops.functions import import_allowed
 from zaudio.process import begin
 
 
-def main() -> None:
-    """Be the starter process, from its first line to its end."""
+def main(preload: Sequence[str] = ()) -> None:
+    """Be the starter process, from its first line to its end; import these modules before that line comes."""
     begin()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    needed.load(preload)
     line = _read_line()
     if not line:
         return
     raise_descriptor_limit()
     start = orders.decode(line, (Start,))
+    needed.load(start.preload)
     reports = os.dup(1)
     os.dup2(2, 1)  # a module that prints while it is imported must not disturb the reports
 
