@@ -21,7 +21,7 @@ ROOMS = {
     "cli",
     "coordinator",
     "life",
-    "survey",
+    "surveying",
     "staffing",
     "preparation",
     "stages",
@@ -59,8 +59,8 @@ BASE = {
 
 # Room -> the rooms it may import, besides itself. A missing pair is forbidden.
 ALLOWED = {
-    "cli": {"coordinator", "survey", "net", "audio", "ops", "result", *BASE},
-    "survey": {"life", "preparation", "stages", "request", "net", "ops", *BASE},
+    "cli": {"coordinator", "surveying", "net", "audio", "ops", "result", *BASE},
+    "surveying": {"life", "preparation", "stages", "request", "net", "ops", *BASE},
     "coordinator": {"life", "preparation", "stages", "request", "net", "ops", *BASE},
     "life": {"staffing", "preparation", "stages", "request", "net", *BASE},
     "staffing": {"stages", "request", "net", *BASE},
@@ -97,7 +97,7 @@ ALLOWED = {
     "__main__": {"cli"},
     "__init__": {
         "coordinator",
-        "survey",
+        "surveying",
         "formats",
         "signal",
         "net",

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from zaudio.coordinator import Coordinator
     from zaudio.events import Event, State
     from zaudio.facts import Progress, Report
+    from zaudio.formats import sample_format
     from zaudio.net.worker import Worker
     from zaudio.ops.chain import Chain
     from zaudio.ops.contract import Combined, Op, Place, Precision
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from zaudio.result import decrypt, verify
     from zaudio.settings import Limits, Network, Raw, Security
     from zaudio.signal import Signal
+    from zaudio.surveying import Survey, survey
 
 __version__ = VERSION
 
@@ -65,11 +67,14 @@ _HOMES = {
     "Security": "zaudio.settings",
     "Signal": "zaudio.signal",
     "State": "zaudio.events",
+    "Survey": "zaudio.surveying",
     "Worker": "zaudio.net.worker",
     "decrypt": "zaudio.result",
     "events": "zaudio",  # a module
     "generate": "zaudio.audio",
     "op": "zaudio.ops.declaring",
+    "sample_format": "zaudio.formats",
+    "survey": "zaudio.surveying",
     "verify": "zaudio.result",
 }
 
@@ -84,6 +89,9 @@ __all__ = [
     "Security",
     "Timing",
     "Worker",
+    # a measurement without a result
+    "Survey",
+    "survey",
     # ops
     "Chain",
     "Combined",
@@ -92,6 +100,7 @@ __all__ = [
     "Precision",
     "Signal",
     "op",
+    "sample_format",
     # what happens in it; all events stand in zaudio.events
     "Event",
     "State",

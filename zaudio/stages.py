@@ -144,7 +144,7 @@ def rounded(request: Request, stage: Pass, plan: Plan) -> str:
     """Return a sentence when a chunk is not as long as the user asked for; empty when it is."""
     if request.chunk is None or not stage.grid:
         return ""
-    asked = _asked(request, stage)
+    asked = max(1, round(_asked(request, stage) / stage.stretch))
     if _whole(asked, stage.grid) == asked or plan.frames <= min(asked, plan.chunk_frames):
         return ""
     return f"a chunk is {plan.chunk_frames} frames and not {asked}: whole blocks of {stage.grid}, as its ops need them"

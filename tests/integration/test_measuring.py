@@ -20,7 +20,7 @@ from zaudio.ops.levels import Invert
 from zaudio.result.journal import decode_journal
 from zaudio.result.primitives import JournalSeal
 from zaudio.signal import Signal
-from zaudio.survey import Survey, survey
+from zaudio.surveying import Survey, survey
 
 FRAMES, CHANNELS = 300_007, 2  # five blocks of 65,536; a prime
 OPS = [
