@@ -97,8 +97,9 @@ class FakeStarter:
 
     launched = []
 
-    def __init__(self):
+    def __init__(self, *, preload=()):
         self.closed = False
+        self.preload = preload
         self.launched.append(self)
 
     def __enter__(self):

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import zaudio
+from zaudio.ops import BUILTIN
 
 
 @pytest.fixture(scope="module")
@@ -186,8 +187,8 @@ def test_the_hint_of_a_result_is_a_command_that_runs(folder, tmp_path):
 @pytest.mark.parametrize(
     ("words", "completed"),
     [
-        ("zaudio farm take.raw --op g", ["gain"]),
-        ("zaudio farm take.raw --op", ["clip", "gain", "invert"]),
+        ("zaudio farm take.raw --op gai", ["gain"]),
+        ("zaudio farm take.raw --op", sorted(BUILTIN)),
         ("zaudio farm take.raw --op clip:", ["clip:high=", "clip:low="]),
         ("zaudio ops in", ["invert"]),
         ("zaudio ver", ["verify"]),
