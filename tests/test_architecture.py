@@ -25,6 +25,7 @@ ROOMS = {
     "staffing",
     "preparation",
     "stages",
+    "classes",
     "request",
     "net",
     "core",
@@ -60,12 +61,13 @@ BASE = {
 # Room -> the rooms it may import, besides itself. A missing pair is forbidden.
 ALLOWED = {
     "cli": {"coordinator", "surveying", "net", "audio", "ops", "result", *BASE},
-    "surveying": {"life", "preparation", "stages", "request", "net", "ops", *BASE},
+    "surveying": {"classes", "life", "preparation", "stages", "request", "net", "ops", *BASE},
     "coordinator": {"life", "preparation", "stages", "request", "net", "ops", *BASE},
     "life": {"staffing", "preparation", "stages", "request", "net", *BASE},
     "staffing": {"stages", "request", "net", *BASE},
-    "preparation": {"stages", "request", "net", "audio", "ops", "result", *BASE},
-    "stages": {"request", "net", "core", "audio", "ops", *BASE},
+    "preparation": {"classes", "stages", "request", "net", "audio", "ops", "result", *BASE},
+    "classes": {"core", "errors", "signal", "steps"},
+    "stages": {"classes", "request", "net", "core", "audio", "ops", *BASE},
     "request": {"ops", "result", *BASE},
     "net": {"core", "wire", "audio", "ops", *BASE},
     "core": {

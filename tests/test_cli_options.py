@@ -1,7 +1,10 @@
 import click
 import pytest
+from click.testing import CliRunner
 
-from zaudio.cli.options import bind_address, connect_address
+from zaudio import Security
+from zaudio.cli.app import app
+from zaudio.cli.options import bind_address, connect_address, grouped
 
 PARAMETER = click.Argument(["endpoint"])
 CONTEXT = click.Context(click.Command("test"))
@@ -58,3 +61,9 @@ def test_port_zero_can_be_bound_and_not_connected_to():
 
 def test_no_bind_address_stays_none():
     assert bind_address(CONTEXT, PARAMETER, None) is None
+
+
+def test_a_class_of_machines_belongs_to_security():
+    assert grouped({"machines": "0123ab"})["security"] == Security(machines="0123ab")
+    for command in ("farm", "coordinator"):
+        assert "--class NAME" in CliRunner().invoke(app, [command, "--help"]).output

@@ -179,7 +179,7 @@ def test_a_description_is_settled_with_the_first_payload_and_stays_so_in_a_later
     recording, asked = pattern(60, 4), []
 
     def describe_by(machines):
-        return lambda: asked.append(machines) or replace(DESCRIPTION, machines=machines)
+        return lambda: asked.append(machines) or (replace(DESCRIPTION, machines=machines), Machines(machines))
 
     with ResultFolder(str(tmp_path / "out"), job=job_record(DESCRIPTION)) as folder:
         writer, bell, _ = start(folder)
@@ -192,6 +192,7 @@ def test_a_description_is_settled_with_the_first_payload_and_stays_so_in_a_later
         assert writer.saved > 0
     with ResultFolder(str(tmp_path / "out"), job=job_record(DESCRIPTION)) as folder:
         assert folder.unfinished.journal.settled == replace(DESCRIPTION, machines="first")
+        assert folder.unfinished.journal.machines == Machines("first")
         writer, bell, resumed = start(folder)
         assert resumed > 0
         writer.describe_by(describe_by("second"))
@@ -206,7 +207,7 @@ def test_a_description_that_was_settled_before_any_ciphertext_is_settled_again(t
     for machines in ("first", "second"):
         with ResultFolder(str(tmp_path / "out"), job=job_record(DESCRIPTION)) as folder:
             writer, bell, resumed = start(folder)
-            writer.describe_by(lambda machines=machines: replace(DESCRIPTION, machines=machines))
+            writer.describe_by(lambda machines=machines: (replace(DESCRIPTION, machines=machines), None))
             writer.note(NOTES[0])
             if machines == "first":
                 writer.put(payloads(recording, DESCRIPTION)[0][:0])

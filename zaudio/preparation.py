@@ -22,6 +22,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from zaudio.audio import Source, open_source
+from zaudio.classes import JobClass
 from zaudio.errors import ConflictError, InputError, ResumeError, UsageError
 from zaudio.events import Event, Measured, Published, StageBegan, Started, State, StateChanged
 from zaudio.net.farm import Farm
@@ -40,6 +41,7 @@ from zaudio.result import (
     JobRecord,
     Journal,
     KeyFile,
+    Machines,
     RawKey,
     ResultFolder,
     ResultWriter,
@@ -56,6 +58,7 @@ from zaudio.stages import (
     cut,
     demand_of,
     in_bundles,
+    learn,
     main_stage,
     measure,
     name_of,
@@ -146,7 +149,7 @@ class OpenJob:
             job=self.started.job,
             say=say,
             on_open=opened,
-            keep=lambda op, sentence: self.writer.note(Kept(to_step(op), sentence)),
+            keep=self._keep,
         )
         try:
             farm.run(self._main_stage(say), on_open=opened)
@@ -158,6 +161,12 @@ class OpenJob:
         self.means.source.check()
         paths = self.writer.publish()
         say(Published, paths=paths, recipient=str(self.request.recipient or ""))
+
+    def _keep(self, op: Op, sentence: str) -> None:
+        """Keep what was measured, and first the machines that it was measured on, for a later life."""
+        if self.means.machines.name:
+            self.writer.note(_machines(self.means))
+        self.writer.note(Kept(to_step(op), sentence))
 
     def _main_stage(self, say: Say) -> Stage:
         writer, main = self.writer, self.course.main
@@ -171,7 +180,14 @@ class OpenJob:
             incarnation=writer.incarnation,
             resumed=self.resumed,
         )
-        writer.describe_by(lambda: settled(self.described, main, plan))
+
+        def describe() -> tuple[Description, Machines | None]:
+            learn(self.means, stage)
+            found = replace(settled(self.described, main, plan), machines=self.means.machines.name)
+            # Without memory, every machine gives the same bits.
+            return found, _machines(self.means) if found.machines else None
+
+        writer.describe_by(describe)
         say(
             StageBegan,
             chunks=len(plan),
@@ -215,9 +231,12 @@ def open_job(
     writer = ResultWriter(folder, described)
     stack.callback(writer.abort)
     earlier: tuple[str, ...] = ()
+    machines = JobClass(request.security.machines or "")
     if folder.unfinished is not None:
         log.info("an interrupted job lies in %s: reading what it wrote", request.output)
         earlier = _restore(course, folder.unfinished.journal, described, request, allowed)
+        if (kept := folder.unfinished.journal.machines) is not None:
+            machines.restore(kept.name, kept.numbers)
     resumed = writer.open(course.output, plan.order, notify=waker.wake, pause=pause)
     first = 0
     if course.measuring is None:
@@ -227,7 +246,7 @@ def open_job(
     warnings = [*source.warnings, *filter(None, [rounded(request, course.foreseen, plan)])]
     if writer.incarnation > 1:
         warnings.append(_resuming(course, started))
-    means = Means(request, source, waker.wake, publish)
+    means = Means(request, source, machines, waker.wake, publish)
     demand = demand_of(request, course, plan, first=first)
     return OpenJob(started, means, writer, course, described, resumed, earlier, demand, tuple(warnings))
 
@@ -317,6 +336,10 @@ def _restore(
         if reason:
             raise ResumeError(request.output, reason)
     return tuple(kept.sentence for kept in journal.measured if kept.sentence)
+
+
+def _machines(means: Means) -> Machines:
+    return Machines(means.machines.name, means.machines.kept)
 
 
 def _resuming(course: Course, started: Started) -> str:

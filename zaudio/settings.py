@@ -106,6 +106,8 @@ class Security:
             must not exist, and a resume of the job needs it.
         audit: Percentage of chunks, 0 to 100, chosen at random, that two workers compute. Such a chunk counts only when
             both give the same; a worker that two others contradict is dropped.
+        machines: The name of a class of machines, as the `class` of a result or the refusal of a worker says it: only
+            workers of that class take part. By default the first worker's class is the job's.
 
     Raises:
         UsageError: A value has the wrong type or is out of range, or `keys` and `insecure` are both given.
@@ -117,12 +119,14 @@ class Security:
     identity: str | PathLike[str] | None = None
     key_out: str | PathLike[str] | None = None
     audit: float = 0
+    machines: str | None = None
 
     def __post_init__(self) -> None:
         _check_path("keys", self.keys)
         _check_path("recipient", self.recipient)
         _check_path("identity", self.identity)
         _check_path("key_out", self.key_out)
+        _check_text("machines", self.machines)
         _check_flag("insecure", self.insecure)
         if self.insecure and self.keys is not None:
             raise UsageError("keys and insecure exclude each other: with keys, nobody is let in without one")

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from zaudio.audio import Source
+from zaudio.classes import JobClass
 from zaudio.core.job import Job
 from zaudio.core.jury import SECRET_BYTES, Audit
 from zaudio.errors import UsageError
@@ -54,12 +55,14 @@ class Means:
     Attributes:
         request: The wishes of the user.
         source: The recording.
+        machines: The class of machines that computes the job.
         notify: Wakes the farm; from any thread.
         publish: Takes the events of a stage.
     """
 
     request: Request
     source: Source
+    machines: JobClass
     notify: Callable[[], None]
     publish: Callable[[Event], None]
 
@@ -261,12 +264,18 @@ def measure(
             raise UsageError(f"{name}: a result has {stage.result_max} bytes, and {demand.result_max} are the most")
         say(StageBegan, stage=name, chunks=len(plan), chunk_frames=0, bytes=means.signal.bytes, measures=True)
         farm.run(stage, on_open=on_open)
+        learn(means, stage)
         if len(course.waiting) == last:
             return fold.cells
         sentence = course.take(fold.cells)
         keep(course.measured[-1], sentence)
         say(Measured, stage=name, sentence=sentence)
     return None
+
+
+def learn(means: Means, stage: Stage) -> None:
+    """Take what a stage learnt of its workers' machines, for later stages and later lives."""
+    means.machines.learn(stage.job.ops, stage.job.signal, stage.machine_class, stage.class_name)
 
 
 def main_stage(
@@ -336,6 +345,8 @@ def _job(means: Means, stage: Pass, plan: Plan, *, job: bytes, incarnation: int 
         source=means.source.reference,
         first=first,
         audit=Audit(percent, os.urandom(SECRET_BYTES)) if percent else None,
+        machine_class=means.machines.expected(stage.steps, stage.signal),
+        class_name=means.machines.to_ask,
     )
 
 

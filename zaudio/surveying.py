@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
+from zaudio.classes import JobClass
 from zaudio.errors import UsageError
 from zaudio.events import Event, Started, State, StateChanged
 from zaudio.life import Life
@@ -229,5 +230,5 @@ def open_survey(
         bytes=signal.bytes,
         warnings=source.warnings,
     )
-    means = Means(request, source, waker.wake, publish)
+    means = Means(request, source, JobClass(request.security.machines or ""), waker.wake, publish)
     return OpenSurvey(started, means, course, demand_of_stage(plan, first), source.warnings)

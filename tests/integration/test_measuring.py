@@ -11,7 +11,7 @@ from farm_support import LANES, decrypted, finish, launch, launch_script, listin
 from memory_ops import CELL, HELD, Normal, Sums
 from net_support import PATIENCE, kill, wait_until
 
-from zaudio import Coordinator, Raw, Worker, verify
+from zaudio import Coordinator, Raw, Security, Worker, verify
 from zaudio.errors import ResumeError, StoppedError, UsageError
 from zaudio.events import Measured, StageBegan
 from zaudio.formats import sample_format
@@ -103,6 +103,17 @@ def test_a_recording_shorter_than_anything_is_measured_too(tmp_path, frames):
     assert decrypted(tmp_path / "out") == np.ascontiguousarray(expected).tobytes()
 
 
+def test_a_job_takes_only_workers_of_the_class_that_it_asks_for(tmp_path, take):
+    path, expected, _ = take
+    with pytest.raises(UsageError, match=r"is of class [0-9a-f]+, and this job asks for class other"):
+        Coordinator(path, tmp_path / "a", ops=OPS, workers=1, raw=RAW, security=Security(machines="other")).run()
+    Coordinator(path, tmp_path / "b", ops=OPS, workers=1, raw=RAW).run()
+    name = verify(tmp_path / "b").machines
+    Coordinator(path, tmp_path / "c", ops=OPS, workers=1, raw=RAW, security=Security(machines=name)).run()
+    assert decrypted(tmp_path / "c") == expected
+    assert verify(tmp_path / "c").machines == name
+
+
 # Killed
 
 # A checkpoint after every write: what is killed is then never far behind its last one.
@@ -179,7 +190,10 @@ def test_a_job_that_is_killed_while_it_measures_measures_again_and_says_so(held,
 
 def test_a_job_that_is_killed_behind_its_measurements_does_not_measure_again(held, take, tmp_path):
     held.killed("main", two_chunks)
-    assert len(held.journal().measured) == 2
+    before = held.journal()
+    assert len(before.measured) == 2
+    assert before.machines.name
+    assert len(before.machines.numbers) > 2
     report = tmp_path / "report.json"
     code, _, err = finish(launch(*held.line, "--report", report))
     assert code == 0, err
@@ -189,6 +203,15 @@ def test_a_job_that_is_killed_behind_its_measurements_does_not_measure_again(hel
     told = json.loads(report.read_text())
     assert tuple(told["measured"]) == take[2]
     assert told["resumed_chunks"] > 0
+    assert verify(held.out).machines == before.machines.name
+
+
+def test_a_job_goes_on_only_with_its_class_of_machines(held, take):
+    held.killed("main", two_chunks)
+    with pytest.raises(UsageError, match=r"begun by machines of class [0-9a-f]+, and goes on with those"):
+        Coordinator(
+            take[0], held.out, ops=OPS, workers=1, chunk="65536f", raw=RAW, security=Security(machines="other")
+        ).run()
 
 
 def test_a_job_goes_on_only_with_the_same_versions_of_its_ops(held, take, monkeypatch):

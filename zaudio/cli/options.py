@@ -293,6 +293,14 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
         "agree; a worker that two others contradict is dropped and named.",
     ),
     click.option(
+        "--class",
+        "machines",
+        metavar="NAME",
+        show_default="that of the first worker",
+        help="Class of machines whose workers take part, as result.json or the refusal of a worker names it: on all "
+        "of them the ops give the same bits.",
+    ),
+    click.option(
         "--report",
         metavar="FILE",
         type=click.Path(),

@@ -35,7 +35,7 @@ class Machines:
 
     Attributes:
         name: Its name.
-        numbers: The numbers that its machines compute for each op, in hex, by the texts of the ops.
+        numbers: What its machines compute of a fixed vector: a key for each op, and the number, both in hex.
     """
 
     name: str

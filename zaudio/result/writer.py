@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 WRITEBACK_BYTES = 16 << 20  # the disk works while the cipher does, and the fsync at the end finds little left to do
 JOIN_TIMEOUT = 2.0  # seconds; only a system call that the disk does not answer takes longer
 
+Settlement = tuple[Description, Machines | None]
+
 
 class ResultWriter:
     """The destination of a sealed result: it encrypts, tags and stores the payloads of one job.
@@ -59,8 +61,8 @@ class ResultWriter:
         self._folder = folder
         self._description = description
         self._encoded = encode_description(description)  # as it is in the journal, or will be
-        self._describe: Callable[[], Description] = lambda: description
-        self._final: Description | None = None  # until the first payload comes
+        self._describe: Callable[[], Settlement] = lambda: (description, None)
+        self._final: Settlement | None = None  # until the first payload comes
         self._expected = description.plaintext_bytes
         self._notify: Callable[[], None] = lambda: None  # until `open`
         self.job_id = b""
@@ -164,10 +166,11 @@ class ResultWriter:
         self._pipeline.start()
         return opened.length  # whole blocks of audio: no checkpoint covers the padding
 
-    def describe_by(self, describe: Callable[[], Description]) -> None:
-        """Ask that function for the description, once, when the first payload comes or the result is sealed.
+    def describe_by(self, describe: Callable[[], Settlement]) -> None:
+        """Ask that function, once, when the first payload comes or the result is sealed.
 
-        It must be quick: frames, channels, samplerate and format are those that the writer was made with.
+        It returns the description, with the frames, channels, samplerate and format that the writer was made with, and
+        the class of machines if the journal is to keep it. It must be quick.
         """
         self._describe = describe
 
@@ -292,7 +295,10 @@ class ResultWriter:
         """Note the description in the journal, and begin the tag with it."""
         assert self._final is not None
         assert self._begin_tag is not None
-        encoded = encode_description(self._final)
+        description, machines = self._final
+        encoded = encode_description(description)
+        if machines is not None and self._checkpoints is not None:
+            self._checkpoints.note(machines)
         if encoded != self._encoded and self._checkpoints is not None:
             self._checkpoints.note(Settled(encoded.decode("ascii")))
         self._encoded = encoded
