@@ -141,20 +141,20 @@ class OpenJob:
         opened = once(open_once)
         for sentence in self.earlier:
             say(Measured, sentence=sentence, earlier=True)
-        measure(
-            self.means,
-            self.course,
-            farm,
-            demand=self.demand,
-            job=self.started.job,
-            say=say,
-            on_open=opened,
-            keep=self._keep,
-        )
         try:
+            measure(
+                self.means,
+                self.course,
+                farm,
+                demand=self.demand,
+                job=self.started.job,
+                say=say,
+                on_open=opened,
+                keep=self._keep,
+            )
             farm.run(self._main_stage(say), on_open=opened)
         except ConflictError:
-            # One of the two results is encrypted already, and a resume would go on behind it without a word.
+            # One of the two results is used already, and a resume would go on behind it without a word.
             self.writer.disown()
             raise
         say(StateChanged, state=State.PUBLISHING)
@@ -243,7 +243,8 @@ def open_job(
         plan = cut(request, course.main)
         first = in_bundles(plan, course.main).at_output(resumed // described.frame_bytes)[0]
     started = _started(described, plan, source, job=writer.job_id, resumed=resumed)
-    warnings = [*source.warnings, *filter(None, [rounded(request, course.foreseen, plan)])]
+    main = course.main if course.measuring is None else course.foreseen
+    warnings = [*source.warnings, *filter(None, [rounded(request, main, plan)])]
     if writer.incarnation > 1:
         warnings.append(_resuming(course, started))
     means = Means(request, source, machines, waker.wake, publish)

@@ -12,9 +12,10 @@ from memory_ops import CELL, HELD, Normal, Sums
 from net_support import PATIENCE, kill, wait_until
 
 from zaudio import Coordinator, Raw, Security, Worker, verify
-from zaudio.errors import ResumeError, StoppedError, UsageError
+from zaudio.errors import ConflictError, ResumeError, StoppedError, UsageError
 from zaudio.events import Measured, StageBegan
 from zaudio.formats import sample_format
+from zaudio.net.farm import Farm
 from zaudio.ops import Chain, Course, import_allowed, make_ops, parse_chain
 from zaudio.ops.levels import Invert
 from zaudio.result.journal import decode_journal
@@ -299,3 +300,41 @@ def test_an_op_that_measures_nothing_is_not_surveyed(take):
         survey(take[0], Invert(), workers=1, raw=RAW)
     with pytest.raises(UsageError, match="an op that measures, not 'peak'"):
         survey(take[0], "peak", workers=1, raw=RAW)
+
+
+def test_nothing_is_kept_of_a_job_whose_workers_disagree_on_a_measurement(tmp_path, take, monkeypatch):
+    run, stages = Farm.run, []
+
+    def disputed(self, stage, **more):
+        stages.append(stage.name)
+        if len(stages) == 2:
+            raise ConflictError(0, "a", "b")
+        run(self, stage, **more)
+
+    monkeypatch.setattr(Farm, "run", disputed)
+    job = Coordinator(take[0], tmp_path / "out", ops=OPS, workers=1, raw=RAW)
+    with pytest.raises(ConflictError):
+        job.run()
+    assert stages == ["measuring for zt_normal"] * 2
+    assert not job.resumable
+    assert listing(tmp_path / "out") == []
+
+
+def test_a_job_that_is_stopped_behind_a_measurement_keeps_it(tmp_path, take, monkeypatch):
+    file = tmp_path / "held"
+    file.write_text("main")
+    monkeypatch.setenv(HELD, str(file))
+    job = Coordinator(take[0], tmp_path / "out", ops=[OPS[0], "zt_normal:level=1", "zt_hold"], workers=1, raw=RAW)
+    with job:
+        wait_until(lambda: (tmp_path / "held.waits").exists(), "it is in the main stage")
+        job.stop()
+    assert job.resumable
+    file.write_text("")
+    again = Coordinator(take[0], tmp_path / "out", ops=[OPS[0], "zt_normal:level=1", "zt_hold"], workers=1, raw=RAW)
+    events = []
+    with again, again.subscribe() as stream:
+        report = again.wait()
+        events = list(stream)
+    assert [event.stage for event in events if isinstance(event, StageBegan)] in ([], ["main"])
+    assert len(report.measured) == 1
+    assert any("resuming an interrupted job" in sentence for sentence in again.warnings)
