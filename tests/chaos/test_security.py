@@ -16,8 +16,7 @@ from farm_support import write_raw
 from harness import CHUNK, assert_promises, peak_memory
 from net_support import MS, PATIENCE, processes_with, wait_until
 
-from zaudio import Coordinator, Security
-from zaudio import coordinator as coordinators
+from zaudio import Coordinator, Security, life
 from zaudio.net import keys, sockets
 from zaudio.wire.codec import TO_WORKER, decode, encode
 from zaudio.wire.messages import VERSION, Channel, Chunk, Goodbye, Heartbeat, Hello, Ready, Refused, Result, Welcome
@@ -521,7 +520,7 @@ def test_key_of_local_workers_is_handed_on_by_a_pipe_and_seen_nowhere(scene, fol
         made.append(keys.coordinator_keys(where))
         return made[-1]
 
-    monkeypatch.setattr(coordinators, "coordinator_keys", loaded)
+    monkeypatch.setattr(life, "coordinator_keys", loaded)
     monkeypatch.setenv("TMPDIR", str(scene.temporary))
     caplog.set_level("DEBUG")
     write_raw(scene.folder / "x.raw", np.zeros((20 * CHUNK, 1), "<f4"))

@@ -15,10 +15,10 @@ from zaudio.events import Joined, Rejected
 from zaudio.net import authenticator, farm, keys, sockets, stage, wake
 from zaudio.net.local import LocalWorkers
 from zaudio.net.worker import Worker
-from zaudio.ops.chain import prepare_chain
-from zaudio.ops.spec import parse_chain
+from zaudio.ops import Course, import_allowed, make_ops, parse_chain
 from zaudio.plan import Plan
 from zaudio.settings import Raw
+from zaudio.stages import signal_of
 from zaudio.wire.codec import TO_WORKER, decode, encode
 from zaudio.wire.messages import VERSION, Again, Channel, Chunk, Hello, Ready, Result, Welcome
 
@@ -59,14 +59,17 @@ def waker():
 def make_stage(name, path, ops, waker, *, publish=lambda event: None):
     """A stage over a recording, and the destination that its results go to."""
     source = open_source(path, Raw(format="f32le"))
+    specs = parse_chain(ops)
+    allowed = import_allowed([spec.name for spec in specs if spec.is_function])
+    main = Course(make_ops(specs, allowed), signal_of(source)).main
     job = Job(
         job=name.encode().ljust(16, b"-"),
         incarnation=1,
         plan=Plan(source.frames, CHUNK),
         chunk_frames=CHUNK,
-        ops=prepare_chain(parse_chain(ops), source.format),
-        format=source.format.name,
-        channels=source.channels,
+        ops=main.steps,
+        signal=main.signal,
+        grid=main.grid,
         credit=2,
         window_most=64,
         timing=PROMPT,
