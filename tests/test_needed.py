@@ -11,7 +11,7 @@ from zaudio.ops import BUILTIN, Course, OpSpec, import_allowed, make_ops, parse
 from zaudio.ops.contract import BuiltIn
 from zaudio.signal import Signal
 
-SIGNAL = Signal(10_000, 2, 44100, sample_format("f32le"))
+SIGNAL = Signal(10_000_000, 2, 44100, sample_format("f32le"))
 
 
 def required_by(op):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 SCIPY = ("scipy.signal",)  # 0.7 s, 80 MB
 
 REQUIRED: Mapping[str, tuple[str, ...]] = dict.fromkeys(
-    ("bandpass", "dcblock", "eq", "highpass", "highshelf", "lowpass", "lowshelf", "notch"), SCIPY
+    ("bandpass", "dcblock", "eq", "highpass", "highshelf", "loudnorm", "lowpass", "lowshelf", "notch"), SCIPY
 )
 
 

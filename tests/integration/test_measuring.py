@@ -11,8 +11,8 @@ from farm_support import LANES, decrypted, finish, launch, launch_script, listin
 from memory_ops import CELL, HELD, Normal, Sums
 from net_support import PATIENCE, kill, wait_until
 
-from zaudio import Coordinator, Raw, Security, Worker, verify
-from zaudio.errors import ConflictError, ResumeError, StoppedError, UsageError
+from zaudio import Coordinator, Limits, Raw, Security, Worker, verify
+from zaudio.errors import ConflictError, NoWorkerError, ResumeError, StoppedError, UsageError
 from zaudio.events import Measured, StageBegan
 from zaudio.formats import sample_format
 from zaudio.net.farm import Farm
@@ -106,8 +106,9 @@ def test_a_recording_shorter_than_anything_is_measured_too(tmp_path, frames):
 
 def test_a_job_takes_only_workers_of_the_class_that_it_asks_for(tmp_path, take):
     path, expected, _ = take
-    with pytest.raises(UsageError, match=r"is of class [0-9a-f]+, and this job asks for class other"):
-        Coordinator(path, tmp_path / "a", ops=OPS, workers=1, raw=RAW, security=Security(machines="other")).run()
+    other = {"security": Security(machines="other"), "limits": Limits(worker_timeout=1)}
+    with pytest.raises(NoWorkerError, match=r"is of class [0-9a-f]+, and this job asks for class other"):
+        Coordinator(path, tmp_path / "a", ops=OPS, workers=1, raw=RAW, **other).run()
     Coordinator(path, tmp_path / "b", ops=OPS, workers=1, raw=RAW).run()
     name = verify(tmp_path / "b").machines
     Coordinator(path, tmp_path / "c", ops=OPS, workers=1, raw=RAW, security=Security(machines=name)).run()
