@@ -29,7 +29,7 @@ from zaudio.net.farm import Farm
 from zaudio.net.stage import Stage
 from zaudio.net.wake import Waker
 from zaudio.ops.beside import beside
-from zaudio.ops.chain import Course, Pass, from_step, make_ops, to_step, version_of
+from zaudio.ops.chain import Course, Pass, from_step, make_ops, to_step
 from zaudio.ops.contract import Op
 from zaudio.ops.functions import Allowed, import_allowed
 from zaudio.ops.spec import OpSpec
@@ -37,6 +37,7 @@ from zaudio.plan import Plan
 from zaudio.request import Request
 from zaudio.result import (
     KEY,
+    UNVERSIONED,
     Description,
     JobRecord,
     Journal,
@@ -219,10 +220,9 @@ def open_job(
     source = open_recording(request, stack)
     signal = signal_of(source)
     allowed = import_named(request.specs)
-    ops = make_ops(request.specs, allowed)
-    course = Course(ops, signal)
+    course = Course(make_ops(request.specs, allowed), signal)
     plan = cut(request, course.foreseen)
-    described = _describe(request, ops, course.foreseen, plan)
+    described = _describe(request, course, plan)
     folder = stack.enter_context(_open_folder(request, source, described))
     if folder.done:
         started = _started(described, plan, source, job=b"", resumed=described.plaintext_bytes)
@@ -298,8 +298,8 @@ def _refuse_result(path: str) -> None:
         raise InputError(path, f"this is a result of zaudio, which is encrypted; get its samples with: {command}")
 
 
-def _describe(request: Request, ops: Sequence[Op], stage: Pass, plan: Plan) -> Description:
-    output = stage.graph().output
+def _describe(request: Request, course: Course, plan: Plan) -> Description:
+    output = course.output
     return Description(
         frames=output.frames,
         channels=output.channels,
@@ -307,8 +307,8 @@ def _describe(request: Request, ops: Sequence[Op], stage: Pass, plan: Plan) -> D
         format=output.format.name,
         chunk_frames=plan.chunk_frames,
         ops=tuple(str(spec) for spec in request.specs),
-        grid=stage.grid,
-        versions=tuple(map(version_of, ops)),
+        grid=course.foreseen.grid,
+        versions=tuple(version or UNVERSIONED for version in course.versions),
     )
 
 

@@ -259,11 +259,6 @@ def from_step(step: Step, allowed: Allowed) -> Op:
     return own_op(step, allowed) if ":" in step.name else kernel_of(step)
 
 
-def version_of(op: Op) -> str:
-    """Return the version of an op as it was asked for, with the hash of its model; "1" for one that declares none."""
-    return op.version if isinstance(op, BuiltIn) else (to_step(op).version or Op.version)
-
-
 def _make(spec: OpSpec, allowed: Allowed) -> Op:
     if not spec.is_function:
         return make_op(spec)

@@ -14,7 +14,7 @@ written down in docs/result-format.md.
 """
 
 from zaudio.result.decryption import decrypt
-from zaudio.result.description import Description
+from zaudio.result.description import UNVERSIONED, Description
 from zaudio.result.folder import ResultFolder
 from zaudio.result.journal import JobRecord, Journal, difference
 from zaudio.result.keyfile import KeyFile
@@ -37,6 +37,7 @@ __all__ = [
     "RawKey",
     "ResultFolder",
     "ResultWriter",
+    "UNVERSIONED",
     "WrappedKey",
     "decrypt",
     "difference",

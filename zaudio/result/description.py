@@ -22,7 +22,7 @@ from zaudio.version import VERSION as PACKAGE_VERSION
 
 VERSION = 1
 VERSION_OF_MEMORY = 2  # of a chain with a grid, or with an op that declares a version
-PLAIN = "1"  # the version of an op that declares none
+UNVERSIONED = "1"  # the version of an op that declares none
 FILE_BYTES_MAX = 64 * 1024  # a thousand long ops fit; a reader takes no more from a file that is not verified yet
 INTEGER_MAX = 2**63 - 1  # what every language's integer holds
 CHANNELS_MAX = 65535  # WAV's 16 bits
@@ -89,7 +89,7 @@ class Description:
             _check_text("the class of machines", self.machines)
         # One spelling of each: a version 1 says nothing of versions and machines, a version 2 says all.
         second = self.version == VERSION_OF_MEMORY
-        object.__setattr__(self, "versions", (self.versions or (PLAIN,) * len(self.ops)) if second else ())
+        object.__setattr__(self, "versions", (self.versions or (UNVERSIONED,) * len(self.ops)) if second else ())
         object.__setattr__(self, "machines", self.machines if second else "")
         # Sixteen bytes of room: the padding must fit the same integer.
         _check_integer("plaintext_bytes", self.plaintext_bytes, 0, INTEGER_MAX - 16)
@@ -97,7 +97,7 @@ class Description:
     @property
     def version(self) -> int:
         """The version of the format: 2 with a grid or a version of an op, otherwise 1."""
-        return VERSION_OF_MEMORY if self.grid or set(self.versions) - {PLAIN} else VERSION
+        return VERSION_OF_MEMORY if self.grid or set(self.versions) - {UNVERSIONED} else VERSION
 
     @property
     def signal(self) -> Signal:

@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from zaudio import disk
 from zaudio.errors import UsageError
 from zaudio.reference import Fingerprint
-from zaudio.result.description import PLAIN, Description, decode_description, encode_description
+from zaudio.result.description import UNVERSIONED, Description, decode_description, encode_description
 from zaudio.result.notes import FIRST_BYTE, Machines, Measured, Note, Settled, decode_note, encode_note
 from zaudio.result.primitives import BLOCK_BYTES, TAG_BYTES, JournalSeal
 
@@ -267,7 +267,7 @@ def _differences_of_result(new: Description, old: Description) -> Iterator[str]:
     for name, what in _FIELDS.items():
         if getattr(new, name) != getattr(old, name):
             yield f"{what} {_show(getattr(old, name))} and not {_show(getattr(new, name))}"
-    plain = (PLAIN,) * len(new.ops)  # version 1 of the format
+    plain = (UNVERSIONED,) * len(new.ops)  # version 1 of the format
     for op, version, before in zip(new.ops, new.versions or plain, old.versions or plain, strict=True):
         if version != before:
             yield f"op {op} was of version {before}, and is of version {version} now"
