@@ -339,3 +339,21 @@ def test_a_job_that_is_stopped_behind_a_measurement_keeps_it(tmp_path, take, mon
     assert [event.stage for event in events if isinstance(event, StageBegan)] in ([], ["main"])
     assert len(report.measured) == 1
     assert any("resuming an interrupted job" in sentence for sentence in again.warnings)
+
+
+# Users' own ops
+
+
+def test_a_users_own_ops_measure_and_have_memory_as_built_in_ones_do(tmp_path):
+    samples = noise(200_003, channels=2, seed=9)
+    path = write_raw(tmp_path / "x.raw", samples)
+    ops = ["versioned_ops:smooth:strength=0.25", "versioned_ops:Loud:level=0.5"]
+    chain = Chain(ops, Signal(len(samples), 2, 44100, F32))
+    expected = np.ascontiguousarray(chain(samples)[::-1]).tobytes()
+    for workers, chunk in ((1, None), (2, "10000f")):
+        report = Coordinator(
+            path, tmp_path / "out", ops=ops, workers=workers, chunk=chunk, raw=RAW, overwrite=True
+        ).run()
+        assert decrypted(tmp_path / "out") == expected
+        assert report.measured == chain.sentences
+        assert verify(tmp_path / "out").versions == ("7", "3")
