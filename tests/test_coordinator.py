@@ -4,6 +4,7 @@ import gc
 import os
 import threading
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -243,6 +244,7 @@ def test_nothing_is_kept_of_a_job_whose_workers_disagree(tmp_path, recording, mo
     class Disputed(Farm):
         def run(self, stage, *, on_open):
             on_open()
+            stage._desk = SimpleNamespace(machine_class=(), class_name="")  # of a stage that was opened
             stage._destination.put(bytes(200))
             wait_until(lambda: stage._destination.saved, "a checkpoint vouches for what is in dispute")
             raise ConflictError(0, "a", "b")

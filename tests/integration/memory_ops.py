@@ -13,7 +13,7 @@ import numpy as np
 
 from zaudio.formats import sample_format
 from zaudio.ops.catalogue import BUILTIN, KERNELS
-from zaudio.ops.contract import BuiltIn, Combined, Kernel, Precision
+from zaudio.ops.contract import BuiltIn, Combined, Exactness, Kernel, Precision
 from zaudio.ops.levels import Scale
 from zaudio.ops.parameters import integer
 from zaudio.signal import Signal
@@ -84,6 +84,7 @@ class Sums(BuiltIn, Kernel):
 
     name: ClassVar[str] = "zt_sums"
     example: ClassVar[str] = "zt_sums:before=100"
+    exactness: ClassVar[Exactness] = Exactness.GRID
     precision: ClassVar[Precision] = Precision.FLOAT64
     before: int = integer("frames in front of a block", least=0, most=100_000)
 
