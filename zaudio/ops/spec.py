@@ -71,7 +71,10 @@ class OpSpec:
 
 
 # A SPEC, a function or class of a module, an own op with its parameters, or what `zaudio.op` returned.
-Requested: TypeAlias = "str | Callable[..., object] | OpSpec | Op"
+if TYPE_CHECKING:
+    Requested: TypeAlias = str | Callable[..., object] | OpSpec | Op
+else:
+    Requested = str | Callable[..., object] | OpSpec  # hints are read at run time too; the class `Op` needs numpy
 
 
 def request(name: Requested, params: Mapping[str, Any]) -> OpSpec:
