@@ -101,7 +101,6 @@ ALLOWED = {
         "coordinator",
         "surveying",
         "formats",
-        "signal",
         "net",
         "audio",
         "ops",
