@@ -9,6 +9,7 @@ from zaudio.cli.farm import coordinator, farm
 from zaudio.cli.generate import generate
 from zaudio.cli.identity import identity
 from zaudio.cli.keys import keys
+from zaudio.cli.measuring import loudness, stats
 from zaudio.cli.operations import ops
 from zaudio.cli.results import decrypt, verify
 from zaudio.cli.worker import worker
@@ -43,5 +44,5 @@ def app() -> None:
     """Cut one recording into chunks, have workers process them, and encrypt the result, reversed in time."""
 
 
-for command in (generate, farm, coordinator, worker, keys, decrypt, verify, identity, ops):
+for command in (generate, farm, coordinator, worker, keys, decrypt, verify, identity, ops, stats, loudness):
     app.add_command(command)

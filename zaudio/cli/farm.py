@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
@@ -17,11 +17,31 @@ from zaudio.machine import check_limits, usable_cores
 from zaudio.needed import required
 
 if TYPE_CHECKING:
-    from zaudio import Coordinator, Report
+    from zaudio import Progress
     from zaudio.cli.progress import Display
     from zaudio.net.starter import Starter
 
 POLL = 0.1  # seconds between two looks at the progress: ten a second look fluent
+
+Outcome = TypeVar("Outcome", covariant=True)
+
+
+class Watched(Protocol[Outcome]):
+    """A job or a survey that has started."""
+
+    @property
+    def progress(self) -> Progress:
+        """Its progress."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the user."""
+
+    def stop(self) -> None:
+        """End it."""
+
+    def wait(self, timeout: float | None = None) -> Outcome:
+        """Wait for its end."""
 
 
 @click.command(epilog="\b\nExample:\n  zaudio farm take.wav -o out -n 4 --op gain:db=-3 --op invert")
@@ -157,11 +177,11 @@ def same_command(settings: Mapping[str, Any]) -> str:
     return " ".join(["the same command", " and ".join(changes)]).rstrip()
 
 
-def watch(job: Coordinator, shown: Display, signals: Signals) -> Report:
+def watch(job: Watched[Outcome], shown: Display, signals: Signals) -> Outcome:
     """Wait for the end of a job; show its progress and its warnings meanwhile.
 
     Returns:
-        The job's report.
+        The job's report, or what was measured.
 
     Raises:
         ZaudioError: The job failed.
@@ -172,19 +192,19 @@ def watch(job: Coordinator, shown: Display, signals: Signals) -> Report:
     shown.start(job.progress, now=time.monotonic())
     while True:
         try:
-            report = job.wait(timeout=POLL) if signals.received is None else stopped(job, signals)
+            outcome = job.wait(timeout=POLL) if signals.received is None else stopped(job, signals)
         except TimeoutError:
-            report = None
+            outcome = None
         for sentence in job.warnings[warned:]:
             voice.warn(sentence)
             warned += 1
-        if report is not None:
+        if outcome is not None:
             shown.finish(job.progress, now=time.monotonic())
-            return report
+            return outcome
         shown.show(job.progress, now=time.monotonic())
 
 
-def stopped(job: Coordinator, signals: Signals) -> Report:
+def stopped(job: Watched[Outcome], signals: Signals) -> Outcome:
     """Stop a job because of a signal.
 
     Returns:

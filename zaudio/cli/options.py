@@ -77,6 +77,14 @@ def job_options(command: Command) -> Command:
     return command
 
 
+def measuring_options(command: Command) -> Command:
+    """Add the options of a job that a measurement has too."""
+    command = voice_options(command)
+    for option in reversed([*_RAW_OPTIONS, *_TIMEOUT_OPTIONS, _PROGRESS_OPTION]):
+        command = option(command)
+    return command
+
+
 def bind_options(*, required: bool) -> Callable[[Command], Command]:
     """Return a decorator that adds --bind and the options that belong to it."""
 
@@ -182,6 +190,59 @@ def _bind_options(*, required: bool) -> list[Callable[[Command], Command]]:
     ]
 
 
+_RAW_OPTIONS: list[Callable[[Any], Any]] = [
+    click.option(
+        "--samplerate",
+        metavar="HZ",
+        type=click.IntRange(min=1),
+        show_default="44100 for raw input; other files state their own",
+        help="Frames a second of a raw input.",
+    ),
+    click.option(
+        "--channels",
+        metavar="COUNT",
+        type=click.IntRange(min=1),
+        show_default="1 for raw input; other files state their own",
+        help="Samples a frame of a raw input.",
+    ),
+    click.option(
+        "--format",
+        type=click.Choice(list(FORMATS)),
+        show_default="f32le for raw input; other files state their own",
+        help="Sample format of a raw input.",
+    ),
+    click.option(
+        "--truncated",
+        is_flag=True,
+        help="Take the whole frames that there are when the recording ends before its header says so.",
+    ),
+]
+
+_TIMEOUT_OPTIONS: list[Callable[[Any], Any]] = [
+    click.option(
+        "--worker-timeout",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, min_open=True),
+        show_default="30",
+        help="Seconds without a worker that could be given a chunk, after which the job ends with exit code 69.",
+    ),
+    click.option(
+        "--chunk-timeout",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0, min_open=True),
+        show_default="60 at first, then at least 30",
+        help="Seconds that a chunk may take, transfer included, before another worker gets it; "
+        "or ten times the median of the chunks so far, if that is longer.",
+    ),
+]
+
+_PROGRESS_OPTION: Callable[[Any], Any] = click.option(
+    "--progress",
+    type=click.Choice(MODES),
+    default="auto",
+    help="Progress on standard error; auto is a bar on a terminal and plain lines elsewhere.",
+)
+
 _JOB_OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "-o",
@@ -214,31 +275,7 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
         default=MEMORY,
         help="Audio that the coordinator may hold or have in flight, such as 64MiB.",
     ),
-    click.option(
-        "--samplerate",
-        metavar="HZ",
-        type=click.IntRange(min=1),
-        show_default="44100 for raw input; other files state their own",
-        help="Frames a second of a raw input.",
-    ),
-    click.option(
-        "--channels",
-        metavar="COUNT",
-        type=click.IntRange(min=1),
-        show_default="1 for raw input; other files state their own",
-        help="Samples a frame of a raw input.",
-    ),
-    click.option(
-        "--format",
-        type=click.Choice(list(FORMATS)),
-        show_default="f32le for raw input; other files state their own",
-        help="Sample format of a raw input.",
-    ),
-    click.option(
-        "--truncated",
-        is_flag=True,
-        help="Take the whole frames that there are when the recording ends before its header says so.",
-    ),
+    *_RAW_OPTIONS,
     click.option(
         "--overwrite", is_flag=True, help="Replace an older result, at the instant when the new one is complete."
     ),
@@ -247,21 +284,7 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
         is_flag=True,
         help="Discard an interrupted job in DIR, in place of resuming it.",
     ),
-    click.option(
-        "--worker-timeout",
-        metavar="SECONDS",
-        type=click.FloatRange(min=0, min_open=True),
-        show_default="30",
-        help="Seconds without a worker that could be given a chunk, after which the job ends with exit code 69.",
-    ),
-    click.option(
-        "--chunk-timeout",
-        metavar="SECONDS",
-        type=click.FloatRange(min=0, min_open=True),
-        show_default="60 at first, then at least 30",
-        help="Seconds that a chunk may take, transfer included, before another worker gets it; "
-        "or ten times the median of the chunks so far, if that is longer.",
-    ),
+    *_TIMEOUT_OPTIONS,
     click.option(
         "--recipient",
         metavar="PUBLICKEY",
@@ -307,10 +330,5 @@ _JOB_OPTIONS: list[Callable[[Any], Any]] = [
         show_default="none",
         help="Write a report as JSON to this file, in place of an older one.",
     ),
-    click.option(
-        "--progress",
-        type=click.Choice(MODES),
-        default="auto",
-        help="Progress on standard error; auto is a bar on a terminal and plain lines elsewhere.",
-    ),
+    _PROGRESS_OPTION,
 ]
