@@ -109,7 +109,7 @@ PEERS = $(BENCH_VENV)/peers.stamp
 BENCH_RUN = $(BENCH_VENV)/bin/python benchmarks
 BENCH_INPUT = '$(or $(INPUT),$(TEST_RAW))' $(if $(N),-n '$(N)')
 
-.PHONY: bench-limit bench-peers bench-scale profile
+.PHONY: bench-audio bench-limit bench-peers bench-scale profile
 
 bench: $(BENCH) $(RECORDING) ## compare chunk sizes, 4 KiB to 16 MiB, and numbers of workers: N=2 INPUT=take.wav ARGS="--rounds 1"
 	@$(BENCH_RUN)/chunk_sizes.py $(BENCH_INPUT) $(ARGS)
@@ -120,6 +120,9 @@ bench-limit: $(BENCH) $(RECORDING) ## compare with one process, openssl, cp and 
 
 bench-peers: $(PEERS) $(RECORDING) ## compare with ProcessPoolExecutor, joblib, Dask and Ray: N=2 INPUT=take.raw
 	@$(BENCH_RUN)/peers.py $(BENCH_INPUT) $(ARGS)
+
+bench-audio: $(BENCH) ## compare ops with memory with SoX and FFmpeg, over an hour of made speech: ARGS="--only biquads"
+	@$(BENCH_RUN)/audio.py $(ARGS)
 
 bench-scale: $(BENCH) ## measure 0.1 to 10 GB, 10 to 1,000,000 chunks, 1 to 1,000 workers, a costly op
 	@$(BENCH_RUN)/scale.py $(if $(N),-n '$(N)') $(ARGS)

@@ -55,11 +55,13 @@ class Command:
         make: Makes the command line for an empty folder, which is removed after the run.
         checked: Whether that folder then holds a result that is the inverted recording.
         recording: Its recording, when not all commands read the same.
+        verify: Looks at that folder after a run, and ends the program if something is wrong in it.
     """
 
     make: Callable[[Path], Sequence[str]]
     checked: bool = True
     recording: Path | None = None
+    verify: Callable[[Path], None] | None = None
 
 
 @dataclass
@@ -102,7 +104,9 @@ def take_turns(
             with scratch_folder() as folder:
                 _prepare(source, touch_gib)
                 _run(command.make(folder), folder, measured[name], look=look)
-                if command.checked and source is not None:
+                if command.verify is not None:
+                    command.verify(folder)
+                elif command.checked and source is not None:
                     check(source, folder)
     _tell("")
     return measured
