@@ -270,9 +270,10 @@ def test_a_ready_worker_is_hope(desk):
     assert only(desk.wait(29.0, "a"), Fail) == []
 
 
-def test_a_worker_that_is_never_ready_is_no_hope(desk):
+def test_a_worker_that_is_never_ready_is_no_hope_and_is_told_of(desk):
     desk.hello("a")
-    assert only(desk.wait(30.1, "a"), Fail) != []
+    (fail, *_) = only(desk.wait(30.1, "a"), Fail)
+    assert "for 30 s; 1 worker prepares its ops still, and a longer --worker-timeout" in str(fail.error)
 
 
 def test_a_stuck_worker_is_no_hope(desk):

@@ -101,7 +101,7 @@ class Granting:
             return ""
         if able:
             return self._shortage(self._released, self._leases.said(self._released), patience)
-        return f"no worker could be given a chunk for {patience:g} s"
+        return f"no worker could be given a chunk for {patience:g} s{self._preparing()}"
 
     @property
     def finished(self) -> bool:
@@ -134,6 +134,14 @@ class Granting:
         if now < until and any(m.ready and not m.stuck and m.session != session for m in self._roster):
             return frozenset({session})
         return frozenset()
+
+    def _preparing(self) -> str:
+        """Return the end of a sentence that tells of workers that were never ready; empty when there are none."""
+        count = sum(member.sink is None for member in self._roster)
+        if not count:
+            return ""
+        who = "1 worker prepares its ops" if count == 1 else f"{count} workers prepare their ops"
+        return f"; {who} still, and a longer --worker-timeout (Limits(worker_timeout=)) gives time for that"
 
     # One kind of grant each
 
