@@ -189,3 +189,11 @@ def test_ops_import_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     heavy = {"zmq", "soundfile", "cryptography", "click", "rich", "msgpack", "scipy", "asyncio", "multiprocessing"}
     assert not heavy & set(done.stdout.split())
+
+
+def test_silence_behind_an_op_that_computes_has_one_sign_wherever_it_is_cut():
+    array = np.ones((10, 1), "<i2")
+    signal, ops = signal_of(array), ["gain:db=1", "pad:before=10f", "invert", "convert:format=f32le"]
+    graph = course(ops, signal).main.graph()
+    parts = [graph(array[slice(*graph.needs(a, b))], graph.needs(a, b)[0], a, b) for a, b in ((0, 5), (5, 20))]
+    assert np.concatenate(parts).tobytes() == Chain(ops, signal)(array).tobytes()

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zaudio.ops.contract import Array, Kernel, Op, Place, Precision
-from zaudio.ops.precision import convert, is_float, store, to_floats
+from zaudio.ops.precision import convert, float_type, is_float, store, to_floats
 from zaudio.ops.results import checked_result, made_state
 from zaudio.signal import Signal
 
@@ -193,7 +193,7 @@ class Graph:
         for number, op in enumerate(self.ops):
             signal, given, wanted = self.signals[number], ranges[number], ranges[number + 1]
             if wanted[0] == wanted[1]:
-                array = np.empty((0, self.signals[number + 1].channels), array.dtype.newbyteorder("="))
+                array = self._nothing(op, array, number)
                 continue
             low, high = (max(0, frame - given[0]) for frame in cores[number])
             array = self._private(self._converted(array, op.precision, signal, slice(low, high)), op, samples)
@@ -201,6 +201,18 @@ class Graph:
                 array = self._finite(array, slice(low, high))
             array = self._apply(op, array, given, wanted, number)
         return array
+
+    def _nothing(self, op: Op, array: Array, number: int) -> Array:
+        """Return no frames, of the type that the op would return: what is padded must not depend on the block."""
+        after = self.signals[number + 1]
+        match op.precision:
+            case Precision.ANY:
+                dtype = array.dtype.newbyteorder("=")
+            case Precision.STORED:
+                dtype = np.dtype(after.format.native_dtype)
+            case _:
+                dtype = float_type(op.precision)
+        return np.empty((0, after.channels), dtype)
 
     def _converted(self, array: Array, precision: Precision, signal: Signal, core: slice) -> Array:
         """Return the array in that precision; count what is limited in the core."""

@@ -29,6 +29,11 @@ def is_float(array: Array) -> bool:
     return array.dtype.kind == "f"
 
 
+def float_type(precision: Precision) -> np.dtype[Any]:
+    """Return the type of `Precision.FLOAT32` or `Precision.FLOAT64`."""
+    return _FLOATS[precision]
+
+
 def to_floats(array: Array, precision: Precision) -> Array:
     """Return samples, stored in either byte order, as floats with full scale at 1.0: a new array.
 
