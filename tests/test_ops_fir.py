@@ -300,8 +300,13 @@ def test_errors_in_a_file_name_the_line(lines, sentence):
         read_taps(lines, "f")
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "taps.txt").write_bytes(b"\xef\xbb\xbf0.5\n")
+    assert kernel(f"fir:taps={tmp_path}/taps.txt").taps.tolist() == [0.5]
+
+
 def test_a_file_without_an_end_is_refused():
-    with pytest.raises(UsageError, match="op fir: /dev/zero, line 1 has more than 1000 characters"):
+    with pytest.raises(UsageError, match=r"^op fir: /dev/zero, line 1 has more than 1000 characters"):
         kernel("fir:taps=/dev/zero")
 
 
@@ -314,7 +319,9 @@ def test_a_file_of_as_many_taps_as_there_may_be_is_taken():
     [
         ("", "op fir needs hz, or taps=FILE; for example fir:type=lowpass"),
         ("taps=/nowhere/x", "op fir: cannot read the taps in /nowhere/x: .*No such file"),
-        ("taps=/nowhere/x,hz=9", "give either taps=/nowhere/x or hz for a design, not both"),
+        ("taps=/nowhere/x,hz=9", "give either taps=/nowhere/x or a design .* not both"),
+        ("taps=/nowhere/x,length=63", "give either taps=/nowhere/x or a design .* not both"),
+        ("hz=5e-324", "op fir: hz must be 0.1 Hz or more, not 4.94066e-324"),
         ("hz=24000", "op fir: hz must be below half the samplerate, 24000 Hz, not 24000"),
         ("type=bandpass,hz=9,high_hz=25000", "op fir: high_hz must be below half the samplerate, 24000 Hz, not 25000"),
         ("type=bandpass,hz=900", "op fir: high_hz must be above hz, 900, not 0"),

@@ -220,6 +220,8 @@ def test_main_is_refused():
 
 def test_a_module_with_the_name_of_a_built_in_op_is_refused(folder):
     (folder / "gain.py").write_text("def f(x): return x")
-    with pytest.raises(UsageError, match="gain is a built-in op; give the module another name"):
+    with pytest.raises(
+        UsageError, match="gain is a built-in op, as in gain:db=-3; a module of yours needs another name"
+    ):
         import_allowed(["gain:f"])
     assert "gain" not in sys.modules

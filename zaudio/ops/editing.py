@@ -250,4 +250,5 @@ def _instant(frames: int, signal: Signal) -> str:
 
 
 def _of(signal: Signal) -> str:
-    return f"of {signal.frames / signal.samplerate:.3f} s ({signal.frames} frames)"
+    frames = "1 frame" if signal.frames == 1 else f"{signal.frames} frames"
+    return f"of {signal.frames / signal.samplerate:.3f} s ({frames})"

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from zaudio.errors import UsageError
 from zaudio.ops.contract import Array, BuiltIn, Exactness, Kernel, Op, Place, arrays
-from zaudio.ops.filters import MOST_HZ
+from zaudio.ops.filters import LEAST_HZ, MOST_HZ
 from zaudio.ops.parameters import choice, integer, number, text
 from zaudio.ops.spectra import kaiser, kaiser_beta, multiply
 from zaudio.signal import Signal
@@ -75,11 +75,14 @@ class Fir(BuiltIn):
         return Taps(arrays(taps), len(taps) // 2 if removed else 0)
 
     def _read(self) -> Array:
-        if self.hz or self.high_hz:
-            raise UsageError(f"op fir: give either taps={self.taps} or hz for a design, not both")
+        if replace(self, taps="", delay=Fir.delay) != Fir():
+            raise UsageError(f"op fir: give either taps={self.taps} or a design (hz, type and so on), not both")
         try:
-            with open(self.taps, encoding="utf-8", errors="replace") as lines:
+            # With a byte order mark, which some editors write.
+            with open(self.taps, encoding="utf-8-sig", errors="replace") as lines:
                 return read_taps(iter(lambda: lines.readline(LINE_MOST + 1), ""), self.taps)
+        except UsageError:
+            raise
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise UsageError(f"op fir: cannot read the taps in {self.taps}: {error}") from None
 
@@ -88,6 +91,8 @@ class Fir(BuiltIn):
         edges = [self.hz, self.high_hz] if band else [self.hz]
         if not self.hz:
             raise UsageError(f"op fir needs hz, or taps=FILE; for example {self.example}")
+        if self.hz < LEAST_HZ:
+            raise UsageError(f"op fir: hz must be {LEAST_HZ:g} Hz or more, not {self.hz:g}")
         if self.high_hz and not band:
             raise UsageError(f"op fir: high_hz is for bandpass and bandstop, and type is {self.type}")
         if band and not self.hz < self.high_hz:

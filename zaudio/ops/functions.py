@@ -95,7 +95,10 @@ def _import(module: str, entry: str) -> ModuleType:
         raise UsageError(f"cannot allow {entry}: workers cannot import __main__; put it in a module of its own")
     if module in BUILTIN:
         # On the wire, a module and a built-in op of one name could not be told apart.
-        raise UsageError(f"cannot allow {entry}: {module} is a built-in op; give the module another name")
+        raise UsageError(
+            f"cannot allow {entry}: {module} is a built-in op, as in {BUILTIN[module].example}; "
+            "a module of yours needs another name"
+        )
     try:
         return importlib.import_module(module)
     except (Exception, SystemExit) as error:  # an import runs a stranger's code, which may raise anything
