@@ -13,6 +13,9 @@ from zaudio.signal import Signal
 FOREIGN = ">" if sys.byteorder == "little" else "<"
 
 PLAIN = """
+def right(x, place):
+    return x
+
 import numpy as np
 
 calls = []
@@ -194,6 +197,11 @@ def one_hz(frames=1000, channels=1, samplerate=1000, name="f32le"):
 def test_parameters_reach_a_function_as_keywords(users):
     assert apply("zt_plain:add:amount=2.5", column([1, 2, 3]))[:, 0].tolist() == [3.5, 4.5, 5.5]
     assert apply("zt_plain:add", column([1, 2, 3]))[:, 0].tolist() == [2, 3, 4]
+
+
+def test_a_function_that_wants_its_place_and_declares_nothing_is_told_how(users):
+    with pytest.raises(UsageError, match=r"argument: 'place'; only a function with @zaudio.op\(\) .* its place$"):
+        made("zt_plain:right", users)
 
 
 def test_a_parameter_of_a_plain_function_may_be_called_place(users):

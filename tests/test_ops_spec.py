@@ -265,6 +265,14 @@ def test_a_dataclass_of_main_is_refused():
 # Values from Python
 
 
+def test_a_function_from_before_its_module_was_imported_again_is_told(monkeypatch):
+    before = crush
+    monkeypatch.setattr(sys.modules[__name__], "crush", lambda x: x)
+    sys.modules[__name__].crush.__module__ = __name__
+    with pytest.raises(UsageError, match="the module was imported again, so take crush from it again"):
+        parse_chain(before)
+
+
 def crush(x, *, bits=8, mode="round"):
     return x
 

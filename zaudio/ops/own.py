@@ -159,7 +159,9 @@ def make_own(name: str, params: Mapping[str, object], allowed: Allowed) -> Op:
     try:
         inspect.signature(found).bind(None, **params, **dict.fromkeys(_told(found, declared)))
     except TypeError as error:
-        raise UsageError(f"op {name} cannot be called with an array and {dict(params)}: {error}") from None
+        raise UsageError(
+            f"op {name} cannot be called with an array and {dict(params)}: {error}{_untold(found)}"
+        ) from None
     except ValueError:
         pass  # compiled, without a signature: the first call will tell
     kind = FunctionOp if declared.needs is None else ReachingOp
@@ -208,6 +210,14 @@ def _told(function: Callable[..., object], declared: Declaration) -> set[str]:
         return {*TOLD} & inspect.signature(function).parameters.keys()
     except ValueError:  # compiled
         return set()
+
+
+def _untold(function: Callable[..., object]) -> str:
+    """Return what a function lacks that wants to be told its place, after a semicolon; empty for another one."""
+    wanted = {*TOLD} & inspect.signature(function).parameters.keys()
+    if not wanted or declaration_of(function) is not None:
+        return ""
+    return f"; only a function with @zaudio.op() in front of it is told its {' and its '.join(sorted(wanted))}"
 
 
 def _defaults(function: Callable[..., object]) -> dict[str, Any]:

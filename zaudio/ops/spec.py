@@ -305,12 +305,21 @@ def _findable(op: Any, kind: str) -> str:
     module, name = op.__module__, op.__qualname__
     if module == "__main__":
         raise _of_main(name)
-    if not name.isidentifier() or getattr(sys.modules.get(module), name, None) is not op:
+    found = getattr(sys.modules.get(module), name, None)
+    if not name.isidentifier() or found is not op:
         raise UsageError(
-            f"an op is a {kind} that a worker finds in its module by name; {module}:{name} is not"
-            + ("; a declaration has brackets: @zaudio.op()" if kind == "function" and name.isidentifier() else "")
+            f"an op is a {kind} that a worker finds in its module by name; {module}:{name} is not{_found(op, found)}"
         )
     return f"{module}:{name}"
+
+
+def _found(op: Any, found: Any) -> str:
+    """Return the reason why something else is found under an op's name, after a semicolon; empty if it is not known."""
+    if not op.__qualname__.isidentifier():
+        return ""
+    if type(found) is type(op) and found.__module__ == op.__module__:
+        return f"; the module was imported again, so take {op.__qualname__} from it again"
+    return "; a declaration has brackets: @zaudio.op()" if isinstance(op, types.FunctionType) else ""
 
 
 def _of_partial(op: functools.partial[Any]) -> OpSpec:
