@@ -30,10 +30,14 @@ from zaudio.ops.travel import is_kernel, kernel_of, kernel_step
 from zaudio.signal import Signal
 from zaudio.steps import Step
 
-GRID_LEAST = 65_536  # frames a block: below that, Python's share of a block shows
+# Frames a block. CPU seconds for an hour of mono, with blocks of 32,768 to 524,288 frames: a FIR filter of 511 taps
+# 1.05, 0.94, 0.94, 0.93, 0.96; four biquads 1.24, 1.08, 1.01, 0.97, 0.96. Below it, Python's share of a block shows.
+GRID_LEAST = 65_536
 GRID_MOST = 1_048_576  # frames a block, of one or two channels: 8 MiB in float64
 SAMPLES_MOST = 2 * GRID_MOST  # in a block of more channels: a worker holds a few blocks at once
-CONTEXT_SHARE = 8  # a block is at least so many times the context of its ops
+# A block is at least so many times the context of its ops. Compressor and limiter, 4 times, 8 and 16: 0.77, 0.68, 0.71;
+# two biquads in front of them: 1.63, 1.59, 1.64. Longer blocks leave the cache.
+CONTEXT_SHARE = 8
 ENDLESS = 2**44  # frames of a recording so long that its ends are far away from a block
 
 
