@@ -21,6 +21,7 @@ LOW = Described("lowpass", "Keep what is low.", "", (), "lowpass:hz=80", "grid")
 
 MODULE = """
 import random, os
+import numpy as np
 import zaudio
 
 count = [0]
@@ -58,6 +59,12 @@ def smooth(x, *, state, width=3):
 @zaudio.op(context=lambda signal: 1 / 0)
 def broken(x):
     return x
+
+def failing(x):
+    return {}["no"]
+
+def seeded(x):
+    return x + random.Random(0).random() * np.arange(len(x))[:, None].astype(x.dtype)
 """
 
 
@@ -109,6 +116,18 @@ def test_a_page_shows_all_that_there_is():
         "Example: zaudio farm take.wav --op gain:db=-3",
     ]
     assert page(INVERT).splitlines()[1] == "  no parameters"
+
+
+def test_the_list_and_each_page_fit_into_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    for arguments in ([], *([name] for name in BUILTIN)):
+        assert [line for line in run(*arguments).stdout.splitlines() if len(line) > 80] == []
+
+
+def test_a_page_says_which_parameters_may_be_left_out():
+    assert "default )" not in run("trim").stdout
+    assert "frames), optional): length that is kept" in " ".join(run("trim").stdout.split())
+    assert "default 0.707107)" in run("highpass").stdout
 
 
 @pytest.mark.parametrize("name", BUILTIN)
@@ -204,3 +223,15 @@ def test_a_check_needs_an_op():
     done = run("--check")
     assert done.exit_code == 2
     assert "--check needs a SPEC" in done.stderr
+
+
+def test_an_op_that_fails_names_its_line(module, tmp_path):
+    line = MODULE.splitlines().index('    return {}["no"]') + 1
+    done = run(f"{module}:failing", "--check", "--seconds", "0.1")
+    assert done.stderr.endswith(f"KeyError: 'no' ({tmp_path}/zt_cli.py:{line})\n")
+
+
+def test_noise_from_a_seed_at_each_call_is_told_how_to_be_seeded(module):
+    done = run(f"{module}:seeded", "--check", "--seconds", "0.1")
+    assert "cut at other places" in done.stdout
+    assert "seed them with place.first" in done.stdout

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 import os
 import subprocess
 import sys
+import traceback
 from dataclasses import replace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -55,7 +58,7 @@ def check_op(spec: str, op: Op, signal: Signal, seconds: float | None, *, digest
     except ZaudioError:
         raise
     except Exception as error:  # it runs a stranger's code
-        raise JobError(f"{spec} failed on {signal}: {type(error).__name__}: {error}") from error
+        raise JobError(f"{spec} failed on {signal}: {type(error).__name__}: {error}{_line(op, error)}") from error
     same = _digest_of_another(spec, signal) == found.digest
     exact = found.is_exact and same
     if as_json:
@@ -126,8 +129,20 @@ def _remedy(op: Op, found: Checked) -> str:
         return "it depends on the order of its calls. Keep nothing from call to call."
     return (
         "it depends on the frames around a sample. Declare them: @zaudio.op(context=...) for so many frames on either "
-        "side, with grid=... if it must start at fixed places. An op that needs the whole recording measures it."
+        "side, with grid=... if it must start at fixed places. An op that needs the whole recording measures it. If it "
+        "draws random numbers, seed them with place.first, the absolute frame."
     )
+
+
+def _line(op: Op, error: Exception) -> str:
+    """Return the line of the op's module in which it failed, in brackets; empty when that is not known."""
+    home = inspect.getmodule(getattr(op, "function", type(op)))
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _file(home)]
+    return f" ({lines[-1].filename}:{lines[-1].lineno})" if lines else ""
+
+
+def _file(module: ModuleType | None) -> str | None:
+    return getattr(module, "__file__", None)
 
 
 def _where(difference: Difference) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import shutil
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +19,17 @@ from zaudio.formats import FORMATS, MAX_CHANNELS, MAX_SAMPLERATE, sample_format
 from zaudio.signal import Signal
 
 if TYPE_CHECKING:
-    from zaudio.ops import Described, Op
+    from zaudio.ops import Described, Op, Scalar
 
 OWN = """\
 An operation of your own is a function that takes an array (frames, channels) and returns one of the same shape
 and dtype. Name it module:function[:key=value,...]. Workers that you start yourself need --allow module.
 What it needs besides, such as frames on either side, @zaudio.op(...) declares; --check tells whether that is enough."""
+WIDEST = 110  # columns, as those of --help
 GROUPS = {
     "per sample": "Each sample by itself",
     "finite memory": "With a memory of so many frames: exact in any cut",
-    "grid": "With a memory that fades: computed in blocks, each from the context in front of it",
+    "grid": "With a memory that fades: in blocks, each from the context in front of it",
     "measured": "After measuring the whole recording",
 }
 
@@ -106,15 +109,15 @@ def catalogue(described: Sequence[Described]) -> str:
     for exactness, title in GROUPS.items():
         group = [op for op in described if op.exactness == exactness]
         lines += ["", f"{title}:"] * bool(group)
-        lines += [f"  {op.name:<{width}}  {op.summary}" for op in group]
-    return "\n".join([*lines[1:], "", "`zaudio ops NAME` shows one in full.", OWN])
+        lines += [_folded(f"  {op.name:<{width}}  {op.summary}", width + 4) for op in group]
+    return "\n".join([*lines[1:], "", "`zaudio ops NAME` shows one in full.", _folded(OWN)])
 
 
 def page(op: Described) -> str:
     """Return the description of a built-in operation, with its parameters and an example."""
-    lines = [f"{op.name}: {op.summary}", *_indented(op.text)]
+    lines = [_folded(f"{op.name}: {op.summary}", 2), *_paragraphs(op.text)]
     for name, default, span, meaning in op.parameters:
-        lines.append(f"  {name} ({span}, {'required' if default is None else f'default {default}'}): {meaning}")
+        lines.append(_folded(f"  {name} ({span}, {_default(default)}): {meaning}", 6))
     if not op.parameters:
         lines.append("  no parameters")
     return "\n".join([*lines, f"Exactness: {op.exactness}", f"Example: zaudio farm take.wav --op {op.example}"])
@@ -176,6 +179,32 @@ def _signature(source: object) -> str:
         return str(inspect.signature(source)).removesuffix(" -> None")  # type: ignore[arg-type]
     except (TypeError, ValueError):  # compiled
         return ""
+
+
+def _default(value: Scalar | None) -> str:
+    """Return the words for the default of a parameter."""
+    if value in (None, ""):
+        return "required" if value is None else "optional"
+    return f"default {value:g}" if isinstance(value, float) else f"default {value}"
+
+
+def _folded(text: str, hanging: int = 0) -> str:
+    """Return a paragraph in lines as wide as the terminal; all but the first begin with so many blanks."""
+    width, indent = min(WIDEST, shutil.get_terminal_size().columns), " " * hanging
+    text = text.replace("\n", " ")
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _paragraphs(text: str) -> Iterable[str]:
+    """Yield the lines of a built-in op's text, folded; formulas, which are indented, stay as they are."""
+    for number, block in enumerate(text.split("\n\n") if text else ()):
+        if number:
+            yield ""
+        if block.startswith(" "):
+            yield from _indented(block)
+        else:
+            for paragraph in block.replace("\nSource", "\n\nSource").split("\n\n"):
+                yield _folded(f"  {paragraph}", 2)
 
 
 def _indented(text: str) -> Iterable[str]:

@@ -164,9 +164,9 @@ class Gate(BuiltIn):
 
     A level of L dBFS, the greatest sample of 32 frames, has the gain
 
-        -range_db                                                L <= threshold_db - knee_db
-        -range_db (threshold_db - L) / knee_db                   between
-        0                                                        L >= threshold_db
+        -range_db                                      L <= threshold_db - knee_db
+        -range_db (threshold_db - L) / knee_db         between
+        0                                              L >= threshold_db
 
     The gain rises during the attack in front of a louder passage, linearly in decibels. It stays for `hold` behind it,
     and then falls by `release_db_per_s`. The hold keeps the gate from opening and closing at each period of a sound
