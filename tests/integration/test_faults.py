@@ -211,7 +211,7 @@ def test_what_a_worker_last_wrote_before_it_died_is_in_the_error_on_one_line(tmp
         ("farm_ops:mute_error", "MuteError"),
         ("farm_ops:shorter", r"ValueError: .*expected an array of shape \(40000, 1\) back, got \(39999, 1\)"),
         ("farm_ops:wider", "TypeError: .*expected an array of float32 back, got float64"),
-        ("farm_ops:slow:nonsense=1", "this worker cannot take part: .*unexpected keyword argument 'nonsense'"),
+        ("farm_ops:slow:nonsense=1", "cannot be called with an array and .*unexpected keyword argument 'nonsense'"),
     ],
 )
 def test_op_that_fails_everywhere_ends_the_job_with_its_own_words(tmp_path, recording, op, sentence):
