@@ -1,0 +1,45 @@
+"""docs/python.md is true: its blocks run as they stand, in their order, beside the modules of docs/ops.md."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import zaudio
+
+ROOT = Path(__file__).parents[2]
+FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCKS = FENCE.findall((ROOT / "docs" / "python.md").read_text(encoding="utf-8"))
+MODULES = FENCE.findall((ROOT / "docs" / "ops.md").read_text(encoding="utf-8"))
+
+
+def test_the_page_has_blocks_and_the_modules_that_they_import():
+    names = {match[1] for module in MODULES if (match := re.match(r"# (\w+)\.py\n", module))}
+    assert {"filling", "my_ops"} <= names
+    assert len(BLOCKS) >= 8
+
+
+@pytest.mark.timeout(120)
+def test_the_blocks_run_in_their_order(tmp_path):
+    for module in MODULES:
+        if match := re.match(r"# (\w+)\.py\n", module):
+            (tmp_path / f"{match[1]}.py").write_text(module)
+    zaudio.generate(tmp_path / "take.raw", seconds=2)
+    (tmp_path / "take.pcm").write_bytes((tmp_path / "take.raw").read_bytes())
+    path = os.pathsep.join([str(ROOT), str(tmp_path)])
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1"}
+    said = ""
+    for block in BLOCKS:
+        if "bind=" in block:  # it waits for workers from elsewhere
+            compile(block, "python.md", "exec")
+            continue
+        command = [sys.executable, "-c", block]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"{block}\n{done.stderr}"
+        said += done.stdout
+    assert "the peak was" in said
+    assert "88200 frames of 1 channel at 44100 Hz in f32le loudnorm: " in said
+    assert re.search(r"^-?\d+\.\d+ LUFS$", said, re.MULTILINE)
