@@ -18,13 +18,13 @@ from zaudio.version import VERSION
 EPILOG = """\b
 Example:
   zaudio generate
-  zaudio farm generated_data/test.raw -n 4
+  zaudio farm generated_data/test.raw -n 4 --op highpass:hz=80 --op loudnorm:lufs=-16
   zaudio decrypt generated_data
 
 \b
 Exit codes:
   0   done
-  1   the job failed
+  1   the job failed, or an op is not exact
   2   usage; a result would be overwritten; folder or port in use; no keys, or keys that others can read
   3   the input cannot be read as audio, or changed
   5   verification failed

@@ -34,7 +34,7 @@ GROUPS = {
 }
 
 
-@click.command(epilog="\b\nExamples:\n  zaudio ops gain\n  zaudio ops my_ops:echo:delay_ms=120 --check")
+@click.command(epilog="\b\nExample:\n  zaudio ops gain\n  zaudio ops my_ops:echo:ms=120 --check")
 @click.argument("spec", required=False, metavar="[SPEC]", shell_complete=complete_ops)
 @click.option(
     "--check", is_flag=True, help="Try on noise whether the bits depend on cuts; the exit code is 1 if they do."
