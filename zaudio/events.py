@@ -117,7 +117,7 @@ class Measured(Event):
     """A measuring stage is done.
 
     Attributes:
-        sentence: What was measured, as ``loudnorm: -23.1 LUFS, so 7.1 dB louder``; empty when there is nothing to say.
+        sentence: What was measured, as ``denoise: noise of -50.9 dBFS (RMS)``; empty when there is nothing to say.
         earlier: Whether an earlier, interrupted start measured it.
     """
 
