@@ -117,8 +117,9 @@ def test_the_same_result_twice_is_a_duplicate(bench):
 def test_a_result_that_cannot_be_one_is_rejected_with_the_reason(bench, other, reason):
     bench.grant("a", 0)
     message = result("a", **({"index": 0} | other))
+    late = "another job" in reason
     assert bench.assembler.receive(message, checksum=message.checksum) == [
-        Rejected(message.session, -1 if "another job" in reason else message.index, message.attempt, reason)
+        Rejected(message.session, -1 if late else message.index, message.attempt, reason, late)
     ]
     assert not bench.assembler.accepted(0)
     assert bench.take("a", 0) == [accepted("a", 0), Released(0)], "a good one is still welcome"

@@ -284,6 +284,7 @@ def test_the_report_has_the_job_its_counts_and_the_paths(book):
     book.tell(events.Requeued, worker="a", chunk=3, chunks=2, attempt=1, reason="it left")
     book.tell(events.Duplicate, worker="a", chunk=3, chunks=2)
     book.tell(events.Rejected, worker="a", chunk=-1, chunks=0, reason="there are only 5 chunks")
+    book.tell(events.Rejected, worker="a", chunk=-1, chunks=0, reason="it belongs to another job", late=True)
     book.lose("idle", "no sign of life for 5.0 s")
     assert book.report == Report(
         chunks=10,

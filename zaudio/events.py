@@ -294,12 +294,18 @@ class Duplicate(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected(Event):
-    """A result came that cannot be one. It may name chunks that the job does not have: `chunk` -1 and `chunks` 0."""
+    """A result came that cannot be one. It may name chunks that the job does not have: `chunk` -1 and `chunks` 0.
+
+    Attributes:
+        late: Whether it belongs to an earlier stage or life, whose end its worker had not heard of. That is no fault,
+            and not counted.
+    """
 
     worker: str
     chunk: int
     chunks: int
     reason: str
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,7 +122,7 @@ class Ledger:
                 self._duplicates += 1
             case Requeued():
                 self._now = self._now._replace(requeued=self._now.requeued + 1)
-            case Rejected():
+            case Rejected(late=False):
                 self._rejected += 1
             case Withdrawn():
                 self._withdraw(event)

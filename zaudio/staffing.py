@@ -44,7 +44,7 @@ def open_farm(
         local = LocalWorkers(
             count,
             starter=starter,
-            allow=tuple(dict.fromkeys(spec.name for spec in request.specs if spec.is_function)),
+            allow=tuple(dict.fromkeys((*(spec.name for spec in request.specs if spec.is_function), *demand.own))),
             credit=CREDIT,
             slot_bytes=None if request.network.sockets_only else demand.slot_bytes,
             memory=request.memory,

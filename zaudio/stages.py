@@ -38,6 +38,7 @@ from zaudio.sizes import parse_bytes, parse_frames
 
 CHUNK = "1MiB"  # large enough that Python's share of a chunk vanishes, small enough for the caches and the window
 CHUNK_OF_GRID = "4MiB"  # the context of a block costs less in a longer chunk
+CHUNKS_LEAST = 16  # of a short recording: 4 MiB are 47 s of a mono CD, which only one worker would be busy with
 WINDOW_LEAST = 4  # such chunks that fit in the memory at least
 BUNDLE_BYTES = 256 * 1024  # small chunks travel together, as many as fit: a message costs what 256 KiB of AES costs
 BUNDLES_LEAST = 64  # so that 16 workers share a small job of a slow op evenly; more of them share it less evenly
@@ -81,12 +82,14 @@ class Demand:
         result_max: Bytes of the longest result of any stage.
         slot_bytes: Bytes of the longest result of the stages that are known.
         modules: Modules that its ops import and that take long.
+        own: Users' ops in the stages that are known; those that the user named are in the request too.
     """
 
     chunks: int
     result_max: int
     slot_bytes: int
     modules: tuple[str, ...]
+    own: tuple[str, ...]
 
 
 class Work(Protocol):
@@ -173,7 +176,10 @@ def _asked(request: Request, stage: Pass) -> int:
     if request.chunk is not None:
         size = request.chunk
     elif stage.grid:
-        size = max(signal.frame_bytes, min(parse_bytes(CHUNK_OF_GRID, what="chunk"), request.memory // WINDOW_LEAST))
+        most = min(
+            parse_bytes(CHUNK_OF_GRID, what="chunk"), request.memory // WINDOW_LEAST, signal.bytes // CHUNKS_LEAST
+        )
+        size = max(signal.frame_bytes, most)
     return parse_frames(size, what="chunk", frame_bytes=signal.frame_bytes, samplerate=signal.samplerate)
 
 
@@ -197,25 +203,30 @@ def demand_of(request: Request, course: Course, main: Plan, *, first: int = 0) -
     bundles = in_bundles(main, stage)
     chunks, slot = len(bundles) - first, _longest(bundles, stage)
     if course.measuring is None:
-        return Demand(chunks, slot, slot, _modules(stage))
+        return Demand(chunks, slot, slot, _modules(stage), _own(stage))
     measuring = in_bundles(cut(request, course.measuring, Order.FORWARD), course.measuring)
     slot = max(slot, _longest(measuring, course.measuring))
     # A grid is at most so long, whatever the measured ops are.
     most = main.chunk_frames + math.ceil(GRID_MOST / stage.stretch) + GRID_LEAST
     unknown = min(most, course.output.frames) * course.output.frame_bytes
-    modules = _modules(stage, course.measuring)
-    return Demand(max(chunks, len(measuring)), max(slot, unknown, UNKNOWN_MAX), slot, modules)
+    stages = (stage, course.measuring)
+    most = max(slot, unknown, UNKNOWN_MAX)
+    return Demand(max(chunks, len(measuring)), most, slot, _modules(*stages), _own(*stages))
 
 
 def demand_of_stage(plan: Plan, stage: Pass) -> Demand:
     """Return the needs of a course of which the first measuring stage is known, and no more."""
     bundles = in_bundles(plan, stage)
     longest = _longest(bundles, stage)
-    return Demand(len(bundles), max(longest, UNKNOWN_MAX), longest, _modules(stage))
+    return Demand(len(bundles), max(longest, UNKNOWN_MAX), longest, _modules(stage), _own(stage))
 
 
 def _modules(*stages: Pass) -> tuple[str, ...]:
     return tuple(sorted({module for stage in stages for op in stage.ops for module in op.requires}))
+
+
+def _own(*stages: Pass) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(step.name for stage in stages for step in stage.steps if ":" in step.name))
 
 
 def _longest(bundles: Plan, stage: Pass) -> int:

@@ -1,5 +1,6 @@
 """Jobs that measure before they make their result, on whole farms: the same bits as one process, also after a kill."""
 
+import importlib
 import json
 import os
 import signal
@@ -357,3 +358,42 @@ def test_a_users_own_ops_measure_and_have_memory_as_built_in_ones_do(tmp_path):
         assert decrypted(tmp_path / "out") == expected
         assert report.measured == chain.sentences
         assert verify(tmp_path / "out").versions == ("7", "3")
+
+
+OWN = """
+from dataclasses import dataclass, replace
+import numpy as np
+import zaudio
+
+CELL = 100
+
+@dataclass(frozen=True)
+class Greatest(zaudio.Op):
+    def signal(self, before):
+        return replace(before, frames=-(-before.frames // CELL), channels=1, format=zaudio.sample_format("f64le"))
+
+    def needs(self, start, stop, signal):
+        return start * CELL, stop * CELL
+
+    whole = True
+
+    def source_frame(self, frame, signal):
+        return frame * CELL
+
+    def apply(self, samples, place, state):
+        return np.abs(samples).reshape(place.stop - place.start, -1).max(axis=1).reshape(-1, 1)
+
+@dataclass(frozen=True)
+class Level(zaudio.Op):
+    def measure(self, signal):
+        return Greatest()
+"""
+
+
+def test_a_survey_takes_a_users_own_measure_without_naming_its_module(tmp_path, take, monkeypatch):
+    (tmp_path / "zt_levels.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = importlib.import_module("zt_levels")
+    samples = np.fromfile(take[0], "<f4").reshape(-1, CHANNELS)
+    cells, _ = survey(take[0], own.Level(), workers=1, raw=RAW)
+    assert cells.max() == abs(samples).max()

@@ -136,6 +136,7 @@ class Rejected:
     index: int  # -1 for a chunk of another job
     attempt: int
     reason: str
+    late: bool = False  # it belongs to a stage or a life before this one, whose worker had not heard of its end
 
 
 @dataclass(frozen=True, slots=True)

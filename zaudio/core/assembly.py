@@ -103,7 +103,7 @@ class Assembler:
         if reason:
             ours = (result.job, result.incarnation) == self._job
             # A chunk of another job has no place in this one's plan.
-            return [Rejected(result.session, result.index if ours else -1, result.attempt, reason)]
+            return [Rejected(result.session, result.index if ours else -1, result.attempt, reason, late=not ours)]
         if self.accepted(result.index):
             duplicate = Duplicate(result.session, result.index, result.attempt)
             return [duplicate, *(self._contradiction(result, digest) or self._conflict(result))]

@@ -63,8 +63,8 @@ class Teller:
                 return self._of_chunks(events.Duplicate, at, name(session), index)
             case Noted(session=session, index=index):
                 return self._of_chunks(events.Noted, at, name(session), index)
-            case Rejected(session=session, index=index, reason=reason):
-                return self._of_chunks(events.Rejected, at, name(session), index, reason=reason)
+            case Rejected(session=session, index=index, reason=reason, late=late):
+                return self._of_chunks(events.Rejected, at, name(session), index, reason=reason, late=late)
             case Requeued(index=index, attempt=attempt, name=worker, reason=reason):
                 return self._of_chunks(events.Requeued, at, worker, index, attempt=attempt, reason=reason)
             case Withdrawn(index=index, name=worker, clipped=clipped, zeroed=zeroed):
