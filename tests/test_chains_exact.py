@@ -92,4 +92,6 @@ def test_a_farm_gives_the_bits_of_the_chain(array, ops, end, random):
 
 
 def test_every_built_in_op_takes_part():
-    assert {spec.partition(":")[0] for spec in (*OPS, *ENDS)} == set(BUILTIN) - set(ELSEWHERE)
+    # Other tests of the same process may have added ops of their own.
+    ours = {name for name, op in BUILTIN.items() if op.__module__.startswith("zaudio.")}
+    assert {spec.partition(":")[0] for spec in (*OPS, *ENDS)} == ours - set(ELSEWHERE)

@@ -10,6 +10,9 @@ import pytest
 import zaudio
 from zaudio.ops import BUILTIN
 
+# Other tests of the same process may have added ops of their own.
+OPS = [name for name, op in BUILTIN.items() if op.__module__.startswith("zaudio.")]
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -188,7 +191,7 @@ def test_the_hint_of_a_result_is_a_command_that_runs(folder, tmp_path):
     ("words", "completed"),
     [
         ("zaudio farm take.raw --op gai", ["gain"]),
-        ("zaudio farm take.raw --op", sorted(BUILTIN)),
+        ("zaudio farm take.raw --op", sorted(OPS)),
         ("zaudio farm take.raw --op clip:", ["clip:high=", "clip:low="]),
         ("zaudio ops in", ["invert"]),
         ("zaudio ver", ["verify"]),
