@@ -184,8 +184,8 @@ class Soak:
         """Let the last jobs come to their end, and ask everyone to leave."""
         self.victim.finish(within=120)
         assert_promises(self.victim)
-        names = set(os.listdir(self.victim.output)) if os.path.isdir(self.victim.output) else set()
-        published = "result.raw" in names and "result.commit" not in names
+        out = self.victim.output
+        published = (out / "result.raw").exists() and not (out / "result.commit").exists()
         if self.victim.code != 0 and not published:  # killed behind its publication, it is done all the same
             self.scene.resume(self.victim, op=OP)
         done = len(self.series.out.splitlines())
