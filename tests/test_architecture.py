@@ -85,7 +85,8 @@ ALLOWED = {
     },
     "wire": {"plan", "steps", "timing", "errors", "formats", "sizes", "reference", "version"},
     "ops": {"plan", "steps", "timing", "errors", "formats", "signal", "sizes", "version"},
-    "result": {"plan", "steps", "timing", "errors", "formats", "signal", "disk", "reference", "reverse", "version"},
+    "result": {"plan", "steps", "timing", "errors", "formats", "signal", "disk", "process"}
+    | {"reference", "reverse", "version"},
     "audio": {"plan", "timing", "errors", "formats", "reference", "disk", "settings", "version"},
     **{room: {"errors"} for room in BASE},
     "reverse": {"plan"},

@@ -1,11 +1,13 @@
-"""What a program of ours sets for itself: here, its path."""
+"""What a program of ours sets for itself: here, its path; and core dumps."""
 
+import ctypes
 import os
+import resource
 import sys
 
 import pytest
 
-from zaudio.process import drop_current_folder, search_path
+from zaudio.process import PR_GET_DUMPABLE, NoCoreDumps, drop_current_folder, search_path
 
 LIBRARY = os.path.dirname(os.__file__)
 
@@ -48,3 +50,22 @@ def test_a_current_folder_that_was_removed_is_no_error(here, monkeypatch):
 def test_another_process_gets_the_path_without_what_would_mean_its_own_folder(here, monkeypatch):
     monkeypatch.setattr(sys, "path", ["", "/scripts", ".", LIBRARY, here])
     assert search_path() == ["/scripts", LIBRARY, here]
+
+
+# Core dumps
+
+
+def state_of_dumps():
+    dumpable = ctypes.CDLL(None).prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) if sys.platform == "linux" else None
+    return resource.getrlimit(resource.RLIMIT_CORE), dumpable
+
+
+def test_core_dumps_are_off_until_the_last_context_ends():
+    before = state_of_dumps()
+    with NoCoreDumps():
+        with NoCoreDumps():
+            inside = state_of_dumps()
+        assert state_of_dumps() == inside
+    assert inside[0] == (0, before[0][1])
+    assert inside[1] == (0 if sys.platform == "linux" else None)
+    assert state_of_dumps() == before

@@ -6,7 +6,7 @@ from test_architecture import SOURCES, imports
 ROOM = "zaudio.result."
 FLOORS = [
     {"primitives", "publication", "pipeline", "keyfile", "notes"},
-    {"description", "keystore"},
+    {"description", "keystore", "spool"},
     {"journal"},
     {"earlier", "reader"},
     {"folder", "decryption"},

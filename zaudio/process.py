@@ -1,5 +1,7 @@
 """The process: what a program of ours sets for itself before anything else, in place of what it inherited.
 
+`NoCoreDumps` keeps its memory off the disk while a secret is in it.
+
 Rules: it imports the standard library's first modules only, because the current folder may still be on `sys.path`.
 """
 
@@ -8,9 +10,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from _thread import allocate_lock  # built in, as `threading` is not
+from types import TracebackType
 
 STANDARD = (0, 1, 2)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # of the libraries under numpy and models
+PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4  # of Linux's prctl(2)
 
 
 def begin() -> None:
@@ -66,3 +71,62 @@ def _is_here(entry: str) -> bool:
         return os.path.samefile(entry or os.curdir, os.curdir)
     except OSError:  # there is no such folder, or the current one is gone
         return entry in ("", os.curdir)
+
+
+class NoCoreDumps:
+    """A context in which the system writes no memory of this process to a disk if it crashes: a secret is in it.
+
+    The last of several contexts restores the state before the first. Swap is out of reach from here.
+    """
+
+    _lock = allocate_lock()
+    _entered = 0
+    _before: tuple[int, int] = (0, -1)  # the soft limit of core files, and whether Linux may dump this process
+
+    def __enter__(self) -> None:
+        """Switch core dumps off."""
+        with self._lock:
+            if not NoCoreDumps._entered:
+                NoCoreDumps._before = _forbid_dumps()
+            NoCoreDumps._entered += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Restore the state before, unless another context goes on."""
+        with self._lock:
+            NoCoreDumps._entered -= 1
+            if not NoCoreDumps._entered:
+                _restore_dumps(*NoCoreDumps._before)
+
+
+# Both imports stand inside of functions: a file of the current folder could answer them before `begin`.
+
+
+def _forbid_dumps() -> tuple[int, int]:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    # Linux does not ask that limit where a program takes the dumps, as on most desktops.
+    dumpable = _prctl(PR_GET_DUMPABLE, 0)
+    if dumpable == 1:
+        _prctl(PR_SET_DUMPABLE, 0)
+    return soft, dumpable
+
+
+def _restore_dumps(soft: int, dumpable: int) -> None:
+    import resource
+
+    if dumpable == 1:
+        _prctl(PR_SET_DUMPABLE, 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (soft, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+def _prctl(option: int, value: int) -> int:
+    """Call Linux's prctl(2); return its answer, and -1 on other systems."""
+    if sys.platform != "linux":
+        return -1
+    import ctypes
+
+    return int(ctypes.CDLL(None).prctl(option, value, 0, 0, 0))

@@ -1,4 +1,4 @@
-"""All cryptography of a result: random key and IV, AES-256-CBC, HPKE, and the tag.
+"""All cryptography of a result: random key and IV, AES-256-CBC, HPKE, and the tag; and that of a spool.
 
 Rules: nothing outside this module touches `cryptography` or `hmac`. Keys come in as bytearrays where their owner can
 wipe them; none is stored, logged or shown in an error. docs/result-format.md says which bytes the tag covers; the
@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from zaudio.steps import Buffer
@@ -70,6 +71,30 @@ def cbc_decrypt_into(key: Buffer, iv: Buffer, ciphertext: Buffer, buffer: bytear
         The number of bytes written: the length of the ciphertext. The buffer has room for 15 more.
     """
     return Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor().update_into(ciphertext, buffer)
+
+
+class BlockCipher:
+    """AES-256-GCM with a key that no one else has, for the numbered blocks of one file. Each is encrypted once."""
+
+    OVERHEAD = 16  # bytes of the tag behind a block
+
+    def __init__(self) -> None:
+        self._cipher = AESGCM(AESGCM.generate_key(bit_length=256))
+
+    def encrypt(self, index: int, block: Buffer) -> bytes:
+        """Return a block's ciphertext and tag. An index must not come twice: it is the nonce."""
+        return self._cipher.encrypt(index.to_bytes(12, "big"), block, None)
+
+    def decrypt(self, index: int, sealed: Buffer) -> bytes:
+        """Return the block.
+
+        Raises:
+            ValueError: It is not the block of that index, or has changed.
+        """
+        try:
+            return self._cipher.decrypt(index.to_bytes(12, "big"), sealed, None)
+        except InvalidTag:
+            raise ValueError("it does not open") from None
 
 
 def x25519_public(private: Buffer) -> bytes:
