@@ -42,10 +42,13 @@ class Fingerprint:
         path: The file's absolute path, links followed.
         size: Bytes of the file.
         mtime_ns: When the file was last written to, in nanoseconds.
-        sample: SHA-256 of the file's head, its tail and blocks between them, in hex; of all of a small file.
+        sample: SHA-256 of the file's head, its tail and blocks between them, in hex; of all of a small file. Of a file
+            that is decoded, of all its samples.
+        decoder: Name and version of the decoder; empty for samples that need none.
     """
 
     path: str
     size: int
     mtime_ns: int
     sample: str
+    decoder: str = ""

@@ -1,9 +1,8 @@
 """Recordings in containers: WAV, RF64, BW64, AIFF, CAF, W64, AU, NIST and VOC, and FLAC through libsndfile.
 
-Rules: only a file whose first bytes name one of these is read. All but FLAC are found by `layout` and decoded by `pcm`,
-so no library's idea of a header counts. Only FLAC reaches libsndfile, on a descriptor of ours. Samples keep their kind:
-integers come as integers, floats with every bit. Nothing that libsndfile or soundfile raises leaves this module but as
-InputError. A refusal names what was found, and what to type.
+Rules: only a file whose first bytes name one of these is read from any frame on; `decoding` has those that are decoded
+in order. All but FLAC are found by `layout` and decoded by `pcm`, so no library's idea of a header counts. Samples keep
+their kind: integers come as integers, floats with every bit. A refusal names what was found, and what to type.
 """
 
 from __future__ import annotations
@@ -11,15 +10,16 @@ from __future__ import annotations
 import shlex
 import struct
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import soundfile
 
+from zaudio.audio import mpeg, ogg
 from zaudio.audio.chunks import LayoutError
+from zaudio.audio.decoding import Means, decodable, open_decoded
 from zaudio.audio.files import FileSource, InputFile
 from zaudio.audio.headers import CompressedError, no_samplerate
 from zaudio.audio.layout import find_samples
+from zaudio.audio.libsndfile import UNKNOWN_FRAMES, Decoder, one_line, open_decoder
 from zaudio.audio.magic import READABLE, called, looks_like_mp3
 from zaudio.audio.pcm import open_pcm
 from zaudio.audio.source import Source
@@ -27,9 +27,7 @@ from zaudio.errors import InputError
 from zaudio.formats import FORMATS, MAX_CHANNELS, MAX_SAMPLERATE
 
 _NATIVE = "le" if sys.byteorder == "little" else "be"
-_UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's answer for a FLAC that was written into a pipe
 _FLAC_FORMATS = {"PCM_S8": "s16", "PCM_16": "s16", "PCM_24": "s32"}
-_DTYPES = {"s16": "int16", "s32": "int32"}
 
 # FFmpeg's default for WAV is 16 bits. These have up to 32, or come as floats.
 _LOSSLESS = frozenset({"WavPack", "ALAC", "Monkey's Audio", "TTA", "TAK", "Matroska", "MP4", "WMA Lossless", "FLAC"})
@@ -39,7 +37,7 @@ _FLOATS = frozenset({"MP3", "Ogg", "AAC", "WMA", "Vorbis", "Opus", "MPEG audio",
 class FlacSource(FileSource):
     """A recording that libsndfile decodes. It owns the SoundFile and the InputFile under it."""
 
-    def __init__(self, file: InputFile, sound: soundfile.SoundFile, *, frames: int) -> None:
+    def __init__(self, file: InputFile, sound: Decoder, *, frames: int) -> None:
         kind = _FLAC_FORMATS[sound.subtype]
         super().__init__(
             file,
@@ -50,7 +48,7 @@ class FlacSource(FileSource):
             container="FLAC",
         )
         self._sound = sound
-        self._dtype = _DTYPES[kind]
+        self._kind = kind
 
     def close(self) -> None:
         """Close decoder and file. Idempotent."""
@@ -80,7 +78,7 @@ class FlacSource(FileSource):
         buffer = bytearray(block * self.frame_bytes)
         done = 0
         try:
-            while frames := self._sound.buffer_read_into(buffer, self._dtype):
+            while frames := self._sound.decode_into(buffer, self._kind):
                 done += frames
         except (soundfile.SoundFileError, OSError):
             pass  # the end of what there is
@@ -90,16 +88,22 @@ class FlacSource(FileSource):
         samples = bytearray((stop - start) * self.frame_bytes)
         if not samples:
             return samples
-        with _one_line(self.path, f"frames {start} to {stop} cannot be decoded"):
+        with one_line(self.path, f"frames {start} to {stop} cannot be decoded"):
             self._sound.seek(start)
-            frames = self._sound.buffer_read_into(samples, self._dtype)
+            frames = self._sound.decode_into(samples, self._kind)
         if frames != stop - start:
             raise InputError(self.path, f"ends at frame {start + frames}, where its header gives {self.frames} frames")
         return samples
 
 
 def open_container(
-    file: InputFile, kind: str | None, head: bytes, *, start: int = 0, truncated: bool = False
+    file: InputFile,
+    kind: str | None,
+    head: bytes,
+    *,
+    start: int = 0,
+    truncated: bool = False,
+    means: Means | None = None,
 ) -> Source:
     """Open the recording in a file, and take the file over.
 
@@ -109,14 +113,18 @@ def open_container(
         head: The bytes from `start` on.
         start: The byte at which the container starts, behind a tag.
         truncated: Take what there is when the file ends too early.
+        means: Where samples go that are decoded once, in order. Without it such a file is refused.
 
     Raises:
-        InputError: It cannot be read from the middle with every bit right, or it is damaged. The caller closes the
-            file then.
+        InputError: It cannot be read; or not from the middle with every bit right, and there are no `means`; or it is
+            damaged. The caller closes the file then.
     """
     if kind not in READABLE:
+        codec = decodable(file, kind, head)
+        if codec and means is not None:
+            return open_decoded(file, codec, start, means)
         raise InputError(file.path, _refusal(file, kind, head))
-    source: FileSource = _flac(file, start, truncated) if kind == "FLAC" else _pcm(file, kind, start, truncated)
+    source: FileSource = _flac(file, start, truncated, means) if kind == "FLAC" else _pcm(file, kind, start, truncated)
     if start:
         tag = f"{file.path}: an ID3v2 tag of {start} bytes in front of the {kind} is left out"
         source.warnings = (tag, *source.warnings)
@@ -140,18 +148,20 @@ def _pcm(file: InputFile, kind: str, start: int, truncated: bool) -> FileSource:
     return source
 
 
-def _flac(file: InputFile, start: int, truncated: bool) -> FlacSource:
+def _flac(file: InputFile, start: int, truncated: bool, means: Means | None) -> FileSource:
     if int.from_bytes(file.read_at(start + 18, 3), "big") >> 4 == 0:  # the first 20 bits behind four sizes
         raise InputError(file.path, str(no_samplerate(0)))
-    with _one_line(file.path, "is damaged, or no FLAC file after all"):
-        sound = _Decoder(_Window(file, start) if start else file.fd, closefd=False)
+    sound = open_decoder(file, start, "is damaged, or no FLAC file after all")
     try:
         if sound.subtype not in _FLAC_FORMATS:  # never so with libsndfile 1.2
             raise InputError(file.path, f"holds {sound.subtype} in a FLAC file, which is not read here")
         if not (1 <= sound.channels <= MAX_CHANNELS and 1 <= sound.samplerate <= MAX_SAMPLERATE):
             raise InputError(file.path, f"is damaged: {sound.channels} channels at {sound.samplerate} Hz")
-        if sound.frames == _UNKNOWN_FRAMES:
-            raise InputError(file.path, _without_total(file, sound.subtype))
+        if sound.frames == UNKNOWN_FRAMES:
+            if means is None:
+                raise InputError(file.path, _without_total(file, sound.subtype))
+            sound.close()
+            return open_decoded(file, "FLAC", start, means)
         source = FlacSource(file, sound, frames=int(sound.frames))
         if truncated:
             least, most = struct.unpack(">HH", file.read_at(start + 8, 4))
@@ -180,38 +190,13 @@ def _without_total(file: InputFile, subtype: str) -> str:
     )
 
 
-class _Decoder(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
-    """A SoundFile that does not seek behind each read: that fails where a FLAC was cut off."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-class _Window:
-    """A file from some byte on, as soundfile reads it. libsndfile knows some tags in front of a FLAC, not all."""
-
-    def __init__(self, file: InputFile, start: int) -> None:
-        self._file = file
-        self._start = start
-        self._position = 0
-
-    def read(self, length: int = -1) -> bytes:
-        content = self._file.read_at(self._start + self._position, self._file.size if length < 0 else length)
-        self._position += len(content)
-        return content
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        base = (0, self._position, self._file.size - self._start)[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-
 def _refusal(file: InputFile, kind: str | None, head: bytes) -> str:
     if kind is None and looks_like_mp3(head):
         kind = "MP3"
+    if kind == "MP3" and mpeg.is_adts(file.read_at(mpeg.first_frame(file.read_at), 2)):
+        kind = "AAC"
+    if kind == "Ogg" and (codec := ogg.codec_of(head)) in ("Speex", "FLAC", "Theora"):
+        return f"is an Ogg file that holds {codec}, {_decode_first(file, 'FLAC' if codec == 'FLAC' else 'Ogg')}"
     if kind is not None:
         return f"is {called(kind)}, {_decode_first(file, kind)}"
     if not file.size:
@@ -232,13 +217,3 @@ def _decode_first(file: InputFile, kind: str) -> str:
 def _ffmpeg(file: InputFile, kind: str) -> str:
     codec = " -c:a pcm_s32le" if kind in _LOSSLESS else " -c:a pcm_f32le" if kind in _FLOATS else ""
     return f"ffmpeg -i {shlex.quote(file.path)}{codec} out.wav"
-
-
-@contextmanager
-def _one_line(path: str, what: str) -> Iterator[None]:
-    try:
-        yield
-    except (soundfile.SoundFileError, OSError) as error:
-        words = " ".join(str(getattr(error, "error_string", error)).split()).rstrip(".")
-        # Of its own internals libsndfile speaks where the file is at fault.
-        raise InputError(path, what if "nternal" in words else f"{what}: {words}") from None

@@ -32,7 +32,10 @@ class InputFile:
     Attributes:
         path: Its name, as it was given.
         size: Its bytes when it was opened.
+        unresumable: Why a later start cannot read the same again; empty because it can.
     """
+
+    unresumable = ""
 
     def __init__(self, path: str) -> None:
         """Open the file.
@@ -51,7 +54,7 @@ class InputFile:
             # Without O_NONBLOCK, opening a FIFO waits for a writer that may never come.
             self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
         except OSError as error:
-            raise InputError(path, _why_not(path, error)) from None
+            raise InputError(path, why_not(path, error)) from None
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             self.close()
@@ -197,7 +200,13 @@ class FileSource:
         self.container = container
         self.warnings: tuple[str, ...] = ()
         self.reference: Reference | None = None
+        self.unresumable = file.unresumable
         self._file = file
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a later start can read the same again."""
+        return not self.unresumable
 
     def read(self, start: int, stop: int) -> bytes | bytearray:
         """Return the interleaved samples of frames `start` to `stop`; see `Source.read`."""
@@ -243,7 +252,8 @@ def _reason(error: OSError) -> str:
     return reason(error).lower()  # it goes on a sentence here
 
 
-def _why_not(path: str, error: OSError) -> str:
+def why_not(path: str, error: OSError) -> str:
+    """Return as the rest of a sentence why a file cannot be opened."""
     if path == "-" and error.errno == errno.ENOENT:
         return "standard input cannot be read from any frame on; write it into a file first, with `cat > take.raw`"
     # A socket cannot be opened at all, and the system calls that "no such device or address".

@@ -28,9 +28,10 @@ _MARKS = (
     (0, b"dns.", 0, b"", "AU"),
     (0, b"Creative Voice File\x1a", 0, b"", "VOC"),
     (0, b"NIST_1A", 0, b"", "NIST"),
-    # Known, and refused: they are compressed.
+    # Decoded in order.
     (0, b"OggS", 0, b"", "Ogg"),
     (0, b"ID3", 0, b"", "MP3"),
+    # Known, and refused: they are compressed.
     (4, b"ftyp", 0, b"", "MP4"),
     (0, b"\x1a\x45\xdf\xa3", 0, b"", "Matroska"),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", 0, b"", "WMA"),
@@ -44,7 +45,7 @@ _MARKS = (
     (0, b"FRM8", 12, b"DSD ", "DSDIFF"),
 )
 
-_VOWELS = frozenset({"RF64", "AIFF", "Ogg", "MP3", "MP4", "AU", "AMR"})
+_VOWELS = frozenset({"RF64", "AIFF", "Ogg", "MP3", "MP4", "AU", "AMR", "AAC"})
 
 
 def sniff(head: bytes) -> str | None:

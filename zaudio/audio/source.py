@@ -1,7 +1,8 @@
 """Source: a recording as the farm sees it. `open_source` recognises the kind of a file.
 
-Rules: a name that says raw is raw; named parameters say raw; anything else must be a container that can be read
-from the middle with every bit right. A file that cannot be read is refused here, before any output is touched.
+Rules: a name that says raw is raw; named parameters say raw; anything else must be a container. One that cannot be read
+from the middle with every bit right is decoded once, in order, into a spool. A file that cannot be read is refused
+here, before any output is touched.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Protocol, Self
 from zaudio.audio.chunks import id3v2_bytes
 from zaudio.audio.files import InputFile
 from zaudio.audio.magic import HEAD_BYTES, called, sniff
+from zaudio.audio.mpeg import is_mpeg
 from zaudio.audio.raw import RawSource, doubt
+from zaudio.audio.streams import MakeSpool, OnProgress, is_stream, read_stream
 from zaudio.errors import UsageError
 from zaudio.formats import SampleFormat, sample_format
 from zaudio.reference import Fingerprint, Reference
@@ -40,6 +43,7 @@ class Source(Protocol):
         warnings: Sentences for the user about oddities that were overcome.
         reference: The place at which workers can read the samples themselves; None when they are not stored as they
             are.
+        unresumable: Why a later start cannot read the same again; empty when it can.
     """
 
     path: str
@@ -51,6 +55,12 @@ class Source(Protocol):
     container: str
     warnings: tuple[str, ...]
     reference: Reference | None
+    unresumable: str
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a later start can read the same again. If not, there is no fingerprint."""
+        ...
 
     def read(self, start: int, stop: int) -> bytes | bytearray:
         """Return the interleaved samples of frames `start` to `stop`, in `format`: (stop - start) x frame_bytes bytes.
@@ -66,7 +76,7 @@ class Source(Protocol):
         """Return the fingerprint of the file in the state in which it was opened.
 
         Raises:
-            InputError: The system could not read.
+            InputError: The system could not read, or the recording is not resumable.
         """
         ...
 
@@ -89,50 +99,69 @@ class Source(Protocol):
     ) -> None: ...
 
 
-def open_source(path: str | os.PathLike[str], raw: Raw = Raw()) -> Source:
+def open_source(
+    path: str | os.PathLike[str],
+    raw: Raw = Raw(),
+    *,
+    make_spool: MakeSpool | None = None,
+    on_progress: OnProgress | None = None,
+) -> Source:
     """Open a recording.
 
     A name that ends in .raw .pcm .f32 .f64 .s16 .s32 or .bin is raw samples, and so is any file when a value of `raw`
-    is given. Every other file must be WAV, AIFF, FLAC, RF64, BW64, W64, CAF, AU, NIST or VOC.
+    is given. Every other file must be WAV, AIFF, FLAC, RF64, BW64, W64, CAF, AU, NIST or VOC. With a place for a spool
+    it may be MP3, Ogg Vorbis or Opus too; or a stream, which is raw samples when it begins like none of these.
 
     Args:
-        path: A regular file.
+        path: A regular file; with `make_spool` also a FIFO, or ``-`` for standard input.
         raw: How raw samples lie in their file; by default 44100 frames per second, 1 channel, ``f32le``. Its
             `truncated` goes for every file.
+        make_spool: Makes a spool, for a recording that is read or decoded once, in order.
+        on_progress: Called meanwhile with ``"reading"`` or ``"decoding"``, the bytes done, and those in all or 0. An
+            exception of it ends that.
 
     Raises:
-        UsageError: The path is no text, or `raw` describes a file that is a container.
+        UsageError: The path is no text, or `raw` describes a file that is a container; or standard input is a terminal.
         InputError: The file cannot be read as audio.
+        StorageError: There is too little room for a spool.
     """
     name = os.fspath(path)
     if not isinstance(name, str):
         raise UsageError(f"a path is a string, not {name!r}")
     named_raw = os.path.splitext(name)[1].lower() in RAW_SUFFIXES
-    file = InputFile(name)
+    stream = make_spool is not None and is_stream(name)
+    file = read_stream(name, make_spool, on_progress) if make_spool is not None and stream else InputFile(name)
     try:
         start, head = _behind_tags(file)
         kind = sniff(head)
-        if not (named_raw or raw.given):
+        if not (named_raw or raw.given or (stream and kind is None and not is_mpeg(file.read_at))):
             from zaudio.audio.containers import open_container  # soundfile, which raw samples do not need
+            from zaudio.audio.decoding import Means
 
-            return open_container(file, kind, head, start=start, truncated=raw.truncated)
+            means = None if make_spool is None else Means(make_spool, on_progress, raw.truncated)
+            return open_container(file, kind, head, start=start, truncated=raw.truncated, means=means)
         if kind and not named_raw:
             raise UsageError(f"{name} is {called(kind)}: --samplerate, --channels and --format are for raw samples")
-        source = RawSource(
-            file,
-            samplerate=SAMPLERATE if raw.samplerate is None else raw.samplerate,
-            channels=CHANNELS if raw.channels is None else raw.channels,
-            format=sample_format(FORMAT if raw.format is None else raw.format),
-            truncated=raw.truncated,
-        )
-        if (sentence := doubt(file, source.format)) is not None:
-            source.warnings = (*source.warnings, sentence)
+        source = _raw(file, raw)
     except BaseException:
         file.close()
         raise
     if kind:
         words = f"{name} starts like {called(kind)}; its name says raw, so it is read as raw samples"
         source.warnings = (words, *source.warnings)
+    return source
+
+
+def _raw(file: InputFile, raw: Raw) -> RawSource:
+    source = RawSource(
+        file,
+        samplerate=SAMPLERATE if raw.samplerate is None else raw.samplerate,
+        channels=CHANNELS if raw.channels is None else raw.channels,
+        format=sample_format(FORMAT if raw.format is None else raw.format),
+        truncated=raw.truncated,
+    )
+    if (sentence := doubt(file, source.format)) is not None:
+        source.warnings = (*source.warnings, sentence)
     return source
 
 

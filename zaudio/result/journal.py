@@ -126,6 +126,8 @@ def encode_job(id: bytes, job: JobRecord, seal: JournalSeal) -> bytes:
         "sample": recording.sample,
         "description": encode_description(job.description).decode("ascii"),
     }
+    if recording.decoder:
+        fields["decoder"] = recording.decoder
     if job.input:
         fields["input"] = job.input
     return MAGIC + _encode_record(json.dumps(fields).encode("ascii"), seal)
@@ -229,7 +231,8 @@ def _decode_job(body: bytes) -> tuple[bytes, JobRecord]:
     # Its HMAC agreed, so a writer of this version wrote it, or one of another version with the same magic.
     try:
         fields = json.loads(body)
-        recording = Fingerprint(fields["path"], fields["size"], fields["mtime_ns"], fields["sample"])
+        path, size, mtime_ns, sample = (fields[name] for name in ("path", "size", "mtime_ns", "sample"))
+        recording = Fingerprint(path, size, mtime_ns, sample, fields.get("decoder", ""))
         description = decode_description(fields["description"].encode("ascii"))
         return bytes.fromhex(fields["job"]), JobRecord(recording, description, fields.get("input", ""))
     except (KeyError, TypeError, AttributeError):
@@ -253,6 +256,8 @@ def _differences(now: JobRecord, then: JobRecord) -> Iterator[str]:
         yield f"its input had {there.size} bytes and has {here.size} now"
     if here.mtime_ns != there.mtime_ns:
         yield "its input was written to since"
+    if here.decoder != there.decoder:
+        yield f"its input was decoded by {there.decoder or 'nothing'}, and is by {here.decoder or 'nothing'} now"
     if here.sample != there.sample:
         yield "its input holds other samples now"
     new, old = now.description, then.description
