@@ -6,10 +6,10 @@ from test_architecture import SOURCES, imports
 ROOM = "zaudio.result."
 FLOORS = [
     {"primitives", "publication", "pipeline", "keyfile", "notes"},
-    {"description", "keystore", "spool"},
+    {"description", "keystore", "spool", "fileset"},
     {"journal"},
     {"earlier", "reader"},
-    {"folder", "decryption"},
+    {"folder", "decryption", "sealed"},
     {"opening"},
     {"writer"},
     {"__init__"},

@@ -4,7 +4,7 @@ import pytest
 from result_support import NAMES, contents, describe, pattern, reverse, sealed_writer, write_pattern
 
 from zaudio.errors import VerificationError
-from zaudio.result import OpenResult, ResultFolder, decrypt, verify
+from zaudio.result import OpenResult, ResultFolder, decrypt, fileset, verify
 from zaudio.result import reader as subject
 
 
@@ -179,7 +179,7 @@ def test_a_huge_result_json_is_not_read_whole(tmp_path):
 
 
 def read_set(path):
-    fds = subject.open_set(str(path))
+    fds = fileset.open_set(str(path))
     try:
         return {name: os.pread(fd, 1 << 16, 0) for name, fd in fds.items()}
     finally:
@@ -249,7 +249,7 @@ def test_a_publisher_killed_between_two_opens_is_finished_by_the_reader(tmp_path
 @pytest.mark.parametrize("renames", [1, 2, 3, 4])
 def test_a_publisher_killed_before_the_first_look_is_finished_by_the_reader(tmp_path, monkeypatch, renames):
     write_pattern(tmp_path, 10, seed=1)
-    real, done = subject._identities, []
+    real, done = fileset._identities, []
 
     def look(folder, names):
         if not done:
@@ -257,7 +257,7 @@ def test_a_publisher_killed_before_the_first_look_is_finished_by_the_reader(tmp_
             half_publish(tmp_path, monkeypatch, renames=renames)
         return real(folder, names)
 
-    monkeypatch.setattr(subject, "_identities", look)
+    monkeypatch.setattr(fileset, "_identities", look)
     assert verify(str(tmp_path)).frames == 30
     assert {entry.name for entry in tmp_path.iterdir()} == set(NAMES)
 
@@ -265,7 +265,7 @@ def test_a_publisher_killed_before_the_first_look_is_finished_by_the_reader(tmp_
 def test_a_first_publication_while_the_files_are_looked_for_is_found(tmp_path, monkeypatch):
     path = tmp_path / "out"
     path.mkdir()
-    real, done = subject._try_open, []
+    real, done = fileset._try_open, []
 
     def late(folder, where, names, fds):
         failure = real(folder, where, names, fds)
@@ -274,14 +274,14 @@ def test_a_first_publication_while_the_files_are_looked_for_is_found(tmp_path, m
             write_pattern(path, 10)
         return failure
 
-    monkeypatch.setattr(subject, "_try_open", late)
+    monkeypatch.setattr(fileset, "_try_open", late)
     verify(str(path))
     assert done[0] is not None
 
 
 def test_files_that_change_each_time_are_given_up(tmp_path, monkeypatch):
     write_pattern(tmp_path, 10)
-    real = subject._try_open
+    real = fileset._try_open
 
     def replace(folder, path, names, fds):
         failure = real(folder, path, names, fds)
@@ -289,7 +289,7 @@ def test_files_that_change_each_time_are_given_up(tmp_path, monkeypatch):
         (tmp_path / "copy").rename(tmp_path / "encryption_key.bin")
         return failure
 
-    monkeypatch.setattr(subject, "_try_open", replace)
+    monkeypatch.setattr(fileset, "_try_open", replace)
     before = len(os.listdir("/dev/fd"))
     with pytest.raises(VerificationError, match="changed each time"):
         verify(str(tmp_path))

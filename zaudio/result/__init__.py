@@ -3,10 +3,10 @@
     floor  writing                                   reading
       7    writer       ResultWriter
       6    opening      a new job, or a resumed one
-      5    folder       lock, parts, publication     decryption   audio to a file or a pipe
+      5    folder       lock, parts, publication     decryption   sealed   audio to a file, or to a job
       4    earlier      what an earlier life left    reader       four files as one; verify
       3    journal      the job and its checkpoints
-      2    description  keystore   spool             all three
+      2    description  keystore   spool             the same, and  fileset   four files as one
       1    primitives   publication   pipeline   keyfile   notes     the first two, and keyfile
 
 Rules: a module imports only from floors below its own. `cryptography` is imported by `primitives` alone. The format is
@@ -22,6 +22,7 @@ from zaudio.result.keystore import KeyStore, RawKey, WrappedKey, make_identity, 
 from zaudio.result.notes import Machines, Measured
 from zaudio.result.publication import KEY, is_reserved, result_of
 from zaudio.result.reader import OpenResult, verify
+from zaudio.result.sealed import SealedSource
 from zaudio.result.spool import Spool
 from zaudio.result.writer import ResultWriter
 
@@ -38,6 +39,7 @@ __all__ = [
     "RawKey",
     "ResultFolder",
     "ResultWriter",
+    "SealedSource",
     "Spool",
     "UNVERSIONED",
     "WrappedKey",

@@ -2,8 +2,6 @@
 
 Rules:
 
-- Jobs may publish beside us. A set counts only if no commit file lies there after it was opened, and the names still
-  lead to the same files. Then all four came from one publication, and stay readable whatever happens to the names.
 - No plaintext is released before the whole result was authenticated. After that each block is compared with the digest
   that it had, so a file that changes in between is found.
 - Memory is a few megabytes, and 48 bytes per megabyte of the result.
@@ -13,8 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from math import lcm
 from types import TracebackType
@@ -23,9 +20,10 @@ from typing import Self
 import numpy as np
 
 from zaudio import disk
-from zaudio.errors import FolderBusyError, UsageError, VerificationError
-from zaudio.result import primitives, publication
+from zaudio.errors import UsageError, VerificationError
+from zaudio.result import primitives
 from zaudio.result.description import FILE_BYTES_MAX, Description, decode_description, split_file
+from zaudio.result.fileset import open_set
 from zaudio.result.keyfile import read_key_file
 from zaudio.result.keystore import WRAPPED_BYTES, Identity, identity_needed, is_wrapped, read_identity
 from zaudio.result.primitives import BLOCK_BYTES, IV_BYTES, KEY_BYTES
@@ -34,7 +32,6 @@ from zaudio.reverse import reverse_into
 
 OnProgress = Callable[[int, int], None]
 
-TRIES = 20  # publications that may come in between while four files are opened
 READ_BYTES = 1 << 20  # read, checked and decrypted at a time; 48 bytes are kept of each
 
 
@@ -102,11 +99,15 @@ class OpenResult:
         self._digests = bytearray()  # SHA-256 of each block, once the tag agrees
         self._ivs = bytearray()  # the 16 bytes of the chain in front of each block
         self._authentic = False
+        self._held = -1  # the block that `read` decrypted last, in `_plain`
+        self._plain = bytearray()
         with ExitStack() as stack:
             fds = open_set(self.path, NAMES if self._key_path is None else KEYLESS)
             for fd in fds.values():
                 stack.callback(os.close, fd)
+            self._absolute = os.path.abspath(self.path)  # `check` must survive a chdir
             self._fd = fds[RESULT]
+            self._opened = {name: _state(os.fstat(fd)) for name, fd in fds.items()}
             self._key = self._read_key(fds, opener)
             self._iv = bytes(self._read_small(fds, IV, IV_BYTES, IV_BYTES))
             self._document = bytes(self._read_small(fds, DESCRIPTION, 0, FILE_BYTES_MAX))
@@ -117,6 +118,8 @@ class OpenResult:
         """Close the files and wipe the key. Idempotent."""
         self._stack.close()
         primitives.wipe(self._key)
+        primitives.wipe(self._plain)
+        self._held = -1
 
     def __enter__(self) -> Self:
         return self
@@ -156,23 +159,59 @@ class OpenResult:
         Raises:
             VerificationError: The ciphertext has changed since it was authenticated; the pieces before had not.
         """
-        if not self._authentic:
-            raise VerificationError(self.path, "it was not authenticated yet")
         decrypted = bytearray(self._block_bytes + BLOCK_BYTES)
         turned = bytearray(self._block_bytes if forward else 0)
         frame_bytes = self.description.frame_bytes
         for index in reversed(range(self._blocks)) if forward else range(self._blocks):
-            block = self._read_block(index)
-            if hashlib.sha256(block).digest() != self._digests[index * 32 : (index + 1) * 32]:
-                raise VerificationError(self._name(RESULT), f"block {index} changed while it was read")
-            iv = self._ivs[index * BLOCK_BYTES : (index + 1) * BLOCK_BYTES]
-            primitives.cbc_decrypt_into(self._key, iv, block, decrypted)
-            size = min(self._block_bytes, self.description.plaintext_bytes - index * self._block_bytes)
+            size = self._decrypt(index, decrypted)
             if not size:
                 continue  # this block is nothing but padding
             if forward:
                 reverse_into(np.frombuffer(decrypted, np.uint8, size), turned, frame_bytes)
             yield memoryview(turned if forward else decrypted)[:size]
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return bytes `start` to `stop` of the audio, as stored. Only the blocks that hold them are decrypted.
+
+        Raises:
+            VerificationError: The ciphertext has changed since it was authenticated.
+        """
+        pieces = []
+        for index in range(start // self._block_bytes, -(-stop // self._block_bytes) if start < stop else 0):
+            if index != self._held:
+                self._plain = self._plain or bytearray(self._block_bytes + BLOCK_BYTES)
+                self._held = -1
+                self._decrypt(index, self._plain, told=False)
+                self._held = index
+            first = index * self._block_bytes
+            last = min(stop - first, self._block_bytes)
+            pieces.append(bytes(memoryview(self._plain)[max(start - first, 0) : last]))
+        return b"".join(pieces)
+
+    @property
+    def tag(self) -> bytes:
+        """The tag, which names the result; verified once `authenticate` has returned."""
+        return self._tag
+
+    @property
+    def mtime_ns(self) -> int:
+        """The time at which the ciphertext was last written to, in nanoseconds."""
+        return self._opened[RESULT][-1]
+
+    def check(self) -> None:
+        """Make sure that the files are those that were opened, under their names, and were not written to.
+
+        Raises:
+            VerificationError: One is not.
+        """
+        for name, state in self._opened.items():
+            path = os.path.join(self._absolute, name)
+            try:
+                now = _state(os.stat(path, follow_symlinks=False))
+            except OSError as error:
+                raise VerificationError(self._name(name), f"it is gone: {disk.reason(error)}") from None
+            if now != state:
+                raise VerificationError(self._name(name), "it was replaced or written to since it was opened")
 
     def _disagreement(self) -> str:
         if self._key_path is None:
@@ -198,7 +237,18 @@ class OpenResult:
         self._blocks = -(-self._size // self._block_bytes)
         self._buffer = bytearray(min(self._block_bytes, self._size))
 
-    def _read_block(self, index: int) -> memoryview:
+    def _decrypt(self, index: int, buffer: bytearray, *, told: bool = True) -> int:
+        """Decrypt that block into the buffer, if it still is what was authenticated; return its bytes of audio."""
+        if not self._authentic:
+            raise VerificationError(self.path, "it was not authenticated yet")
+        block = self._read_block(index, told=told)
+        if hashlib.sha256(block).digest() != self._digests[index * 32 : (index + 1) * 32]:
+            raise VerificationError(self._name(RESULT), f"block {index} changed while it was read")
+        iv = self._ivs[index * BLOCK_BYTES : (index + 1) * BLOCK_BYTES]
+        primitives.cbc_decrypt_into(self._key, iv, block, buffer)
+        return min(self._block_bytes, self.description.plaintext_bytes - index * self._block_bytes)
+
+    def _read_block(self, index: int, *, told: bool = True) -> memoryview:
         """Return that block of the ciphertext, in a buffer that the next call overwrites."""
         start = index * self._block_bytes
         block = memoryview(self._buffer)[: min(self._block_bytes, self._size - start)]
@@ -207,7 +257,7 @@ class OpenResult:
         except OSError as error:
             raise VerificationError(self._name(RESULT), f"it cannot be read: {disk.reason(error)}") from error
         self._read += filled
-        if self._on_progress is not None:
+        if told and self._on_progress is not None:
             self._on_progress(self._read, self._size * self._passes)
         if filled < len(block):
             raise VerificationError(self._name(RESULT), f"it ends at byte {start + filled} of {self._size}")
@@ -262,83 +312,5 @@ class OpenResult:
         return os.path.join(self.path, name)
 
 
-# Four files as one set
-
-
-def open_set(path: str, names: Sequence[str] = NAMES) -> dict[str, int]:
-    """Return the descriptors, by name, of files that were published together, open for reading.
-
-    Raises:
-        VerificationError: One is missing, is no file, or cannot be read.
-        FolderBusyError: A publication is pending, and another process has held the lock for too long.
-    """
-    try:
-        folder = os.open(path, disk.FOLDER)
-    except (OSError, ValueError) as error:
-        reason = disk.reason(error) if isinstance(error, OSError) else str(error)
-        raise VerificationError(path, f"there is no folder to be read: {reason}") from None
-    try:
-        for _ in range(TRIES):
-            _settle(folder, path)
-            before = _identities(folder, names)
-            fds: dict[str, int] = {}
-            failure = _try_open(folder, path, names, fds)
-            unchanged = _is_one_set(folder, fds, before)
-            if unchanged and failure is None:
-                return fds
-            for fd in fds.values():
-                os.close(fd)
-            if unchanged and failure is not None:
-                raise failure
-        raise VerificationError(path, "its files changed each time that they were opened")
-    finally:
-        os.close(folder)
-
-
-def _settle(folder: int, path: str) -> None:
-    try:
-        publication.settle(folder, path)
-    except FolderBusyError:
-        raise
-    except UsageError as error:
-        raise VerificationError(path, f"an interrupted publication cannot be finished: {error}") from None
-    except OSError as error:
-        reason = f"an interrupted publication cannot be finished: {disk.reason(error)}"
-        raise VerificationError(path, reason) from error
-
-
-def _identities(folder: int, names: Iterable[str]) -> dict[str, tuple[int, int] | None]:
-    """Return the file that each name leads to now."""
-    found = {name: disk.lstat(name, dir_fd=folder) for name in names}
-    return {name: status and disk.identity(status) for name, status in found.items()}
-
-
-def _try_open(folder: int, path: str, names: Sequence[str], fds: dict[str, int]) -> VerificationError | None:
-    """Open the files into `fds`; return the error of one that cannot be opened, which counts if it stays so."""
-    for name in names:
-        where = os.path.join(path, name)
-        try:
-            fds[name] = os.open(name, disk.READ, dir_fd=folder)
-        except FileNotFoundError:
-            if name == KEY and disk.lstat(DESCRIPTION, dir_fd=folder) is not None:
-                return VerificationError(
-                    where, "it is missing; if the key lies elsewhere, name it with --key FILE (key=)"
-                )
-            return VerificationError(where, "it is missing; there is no complete result here")
-        except OSError as error:
-            status = disk.lstat(name, dir_fd=folder)
-            if status is not None and not stat.S_ISREG(status.st_mode):
-                return VerificationError(where, f"it is {disk.kind(status)} and not a file")
-            return VerificationError(where, f"it cannot be opened: {disk.reason(error)}")
-        status = os.fstat(fds[name])
-        if not stat.S_ISREG(status.st_mode):
-            return VerificationError(where, f"it is {disk.kind(status)} and not a file")
-    return None
-
-
-def _is_one_set(folder: int, fds: dict[str, int], before: dict[str, tuple[int, int] | None]) -> bool:
-    """Return whether no publication has touched the names since `before`. The files were opened in between."""
-    if publication.is_pending(folder):  # first: one that begins after this look changes a name or comes too late
-        return False
-    now = _identities(folder, before)
-    return now == before and all(disk.identity(os.fstat(fd)) == now[name] for name, fd in fds.items())
+def _state(status: os.stat_result) -> tuple[int, int, int, int]:
+    return (*disk.identity(status), status.st_size, status.st_mtime_ns)
