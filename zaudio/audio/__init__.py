@@ -6,5 +6,6 @@ with this package.
 
 from zaudio.audio.generate import generate
 from zaudio.audio.source import Source, open_source
+from zaudio.audio.streams import OnProgress
 
-__all__ = ["Source", "generate", "open_source"]
+__all__ = ["OnProgress", "Source", "generate", "open_source"]
