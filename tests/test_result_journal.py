@@ -225,6 +225,13 @@ def test_difference_names_what_differs(change, sentence):
     assert re.fullmatch(sentence, found), found
 
 
+def test_a_decoder_is_kept_and_another_one_is_another_job():
+    job = replace(JOB, recording=replace(JOB.recording, decoder="libsndfile 1.2.2"))
+    assert decode_journal(encode_job(ID, job, seal()), seal()).job == job
+    later = replace(job, recording=replace(job.recording, decoder="libsndfile 1.3.0"))
+    assert later.difference(job) == "its input was decoded by libsndfile 1.2.2, and is by libsndfile 1.3.0 now"
+
+
 def test_same_job_differs_in_nothing():
     assert replace(JOB).difference(JOB) == ""
 

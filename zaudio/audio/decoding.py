@@ -8,6 +8,7 @@ A file that is not whole is refused, unless `truncated` allows it. Memory is a f
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -142,7 +143,9 @@ def _look(file: InputFile, codec: str, start: int) -> tuple[str, tuple[str, ...]
         try:
             pages = ogg.check_pages(file.read_at, start, file.size)
         except LayoutError as error:
-            raise InputError(file.path, str(error)) from None
+            path = shlex.quote(file.path)
+            remedy = f"type `ffmpeg -i {path} -c:a pcm_f32le out.wav`, and take that file"
+            raise InputError(file.path, f"{error}; {remedy}") from None
         return pages.damage, pages.warnings
     if codec == "MP3":
         difference = mpeg.missing_or_more(file.read_at, file.size)

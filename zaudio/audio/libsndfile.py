@@ -6,6 +6,7 @@ at a time.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,8 @@ class Decoder(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no ty
     def __init__(self, file: InputFile, start: int) -> None:
         direct = not start and not isinstance(file, SpooledFile)
         self._window = None if direct else Window(file, start)
+        if direct:
+            os.lseek(file.fd, 0, os.SEEK_SET)  # libsndfile begins where the descriptor stands
         try:
             super().__init__(file.fd if direct else self._window, closefd=False)
         except soundfile.SoundFileError:
@@ -61,7 +64,7 @@ def open_decoder(file: InputFile, start: int, otherwise: str) -> Decoder:
 
 def decoder_version() -> str:
     """Return name and version of the decoder: another one may give other samples."""
-    return str(soundfile.__libsndfile_version__)
+    return f"libsndfile {soundfile.__libsndfile_version__}"
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from zaudio.audio.magic import looks_like_mp3
 
 SLACK_BYTES = 4096  # two frames, at most: some encoders leave their own frame, or the last one, out of the length
 SLACK = 0.01
+NOTE_BYTES = 52  # as far as the note reaches in a frame's first bytes
 
 _TAGS_MOST = 16
 
@@ -71,8 +72,8 @@ def missing_or_more(read_at: ReadAt, size: int) -> int:
     The note is the one that Xing, LAME and FFmpeg write. Without it, or where it nearly agrees, the answer is 0.
     """
     start = first_frame(read_at)
-    head = read_at(start, 64)
-    if not frame_bytes(head):
+    head = read_at(start, NOTE_BYTES)
+    if len(head) < NOTE_BYTES or not frame_bytes(head):
         return 0
     mono, first = head[3] >> 6 == 3, head[1] >> 3 & 3 == 3
     at = 4 + ((17 if mono else 32) if first else (9 if mono else 17))

@@ -16,7 +16,7 @@ from zaudio.audio.files import InputFile
 from zaudio.audio.magic import HEAD_BYTES, called, sniff
 from zaudio.audio.mpeg import is_mpeg
 from zaudio.audio.raw import RawSource, doubt
-from zaudio.audio.streams import MakeSpool, OnProgress, is_stream, read_stream
+from zaudio.audio.streams import MakeSpool, OnProgress, SpooledFile, is_stream, read_stream
 from zaudio.errors import UsageError
 from zaudio.formats import SampleFormat, sample_format
 from zaudio.reference import Fingerprint, Reference
@@ -128,13 +128,24 @@ def open_source(
     name = os.fspath(path)
     if not isinstance(name, str):
         raise UsageError(f"a path is a string, not {name!r}")
+    if make_spool is not None and is_stream(name):
+        return open_file(
+            read_stream(name, make_spool, on_progress), raw, make_spool=make_spool, on_progress=on_progress
+        )
+    return open_file(InputFile(name), raw, make_spool=make_spool, on_progress=on_progress)
+
+
+def open_file(
+    file: InputFile, raw: Raw, *, make_spool: MakeSpool | None = None, on_progress: OnProgress | None = None
+) -> Source:
+    """Open the recording in an open file, and take the file over; as `open_source`."""
+    name = file.path
     named_raw = os.path.splitext(name)[1].lower() in RAW_SUFFIXES
-    stream = make_spool is not None and is_stream(name)
-    file = read_stream(name, make_spool, on_progress) if make_spool is not None and stream else InputFile(name)
     try:
         start, head = _behind_tags(file)
         kind = sniff(head)
-        if not (named_raw or raw.given or (stream and kind is None and not is_mpeg(file.read_at))):
+        streamed = isinstance(file, SpooledFile) and kind is None and not is_mpeg(file.read_at)
+        if not (named_raw or raw.given or streamed):
             from zaudio.audio.containers import open_container  # soundfile, which raw samples do not need
             from zaudio.audio.decoding import Means
 

@@ -176,8 +176,12 @@ class OpenResult:
         Raises:
             VerificationError: The ciphertext has changed since it was authenticated.
         """
+        if start >= stop:
+            return b""
+        indices = range(start // self._block_bytes, (stop - 1) // self._block_bytes + 1)
+        down = indices[-1] == self._held  # reads that go down through the file decrypt each block once, too
         pieces = []
-        for index in range(start // self._block_bytes, -(-stop // self._block_bytes) if start < stop else 0):
+        for index in reversed(indices) if down else indices:
             if index != self._held:
                 self._plain = self._plain or bytearray(self._block_bytes + BLOCK_BYTES)
                 self._held = -1
@@ -186,7 +190,7 @@ class OpenResult:
             first = index * self._block_bytes
             last = min(stop - first, self._block_bytes)
             pieces.append(bytes(memoryview(self._plain)[max(start - first, 0) : last]))
-        return b"".join(pieces)
+        return b"".join(reversed(pieces) if down else pieces)
 
     @property
     def tag(self) -> bytes:

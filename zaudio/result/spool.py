@@ -101,11 +101,13 @@ class Spool:
         stop = min(offset + length, self.size)
         if not 0 <= offset < stop:
             return b""
+        indices = range(offset // BLOCK_BYTES, (stop - 1) // BLOCK_BYTES + 1)
+        down = indices[-1] == self._held[0]  # reads that go down through the file decrypt each block once, too
         parts = []
-        for index in range(offset // BLOCK_BYTES, (stop - 1) // BLOCK_BYTES + 1):
+        for index in reversed(indices) if down else indices:
             first = index * BLOCK_BYTES
             parts.append(self._block(index)[max(offset - first, 0) : stop - first])
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(reversed(parts) if down else parts)
 
     def close(self) -> None:
         """Let go of the file and of what is in memory. Idempotent."""
