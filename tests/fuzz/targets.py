@@ -7,12 +7,16 @@ Rules: a target raises for a fault of the package, and for nothing else. A findi
 """
 
 import hashlib
+import io
 import os
 import struct
 import sys
+import tempfile
 from pathlib import Path
 
 import atheris
+import numpy
+import soundfile
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
@@ -21,13 +25,20 @@ with atheris.instrument_imports(include=["zaudio"]):
     from core_support import JOB_ID, Desk, session
     from wire_support import EVERYTHING, payload_of, refused_vectors, vector_parts, vectors
 
+    from zaudio.audio.chunks import LayoutError
+    from zaudio.audio.mpeg import is_mpeg, missing_or_more
+    from zaudio.audio.ogg import check_pages
+    from zaudio.audio.source import open_file
+    from zaudio.audio.streams import SpooledFile
     from zaudio.core.actions import Fail, Peer
     from zaudio.core.session import Introduction, Session
-    from zaudio.errors import ProtocolError, UsageError
+    from zaudio.errors import InputError, ProtocolError, StorageError, UsageError
     from zaudio.result.description import decode_description, split_file
     from zaudio.result.journal import decode_journal
     from zaudio.result.keystore import Identity, is_wrapped, parse_recipient
     from zaudio.result.primitives import JournalSeal
+    from zaudio.result.spool import Spool
+    from zaudio.settings import Raw
     from zaudio.steps import Step
     from zaudio.wire.codec import TO_COORDINATOR, TO_WORKER, decode, encode
     from zaudio.wire.messages import Channel, Hello, Ready, Result, Welcome
@@ -133,7 +144,82 @@ def files(content):
         pass
 
 
-TARGETS = {target.__name__: target for target in (codec, coordinator, worker, files)}
+class Memory:
+    """A spool in memory, with little room: a header that lies must not fill it."""
+
+    def __init__(self):
+        self.content = b""
+        self.size = 0
+
+    def reserve(self, size):
+        if size > ROOM:
+            raise StorageError("memory", f"{size} bytes are needed")
+
+    def write(self, piece):
+        self.content += piece
+        self.size = len(self.content)
+        self.reserve(self.size)
+
+    def freeze(self):
+        pass
+
+    def read(self, offset, length):
+        return self.content[offset : offset + length]
+
+    def close(self):
+        pass
+
+
+def recordings(content):
+    """Whatever a stream holds is a recording that gives what it promises, or a refusal."""
+    spool = Memory()
+    spool.write(content[:ROOM])
+    file = SpooledFile("-", spool)
+    try:
+        source = open_file(file, Raw(truncated=bool(len(content) % 2)), make_spool=Memory)
+    except (InputError, UsageError, StorageError):
+        return
+    with source:
+        frames = min(source.frames, 4096)
+        for start, stop in ((0, frames), (source.frames - frames, source.frames)):
+            try:
+                assert len(source.read(start, stop)) == (stop - start) * source.frame_bytes
+            except InputError:
+                pass
+
+
+def pages(content):
+    """All of an Ogg's pages are there, or a sentence says what is wrong; and MPEG's notes are bounded likewise."""
+
+    def read_at(offset, length):
+        return content[offset : offset + length]
+
+    try:
+        found = check_pages(read_at, 0, len(content))
+        assert found.damage or content.startswith(b"OggS")
+    except LayoutError:
+        pass
+    assert abs(missing_or_more(read_at, len(content))) < 2**33
+    is_mpeg(read_at)
+
+
+def spools(content):
+    """A spool whose file was changed gives what was written, or says that it changed."""
+    with Spool(tempfile.gettempdir()) as spool:
+        spool.write(SAMPLES)
+        spool.freeze()
+        at = int.from_bytes(content[:3], "big") % (len(SAMPLES) + 32)
+        os.pwrite(spool._fd, content[3:], at)
+        for start in (0, len(SAMPLES) - 9, max(0, at - 5)):
+            try:
+                assert spool.read(start, 99) == SAMPLES[start : start + 99]
+            except StorageError:
+                pass
+
+
+TARGETS = {target.__name__: target for target in (codec, coordinator, worker, files, recordings, pages, spools)}
+ROOM = 1 << 24
+SAMPLES = bytes(range(256)) * 5000
 IDENTITY = Identity(bytes(range(1, 33)))
 WELCOME = Welcome(
     JOB_ID,
@@ -170,9 +256,19 @@ def seeds(folder):
     results = TESTS / "vectors" / "result"
     contents += [path.read_bytes() for path in sorted(results.rglob("*.json")) + sorted(results.rglob("*.bin"))]
     contents += [path.read_bytes() for path in sorted(results.rglob("*.txt"))]
+    contents += recorded()
     folder.mkdir(parents=True, exist_ok=True)
     for content in contents:
         (folder / hashlib.sha256(content).hexdigest()[:16]).write_bytes(content[:65536])
+
+
+def recorded():
+    """Small recordings of each kind that is decoded in order, and of some that are not."""
+    kinds = [("MP3", "MPEG_LAYER_III"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("FLAC", "PCM_16"), ("WAV", "PCM_24")]
+    for container, subtype in kinds:
+        file = io.BytesIO()
+        soundfile.write(file, numpy.zeros((2000, 2)), 48000, format=container, subtype=subtype)
+        yield file.getvalue()
 
 
 def main():
