@@ -14,17 +14,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from zaudio.audio import Source, open_source
+from zaudio.audio import Source
 from zaudio.classes import JobClass
-from zaudio.errors import ConflictError, InputError, ResumeError, UsageError
+from zaudio.errors import ConflictError, ResumeError, UsageError
 from zaudio.events import Event, Measured, Published, StageBegan, Started, State, StateChanged
+from zaudio.inputs import is_part_of, open_input
 from zaudio.net.farm import Farm
 from zaudio.net.stage import Stage
 from zaudio.net.wake import Waker
@@ -36,7 +36,6 @@ from zaudio.ops.spec import OpSpec
 from zaudio.plan import Plan
 from zaudio.request import Request
 from zaudio.result import (
-    KEY,
     UNVERSIONED,
     Description,
     JobRecord,
@@ -49,7 +48,6 @@ from zaudio.result import (
     WrappedKey,
     difference,
     is_reserved,
-    result_of,
 )
 from zaudio.result import Measured as Kept
 from zaudio.stages import (
@@ -217,7 +215,7 @@ def open_job(
         InputError: The recording cannot be read as audio.
         StorageError: The output folder cannot be written to.
     """
-    source = open_recording(request, stack)
+    source = open_recording(request, stack, pause=pause)
     signal = signal_of(source)
     allowed = import_named(request.specs)
     course = Course(make_ops(request.specs, allowed), signal)
@@ -245,6 +243,8 @@ def open_job(
     started = _started(described, plan, source, job=writer.job_id, resumed=resumed)
     main = course.main if course.measuring is None else course.foreseen
     warnings = [*source.warnings, *filter(None, [rounded(request, main, plan)])]
+    if not source.resumable:
+        warnings.append(f"{source.unresumable}, so this job cannot be resumed")
     if writer.incarnation > 1:
         warnings.append(_resuming(course, started))
     means = Means(request, source, machines, waker.wake, publish)
@@ -252,14 +252,23 @@ def open_job(
     return OpenJob(started, means, writer, course, described, resumed, earlier, demand, tuple(warnings))
 
 
-def open_recording(request: Request, stack: ExitStack) -> Source:
-    """Open the recording.
+def open_recording(request: Request, stack: ExitStack, *, pause: Callable[[], None] = lambda: None) -> Source:
+    """Open the recording, whatever it lies in.
+
+    Args:
+        request: The job.
+        stack: Closes it.
+        pause: Called now and then while it is read, decoded or authenticated once. An exception of it ends that.
 
     Raises:
-        InputError: It cannot be read as audio, or is a result of zaudio.
+        InputError: It cannot be read as audio.
+        VerificationError: It is a sealed result that is damaged.
+        StorageError: There is too little room for what is decoded.
     """
-    _refuse_result(request.input)
-    return stack.enter_context(open_source(request.input, request.raw))
+    folder = request.output or None
+    return stack.enter_context(
+        open_input(request.input, request.raw, spool_folder=folder, on_progress=lambda *_: pause())
+    )
 
 
 def import_named(specs: Sequence[OpSpec]) -> Allowed:
@@ -286,16 +295,6 @@ def once(function: Callable[[], object]) -> Callable[[], None]:
             function()
 
     return call
-
-
-def _refuse_result(path: str) -> None:
-    """Refuse to take ciphertext for samples."""
-    folder = result_of(path)
-    if folder is not None:
-        command = f"zaudio decrypt {shlex.quote(folder)} --forward -o again.raw"
-        if not os.path.lexists(os.path.join(folder, KEY)):
-            command += " --key FILE"
-        raise InputError(path, f"this is a result of zaudio, which is encrypted; get its samples with: {command}")
 
 
 def _describe(request: Request, course: Course, plan: Plan) -> Description:
@@ -354,14 +353,19 @@ def _open_folder(request: Request, source: Source, described: Description) -> Re
     # Before the folder is opened: that alone may remove a file with the name of a part, or rename it.
     if is_reserved(request.input, request.output):
         raise UsageError(f"{request.input} is the input and would be replaced; choose another folder with -o")
+    if is_part_of(request.input, request.output):
+        raise UsageError(f"{request.input} is the input and cannot be the output; choose another folder with -o")
     key_out = request.security.key_out
     if key_out is not None and is_reserved(os.fspath(key_out), request.output):
         raise UsageError(f"{os.fspath(key_out)} belongs to the result; name a key_out elsewhere, or none")
-    signal = signal_of(source)
+    job = None
+    if source.resumable:
+        signal = signal_of(source)
+        job = JobRecord(source.fingerprint(), described, str(signal) if signal != described.signal else "")
     return ResultFolder(
         request.output,
         overwrite=request.overwrite,
-        job=JobRecord(source.fingerprint(), described, str(signal) if signal != described.signal else ""),
+        job=job,
         key_store=RawKey() if request.recipient is None else WrappedKey(request.recipient, request.identity),
         fresh=request.fresh,
         key_file=KeyFile(os.fspath(key_out)) if key_out is not None else None,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zaudio.endpoints import check_endpoint
-from zaudio.errors import InputError, UsageError
+from zaudio.errors import UsageError
 from zaudio.machine import usable_cores
 from zaudio.ops.spec import OpSpec, Requested, parse_chain
 from zaudio.result import parse_recipient, read_identity
@@ -24,7 +24,7 @@ class Request:
     """A job as it was asked for.
 
     Attributes:
-        input: The recording.
+        input: The recording: a file, ``-`` for standard input, a FIFO, or the folder of a sealed result.
         output: The folder of the result.
         specs: The operations.
         workers: Local workers, 0 or more.
@@ -79,8 +79,6 @@ def parse_request(
     Raises:
         UsageError: A value cannot be used, or two contradict each other.
     """
-    if input == "-":
-        raise InputError("-", "standard input has no end to begin with, as a reversed result must; write it to a file")
     _check_types(workers, raw, network, security, limits, timing, overwrite=overwrite, fresh=fresh)
     if bind is not None:
         check_endpoint(bind)

@@ -71,20 +71,27 @@ def test_a_deleted_current_folder_is_named(folder, tmp_path, arguments, code):
     assert "[Errno" not in done.stderr
 
 
-def test_standard_input_is_refused_by_its_name(folder):
-    done = run(folder, "farm", "-")
+def test_standard_input_that_is_empty_is_refused(folder):
+    done = run(folder, "farm", "-", "-o", "never")
     assert done.returncode == 3
-    assert "standard input has no end to begin with" in done.stderr
+    assert "-: is empty: it ended before its first byte" in done.stderr
+    assert not (folder / "never").exists()
 
 
-@pytest.mark.parametrize("name", ["out", "out/result.raw", "link", "out/encryption_key.bin"])
-def test_a_result_is_not_farmed_as_samples(folder, name):
+@pytest.mark.parametrize("name", ["out/result.raw", "link", "out/encryption_key.bin"])
+def test_a_part_of_a_result_is_not_farmed_as_samples(folder, name):
     if name == "link" and not (folder / "link").exists():
         (folder / "link").symlink_to("out/result.raw")
     done = run(folder, "farm", name, "-o", "never", "-n", "1")
     assert done.returncode == 3
-    assert "get its samples with: zaudio decrypt" in done.stderr
+    assert "is a part of a sealed result, which is encrypted; name its folder" in done.stderr
     assert not (folder / "never").exists()
+
+
+def test_a_result_never_takes_the_place_of_its_own_input(folder):
+    done = run(folder, "farm", "out", "-o", "out", "-n", "1", "--overwrite")
+    assert done.returncode == 2
+    assert "out is the input and cannot be the output" in done.stderr
 
 
 def test_a_recording_that_is_called_like_a_result_is_farmed(tmp_path):
@@ -159,7 +166,7 @@ def test_the_key_goes_elsewhere_and_the_printed_command_finds_it(folder, tmp_pat
     assert run(tmp_path, "decrypt", "out", "--key", "my key", "-o", "x.raw", "--forward").returncode == 0
     assert len((tmp_path / "x.raw").read_bytes()) == len((folder / "take.raw").read_bytes())
     refused = run(tmp_path, "farm", "out/result.raw", "-o", "again")
-    assert "zaudio decrypt out --forward -o again.raw --key FILE" in refused.stderr
+    assert "name its folder out instead" in refused.stderr
 
 
 @pytest.mark.parametrize(
