@@ -59,6 +59,21 @@ def test_only_the_blocks_that_are_needed_are_decrypted_and_a_row_of_reads_decryp
         assert decrypted == list(range(FRAMES * 4 // 96))[::-1]  # each once, the one above was held
 
 
+@pytest.mark.parametrize("step", [5, 24, 25, 60])
+def test_reads_as_long_as_blocks_decrypt_each_once_too(sealed, monkeypatch, step):
+    path, recording = sealed
+    with SealedSource(path) as source:
+        real, decrypted = OpenResult._decrypt, []
+        monkeypatch.setattr(
+            OpenResult, "_decrypt", lambda self, index, *a, **k: decrypted.append(index) or real(self, index, *a, **k)
+        )
+        for places in (range(0, FRAMES, step), range(0, FRAMES, step)[::-1]):
+            decrypted.clear()
+            for at in places:
+                assert bytes(source.read(at, min(at + step, FRAMES))) == recording[at * 4 : (at + step) * 4]
+            assert len(decrypted) <= len(set(decrypted)) + 2
+
+
 def test_a_result_that_is_stored_forward_is_read_as_it_is(tmp_path, monkeypatch):
     recording, description = pattern(50, 4), describe(50)
     write_result(tmp_path / "sealed", reverse(recording, 4), description)  # so that the stored bytes are the recording

@@ -100,17 +100,20 @@ def test_a_block_that_changed_or_moved_is_found(tmp_path):
                 assert spool.read(2 * BLOCK_BYTES, 5) == content[2 * BLOCK_BYTES :][:5]
 
 
+@pytest.mark.parametrize("length", [300_007, BLOCK_BYTES, BLOCK_BYTES + 4])
 @pytest.mark.parametrize("step", [1, -1])
-def test_reads_in_a_row_decrypt_each_block_once(tmp_path, monkeypatch, step):
+def test_reads_in_a_row_decrypt_each_block_once(tmp_path, monkeypatch, step, length):
     content = random.Random(2).randbytes(3 * BLOCK_BYTES)
     with filled(tmp_path, content) as spool:
         decrypted, real = [], spool._cipher.decrypt
         monkeypatch.setattr(
             spool._cipher, "decrypt", lambda index, block: decrypted.append(index) or real(index, block)
         )
-        places = range(0, len(content), 300_007)[::step]
-        assert b"".join([spool.read(at, 300_007) for at in places][::step]) == content
-        assert sorted(decrypted) == [0, 1, 2]
+        places = range(-7, len(content), length)[::step]
+        pieces = [spool.read(max(at, 0), length + min(at, 0)) for at in places]
+        assert b"".join(pieces[::step]) == content
+        assert sorted(set(decrypted)) == [0, 1, 2]
+        assert len(decrypted) <= 4  # the first read of a row begins with its lower block
 
 
 def test_a_spool_is_read_once_it_is_frozen_and_written_no_more(tmp_path):

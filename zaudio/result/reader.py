@@ -179,7 +179,7 @@ class OpenResult:
         if start >= stop:
             return b""
         indices = range(start // self._block_bytes, (stop - 1) // self._block_bytes + 1)
-        down = indices[-1] == self._held  # reads that go down through the file decrypt each block once, too
+        down = self._held >= indices[-1]  # reads that go down through the file decrypt each block once, too
         pieces = []
         for index in reversed(indices) if down else indices:
             if index != self._held:

@@ -102,7 +102,7 @@ class Spool:
         if not 0 <= offset < stop:
             return b""
         indices = range(offset // BLOCK_BYTES, (stop - 1) // BLOCK_BYTES + 1)
-        down = indices[-1] == self._held[0]  # reads that go down through the file decrypt each block once, too
+        down = self._held[0] >= indices[-1]  # reads that go down through the file decrypt each block once, too
         parts = []
         for index in reversed(indices) if down else indices:
             first = index * BLOCK_BYTES
