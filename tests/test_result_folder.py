@@ -11,7 +11,8 @@ import pytest
 from result_support import NAMES, contents, describe, pattern, sealed_writer, start_writer, write_pattern
 
 from zaudio.errors import FolderBusyError, OutputExistsError, StorageError, UsageError
-from zaudio.result import ResultFolder, verify
+from zaudio.result import ResultFolder, check_free, verify
+from zaudio.result.publication import COMMIT, JOURNAL
 
 OUTPUTS = [*NAMES, *(f"{name}.part" for name in NAMES), "result.commit.part"]
 
@@ -245,3 +246,15 @@ def test_opening_and_refusing_leaks_no_descriptor(tmp_path):
             ResultFolder(str(tmp_path))
         ResultFolder(str(tmp_path), overwrite=True).close()
     assert len(os.listdir("/dev/fd")) == before
+
+
+def test_a_finished_result_is_found_before_the_folder_is_opened(tmp_path):
+    path = tmp_path / "out"
+    check_free(str(path))
+    write_pattern(path)
+    with pytest.raises(OutputExistsError, match=r"result\.raw exists already"):
+        check_free(str(path))
+    for name in (JOURNAL, COMMIT):  # a job of which more must be known
+        (path / name).touch()
+        check_free(str(path))
+        (path / name).unlink()

@@ -46,6 +46,7 @@ from zaudio.result import (
     ResultFolder,
     ResultWriter,
     WrappedKey,
+    check_free,
     difference,
     is_reserved,
 )
@@ -215,6 +216,8 @@ def open_job(
         InputError: The recording cannot be read as audio.
         StorageError: The output folder cannot be written to.
     """
+    if not request.overwrite:
+        check_free(request.output)  # before a stream is read, which would be lost
     source = open_recording(request, stack, pause=pause)
     signal = signal_of(source)
     allowed = import_named(request.specs)

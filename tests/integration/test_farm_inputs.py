@@ -76,6 +76,21 @@ def test_a_stream_is_farmed_and_its_user_is_told_that_it_cannot_be_resumed(tmp_p
     assert np.array_equal(forward(tmp_path / "out"), -recording)
 
 
+def test_a_stream_is_not_read_for_a_result_that_is_there_already(tmp_path):
+    soundfile.write(tmp_path / "take.wav", noise(5003), 48000)
+    zaudio.Coordinator(tmp_path / "take.wav", tmp_path / "out", ops="invert", workers=1).run()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zaudio", "farm", "-", "-o", "out"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,  # which never ends
+        stderr=subprocess.PIPE,
+    )
+    assert process.wait(timeout=60) == 2
+    assert b"result.raw exists already" in process.stderr.read()
+    process.stdin.close()
+    process.stderr.close()
+
+
 def test_a_stop_is_heard_while_a_stream_does_not_end(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "zaudio", "farm", "-", "-o", "out"],

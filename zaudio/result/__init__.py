@@ -15,7 +15,7 @@ written down in docs/result-format.md.
 
 from zaudio.result.decryption import decrypt
 from zaudio.result.description import UNVERSIONED, Description
-from zaudio.result.folder import ResultFolder
+from zaudio.result.folder import ResultFolder, check_free
 from zaudio.result.journal import JobRecord, Journal, difference
 from zaudio.result.keyfile import KeyFile
 from zaudio.result.keystore import KeyStore, RawKey, WrappedKey, make_identity, parse_recipient, read_identity
@@ -43,6 +43,7 @@ __all__ = [
     "Spool",
     "UNVERSIONED",
     "WrappedKey",
+    "check_free",
     "decrypt",
     "difference",
     "is_reserved",

@@ -284,6 +284,21 @@ class ResultFolder:
 # The folder itself
 
 
+def check_free(path: str) -> None:
+    """Make sure that no finished result lies in a folder, without a lock: for a refusal before long work.
+
+    `ResultFolder` checks it again. A folder with a journal is left to it: the job there may be this very one.
+
+    Raises:
+        OutputExistsError: One does.
+    """
+    if any(os.path.lexists(os.path.join(path, name)) for name in (JOURNAL, COMMIT)):
+        return
+    for name in NAMES:
+        if os.path.isfile(os.path.join(path, name)):
+            raise OutputExistsError(os.path.join(path, name))
+
+
 def _open_folder(path: str) -> int:
     """Open the folder, which is made if it is missing; return its descriptor."""
     if not path:
