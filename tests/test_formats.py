@@ -1,4 +1,4 @@
-"""The sample formats: eight names and what follows from each."""
+"""The sample formats: their names and what follows from each."""
 
 import sys
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from zaudio.errors import UsageError
-from zaudio.formats import FORMATS, sample_format
+from zaudio.formats import FORMATS, PACKED, sample_format
 
 NAMES = ["f32le", "f32be", "f64le", "f64be", "s16le", "s16be", "s32le", "s32be"]
 
@@ -40,12 +40,25 @@ def test_native_is_whatever_this_machine_is(order, monkeypatch):
     assert [name for name in NAMES if sample_format(name).is_native] == [n for n in NAMES if n.endswith(order[0] + "e")]
 
 
-@pytest.mark.parametrize("name", ["", "f32", "F32LE", "s24le", "u8", "f32le ", "f16le"])
+@pytest.mark.parametrize("name", ["", "f32", "F32LE", "s24", "u8", "f32le ", "f16le"])
 def test_any_other_name_is_a_usage_error_that_lists_those_there_are(name):
     with pytest.raises(UsageError) as caught:
         sample_format(name)
     assert repr(name) in str(caught.value)
-    assert all(known in str(caught.value) for known in NAMES)
+    assert all(known in str(caught.value) for known in (*NAMES, *PACKED))
+
+
+@pytest.mark.parametrize("name", ["s24le", "s24be"])
+def test_24_bits_take_four_bytes_in_memory_and_three_in_a_file(name):
+    format = sample_format(name)
+    assert (format.name, format.itemsize, format.stored_bytes, format.bits) == (name, 4, 3, 24)
+    assert format.is_packed
+    assert format.dtype == sample_format(name.replace("24", "32")).dtype
+
+
+def test_all_other_formats_fill_their_bytes():
+    assert not any(format.is_packed for format in FORMATS.values())
+    assert all(format.stored_bytes == format.itemsize for format in FORMATS.values())
 
 
 def test_a_format_does_not_change():

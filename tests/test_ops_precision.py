@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ops_support import column, noise, special_bits
 
-from zaudio.formats import FORMATS
+from zaudio.formats import FORMATS, PACKED
 from zaudio.ops.contract import Precision
 from zaudio.ops.precision import convert, is_float, store, to_floats, to_stored
 
@@ -132,3 +132,33 @@ def test_conversion_to_stored_samples_says_how_many_were_limited():
 def test_floats_are_told_from_integers():
     assert [is_float(np.zeros(1, format.dtype)) for format in FORMATS.values()] == [True] * 4 + [False] * 4
     assert sys.byteorder in ("little", "big")
+
+
+# 24 bits
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("frames", [1, 40_000])
+def test_24_bits_are_rounded_half_to_even_limited_and_counted(order, frames):
+    full = 2**23
+    units = [-full - 0.6, -full, -1.5, -0.5, 0.5, 1.5, full - 1, full - 0.4, full, np.nan]
+    expected = [-full, -full, -2, 0, 0, 2, full - 1, full - 1, full - 1, 0]
+    into = np.empty((frames, len(units)), f"{order}i4")
+    assert store(np.tile(np.array(units) / full, (frames, 1)), into, 24) == (3 * frames, frames)
+    assert (into == [256 * value for value in expected]).all()
+
+
+def test_integers_of_32_bits_are_rounded_to_24():
+    into = np.empty((5, 1), "<i4")
+    assert store(column([128, 129, 384, -(2**31), 2**31 - 1], "<i4"), into, 24) == (1, 0)
+    assert into[:, 0].tolist() == [0, 256, 512, -(2**31), 2**31 - 256]
+
+
+@pytest.mark.parametrize("name", sorted(PACKED))
+def test_24_bits_pass_as_they_are(name):
+    array = noise(61, 2, name.replace("24", "32")) // 256 * 256
+    stored, clipped = to_stored(array, PACKED[name])
+    assert (stored.tolist(), clipped) == (array.tolist(), 0)
+    into = np.empty(array.shape, PACKED[name].dtype)
+    assert store(to_floats(array, Precision.FLOAT64), into, 24) == (0, 0)
+    assert into.tolist() == array.tolist()

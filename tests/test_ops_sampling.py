@@ -44,8 +44,8 @@ def test_convert_counts_nan_as_read_as_0_and_infinity_as_limited():
 
 
 def test_an_unknown_format_is_refused():
-    with pytest.raises(UsageError, match=r"op convert: format is one of .*s16be.*, not 's24le'"):
-        Chain("convert:format=s24le", signal_of(column([])))
+    with pytest.raises(UsageError, match=r"op convert: format is one of .*s16be.*, not 's20le'"):
+        Chain("convert:format=s20le", signal_of(column([])))
 
 
 # dither
@@ -137,3 +137,26 @@ def test_nothing_but_a_conversion_stands_behind_dither(ops):
 def test_one_bit_is_refused():
     with pytest.raises(UsageError, match="bits is 0 or from 2 to 32, not 1"):
         Chain("dither:bits=1", signal_of(column([])))
+
+
+# 24 bits
+
+
+@pytest.mark.parametrize("name", ["s24le", "s24be"])
+def test_24_bits_are_the_upper_ones_of_four_bytes(name):
+    array = noise(300, 2, "f64le", 0.9)
+    result = run(f"convert:format={name}", array)
+    assert result.dtype.str == {"s24le": "<i4", "s24be": ">i4"}[name]
+    assert result.tolist() == (np.rint(array * 2**23).clip(-(2**23), 2**23 - 1) * 256).astype("<i4").tolist()
+
+
+@pytest.mark.parametrize("ops", [[], ["invert"], ["gain:db=-3"], ["dither"]])
+def test_no_op_leaves_more_than_24_bits(ops):
+    array = noise(300, 2, "s32le", 0.9)
+    result = run([*ops, "convert:format=s24le"], array)
+    assert not (result & 0xFF).any()
+
+
+def test_dither_before_24_bits_is_a_step_of_24_bits():
+    result = run(["dither", "convert:format=s24le"], np.zeros((2000, 1), "<f4"))
+    assert set((result[:, 0] // 256).tolist()) == {-1, 0, 1}

@@ -1,4 +1,4 @@
-"""SampleFormat: the eight sample formats of raw audio, their byte sizes, and how many samples a frame may have.
+"""SampleFormat: the sample formats of raw audio, their sizes, and how many samples a frame may have.
 
 Rules: pure; names and sizes only, no arrays. A format is named as FFmpeg and SoX users know it: kind, bits, byte
 order.
@@ -28,12 +28,24 @@ class SampleFormat:
     Attributes:
         name: ``f32le``, ``s16be`` ...
         dtype: The numpy dtype string, byte order included: ``<f4``, ``>i2`` ...
-        itemsize: Bytes per sample.
+        itemsize: Bytes per sample in memory and in messages.
+        bits: Significant bits of a sample. Fewer than `itemsize` has are its upper ones, and the rest is zero.
     """
 
     name: str
     dtype: str
     itemsize: int
+    bits: int
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes per sample in a file: those without the zeros."""
+        return self.bits // 8
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether a sample takes fewer bytes in a file than in memory."""
+        return self.stored_bytes < self.itemsize
 
     @property
     def native_dtype(self) -> str:
@@ -47,10 +59,15 @@ class SampleFormat:
 
 
 FORMATS = {
-    kind + order: SampleFormat(kind + order, mark + code, size)
+    kind + order: SampleFormat(kind + order, mark + code, size, 8 * size)
     for kind, code, size in (("f32", "f4", 4), ("f64", "f8", 8), ("s16", "i2", 2), ("s32", "i4", 4))
     for order, mark in (("le", "<"), ("be", ">"))
 }
+
+# 24 bits: three bytes in a file. In memory they are the upper ones of four, since no machine computes with three.
+PACKED = {"s24le": SampleFormat("s24le", "<i4", 4, 24), "s24be": SampleFormat("s24be", ">i4", 4, 24)}
+
+_ALL = FORMATS | PACKED
 
 
 def sample_format(name: str) -> SampleFormat:
@@ -60,9 +77,9 @@ def sample_format(name: str) -> SampleFormat:
         UsageError: There is no such format; the sentence lists all.
     """
     try:
-        return FORMATS[name]
+        return _ALL[name]
     except KeyError:
-        raise UsageError(f"sample format {name!r} is none of {', '.join(sorted(FORMATS))}") from None
+        raise UsageError(f"sample format {name!r} is none of {', '.join(sorted(_ALL))}") from None
 
 
 def check_headerless(path: str, format: str, samplerate: int, channels: int) -> None:

@@ -132,11 +132,13 @@ class Graph:
             array = self._evaluate(samples, first, start, stop)
             if self._is_stored(array, samples):
                 return array
-            return self._store(array, np.empty(array.shape, self.output.format.dtype))
+            return self._store(array, np.empty(array.shape, self.output.format.dtype), self.output.format.bits)
         result = np.empty((stop - start, self.output.channels), self.output.format.dtype)
         for low in range(start, stop, step):
             high = min(low + step, stop)
-            self._store(self._evaluate(samples, first, low, high), result[low - start : high - start])
+            self._store(
+                self._evaluate(samples, first, low, high), result[low - start : high - start], self.output.format.bits
+            )
         return result
 
     def try_op(self, number: int, samples: Array, first: int, start: int, stop: int) -> Array:
@@ -218,9 +220,9 @@ class Graph:
         """Return the array in that precision; count what is limited in the core."""
         if precision is Precision.STORED and is_float(array) and signal.format.dtype[1] == "i":
             stored = np.empty(array.shape, signal.format.native_dtype)
-            store(array[: core.start], stored[: core.start])
-            self._store(array[core], stored[core])
-            store(array[core.stop :], stored[core.stop :])
+            store(array[: core.start], stored[: core.start], signal.format.bits)
+            self._store(array[core], stored[core], signal.format.bits)
+            store(array[core.stop :], stored[core.stop :], signal.format.bits)
             return stored
         return convert(array, precision, signal.format)[0]
 
@@ -271,12 +273,14 @@ class Graph:
 
     def _is_stored(self, array: Array, samples: Array) -> bool:
         """Return whether the array is a result as it stands."""
+        if self.output.format.is_packed:
+            return False  # an op on integers may have set the bits that stay zero
         is_own = array.flags.c_contiguous and array.flags.writeable and not np.may_share_memory(array, samples)
         return is_own and array.dtype == self.output.format.dtype
 
-    def _store(self, array: Array, into: Array) -> Array:
+    def _store(self, array: Array, into: Array, bits: int) -> Array:
         """Write samples into an array of stored numbers, and return it; count what is limited."""
-        clipped, lost = store(array, into)
+        clipped, lost = store(array, into, bits)
         self.counts.clipped += clipped
         self.counts.zeroed += lost
         return into

@@ -167,5 +167,5 @@ def _representable(ceiling: float, signal: Signal, steps_below: float) -> float:
     if dtype.kind == "f":
         rounded = dtype.type(ceiling)
         return float(rounded if rounded <= ceiling else np.nextafter(rounded, dtype.type(0)))
-    full = 2.0 ** (8 * dtype.itemsize - 1)
+    full = 2.0 ** (signal.format.bits - 1)
     return (min(math.floor(ceiling * full), full - 1) - steps_below) / full

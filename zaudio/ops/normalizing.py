@@ -247,7 +247,7 @@ def _limited(factor: float) -> tuple[float, str]:
 
 def _greatest(signal: Signal) -> float:
     """Return the greatest sample of a signal's format; there is none of floats."""
-    bits = 8 * signal.format.itemsize - 1
+    bits = signal.format.bits - 1
     return math.inf if signal.format.dtype[1] == "f" else 1.0 - 2.0**-bits
 
 

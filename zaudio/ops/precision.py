@@ -61,13 +61,13 @@ def to_stored(array: Array, format: SampleFormat) -> tuple[Array, int]:
     NaN becomes 0 in integers.
     """
     dtype = np.dtype(format.native_dtype)
-    if array.dtype == dtype:
+    if array.dtype == dtype and not format.is_packed:
         return np.ascontiguousarray(array), 0
     stored = np.empty(array.shape, dtype)
-    return stored, store(array, stored)[0]
+    return stored, store(array, stored, format.bits)[0]
 
 
-def store(array: Array, into: Array) -> tuple[int, int]:
+def store(array: Array, into: Array, bits: int = 0) -> tuple[int, int]:
     """Write samples into an array of the numbers that a format stores, in its byte order.
 
     NaN becomes 0 in integers.
@@ -75,24 +75,28 @@ def store(array: Array, into: Array) -> tuple[int, int]:
     Args:
         array: Samples (frames, channels): stored ones in either byte order, or floats with full scale at 1.0.
         into: The array to fill, of the same shape.
+        bits: Significant bits of its integers, the upper ones; 0 for all of them.
 
     Returns:
         How many samples were limited to the range of their integers, and how many NaN became 0.
     """
     given, wanted = array.dtype, into.dtype
-    if (given.kind, given.itemsize) == (wanted.kind, wanted.itemsize):
+    lower = 8 * wanted.itemsize - bits if bits else 0  # bits that stay zero
+    if (given.kind, given.itemsize) == (wanted.kind, wanted.itemsize) and not lower:
         into[...] = array  # bytes are swapped at most: a signalling NaN passes as it is
         return 0, 0
-    if not is_float(array):  # integers of another width
+    if not is_float(array):  # integers of another width, or with bits that must go
         array = to_floats(array, Precision.FLOAT64)
     clipped = lost = 0
     with np.errstate(all="ignore"):
         if is_float(into):
             _copy(array, into)
             return 0, 0
-        full = _full_scale(wanted)
+        full = _full_scale(wanted) / 2.0**lower
         for rows in _slabs(array):
             scaled, odd = _rounded(array[rows], full)
+            if lower:
+                scaled *= 2.0**lower
             _copy(scaled, into[rows])
             clipped, lost = clipped + odd[0], lost + odd[1]
     return clipped, lost

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from zaudio.errors import UsageError
-from zaudio.formats import FORMATS, SampleFormat, sample_format
+from zaudio.formats import FORMATS, PACKED, SampleFormat, sample_format
 from zaudio.ops.contract import Array, BuiltIn, Kernel, Op, Place, Precision
 from zaudio.ops.parameters import choice, integer
 from zaudio.signal import Signal
@@ -31,7 +31,7 @@ class Convert(BuiltIn):
 
     name: ClassVar[str] = "convert"
     example: ClassVar[str] = "convert:format=s16le"
-    format: str = choice("sample format of the result", *FORMATS)
+    format: str = choice("sample format of the result", *FORMATS, *PACKED)
 
     def design(self, signal: Signal) -> Op:
         """Return the op that travels."""
@@ -126,7 +126,7 @@ class Rounded(Kernel):
 
 def bits_of(format: SampleFormat) -> int:
     """Return the bits of a format's samples; of floats, those that float32 has without its exponent."""
-    return FLOAT_BITS if format.dtype[1] == "f" else 8 * format.itemsize
+    return FLOAT_BITS if format.dtype[1] == "f" else format.bits
 
 
 def _triangular(seed: int, first: int, count: int) -> Array:
