@@ -440,3 +440,12 @@ def test_a_hostile_file_gives_one_error_or_reads(tmp_path, container):
     finally:
         tracemalloc.stop()
     assert 0 < opened < 300
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "flac"])
+@pytest.mark.parametrize(("subtype", "bits"), [("PCM_16", 16), ("PCM_24", 24)])
+def test_a_source_knows_how_many_bits_its_samples_have(tmp_path, suffix, subtype, bits):
+    path = tmp_path / f"take.{suffix}"
+    soundfile.write(path, np.zeros((8, 1)), 8000, subtype=subtype)
+    with open_source(path) as source:
+        assert source.bits == bits

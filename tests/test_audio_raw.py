@@ -89,3 +89,22 @@ def test_floats_are_not_doubted(tmp_path, kind, loudness):
     path.write_bytes(b"")
     with open_source(path, Raw(format=kind)) as source:
         assert source.warnings == ()
+
+
+@pytest.mark.parametrize(("name", "octets"), [("s24le", "010203"), ("s24be", "030201")])
+def test_raw_24_bits_are_three_bytes_a_sample(tmp_path, name, octets):
+    path = tmp_path / "take.raw"
+    path.write_bytes(bytes.fromhex(octets) * 6)
+    with open_source(path, Raw(channels=2, format=name)) as source:
+        assert (source.frames, source.bits, source.format.name[:3]) == (3, 24, "s32")
+        assert np.frombuffer(source.read(0, 3), "=i4").tolist() == [0x03020100] * 6
+
+
+def test_raw_24_bits_with_a_rest_are_refused(tmp_path):
+    path = tmp_path / "take.raw"
+    path.write_bytes(bytes(7))
+    with pytest.raises(InputError, match=r"7 bytes of samples are 2 frames of 3 bytes \(1 x s24le\) and 1 bytes more"):
+        open_source(path, Raw(format="s24le"))
+    with open_source(path, Raw(format="s24le", truncated=True)) as source:
+        assert source.frames == 2
+        assert len(source.warnings) == 1

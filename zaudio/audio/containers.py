@@ -47,6 +47,8 @@ class FlacSource(FileSource):
             format=FORMATS[kind + _NATIVE],
             container="FLAC",
         )
+        if sound.subtype == "PCM_24":
+            self.bits = 24
         self._sound = sound
         self._kind = kind
 

@@ -196,6 +196,7 @@ class FileSource:
         self.channels = channels
         self.samplerate = samplerate
         self.format = format
+        self.bits = format.bits
         self.frame_bytes = channels * format.itemsize
         self.container = container
         self.warnings: tuple[str, ...] = ()

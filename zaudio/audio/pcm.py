@@ -54,6 +54,8 @@ class PcmSource(FileSource):
             format=FORMATS[format],
             container=container,
         )
+        if stored.coding == "s24":
+            self.bits = 24
         self._stored = stored
         self._offset = offset
 

@@ -41,22 +41,11 @@ class RawSource(FileSource):
         truncated: bool = False,
     ) -> None:
         size = file.size - offset if length is None else length
-        frames, remainder = divmod(size, channels * format.itemsize)
-        sentence = (
-            f"{size} bytes of samples are {frames} frames of {channels * format.itemsize} bytes "
-            f"({channels} x {format.name}) and {remainder} bytes more"
-        )
-        if remainder and not truncated:
-            raise InputError(
-                file.path,
-                f"{sentence}; name the format with --samplerate, --channels and --format, or pass --truncated "
-                "(Raw(truncated=True)) to leave the last bytes out",
-            )
+        frames, warnings = whole_frames(file, size, channels, format, truncated=truncated)
         super().__init__(
             file, frames=frames, channels=channels, samplerate=samplerate, format=format, container=container
         )
-        if remainder:
-            self.warnings = (f"{file.path}: {sentence}, which are left out",)
+        self.warnings = warnings
         self._offset = offset
         self.reference = file.reference(offset)
 
@@ -68,6 +57,31 @@ class RawSource(FileSource):
                 self.path, f"gave {len(samples)} bytes of frames {start} to {stop} instead of {length}: it shrank"
             )
         return samples
+
+
+def whole_frames(
+    file: InputFile, size: int, channels: int, format: SampleFormat, *, truncated: bool
+) -> tuple[int, tuple[str, ...]]:
+    """Return how many frames so many bytes of a file are, and a sentence when bytes are left out.
+
+    Raises:
+        InputError: They are not a whole number of frames, and `truncated` does not allow that.
+    """
+    width = channels * format.stored_bytes
+    frames, remainder = divmod(size, width)
+    if not remainder:
+        return frames, ()
+    sentence = (
+        f"{size} bytes of samples are {frames} frames of {width} bytes ({channels} x {format.name}) and {remainder} "
+        "bytes more"
+    )
+    if not truncated:
+        raise InputError(
+            file.path,
+            f"{sentence}; name the format with --samplerate, --channels and --format, or pass --truncated "
+            "(Raw(truncated=True)) to leave the last bytes out",
+        )
+    return frames, (f"{file.path}: {sentence}, which are left out",)
 
 
 def doubt(file: InputFile, format: SampleFormat) -> str | None:

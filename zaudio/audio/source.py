@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from zaudio.audio.chunks import id3v2_bytes
-from zaudio.audio.files import InputFile
+from zaudio.audio.files import FileSource, InputFile
 from zaudio.audio.magic import HEAD_BYTES, called, sniff
 from zaudio.audio.mpeg import is_mpeg
-from zaudio.audio.raw import RawSource, doubt
+from zaudio.audio.raw import RawSource, doubt, whole_frames
 from zaudio.audio.streams import MakeSpool, OnProgress, SpooledFile, is_stream, read_stream
 from zaudio.errors import UsageError
 from zaudio.formats import SampleFormat, sample_format
@@ -38,6 +38,7 @@ class Source(Protocol):
         channels: Samples per frame.
         samplerate: Frames per second.
         format: How `read` gives a sample.
+        bits: Significant bits of a sample; 24 where a file of 24 bits is read as 32, whose lowest byte is zero.
         frame_bytes: Bytes per frame.
         container: The kind of the file: ``raw``, ``WAV``, ``FLAC`` ...
         warnings: Sentences for the user about oddities that were overcome.
@@ -51,6 +52,7 @@ class Source(Protocol):
     channels: int
     samplerate: int
     format: SampleFormat
+    bits: int
     frame_bytes: int
     container: str
     warnings: tuple[str, ...]
@@ -153,7 +155,9 @@ def open_file(
             return open_container(file, kind, head, start=start, truncated=raw.truncated, means=means)
         if kind and not named_raw:
             raise UsageError(f"{name} is {called(kind)}: --samplerate, --channels and --format are for raw samples")
-        source = _raw(file, raw)
+        source = _open_raw(file, raw)
+        if (sentence := doubt(file, source.format)) is not None:
+            source.warnings = (*source.warnings, sentence)
     except BaseException:
         file.close()
         raise
@@ -163,16 +167,19 @@ def open_file(
     return source
 
 
-def _raw(file: InputFile, raw: Raw) -> RawSource:
-    source = RawSource(
-        file,
-        samplerate=SAMPLERATE if raw.samplerate is None else raw.samplerate,
-        channels=CHANNELS if raw.channels is None else raw.channels,
-        format=sample_format(FORMAT if raw.format is None else raw.format),
-        truncated=raw.truncated,
-    )
-    if (sentence := doubt(file, source.format)) is not None:
-        source.warnings = (*source.warnings, sentence)
+def _open_raw(file: InputFile, raw: Raw) -> FileSource:
+    samplerate = SAMPLERATE if raw.samplerate is None else raw.samplerate
+    channels = CHANNELS if raw.channels is None else raw.channels
+    format = sample_format(FORMAT if raw.format is None else raw.format)
+    if not format.is_packed:
+        return RawSource(file, samplerate=samplerate, channels=channels, format=format, truncated=raw.truncated)
+    from zaudio.audio.headers import Stored
+    from zaudio.audio.pcm import open_pcm  # numpy, which other raw samples do not need
+
+    frames, warnings = whole_frames(file, file.size, channels, format, truncated=raw.truncated)
+    stored = Stored("s24", "little" if format.dtype[0] == "<" else "big", channels, samplerate)
+    source = open_pcm(file, stored, offset=0, length=frames * stored.frame_bytes, container="raw")
+    source.warnings = warnings
     return source
 
 
