@@ -15,8 +15,8 @@ from zaudio import Coordinator, InputError, Limits, Network, Raw, Security, Timi
 from zaudio.errors import ConflictError, EndpointError, ExposedError, KeyFileError, NoWorkerError, StoppedError
 from zaudio.net.farm import Farm
 from zaudio.net.keys import add_worker, init
+from zaudio.records import Schedule
 from zaudio.result import make_identity
-from zaudio.result.journal import Schedule
 
 
 @pytest.fixture

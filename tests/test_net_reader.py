@@ -148,7 +148,7 @@ def test_stop_before_the_start_is_fine(reader):
     "A disk or file system that does not answer while the job ends",
     bound="the end waits 2 s for it at most",
     measured="as told",
-    removed="`reader.py`: `join(STOP_PATIENCE)`; `journal.py`: `acquire(timeout=...)`",
+    removed="`reader.py`: `join(STOP_PATIENCE)`; `disk.py`: `acquire(timeout=...)`",
 )
 def test_read_that_does_not_return_does_not_hold_up_the_end(reader, tape, monkeypatch):
     monkeypatch.setattr(readers, "STOP_PATIENCE", 0.01)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from result_support import describe
 
+from zaudio import disk
 from zaudio.errors import UsageError
 from zaudio.reference import Fingerprint
 from zaudio.result import journal as subject
@@ -253,10 +254,10 @@ def test_longest_description_and_path_fit_a_record():
 
 @pytest.mark.covers("A disk or file system that does not answer while the job ends")
 def test_write_that_the_disk_does_not_answer_does_not_hold_up_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(subject, "STOP_PATIENCE", 0.01)
+    monkeypatch.setattr(disk, "STOP_PATIENCE", 0.01)
     fd = os.open(tmp_path / "journal", os.O_RDWR | os.O_CREAT)
     checkpoints = subject.Checkpoints(fd, 0, JournalSeal(bytes(32), bytes(16)), 1)
-    with checkpoints._lock:  # as `append` holds it inside the write
+    with checkpoints._file._lock:  # as `append` holds it inside the write
         checkpoints.stop()
     checkpoints.append(16, bytes(32))
     assert os.fstat(fd).st_size == 0, "nothing is written after it"

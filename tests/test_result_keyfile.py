@@ -10,8 +10,8 @@ from test_result_publication import COMMIT_STEP, Killed, Killer
 
 from zaudio import disk
 from zaudio.errors import OutputExistsError, ResumeError, StorageError, UsageError, VerificationError
+from zaudio.records import Schedule
 from zaudio.result import KeyFile, ResultFolder, decrypt, verify
-from zaudio.result.journal import Schedule
 
 DESCRIPTION = describe(100)
 RECORDING = pattern(100, 4)

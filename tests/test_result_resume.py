@@ -21,13 +21,14 @@ from result_support import (
     write_pattern,
 )
 
+from zaudio import records
 from zaudio.errors import OutputExistsError, ResumeError, StorageError, UsageError
 from zaudio.plan import Order
+from zaudio.records import Schedule
 from zaudio.result import ResultFolder, ResultWriter, decrypt, verify
-from zaudio.result import journal as journal_module
 from zaudio.result import pipeline as pipeline_module
 from zaudio.result import writer as writer_module
-from zaudio.result.journal import Schedule, decode_journal
+from zaudio.result.journal import decode_journal
 from zaudio.result.primitives import JournalSeal
 
 FORMATS = {2: (1, "s16le"), 6: (3, "s16be"), 12: (3, "f32le")}
@@ -839,7 +840,7 @@ def test_a_checkpoint_is_due_after_two_seconds_or_so_many_bytes(monkeypatch):
     assert not schedule.due(1, now=101.9)
     assert schedule.due(1, now=102.0)
     assert not schedule.due(0, now=1000.0), "what is saved already needs none"
-    assert schedule.due(journal_module.BYTES, now=100.1)
+    assert schedule.due(records.BYTES, now=100.1)
 
 
 def test_where_an_fsync_is_slow_checkpoints_are_rarer(monkeypatch):
@@ -847,7 +848,7 @@ def test_where_an_fsync_is_slow_checkpoints_are_rarer(monkeypatch):
     schedule = Schedule(now=100.0)
     schedule.made(began=102.0, now=103.0)
     assert not schedule.due(1, now=122.9)
-    assert not schedule.due(journal_module.BYTES, now=122.9)
+    assert not schedule.due(records.BYTES, now=122.9)
     assert schedule.due(1, now=123.0)
     schedule.made(began=200.0, now=300.0)
     assert schedule.due(1, now=360.0), "but not as rare as that"

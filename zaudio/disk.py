@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from typing import IO
 
@@ -22,6 +23,8 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 PRIVATE = 0o600  # keys and plaintext, whatever the umask
 PUBLIC = 0o666  # all else; the umask has its say
+
+STOP_PATIENCE = 2.0  # s for a write of 84 bytes to end; only one that the disk does not answer takes longer
 
 
 # To and from a descriptor
@@ -121,6 +124,51 @@ def check_room(fd: int, path: str, size: int) -> None:
     free = status.f_bavail * status.f_frsize
     if status.f_blocks and size > free:  # some file systems say nothing about their size
         raise StorageError(path, f"too little room on the disk: {size} bytes are needed, and {free} are free")
+
+
+class RecordFile:
+    """A journal to which records are appended, each durable before `append` returns. It belongs to one thread.
+
+    Another thread may `stop` it: nothing is written after that, though the first may still be inside of an fsync. The
+    journal may be another job's by then.
+
+    Args:
+        fd: The journal, open for writing; owned from now on.
+        end: Bytes of it that are whole; the rest is cut off.
+    """
+
+    def __init__(self, fd: int, end: int) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()  # between `append` in the one thread and `stop` in the other
+        self._stopped = False
+        os.ftruncate(fd, end)
+        os.lseek(fd, end, os.SEEK_SET)
+
+    def append(self, encode: Callable[[], Buffer]) -> bool:
+        """Append the record that `encode` returns; return False, without a call of it, when the file was stopped.
+
+        Raises:
+            OSError: The system refused. Nothing must be appended after that.
+        """
+        with self._lock:
+            if self._stopped:
+                return False
+            write_all(self._fd, encode())
+        os.fsync(self._fd)
+        return True
+
+    def stop(self) -> None:
+        """Let nothing more be written."""
+        written = self._lock.acquire(timeout=STOP_PATIENCE)
+        self._stopped = True
+        if written:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
 
 # Names

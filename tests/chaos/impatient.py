@@ -12,15 +12,14 @@ import os
 import sys
 
 import zaudio
-from zaudio import Coordinator, Limits
-from zaudio.result import journal
+from zaudio import Coordinator, Limits, records
 
 
 def impatient(durations, events):
     """A Coordinator with those durations, whose events go to that descriptor."""
 
-    journal.SECONDS = durations.pop("checkpoint", journal.SECONDS)
-    journal.SECONDS_MOST = min(journal.SECONDS, journal.SECONDS_MOST)  # whatever an fsync takes
+    records.SECONDS = durations.pop("checkpoint", records.SECONDS)
+    records.SECONDS_MOST = min(records.SECONDS, records.SECONDS_MOST)  # whatever an fsync takes
 
     def write(event):
         line = json.dumps({"event": type(event).__name__, **dataclasses.asdict(event)})

@@ -122,7 +122,7 @@ def test_a_job_takes_only_workers_of_the_class_that_it_asks_for(tmp_path, take):
 # A checkpoint after every write: what is killed is then never far behind its last one.
 EAGER = """
 import sys
-from zaudio.result.journal import Schedule
+from zaudio.records import Schedule
 Schedule.due = lambda self, written, *, now: written > 0
 from zaudio.cli import main
 main()

@@ -20,7 +20,7 @@ from zaudio.result.primitives import JournalSeal
 # The command line, with a checkpoint after every write: what is killed is then never far behind its last one.
 EAGER = """
 import sys
-from zaudio.result.journal import Schedule
+from zaudio.records import Schedule
 Schedule.due = lambda self, written, *, now: written > 0
 from zaudio.cli import main
 main()

@@ -15,14 +15,13 @@ thread may still be inside of an fsync: the folder may be another job's by then.
 from __future__ import annotations
 
 import json
-import os
 import struct
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from zaudio import disk
 from zaudio.errors import UsageError
+from zaudio.records import decode_records, encode_record
 from zaudio.reference import Fingerprint
 from zaudio.result.description import UNVERSIONED, Description, decode_description, encode_description
 from zaudio.result.notes import FIRST_BYTE, Machines, Measured, Note, Settled, decode_note, encode_note
@@ -33,13 +32,9 @@ RECORD_MAX = 8 << 20  # bytes of a body: an op that was measured may have tables
 ID_BYTES = 16
 CHECKPOINTS_KEPT = 4096  # of a longer journal, each second older one is forgotten: a week's would take 60 MB
 
-SECONDS = 2.0  # of work that is lost when a coordinator is killed; an fsync takes some ms where the disk keeps up
-BYTES = 256 << 20  # or so much ciphertext: half a second of AES
-COST = 0.05  # of the time at most: where an fsync is slow, checkpoints are rarer ...
-SECONDS_MOST = 60.0  # ... but not rarer than this
-STOP_PATIENCE = 2.0  # s for a write of 84 bytes to end; only one that the disk does not answer takes longer
+_DOUBT = ", or the key or the IV is not the one that it had"
 
-_LENGTH = struct.Struct(">I")
+
 _CHECKPOINT = struct.Struct(f">QQ{TAG_BYTES}s")
 
 
@@ -130,12 +125,12 @@ def encode_job(id: bytes, job: JobRecord, seal: JournalSeal) -> bytes:
         fields["decoder"] = recording.decoder
     if job.input:
         fields["input"] = job.input
-    return MAGIC + _encode_record(json.dumps(fields).encode("ascii"), seal)
+    return MAGIC + encode_record(json.dumps(fields).encode("ascii"), seal)
 
 
 def encode_checkpoint(checkpoint: Checkpoint, seal: JournalSeal) -> bytes:
     """Return one more record."""
-    return _encode_record(_CHECKPOINT.pack(checkpoint.incarnation, checkpoint.length, checkpoint.tag), seal)
+    return encode_record(_CHECKPOINT.pack(checkpoint.incarnation, checkpoint.length, checkpoint.tag), seal)
 
 
 def encode_kept(note: Note, seal: JournalSeal) -> bytes:
@@ -147,7 +142,7 @@ def encode_kept(note: Note, seal: JournalSeal) -> bytes:
     body = encode_note(note)
     if len(body) > RECORD_MAX:
         raise UsageError(f"what was measured takes {len(body)} bytes of journal; {RECORD_MAX} is the most")
-    return _encode_record(body, seal)
+    return encode_record(body, seal)
 
 
 def decode_journal(content: bytes, seal: JournalSeal) -> Journal | None:
@@ -164,7 +159,7 @@ def decode_journal(content: bytes, seal: JournalSeal) -> Journal | None:
         if MAGIC.startswith(content) or not any(content):
             return None
         raise ValueError("it does not begin as a journal does")
-    bodies = _bodies(content, seal)
+    bodies = decode_records(content, len(MAGIC), seal, most=RECORD_MAX, doubt=_DOUBT)
     end, body = next(bodies, (0, b""))
     if not end:
         return None
@@ -197,34 +192,6 @@ def _with_notes(journal: Journal, notes: Sequence[Note]) -> Journal:
         machines=machines[-1] if machines else None,
         settled=decode_description(settled[-1].description.encode("ascii")) if settled else None,
     )
-
-
-def _encode_record(body: bytes, seal: JournalSeal) -> bytes:
-    head = _LENGTH.pack(len(body)) + body
-    return head + seal.next(head)
-
-
-def _bodies(content: bytes, seal: JournalSeal) -> Iterator[tuple[int, bytes]]:
-    """Give the end of each record and its body, up to a torn one."""
-    start = len(MAGIC)
-    while start < len(content):
-        body = start + _LENGTH.size
-        if len(content) < body:
-            return
-        (length,) = _LENGTH.unpack_from(content, start)
-        if not length and not any(content[start:]):
-            return  # the system had made room for a record and not yet filled it
-        if not 0 < length <= RECORD_MAX:
-            raise ValueError(f"a record at byte {start} is damaged")
-        end = body + length + TAG_BYTES
-        if end > len(content):
-            return
-        if not seal.agrees(content[start : body + length], content[body + length : end]):
-            if end == len(content) and start > len(MAGIC):
-                return
-            raise ValueError(f"the record at byte {start} is damaged, or the key or the IV is not the one that it had")
-        yield end, content[body : body + length]
-        start = end
 
 
 def _decode_job(body: bytes) -> tuple[bytes, JobRecord]:
@@ -297,24 +264,6 @@ def _show(value: object) -> str:
 # On the disk
 
 
-class Schedule:
-    """The times at which checkpoints are due. Pure: the time is an argument."""
-
-    def __init__(self, *, now: float) -> None:
-        self._ended = now  # of the last one
-        self._pause = 0.0  # to wait for after it at least
-
-    def due(self, written: int, *, now: float) -> bool:
-        """Return whether a checkpoint is due, when so many bytes were written since the last one."""
-        passed = now - self._ended
-        return written > 0 and passed >= self._pause and (passed >= SECONDS or written >= BYTES)
-
-    def made(self, *, began: float, now: float) -> None:
-        """Note that a checkpoint was made in that time."""
-        self._ended = now
-        self._pause = min((now - began) / COST, SECONDS_MOST)
-
-
 class Checkpoints:
     """The journal's file, to which checkpoints and notes are appended.
 
@@ -336,13 +285,9 @@ class Checkpoints:
     def __init__(self, fd: int, end: int, seal: JournalSeal, incarnation: int, length: int = 0, notes: int = 0) -> None:
         self.length = length
         self.notes = notes
-        self._fd = fd
+        self._file = disk.RecordFile(fd, end)
         self._seal = seal
         self._incarnation = incarnation
-        self._lock = threading.Lock()  # between `append` in the storage thread and `stop` in another
-        self._stopped = False
-        os.ftruncate(fd, end)
-        os.lseek(fd, end, os.SEEK_SET)
 
     def append(self, length: int, running: bytes) -> None:
         """Write a checkpoint over so many bytes of ciphertext, which were fsynced before.
@@ -350,7 +295,7 @@ class Checkpoints:
         Raises:
             OSError: The system refused.
         """
-        if self._write(lambda: encode_checkpoint(Checkpoint(self._incarnation, length, running), self._seal)):
+        if self._file.append(lambda: encode_checkpoint(Checkpoint(self._incarnation, length, running), self._seal)):
             self.length = length
 
     def note(self, note: Note) -> None:
@@ -360,27 +305,13 @@ class Checkpoints:
             UsageError: It is too long.
             OSError: The system refused.
         """
-        if self._write(lambda: encode_kept(note, self._seal)):
+        if self._file.append(lambda: encode_kept(note, self._seal)):
             self.notes += 1
-
-    def _write(self, encode: Callable[[], bytes]) -> bool:
-        """Write a record, durable; return False when nothing more is to be written."""
-        with self._lock:
-            if self._stopped:
-                return False
-            disk.write_all(self._fd, encode())
-        os.fsync(self._fd)
-        return True
 
     def stop(self) -> None:
         """Let nothing more be written."""
-        written = self._lock.acquire(timeout=STOP_PATIENCE)
-        self._stopped = True
-        if written:
-            self._lock.release()
+        self._file.stop()
 
     def close(self) -> None:
         """Close the file. Idempotent."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+        self._file.close()

@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING
 from zaudio import disk
 from zaudio.errors import StorageError, UsageError, ZaudioError
 from zaudio.plan import Order
+from zaudio.records import Schedule
 from zaudio.result import primitives
 from zaudio.result.description import Description, encode_description, join_file
 from zaudio.result.folder import ResultFolder
-from zaudio.result.journal import Checkpoints, Schedule
+from zaudio.result.journal import Checkpoints
 from zaudio.result.notes import Machines, Measured, Settled
 from zaudio.result.opening import begin, reopen, store
 from zaudio.result.pipeline import Pipeline
