@@ -22,6 +22,7 @@ from zaudio.audio.layout import find_samples
 from zaudio.audio.libsndfile import UNKNOWN_FRAMES, Decoder, one_line, open_decoder
 from zaudio.audio.magic import READABLE, called, looks_like_mp3
 from zaudio.audio.pcm import open_pcm
+from zaudio.audio.reading import read_metadata
 from zaudio.audio.source import Source
 from zaudio.errors import InputError
 from zaudio.formats import FORMATS, MAX_CHANNELS, MAX_SAMPLERATE
@@ -147,6 +148,8 @@ def _pcm(file: InputFile, kind: str, start: int, truncated: bool) -> FileSource:
         raise InputError(file.path, str(error)) from None
     source = open_pcm(file, layout.stored, offset=start + layout.offset, length=layout.length, container=kind)
     source.warnings = tuple(f"{file.path}: {warning}" for warning in layout.warnings)
+    samples = layout.offset, layout.offset + layout.length
+    source.describe = lambda: read_metadata(kind, read_at, file.size - start, samples)
     return source
 
 
@@ -165,6 +168,9 @@ def _flac(file: InputFile, start: int, truncated: bool, means: Means | None) -> 
             sound.close()
             return open_decoded(file, "FLAC", start, means)
         source = FlacSource(file, sound, frames=int(sound.frames))
+        source.describe = lambda: read_metadata(
+            "FLAC", lambda offset, length: file.read_at(start + offset, length), file.size - start
+        )
         if truncated:
             least, most = struct.unpack(">HH", file.read_at(start + 8, 4))
             source.truncate(most if least == most else 16)

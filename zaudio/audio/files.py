@@ -11,11 +11,13 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 import xxhash
 
+from zaudio.audio.metadata import Carried, Metadata
 from zaudio.disk import identity, kind, read_into, reason
 from zaudio.errors import InputChangedError, InputError, UsageError
 from zaudio.formats import SampleFormat
@@ -185,7 +187,8 @@ class InputFile:
 class FileSource:
     """A recording in an InputFile, the base of every Source. A subclass brings `_samples` and owns the format.
 
-    Attributes: as in `zaudio.audio.source.Source`.
+    Attributes: as in `zaudio.audio.source.Source`, and
+        describe: Reads the metadata; set by the module that knows the container.
     """
 
     def __init__(
@@ -202,6 +205,7 @@ class FileSource:
         self.warnings: tuple[str, ...] = ()
         self.reference: Reference | None = None
         self.unresumable = file.unresumable
+        self.describe: Callable[[], Carried] = _nothing_said
         self._file = file
 
     @property
@@ -225,6 +229,10 @@ class FileSource:
         """Return the fingerprint of the file in this state; see `Source.fingerprint`."""
         return self._file.fingerprint()
 
+    def metadata(self) -> Carried:
+        """Return what the file says besides its samples; see `Source.metadata`."""
+        return self.describe()
+
     def check(self) -> None:
         """Make sure that file and path have not changed; see `Source.check`."""
         self._file.check_path()
@@ -243,6 +251,10 @@ class FileSource:
 
     def _samples(self, start: int, stop: int) -> bytes | bytearray:
         raise NotImplementedError
+
+
+def _nothing_said() -> Carried:
+    return Carried(Metadata())
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int, int]:

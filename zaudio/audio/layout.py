@@ -25,6 +25,7 @@ _WAV_SINGLE = (b"fmt ", b"data")
 _RIFF = Grammar(12, 4, 4, "little", 2, _WAV_SINGLE)
 _RIFX = Grammar(12, 4, 4, "big", 2, _WAV_SINGLE)
 _AIFF = Grammar(12, 4, 4, "big", 2, (b"COMM", b"SSND"))
+GRAMMARS = {"WAV": _RIFF, "RF64": _RIFF, "BW64": _RIFF, "AIFF": _AIFF}  # of the kinds whose chunks hold metadata
 _CAF = Grammar(8, 4, 8, "big", 1, (b"desc", b"data"))
 _W64 = Grammar(40, 16, 8, "little", 8, tuple(name + _W64_TAIL for name in _WAV_SINGLE), inclusive=True)
 

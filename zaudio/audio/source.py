@@ -14,6 +14,7 @@ from typing import Protocol, Self
 from zaudio.audio.chunks import id3v2_bytes
 from zaudio.audio.files import FileSource, InputFile
 from zaudio.audio.magic import HEAD_BYTES, called, sniff
+from zaudio.audio.metadata import Carried
 from zaudio.audio.mpeg import is_mpeg
 from zaudio.audio.raw import RawSource, doubt, whole_frames
 from zaudio.audio.streams import MakeSpool, OnProgress, SpooledFile, is_stream, read_stream
@@ -71,6 +72,14 @@ class Source(Protocol):
             InputChangedError: The file has changed since it was opened.
             InputError: The system or the decoder could not read.
             IndexError: There are no such frames.
+        """
+        ...
+
+    def metadata(self) -> Carried:
+        """Return what the file says besides its samples, and sentences about what of it cannot be carried over.
+
+        Raises:
+            InputError: The system could not read.
         """
         ...
 
