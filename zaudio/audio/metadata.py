@@ -46,6 +46,7 @@ INFO = {
     "IMUS": "COMPOSER",
 }
 BY_TAG = {tag: name for name, tag in reversed(INFO.items())}
+BY_TAG["DESCRIPTION"] = BY_TAG["COMMENT"]  # FFmpeg's name of a comment, in a FLAC
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,8 +151,9 @@ def _read_flac(found: _Found, read_at: ReadAt) -> None:
 
 
 def _speakers(fmt: bytes) -> int:
-    """Return the mask of speakers of an extensible fmt chunk; 0 for any other."""
-    return int.from_bytes(fmt[20:24], "little") if fmt[:2] == b"\xfe\xff" and len(fmt) >= 24 else 0
+    """Return the mask of speakers of an extensible fmt chunk; 0 for any other, and where all know the speakers."""
+    is_extensible = fmt[:2] == b"\xfe\xff" and len(fmt) >= 24
+    return int.from_bytes(fmt[20:24], "little") if is_extensible and int.from_bytes(fmt[2:4], "little") > 2 else 0
 
 
 def _words(name: bytes) -> str:
