@@ -354,10 +354,20 @@ def test_a_journal_with_a_changed_byte_is_refused(tmp_path):
     die(file)
     journal = tmp_path / "take.raw.part.journal"
     content = journal.read_bytes()
-    for at in range(0, len(content) - 100, 11):
+    lengths = {at + byte for at in record_starts(content) for byte in range(4)}
+    for at in range(0, len(content) - 84, 11):
         journal.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        if at in lengths:
+            continue  # a length beyond the end is that of a torn record
         with pytest.raises(ResumeError, match=r"its journal is damaged: .*pass --fresh"):
             AudioFile(str(path), signal, origin=ORIGIN)
+
+
+def record_starts(content):
+    at = content.index(b"\n") + 1
+    while at < len(content):
+        yield at
+        at += 4 + int.from_bytes(content[at : at + 4], "big") + 32
 
 
 def test_a_render_killed_between_its_name_and_its_journals_end_is_done(tmp_path, monkeypatch):
@@ -390,6 +400,33 @@ def test_a_render_killed_when_all_is_written_is_published_by_the_next_start(tmp_
     assert file.resumed
     assert read_by_soundfile(path, "i4").tobytes() == samples.tobytes()
     assert path.stat().st_size % 2 == 0
+
+
+def test_notes_and_the_jobs_id_outlive_its_lives(tmp_path):
+    path, signal = tmp_path / "take.wav", signal_of(500)
+    file, _ = start(path, signal, [])
+    job = file.job_id
+    assert (len(job), file.incarnation, file.notes, file.kept) == (16, 1, (), False)
+    file.note(b'{"measured": 1}')
+    assert file.kept
+    die(file)
+    for life in (2, 3):
+        file, skip = start(path, signal, [])
+        assert (skip, file.job_id, file.incarnation) == (0, job, life)
+        assert file.notes == (b'{"measured": 1}',)
+        file.abort()
+    write(path, signal, samples_of(signal), origin=ORIGIN)
+    assert read_by_soundfile(path, "i2").tobytes() == upper(samples_of(signal)).tobytes()
+    assert names(tmp_path) == ["take.wav"]
+
+
+@pytest.mark.parametrize("note", [b"", b"text", b"{" * (8 << 20 | 1)])
+def test_a_note_that_is_no_object_or_too_long_is_refused(tmp_path, note):
+    file, _ = start(tmp_path / "take.wav", signal_of(1), [])
+    with pytest.raises(UsageError, match="a note is a JSON object"):
+        file.note(note)
+    file.abort()
+    assert names(tmp_path) == []
 
 
 def test_a_flac_is_begun_again_and_says_so(tmp_path):

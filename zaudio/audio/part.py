@@ -186,7 +186,7 @@ class PartFile:
             return  # of a job that cannot be continued, or that saved nothing
         if isinstance(journal, str):
             raise ResumeError(self.part, f"its journal is damaged: {journal}")
-        if not journal.records:
+        if not journal.records and not journal.notes:
             return
         if reason := self._job.difference(journal.job):
             raise ResumeError(self.part, reason)

@@ -147,8 +147,28 @@ class AudioFile:
 
     @property
     def resumed(self) -> bool:
-        """Whether an earlier life of this job left bytes to go on from."""
+        """Whether an earlier life of this job left bytes or notes to go on from."""
         return self._part.unfinished is not None
+
+    @property
+    def notes(self) -> tuple[bytes, ...]:
+        """The notes of earlier lives, oldest first."""
+        return self._part.unfinished.notes if self._part.unfinished is not None else ()
+
+    @property
+    def job_id(self) -> bytes:
+        """The job's id in all its lives; known after `open`."""
+        return self._storage.job_id if self._storage is not None else b""
+
+    @property
+    def incarnation(self) -> int:
+        """The number of this life, from 1; known after `open`."""
+        return self._storage.incarnation if self._storage is not None else 0
+
+    @property
+    def kept(self) -> bool:
+        """Whether a later start finds something here to go on from: samples or notes."""
+        return self._storage is not None and not self._disowned and bool(self._storage.saved or self._storage.notes)
 
     @property
     def finished(self) -> int:
@@ -205,6 +225,20 @@ class AudioFile:
         self._feeder = Feeder(self._storage, fail=self._fail, notify=notify)
         self._feeder.start()
         return self._taken
+
+    def note(self, note: bytes) -> None:
+        """Keep a note in the journal, durable, for a later life. A FLAC, which is begun again, keeps none.
+
+        Args:
+            note: A JSON object.
+
+        Raises:
+            UsageError: It is something else, or too long.
+            StorageError: The system refused.
+        """
+        if self._storage is not None:
+            with disk.storage_errors(self._part.part):
+                self._storage.note(note)
 
     def put(self, payload: Buffer) -> None:
         """Take the frames of the next chunk in output order. Never blocks.
@@ -275,7 +309,7 @@ class AudioFile:
             done = self._feeder.join(JOIN_TIMEOUT)
         if self._storage is not None:
             self._storage.stop()
-        if not self._published and (self._disowned or not (self.saved or self.resumed)):
+        if not self._published and (self._disowned or not (self.kept or self.resumed)):
             self._part.remove()
         if done:  # else the thread is inside a call on these descriptors, whose numbers must not be given away
             if self._storage is not None:

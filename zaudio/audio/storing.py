@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from zaudio import disk
 from zaudio.audio.flacs import FlacFile
-from zaudio.audio.journal import Journal, Record, RenderJob, encode, encode_job
+from zaudio.audio.journal import ID_BYTES, Journal, Record, RenderJob, encode, encode_job, encode_note
 from zaudio.audio.packing import pack, unpacked_bytes
 from zaudio.audio.part import PartFile
 from zaudio.errors import ResumeError
@@ -41,6 +41,9 @@ class PlainStorage:
         self, part: PartFile, signal: Signal, *, header: bytes, footer: bytes, little: bool, job: RenderJob | None
     ) -> None:
         self.saved = 0  # bytes of samples, as they come, that a later life can go on from
+        self.notes = 0  # of the job's owner, in the journal
+        self.job_id = os.urandom(ID_BYTES)
+        self.incarnation = 1
         self._part = part
         self._format = signal.format
         self._header, self._footer = header, footer
@@ -91,6 +94,16 @@ class PlainStorage:
         os.fsync(self._part.fd)
         self._record()
 
+    def note(self, note: bytes) -> None:
+        """Keep a note in the journal, durable.
+
+        Raises:
+            UsageError: It is no JSON object, or too long.
+            OSError: The system refused.
+        """
+        if self._records is not None and self._records.append(lambda: encode_note(note, self._sums)):
+            self.notes += 1
+
     def stop(self) -> None:
         """Let nothing more be written into the journal."""
         if self._records is not None:
@@ -105,20 +118,26 @@ class PlainStorage:
         if self._job is None:
             return
         self._records = disk.RecordFile(self._part.open_journal(), 0)
-        beginning = encode_job(self._job, self._sums)
+        beginning = encode_job(self.job_id, self._job, self._sums)
         self._records.append(lambda: beginning)
         self._part.sync()
 
     def _reopen(self, journal: Journal, pause: Callable[[], None]) -> None:
         length = self._trusted(journal, pause)
-        if not length:
+        if journal.records and not length:
             raise ResumeError(self._part.part, "its bytes are not those that its journal says")
         os.ftruncate(self._part.fd, length)
         os.lseek(self._part.fd, length, os.SEEK_SET)
         self._written = self._written_back = self._recorded = length
+        self.job_id, self.incarnation, self.notes = journal.id, journal.incarnation + 1, len(journal.notes)
         self._sums = journal.sums
         self._records = disk.RecordFile(self._part.open_journal(), journal.end)
+        # No two lives have the same number, so that no result of an earlier one is taken for one of this.
+        first = Record(self.incarnation, length, self._digest.digest())
+        self._records.append(lambda: encode(first, self._sums))
         self._count_saved()
+        if not length:
+            self._write_bytes(self._header)
 
     def _trusted(self, journal: Journal, pause: Callable[[], None]) -> int:
         """Return the bytes of the part that a record covers and that the part still holds; hash them."""
@@ -151,7 +170,7 @@ class PlainStorage:
             self._record()
 
     def _record(self) -> None:
-        record = Record(self._written, self._digest.digest())
+        record = Record(self.incarnation, self._written, self._digest.digest())
         if self._records is None or record.length == self._recorded:
             return
         if self._records.append(lambda: encode(record, self._sums)):
@@ -172,12 +191,14 @@ class FlacStorage:
         metadata: The blocks of metadata.
     """
 
-    saved = 0
+    saved = notes = 0
+    incarnation = 1
 
     def __init__(self, part: PartFile, signal: Signal, metadata: bytes) -> None:
         self._part = part
         self._signal = signal
         self._metadata = metadata
+        self.job_id = os.urandom(ID_BYTES)
         self._file: FlacFile | None = None
 
     def start(self, pause: Callable[[], None]) -> int:  # noqa: ARG002  there is nothing to read
@@ -205,6 +226,9 @@ class FlacStorage:
         assert self._file is not None
         self._file.finish()
         os.fsync(self._part.fd)
+
+    def note(self, note: bytes) -> None:
+        """Do nothing: there is no journal."""
 
     def stop(self) -> None:
         """Do nothing: there is no journal."""
