@@ -3,9 +3,11 @@
 import json
 import struct
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy
 import soundfile
 from audio_support import need, samples_of, signal_of, write
 from hypothesis import example, given
@@ -17,6 +19,7 @@ from zaudio.audio.metadata import BODY_MOST, BY_TAG, CUES_MOST, INFO, TAGS_MOST,
 from zaudio.audio.reading import read_metadata
 from zaudio.audio.tagging import comments, foreign_chunks, parse_comments, parse_cues, parse_list, wave_chunks
 from zaudio.audio.wave import WaveFile, chunk
+from zaudio.errors import InputError
 from zaudio.plan import Order
 
 BEXT = b"A scene\0".ljust(256, b"\0") + b"zaudio\0".ljust(346, b"\0") + b"A=PCM,F=48000\r\n"
@@ -61,11 +64,20 @@ def test_each_kind_comes_back_alone(tmp_path, suffix, kind):
     assert metadata_of(tmp_path / f"take.{suffix}") == Carried(only)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("speakers", [0, 0x3F, 0x60F])
-def test_the_speakers_of_six_channels_come_back(tmp_path, speakers):
-    signal = signal_of(10, channels=6)
-    write(tmp_path / "take.wav", signal, samples_of(signal), metadata=Metadata(speakers=speakers))
-    assert metadata_of(tmp_path / "take.wav").metadata.speakers == speakers
+def test_the_speakers_of_six_channels_come_back(tmp_path, suffix, speakers):
+    signal, metadata = signal_of(10, channels=6), Metadata(tags=TAGS, speakers=speakers)
+    write(tmp_path / f"take.{suffix}", signal, samples_of(signal), metadata=metadata)
+    assert metadata_of(tmp_path / f"take.{suffix}") == Carried(metadata)
+
+
+def test_tags_about_the_level_of_the_samples_are_dropped_and_told(tmp_path):
+    signal, tags = signal_of(10), (("REPLAYGAIN_TRACK_GAIN", "-3 dB"), ("TITLE", "x"))
+    write(tmp_path / "take.flac", signal, samples_of(signal), metadata=Metadata(tags=tags))
+    found = metadata_of(tmp_path / "take.flac")
+    assert found.metadata.tags == (("TITLE", "x"),)
+    assert found.dropped == (f"{tmp_path}/take.flac: metadata that is not carried over: replay gain",)
 
 
 def test_a_raw_file_says_what_it_drops(tmp_path):
@@ -328,7 +340,18 @@ def test_cue_points_move_with_the_beginning_and_those_that_are_cut_off_are_told(
     given = [Cue(5), Cue(10), Cue(59), Cue(61), Cue(0, length=20), Cue(0, length=10)]
     found, dropped = cues_of(given, signal_of(100), signal_of(50), start=10)
     assert found == [(0, 0), (49, 0), (0, 10)]
-    assert dropped == ("3 cue points are dropped, since the result has no such frames",)
+    assert dropped == (
+        "3 cue points are dropped, since the result has no such frames, or too high ones for a cue point",
+    )
+
+
+def test_cue_points_beyond_32_bits_are_dropped():
+    long = signal_of(2**33)
+    assert cues_of([Cue(0), Cue(2**32 - 1)], long)[0] == [(0, 0), (2**32 - 1, 0)]
+    found, dropped = cues_of([Cue(0), Cue(2**32 - 1)], long, order=Order.REVERSED)
+    assert found == []
+    assert dropped[0].startswith("2 cue points are dropped")
+    assert cues_of([Cue(2**32 - 2, length=1)], signal_of(2**32 - 1), order=Order.REVERSED)[0] == [(0, 1)]
 
 
 def test_cue_points_without_a_place_are_dropped_and_told():
@@ -351,3 +374,18 @@ def test_speakers_are_kept_with_the_number_of_channels():
     six, two = signal_of(1, channels=6), signal_of(1, channels=2)
     assert carry(Metadata(speakers=63), six, six, Order.FORWARD).metadata.speakers == 63
     assert carry(Metadata(speakers=63), six, two, Order.FORWARD).metadata.speakers == 0
+
+
+ODD = sorted((Path(scipy.__file__).parent / "io" / "tests" / "data").glob("*.wav"))
+
+
+@pytest.mark.parametrize("path", ODD, ids=lambda path: path.name)
+def test_the_metadata_of_an_odd_wav_is_no_obstacle(path):
+    try:
+        source = open_source(path)
+    except InputError:
+        return  # of its samples, which other tests know
+    with source:
+        found = source.metadata()
+    assert all(sentence.startswith(f"{path}: ") for sentence in found.dropped)
+    assert len(WaveFile(signal_of(1), wave_chunks(found.metadata)[0]).header) < 10_000

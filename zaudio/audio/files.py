@@ -231,7 +231,8 @@ class FileSource:
 
     def metadata(self) -> Carried:
         """Return what the file says besides its samples; see `Source.metadata`."""
-        return self.describe()
+        found = self.describe()
+        return Carried(found.metadata, tuple(f"{self.path}: {sentence}" for sentence in found.dropped))
 
     def check(self) -> None:
         """Make sure that file and path have not changed; see `Source.check`."""

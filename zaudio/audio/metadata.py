@@ -19,6 +19,7 @@ TAG_MOST = 1 << 20  # bytes of one tag
 TAGS_BYTES = 4 << 20  # of all of them
 CUES_MOST = 16_384
 LABELS_BYTES = 1 << 20  # of all cue points together
+FRAME_MOST = 2**32 - 1  # that a cue point can name: 27 hours at 44.1 kHz
 
 # Chunks of a WAV's INFO list, and their names as Vorbis comments. The first one of a name is used for writing.
 INFO = {
@@ -125,7 +126,9 @@ def carry(metadata: Metadata, before: Signal, after: Signal, order: Order, *, st
         found = [_moved(cue, before, after, order, start or 0) for cue in metadata.cues]
         cues = tuple(cue for cue in found if cue is not None)
         if lost := len(found) - len(cues):
-            dropped.append(f"{_count(lost)} dropped, since the result has no such frames")
+            dropped.append(
+                f"{_count(lost)} dropped, since the result has no such frames, or too high ones for a cue point"
+            )
     return Carried(
         replace(metadata, cues=cues, speakers=_speakers(metadata, before, after)),
         tuple(dropped),
@@ -146,6 +149,8 @@ def _moved(cue: Cue, before: Signal, after: Signal, order: Order, start: int) ->
     length = end - first
     if order is Order.REVERSED:
         first = max(0, after.frames - first - max(length, 1))
+    if max(first, length) > FRAME_MOST:
+        return None
     return Cue(first, cue.label, cue.note, length)
 
 

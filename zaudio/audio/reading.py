@@ -22,6 +22,7 @@ from zaudio.audio.tagging import (
     parse_cues,
     parse_list,
     parse_markers,
+    split_comments,
 )
 
 BLOCKS_MOST = 1024  # blocks of a FLAC's metadata
@@ -136,7 +137,11 @@ def _read_flac(found: _Found, read_at: ReadAt) -> None:
         if kind in (_VORBIS, _APPLICATION) and length <= BODY_MOST:
             body = read_at(position + 4, length)
             if kind == _VORBIS:
-                found.add_tags(parse_comments(body))
+                tags, speakers, had_gain = split_comments(parse_comments(body))
+                found.add_tags(tags)
+                found.metadata = replace(found.metadata, speakers=speakers)
+                if had_gain:
+                    found.leave_out("replay gain")
             elif body.startswith(b"riff") and len(body) >= 12:
                 # A chunk of the WAV that it was encoded from, as `flac --keep-foreign-metadata` keeps them.
                 if body[4:8] not in (b"RIFF", b"RF64"):

@@ -22,7 +22,7 @@ from zaudio.audio.journal import RenderJob
 from zaudio.audio.metadata import Metadata
 from zaudio.audio.part import PartFile
 from zaudio.audio.storing import FlacStorage, PlainStorage
-from zaudio.audio.tagging import foreign_chunks, wave_chunks
+from zaudio.audio.tagging import flac_tags, foreign_chunks, wave_chunks
 from zaudio.audio.wave import WaveFile
 from zaudio.errors import StorageError, UsageError, ZaudioError
 from zaudio.plan import Order
@@ -82,7 +82,7 @@ def file_layout(path: str, signal: Signal, metadata: Metadata) -> Layout:
         wave = WaveFile(signal, chunks, metadata.speakers)
         return Layout(container, wave.header, wave.footer, True, _dropped(path, "WAV", homeless))
     if container is Container.FLAC:
-        blocks, long = flac_metadata(metadata.tags, foreign_chunks(metadata))
+        blocks, long = flac_metadata(flac_tags(metadata), foreign_chunks(metadata))
         return Layout(container, blocks, b"", True, _dropped(path, "FLAC", long))
     names = ("all of it",) if metadata else ()
     return Layout(container, b"", b"", signal.format.dtype[0] == "<", _dropped(path, "raw file", names))

@@ -8,6 +8,7 @@ Xiph's "Ogg Vorbis I format specification: comment field"; Apple's "AIFF-C" draf
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -27,6 +28,8 @@ from zaudio.audio.wave import Piece, chunk
 Tags = tuple[tuple[str, str], ...]
 
 VENDOR = b"zaudio"
+SPEAKERS = "WAVEFORMATEXTENSIBLE_CHANNEL_MASK"  # the comment by which `flac` keeps a WAV's mask of speakers
+GAIN = "REPLAYGAIN_"  # comments about the level of the samples as they were
 
 _AIFF_TEXTS = {b"NAME": "TITLE", b"AUTH": "ARTIST", b"(c) ": "COPYRIGHT", b"ANNO": "COMMENT"}
 AIFF_TEXTS = frozenset(_AIFF_TEXTS)
@@ -177,6 +180,23 @@ def parse_comments(body: bytes) -> Tags:
             found.append((name.decode("latin-1").upper(), text(words)))
         at += 4 + length
     return bounded(found)
+
+
+def split_comments(tags: Tags) -> tuple[Tags, int, bool]:
+    """Return tags but for those about the samples, the mask of speakers, and whether one was about their level."""
+    speakers = 0
+    for name, words in tags:
+        if name == SPEAKERS:
+            with contextlib.suppress(ValueError):
+                speakers = int(words, 16) & 0xFFFFFFFF
+    kept = tuple((name, words) for name, words in tags if name != SPEAKERS and not name.startswith(GAIN))
+    return kept, speakers, any(name.startswith(GAIN) for name, _ in tags)
+
+
+def flac_tags(metadata: Metadata) -> Tags:
+    """Return the tags of a FLAC, with its mask of speakers."""
+    speakers = ((SPEAKERS, f"0x{metadata.speakers:04X}"),) if metadata.speakers else ()
+    return metadata.tags + speakers
 
 
 def comments(tags: Tags) -> bytes:
