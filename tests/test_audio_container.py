@@ -49,6 +49,16 @@ def test_a_flac_beyond_its_limits_is_refused_with_the_way_out(settings, sentence
         check_container("take.flac", Container.FLAC, signal_of(**{"frames": 1} | settings))
 
 
+@pytest.mark.parametrize("suffix", ["f32", "f64", "s16", "s32"])
+def test_a_suffix_that_says_a_format_holds_no_other(suffix):
+    for order in ("le", "be"):
+        check_container(f"take.{suffix}", Container.RAW, signal_of(1, format=suffix + order))
+    with pytest.raises(
+        UsageError, match=f"says {suffix}, and the samples are s24le; pass --format {suffix}le, or write"
+    ):
+        check_container(f"take.{suffix.upper()}", Container.RAW, signal_of(1, format="s24le"))
+
+
 @pytest.mark.parametrize("container", [Container.WAV, Container.RAW])
 def test_other_files_hold_whatever_there_is(container):
     check_container("take", container, signal_of(2**40, channels=1024, format="f64be", samplerate=2**31 - 1))

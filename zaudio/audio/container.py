@@ -34,6 +34,8 @@ _SUFFIXES = {
     **dict.fromkeys(sorted(RAW_SUFFIXES), Container.RAW),
 }
 
+_NAMED = frozenset({".f32", ".f64", ".s16", ".s32"})  # suffixes of raw files that say a format
+
 
 def container_of(path: str) -> Container:
     """Return the kind of file that a name's suffix names.
@@ -58,6 +60,13 @@ def check_container(path: str, container: Container, signal: Signal) -> None:
     """
     if container is Container.FLAC:
         _check_flac(path, signal)
+    stem, suffix = os.path.splitext(path)
+    if suffix.lower() in _NAMED and signal.format.name[:3] != suffix.lower()[1:]:
+        wanted = suffix.lower()[1:]
+        raise UsageError(
+            f"{path}: its suffix says {wanted}, and the samples are {signal.format.name}; pass --format {wanted}le, or "
+            f"write {stem}.raw"
+        )
 
 
 def _check_flac(path: str, signal: Signal) -> None:
