@@ -12,6 +12,12 @@ from zaudio.records import Schedule
 CALLS = ("open", "write", "pwrite", "ftruncate", "fsync", "rename", "unlink", "fchmod")
 
 
+@pytest.mark.covers(
+    "A render killed before every call that changes the disk: a WAV, a raw file, a FLAC",
+    bound="nothing, a part, or the whole file; the next start gives the same bytes and leaves nothing else",
+    measured="32, 31 and 11 instants, all of them",
+    removed="`storing.py`: `os.lseek(...)` in `_reopen`; `part.py`: `self._took_its_name(journal)`",
+)
 @pytest.mark.parametrize("suffix", ["wav", "raw", "flac"])
 def test_a_render_killed_at_any_instant_is_finished_by_the_next_start(tmp_path, suffix, monkeypatch):
     monkeypatch.setattr(Schedule, "due", lambda self, written, *, now: written > 0)

@@ -307,6 +307,12 @@ def test_another_job_is_refused_until_it_is_told_to_begin_afresh(tmp_path, chang
     assert file.sentences[-1].endswith("take.wav.part of an earlier start is begun again")
 
 
+@pytest.mark.covers(
+    "A byte of a render's part changed before it is resumed",
+    bound="it goes on from the last record that holds; refused if none does",
+    measured="so",
+    removed="`storing.py`: `if digest.digest() != record.digest`",
+)
 @pytest.mark.usefixtures("always_due")
 def test_a_part_that_was_changed_is_gone_on_with_from_the_last_record_that_holds(tmp_path):
     path, signal = tmp_path / "take.wav", signal_of(5003)
