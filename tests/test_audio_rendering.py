@@ -195,6 +195,19 @@ def test_a_name_that_cannot_be_is_refused(tmp_path, monkeypatch, name):
     assert names(tmp_path) == []
 
 
+def test_another_programs_part_is_not_written_over(tmp_path):
+    path, part, signal = tmp_path / "take.wav", tmp_path / "take.wav.part", signal_of(10)
+    part.write_bytes(b"half a download")
+    part.chmod(0o644)
+    with pytest.raises(
+        UsageError, match="is there already, without a journal of zaudio; move it away, or pass --fresh"
+    ):
+        AudioFile(str(path), signal, origin=ORIGIN)
+    assert part.read_bytes() == b"half a download"
+    write(path, signal, samples_of(signal), fresh=True)
+    assert names(tmp_path) == ["take.wav"]
+
+
 def test_two_jobs_cannot_write_the_same_file(tmp_path):
     path, signal = tmp_path / "take.wav", signal_of(1)
     first = AudioFile(str(path), signal)

@@ -97,10 +97,10 @@ class FolderBusyError(UsageError):
 
 @dataclass(eq=False, repr=False)
 class ResumeError(UsageError):
-    """An unfinished job lies in the output folder, and this one cannot go on with it.
+    """An unfinished job lies where the output goes, and this one cannot go on with it.
 
     Attributes:
-        path: The folder.
+        path: The folder, or the part of a file.
         reason: The difference or the damage.
     """
 
@@ -108,7 +108,7 @@ class ResumeError(UsageError):
     reason: str
 
     template = (
-        "{0.path}: the unfinished job in this folder cannot be resumed: {0.reason}; "
+        "{0.path}: the unfinished job there cannot be resumed: {0.reason}; "
         "pass --fresh (fresh=True) to discard it and start over"
     )
 

@@ -24,7 +24,7 @@ from zaudio.errors import OutputExistsError, ResumeError, StorageError, UsageErr
 
 PART = ".part"
 JOURNAL = ".part.journal"
-JOURNAL_MAX = 16 << 20  # bytes that are read: a record each two seconds for a week has 30 MB, and half of it is cut
+JOURNAL_MAX = 64 << 20  # bytes that are read: a record each two seconds for a week takes 25 MB, and notes some more
 
 
 class PartFile:
@@ -140,6 +140,8 @@ class PartFile:
         part = disk.lstat(self._name + PART, dir_fd=self._folder)
         if part is not None and not stat.S_ISREG(part.st_mode):
             raise UsageError(f"{self.part} is {disk.kind(part)}; move it away, since the output is written there")
+        if part is not None and journal is None and not fresh:
+            self._check_foreign(part)
         if part is None and not fresh and self._took_its_name(journal):
             self.done = True
             return
@@ -152,6 +154,14 @@ class PartFile:
             os.ftruncate(self._fd, 0)
             self.begins_again = part is not None and part.st_size > 0
         self._made = True
+
+    def _check_foreign(self, part: os.stat_result) -> None:
+        """Make sure that a part without a journal is no other program's: downloads are named like that, too."""
+        if part.st_size and stat.S_IMODE(part.st_mode) & 0o077:
+            raise UsageError(
+                f"{self.part} is there already, without a journal of zaudio; move it away, or pass --fresh "
+                "(fresh=True) to write over it"
+            )
 
     def _lock(self) -> None:
         """Open or make the part, and lock it."""
