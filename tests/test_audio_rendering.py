@@ -29,8 +29,10 @@ from zaudio.audio import storing as storing_module
 from zaudio.audio.metadata import Cue, Metadata
 from zaudio.audio.rendering import AudioFile
 from zaudio.errors import OutputExistsError, ResumeError, StorageError, UsageError
+from zaudio.ops import Chain
 from zaudio.plan import Order
 from zaudio.records import Schedule
+from zaudio.signal import Signal
 
 FORMATS = [f"{kind}{order}" for kind in ("s16", "s24", "s32", "f32", "f64") for order in ("le", "be")]
 METADATA = Metadata(bext=b"b" * 603, tags=(("TITLE", "a take"),), cues=(Cue(5, "five"),))
@@ -126,6 +128,25 @@ def test_the_same_job_gives_the_same_bytes_however_it_is_cut(tmp_path, suffix, m
         write(tmp_path / f"take.{suffix}", signal, samples, metadata=METADATA, overwrite=True)
         contents.add((tmp_path / f"take.{suffix}").read_bytes())
     assert len(contents) == 1
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.parametrize("ops", [[], ["invert"], ["gain:db=-6"]])
+def test_24_bits_stay_24_bits_from_file_to_file(tmp_path, suffix, ops):
+    signal = signal_of(5003, format="s24le")
+    samples = samples_of(signal) // 2 // 256 * 256  # none at the limits
+    write(tmp_path / f"take.{suffix}", signal, samples)
+    with open_source(tmp_path / f"take.{suffix}") as source:
+        assert source.bits == 24
+        read = np.frombuffer(source.read(0, source.frames), source.format.dtype).reshape(-1, 2)
+        chain = Chain([*ops, f"convert:format=s{source.bits}le"], Signal(5003, 2, 48_000, source.format))
+    result = chain(read)
+    write(tmp_path / f"out.{suffix}", chain.output, result)
+    found = read_by_soundfile(tmp_path / f"out.{suffix}", "i4")
+    assert not (found & 0xFF).any()
+    assert found.tobytes() == result.tobytes()
+    if ops != ["gain:db=-6"]:
+        assert found.tobytes() == (-samples if ops else samples).tobytes()
 
 
 # Names
