@@ -57,6 +57,7 @@ BASE = {
     "facts",
     "fold",
     "needed",
+    "packing",
     "stream",
 }
 
@@ -96,6 +97,7 @@ ALLOWED = {
         "formats",
         "signal",
         "disk",
+        "packing",
         "process",
         "records",
         "reference",
@@ -108,6 +110,7 @@ ALLOWED = {
         "timing",
         "errors",
         "formats",
+        "packing",
         "signal",
         "reference",
         "records",
@@ -116,6 +119,7 @@ ALLOWED = {
         "version",
     },
     **{room: {"errors"} for room in BASE},
+    "packing": {"formats", "steps"},
     "reverse": {"plan"},
     "signal": {"formats"},
     "disk": {"errors", "steps"},

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from zaudio import disk
 from zaudio.audio.flacs import FlacFile
 from zaudio.audio.journal import ID_BYTES, Journal, Record, RenderJob, encode, encode_job, encode_note
-from zaudio.audio.packing import pack, unpacked_bytes
 from zaudio.audio.part import PartFile
 from zaudio.errors import ResumeError
+from zaudio.packing import pack, unpacked_bytes
 from zaudio.records import Schedule, Sums
 from zaudio.signal import Signal
 

@@ -1,6 +1,6 @@
-"""Packing: samples of a result become the bytes of a file.
+"""Packing: samples as they lie in memory become the bytes of a file, and back.
 
-Rules: pure. Nothing is rounded here: 24 bits lie in the upper bytes of four already, and the lowest one is left out.
+Rules: pure. Nothing is rounded here: 24 bits lie in the upper bytes of four, and the lowest one is left out.
 """
 
 from __future__ import annotations
@@ -29,6 +29,24 @@ def pack(samples: Buffer, format: SampleFormat, *, little: bool) -> Buffer:
     for column in range(width):  # numpy's own loop over three columns takes several times as long
         packed[:, column] = kept[:, width - 1 - column if swap else column]
     return packed.tobytes()
+
+
+def unpack(stored: Buffer, format: SampleFormat) -> Buffer:
+    """Return samples of a file as they lie in memory, in the same byte order; the same buffer where that is the same.
+
+    Args:
+        stored: Samples as they lie in a file, whole ones.
+        format: Their format.
+    """
+    if not format.is_packed:
+        return stored
+    width = format.stored_bytes
+    octets = np.frombuffer(stored, np.uint8).reshape(-1, width)
+    samples = np.zeros((len(octets), format.itemsize), np.uint8)
+    first = format.itemsize - width if format.dtype[0] == "<" else 0  # the upper bytes
+    for column in range(width):
+        samples[:, first + column] = octets[:, column]
+    return samples.tobytes()
 
 
 def unpacked_bytes(length: int, format: SampleFormat) -> int:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from audio_support import samples_of, signal_of
 
-from zaudio.audio.packing import pack, unpacked_bytes
 from zaudio.formats import FORMATS, PACKED, sample_format
+from zaudio.packing import pack, unpacked_bytes
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS | PACKED))
