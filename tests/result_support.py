@@ -46,16 +46,17 @@ def reverse(recording, frame_bytes):
 
 
 def payloads(recording, description):
-    """The recording's chunks in output order, each one reversed, as workers give them back."""
-    size = description.frame_bytes
-    plan = Plan(description.frames, description.chunk_frames)
+    """The recording's chunks in output order, each one in that order too, as workers give them back."""
+    size = description.signal.frame_bytes
+    plan = Plan(description.frames, description.chunk_frames, description.order)
     chunks = (plan.span(index) for index in range(len(plan)))
-    return [reverse(recording[chunk.start * size : chunk.stop * size], size) for chunk in chunks]
+    pieces = [recording[chunk.start * size : chunk.stop * size] for chunk in chunks]
+    return pieces if description.order is Order.FORWARD else [reverse(piece, size) for piece in pieces]
 
 
-def sealed_writer(folder, recording, description):
+def sealed_writer(folder, recording, description, header=b""):
     """A writer whose parts all lie there, to be published or aborted by the test."""
-    writer, bell, _ = start_writer(folder, description)
+    writer, bell, _ = start_writer(folder, description, header)
     for payload in payloads(recording, description):
         writer.put(payload)
     writer.seal()
@@ -63,10 +64,10 @@ def sealed_writer(folder, recording, description):
     return writer
 
 
-def write_result(path, recording, description, *, overwrite=False, key_store=None):
+def write_result(path, recording, description, *, overwrite=False, key_store=None, header=b""):
     """A published result; returns its paths."""
     with ResultFolder(str(path), overwrite=overwrite, key_store=key_store) as folder:
-        writer = sealed_writer(folder, recording, description)
+        writer = sealed_writer(folder, recording, description, header)
         try:
             return writer.publish()
         finally:
@@ -92,28 +93,28 @@ def job_record(description, **recording):
     return JobRecord(Fingerprint(**state | recording), description)
 
 
-def start_writer(folder, description):
+def start_writer(folder, description, header=b""):
     """An open writer, its bell, and the bytes that an earlier life wrote."""
     bell = Bell()
-    writer = ResultWriter(folder, description)
-    return writer, bell, writer.open(description.signal, Order.REVERSED, notify=bell)
+    writer = ResultWriter(folder, description, header)
+    return writer, bell, writer.open(description.signal, description.order, notify=bell)
 
 
 def rest(recording, description, resumed):
     """What the farm would put after a resume at that byte: whole chunks but for the first."""
-    size = description.frame_bytes
-    plan = Plan(description.frames, description.chunk_frames)
+    size = description.signal.frame_bytes
+    plan = Plan(description.frames, description.chunk_frames, description.order)
     index, frames = plan.at_output(resumed // size)
     left = payloads(recording, description)[index:]
     return [left[0][frames * size + resumed % size :], *left[1:]] if left else []
 
 
-def finish_job(path, recording, description, *, overwrite=False):
+def finish_job(path, recording, description, *, overwrite=False, header=b""):
     """Do that job to its end, whatever lies in the folder. Returns how many bytes were resumed; None if it was done."""
     with ResultFolder(str(path), job=job_record(description), overwrite=overwrite) as folder:
         if folder.done:
             return None
-        writer, bell, resumed = start_writer(folder, description)
+        writer, bell, resumed = start_writer(folder, description, header)
         try:
             for payload in rest(recording, description, resumed):
                 writer.put(payload)

@@ -7,7 +7,7 @@ ROOM = "zaudio.result."
 FLOORS = [
     {"primitives", "publication", "pipeline", "keyfile", "notes"},
     {"description", "keystore", "spool", "fileset"},
-    {"journal"},
+    {"journal", "plaintext"},
     {"earlier", "reader"},
     {"folder", "decryption", "sealed"},
     {"opening"},

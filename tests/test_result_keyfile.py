@@ -45,7 +45,7 @@ def leave(out, key, *, chunks=5):
         writer, _, resumed = start_writer(folder, DESCRIPTION)
         for payload in rest(RECORDING, DESCRIPTION, resumed)[:chunks]:
             writer.put(payload)
-        wait_until(lambda: writer.saved == writer._taken // 16 * 16, "all whole blocks are saved")
+        wait_until(lambda: writer.saved == writer._plaintext._taken // 16 * 16, "all whole blocks are saved")
         writer.abort()
         return writer.saved
 

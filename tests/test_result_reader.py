@@ -67,8 +67,8 @@ def test_any_number_of_blocks_is_read_in_both_directions(tmp_path, channels, for
         recording, description = write_pattern(tmp_path, frames, channels=channels, format=format, overwrite=True)
         with OpenResult(str(tmp_path)) as result:
             result.authenticate()
-            assert b"".join(map(bytes, result.plaintext(forward=True))) == recording
-            assert b"".join(map(bytes, result.plaintext())) == reverse(recording, description.frame_bytes)
+            assert b"".join(map(bytes, result.samples(forward=True))) == recording
+            assert b"".join(map(bytes, result.samples())) == reverse(recording, description.frame_bytes)
 
 
 def test_the_longest_frame_fits_into_a_block(tmp_path):
@@ -91,7 +91,7 @@ def test_a_block_that_changes_between_the_passes_is_not_released(tmp_path, posit
             file.seek(position)
             file.write(bytes([byte[0] ^ 1]))
         released = bytearray()
-        pieces = result.plaintext(forward=forward)
+        pieces = result.samples(forward=forward)
         with pytest.raises(VerificationError, match=f"block {position // 96} changed"):
             take_all(pieces, released)
     assert wanted.startswith(bytes(released))
@@ -105,7 +105,7 @@ def test_a_file_cut_between_the_passes_is_found(tmp_path):
         result.authenticate()
         os.truncate(tmp_path / "result.raw", 100)
         with pytest.raises(VerificationError, match="it ends at byte 100 of 416"):
-            list(result.plaintext())
+            list(result.samples())
 
 
 def test_a_file_cut_while_it_is_checked_is_found(tmp_path):
@@ -119,7 +119,7 @@ def test_a_file_cut_while_it_is_checked_is_found(tmp_path):
 def test_there_is_no_plaintext_before_the_tag_was_checked(tmp_path):
     write_pattern(tmp_path, 100)
     with OpenResult(str(tmp_path)) as result, pytest.raises(VerificationError, match="not authenticated"):
-        next(result.plaintext())
+        next(result.samples())
 
 
 def test_short_reads_go_on_where_they_stopped(tmp_path, monkeypatch):
@@ -128,7 +128,7 @@ def test_short_reads_go_on_where_they_stopped(tmp_path, monkeypatch):
         preadv = os.preadv
         monkeypatch.setattr(os, "preadv", lambda fd, views, offset: preadv(fd, [views[0][:7]], offset))
         result.authenticate()
-        assert b"".join(map(bytes, result.plaintext(forward=True))) == recording
+        assert b"".join(map(bytes, result.samples(forward=True))) == recording
 
 
 def test_an_io_error_is_a_verification_error(tmp_path, monkeypatch):
@@ -150,7 +150,7 @@ def test_a_result_opened_before_it_was_replaced_is_still_read_whole(tmp_path):
     with OpenResult(str(tmp_path)) as result:
         write_pattern(tmp_path, 50, seed=2, overwrite=True)
         result.authenticate()
-        assert b"".join(map(bytes, result.plaintext(forward=True))) == older
+        assert b"".join(map(bytes, result.samples(forward=True))) == older
 
 
 def test_closing_wipes_the_key_and_leaks_no_descriptor(tmp_path):

@@ -71,7 +71,7 @@ def leave(path, description, recording, *, chunks=10, begin=0, copy=None, overwr
             writer.put(payload)
             bell.wait_for(lambda number=number: writer.finished == number)
         if copy is None:
-            wait_until(lambda: writer.saved == writer._taken // 16 * 16, "all whole blocks are saved")
+            wait_until(lambda: writer.saved == writer._plaintext._taken // 16 * 16, "all whole blocks are saved")
         else:
             copy.mkdir(exist_ok=True)
             for name in ("result.journal", *PARTS):  # the journal first: what it vouches for must be in what follows

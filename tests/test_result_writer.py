@@ -253,9 +253,9 @@ def test_a_signal_that_is_not_the_descriptions_is_refused(tmp_path, make, change
     assert contents(tmp_path / "out") == {}
 
 
-def test_an_order_that_a_sealed_result_cannot_hold_is_refused(tmp_path, make):
+def test_an_order_that_is_not_the_descriptions_is_refused(tmp_path, make):
     description = describe(20)
-    with pytest.raises(UsageError, match="holds its frames reversed; it cannot be written forward"):
+    with pytest.raises(UsageError, match="the description says reversed, and the payloads forward"):
         make(description).open(description.signal, Order.FORWARD, notify=Bell())
     assert contents(tmp_path / "out") == {}
 

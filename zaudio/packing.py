@@ -31,7 +31,7 @@ def pack(samples: Buffer, format: SampleFormat, *, little: bool) -> Buffer:
     return packed.tobytes()
 
 
-def unpack(stored: Buffer, format: SampleFormat) -> Buffer:
+def unpack(stored: bytes | bytearray, format: SampleFormat) -> bytes | bytearray:
     """Return samples of a file as they lie in memory, in the same byte order; the same buffer where that is the same.
 
     Args:

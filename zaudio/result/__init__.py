@@ -5,7 +5,7 @@
       6    opening      a new job, or a resumed one
       5    folder       lock, parts, publication     decryption   sealed   audio to a file, or to a job
       4    earlier      what an earlier life left    reader       four files as one; verify
-      3    journal      the job and its checkpoints
+      3    journal      the job and its checkpoints       plaintext   header, samples, padding
       2    description  keystore   spool             the same, and  fileset   four files as one
       1    primitives   publication   pipeline   keyfile   notes     the first two, and keyfile
 
@@ -13,7 +13,7 @@ Rules: a module imports only from floors below its own. `cryptography` is import
 written down in docs/result-format.md.
 """
 
-from zaudio.result.decryption import decrypt
+from zaudio.result.decryption import check_output, decrypt, write_file
 from zaudio.result.description import UNVERSIONED, Description
 from zaudio.result.folder import ResultFolder, check_free
 from zaudio.result.journal import JobRecord, Journal, difference
@@ -44,6 +44,7 @@ __all__ = [
     "UNVERSIONED",
     "WrappedKey",
     "check_free",
+    "check_output",
     "decrypt",
     "difference",
     "is_reserved",
@@ -52,4 +53,5 @@ __all__ = [
     "read_identity",
     "result_of",
     "verify",
+    "write_file",
 ]

@@ -1,4 +1,4 @@
-"""Decrypting a result to a file or to standard output.
+"""Decrypting the samples of a result to a raw file or to standard output.
 
 Rules: nothing is written before the whole result was authenticated, and a file appears under its name only when it is
 complete. Its part is private, and is removed when anything fails: no plaintext stays in any other place than the one
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, ExitStack
 
 from zaudio import disk
@@ -38,7 +39,7 @@ def decrypt(
     Args:
         path: The result's folder.
         output: The file to write; None for `decrypted.raw` in that folder, ``-`` for standard output.
-        forward: Write the frames in the order of the recording. Otherwise as stored: last frame first.
+        forward: Write the frames in the order of the recording. Otherwise as stored.
         overwrite: Whether an output that is there already may be replaced.
         key: The file with the encryption key, if that is not in the folder.
         identity: The file with the private key that the encryption key is wrapped for, if it is.
@@ -60,15 +61,44 @@ def decrypt(
     target = os.path.join(path, DEFAULT_NAME) if output is None else os.fspath(output)
     with OpenResult(path, key=key, identity=identity, passes=2, on_progress=on_progress) as result:
         if target != STDOUT:
-            _check_output(path, target, overwrite=overwrite)
-            _check_secrets(target, key=key, identity=identity)
+            check_output(path, target, overwrite=overwrite, key=key, identity=identity)
             _check_promise(target, result.description)
         result.authenticate()
         if target == STDOUT:
             _to_stdout(result, forward=forward)
         else:
-            _to_file(result, target, forward=forward, folder=path, overwrite=overwrite)
+            write_file(target, result.samples(forward=forward), folder=path, overwrite=overwrite)
         return result.description, target
+
+
+def check_output(folder: str, target: str, *, overwrite: bool, **secrets: str | os.PathLike[str] | None) -> None:
+    """Make sure that an output is no part of the result and no key, and is free or a file that may be replaced.
+
+    Raises:
+        OutputExistsError: It is there already.
+        UsageError: It must not go there.
+    """
+    _check_output(folder, target, overwrite=overwrite)
+    _check_secrets(target, **secrets)
+
+
+def write_file(target: str, pieces: Iterable[memoryview], *, folder: str, overwrite: bool) -> None:
+    """Write pieces beside the output's name, and give it that name once all are durable.
+
+    Raises:
+        OutputExistsError: It came there in the meantime.
+        UsageError: It cannot be written there.
+        StorageError: The system refused.
+    """
+    part = os.path.basename(target) + PART
+
+    def check() -> None:
+        _check_output(folder, target, overwrite=overwrite)  # it may have come in the meantime
+
+    with disk.storage_errors(target), ExitStack() as stack:
+        fd = _enter(stack, disk.whole_file(target, part, mode=disk.PRIVATE, check=check), target)
+        for piece in pieces:
+            disk.write_all(fd, piece)
 
 
 def _check_secrets(target: str, **secrets: str | os.PathLike[str] | None) -> None:
@@ -86,7 +116,7 @@ def _check_promise(target: str, description: Description) -> None:
     except OSError:
         return  # opening the output will say so
     try:
-        disk.check_room(fd, target, description.plaintext_bytes)
+        disk.check_room(fd, target, description.samples_bytes)
     finally:
         os.close(fd)
 
@@ -114,19 +144,6 @@ def _check_output(folder: str, target: str, *, overwrite: bool) -> None:
         raise OutputExistsError(target)
 
 
-def _to_file(result: OpenResult, target: str, *, forward: bool, folder: str, overwrite: bool) -> None:
-    """Write the audio beside the output's name, and give it that name once it is durable."""
-    part = os.path.basename(target) + PART
-
-    def check() -> None:
-        _check_output(folder, target, overwrite=overwrite)  # it may have come in the meantime
-
-    with disk.storage_errors(target), ExitStack() as stack:
-        fd = _enter(stack, disk.whole_file(target, part, mode=disk.PRIVATE, check=check), target)
-        for piece in result.plaintext(forward=forward):
-            disk.write_all(fd, piece)
-
-
 def _enter(stack: ExitStack, file: AbstractContextManager[int], target: str) -> int:
     try:
         return stack.enter_context(file)
@@ -143,7 +160,7 @@ def _to_stdout(result: OpenResult, *, forward: bool) -> None:
     """Write the audio to standard output; a reader that leaves early is no error."""
     stream = sys.stdout.buffer
     try:
-        for piece in result.plaintext(forward=forward):
+        for piece in result.samples(forward=forward):
             while piece.nbytes:  # an unbuffered stream (python -u) may take less than it was given
                 piece = piece[stream.write(piece) :]
         stream.flush()

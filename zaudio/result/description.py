@@ -16,19 +16,23 @@ from typing import Any, NoReturn
 
 from zaudio.errors import UsageError
 from zaudio.formats import sample_format
+from zaudio.plan import Order
 from zaudio.result.primitives import TAG_BYTES
 from zaudio.signal import Signal
 from zaudio.version import VERSION as PACKAGE_VERSION
 
 VERSION = 1
-VERSION_OF_MEMORY = 2  # of a chain with a grid, or with an op that declares a version
+SECOND_VERSION = 2  # with a grid, an op that declares a version, the recording's order, a header, or 24 bits
 UNVERSIONED = "1"  # the version of an op that declares none
 FILE_BYTES_MAX = 64 * 1024  # a thousand long ops fit; a reader takes no more from a file that is not verified yet
 INTEGER_MAX = 2**63 - 1  # what every language's integer holds
 CHANNELS_MAX = 65535  # WAV's 16 bits
 SAMPLERATE_MAX = 2**32 - 1  # WAV's 32 bits
 
-CONSTANTS = {"cipher": "AES-256-CBC", "padding": "PKCS#7", "order": "reversed"}
+CONSTANTS = {"cipher": "AES-256-CBC", "padding": "PKCS#7"}
+CONTAINERS = {False: "raw", True: "WAV"}  # of the plaintext, by whether it has a header
+HEADER_MOST = 2**31 - 1  # bytes
+SECOND_FIELDS = ("grid", "versions", "class", "container", "header_bytes")
 
 PREFIX = b'{\n  "description": '
 MIDDLE = b',\n  "tag": "'
@@ -51,6 +55,8 @@ class Description:
         grid: Frames per block at which ops with memory started afresh; 0 for no grid.
         versions: The version of each op; empty for version 1 of the format.
         machines: The class of machines that computed it; empty when it was not told, and for version 1.
+        order: The order of its frames.
+        header_bytes: Bytes of a WAV header in front of the samples; 0 for none.
 
     Raises:
         UsageError: A field is of the wrong type or out of range.
@@ -66,6 +72,8 @@ class Description:
     grid: int = 0
     versions: tuple[str, ...] = ()
     machines: str = ""
+    order: Order = Order.REVERSED
+    header_bytes: int = 0
 
     def __post_init__(self) -> None:
         _check_integer("frames", self.frames, 0, INTEGER_MAX)
@@ -87,8 +95,11 @@ class Description:
             _check_text("the version of an op", version)
         if self.machines:
             _check_text("the class of machines", self.machines)
+        if not isinstance(self.order, Order):
+            raise UsageError(f"order is an Order, not {self.order!r:.40}")
+        _check_integer("header_bytes", self.header_bytes, 0, HEADER_MOST)
         # One spelling of each: a version 1 says nothing of versions and machines, a version 2 says all.
-        second = self.version == VERSION_OF_MEMORY
+        second = self.version == SECOND_VERSION
         object.__setattr__(self, "versions", (self.versions or (UNVERSIONED,) * len(self.ops)) if second else ())
         object.__setattr__(self, "machines", self.machines if second else "")
         # Sixteen bytes of room: the padding must fit the same integer.
@@ -96,23 +107,35 @@ class Description:
 
     @property
     def version(self) -> int:
-        """The version of the format: 2 with a grid or a version of an op, otherwise 1."""
-        return VERSION_OF_MEMORY if self.grid or set(self.versions) - {UNVERSIONED} else VERSION
+        """The version of the format: 1 where that can say it all, otherwise 2."""
+        memory = self.grid or set(self.versions) - {UNVERSIONED}
+        stored = self.order is not Order.REVERSED or self.header_bytes or sample_format(self.format).is_packed
+        return SECOND_VERSION if memory or stored else VERSION
 
     @property
     def signal(self) -> Signal:
-        """The shape of the audio."""
+        """The shape of the audio, as it lies in memory."""
         return Signal(self.frames, self.channels, self.samplerate, sample_format(self.format))
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes per frame."""
-        return self.signal.frame_bytes
+        """Bytes per frame of the plaintext."""
+        return self.channels * sample_format(self.format).stored_bytes
+
+    @property
+    def samples_bytes(self) -> int:
+        """Bytes of the samples in the plaintext."""
+        return self.frames * self.frame_bytes
+
+    @property
+    def footer_bytes(self) -> int:
+        """Bytes behind the samples: a WAV with an odd number of bytes of samples has one, of padding."""
+        return self.samples_bytes % 2 if self.header_bytes else 0
 
     @property
     def plaintext_bytes(self) -> int:
-        """Bytes of the audio, padding not counted."""
-        return self.signal.bytes
+        """Bytes of header, samples and footer; the cipher's padding is not counted."""
+        return self.header_bytes + self.samples_bytes + self.footer_bytes
 
 
 def encode_description(description: Description) -> bytes:
@@ -123,6 +146,7 @@ def encode_description(description: Description) -> bytes:
     """
     fields: dict[str, object] = {"version": description.version}
     fields |= CONSTANTS | {
+        "order": description.order.value,
         "frames": description.frames,
         "channels": description.channels,
         "samplerate": description.samplerate,
@@ -132,11 +156,13 @@ def encode_description(description: Description) -> bytes:
         "plaintext_bytes": description.plaintext_bytes,
         "zaudio": description.zaudio,
     }
-    if description.version == VERSION_OF_MEMORY:
+    if description.version == SECOND_VERSION:
         fields |= {
             "grid": description.grid,
             "versions": description.versions,
             "class": description.machines,
+            "container": CONTAINERS[description.header_bytes > 0],
+            "header_bytes": description.header_bytes,
         }
     # No text holds a raw newline (JSON escapes them), so this indents lines and nothing else.
     encoded = json.dumps(fields, indent=2).replace("\n", "\n  ").encode("ascii")
@@ -153,33 +179,33 @@ def decode_description(encoded: bytes) -> Description:
     """
     fields = _parse(encoded)
     version = fields.pop("version", None)
-    if type(version) is not int or version not in (VERSION, VERSION_OF_MEMORY):
+    if type(version) is not int or version not in (VERSION, SECOND_VERSION):
         raise ValueError(
-            f"the description's version is {version!r:.40}; this zaudio reads versions {VERSION} and "
-            f"{VERSION_OF_MEMORY}"
+            f"the description's version is {version!r:.40}; this zaudio reads versions {VERSION} and {SECOND_VERSION}"
         )
     for name, value in CONSTANTS.items():
         if fields.pop(name, None) != value:
             raise ValueError(f"{name} is not {value!r}, which is all that version {version} knows")
     plaintext_bytes = fields.pop("plaintext_bytes", None)
     fields["ops"] = _texts(fields, "ops")
-    if version == VERSION_OF_MEMORY:
-        fields["versions"] = _texts(fields, "versions")
-        fields["machines"] = fields.pop("class", None)
-        if type(fields.get("grid")) is not int or not isinstance(fields["machines"], str):
-            raise ValueError("the description has no grid, or no class")
-    elif fields.keys() & {"grid", "versions", "machines"}:
+    if version == SECOND_VERSION:
+        _take_second(fields)
+    elif fields.keys() & {*SECOND_FIELDS, "machines"}:
         raise ValueError(f"the description's fields are not those of version {version}")
+    elif fields.pop("order", None) != Order.REVERSED.value:
+        raise ValueError(f"order is not {Order.REVERSED.value!r}, which is all that version {version} knows")
     try:
         description = Description(**fields)
     except TypeError:
         raise ValueError(f"the description's fields are not those of version {version}") from None
     if description.version != version:
-        raise ValueError(f"the description is of version {version}, and its fields say no more than version {VERSION}")
+        raise ValueError(
+            f"the description is of version {version}, and what it says is written as version {description.version}"
+        )
     if "zaudio" not in fields:
         raise ValueError("the description does not say which zaudio made it")
     if type(plaintext_bytes) is not int or plaintext_bytes != description.plaintext_bytes:
-        raise ValueError("plaintext_bytes is not frames x channels x bytes a sample")
+        raise ValueError("plaintext_bytes is not frames x channels x bytes a sample, with the header")
     return description
 
 
@@ -221,6 +247,23 @@ def _parse(encoded: bytes) -> dict[str, Any]:
     if type(fields) is not dict:
         raise ValueError("the description is no JSON object")
     return fields
+
+
+def _take_second(fields: dict[str, Any]) -> None:
+    """Check the fields that version 2 adds, and turn them into those of a description."""
+    fields["versions"] = _texts(fields, "versions")
+    fields["machines"] = fields.pop("class", None)
+    if type(fields.get("grid")) is not int or not isinstance(fields["machines"], str):
+        raise ValueError("the description has no grid, or no class")
+    if missing := [name for name in ("order", "container", "header_bytes") if name not in fields]:
+        raise ValueError(f"the description has no {missing[0]}")
+    orders = {order.value: order for order in Order}
+    if not isinstance(fields["order"], str) or fields["order"] not in orders:
+        raise ValueError(f"order is {fields['order']!r:.40}, and neither {' nor '.join(orders)}")
+    fields["order"] = orders[fields["order"]]
+    container, header = fields.pop("container"), fields["header_bytes"]
+    if type(header) is not int or container != CONTAINERS[header > 0]:
+        raise ValueError(f"container is {container!r:.40} and header_bytes is {header!r:.40}, which do not agree")
 
 
 def _texts(fields: dict[str, Any], name: str) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 
 from zaudio import disk
 from zaudio.errors import UsageError
+from zaudio.plan import Order
 from zaudio.records import decode_records, encode_record
 from zaudio.reference import Fingerprint
 from zaudio.result.description import UNVERSIONED, Description, decode_description, encode_description
@@ -254,10 +255,14 @@ _FIELDS = {
     "frames": "its number of frames was",
     "ops": "its ops were",
     "chunk_frames": "its chunks had this many frames:",
+    "order": "its order was",
+    "header_bytes": "its header had this many bytes:",
 }
 
 
 def _show(value: object) -> str:
+    if isinstance(value, Order):
+        return value.value
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

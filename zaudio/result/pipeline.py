@@ -88,7 +88,7 @@ class Pipeline:
                 self._condition.notify()
 
     def end(self, tail: bytes) -> None:
-        """End the chain with the tail, which completes the last block. No payload follows."""
+        """End the chain with the tail, not empty, which completes the last block. No payload follows."""
         with self._condition:
             self._tail = tail
             self._condition.notify()
@@ -131,7 +131,8 @@ class Pipeline:
                 untold = 0
                 self._notify()
         if self._tail is not None:
-            self._emit(self._tail)
+            for start in range(0, len(self._tail), ROUND_BYTES):  # it may hold the header of an empty recording
+                self._emit(self._tail[start : start + ROUND_BYTES])
             self._full.put(None)
 
     def _take(self) -> list[memoryview]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from zaudio import disk
 from zaudio.errors import UsageError, VerificationError
+from zaudio.plan import Order
 from zaudio.result import primitives
 from zaudio.result.description import FILE_BYTES_MAX, Description, decode_description, split_file
 from zaudio.result.fileset import open_set
@@ -150,28 +151,52 @@ class OpenResult:
         self._digests, self._ivs = digests, ivs
         self._authentic = True
 
-    def plaintext(self, *, forward: bool = False) -> Iterator[memoryview]:
-        """Give the audio piece by piece; each piece is valid until the next one.
-
-        Args:
-            forward: Give the frames in the order of the recording. Otherwise as stored, last frame first.
+    def plaintext(self) -> Iterator[memoryview]:
+        """Give all of the plaintext, header included, piece by piece; each piece is valid until the next one.
 
         Raises:
             VerificationError: The ciphertext has changed since it was authenticated; the pieces before had not.
         """
         decrypted = bytearray(self._block_bytes + BLOCK_BYTES)
-        turned = bytearray(self._block_bytes if forward else 0)
-        frame_bytes = self.description.frame_bytes
-        for index in reversed(range(self._blocks)) if forward else range(self._blocks):
-            size = self._decrypt(index, decrypted)
-            if not size:
-                continue  # this block is nothing but padding
-            if forward:
-                reverse_into(np.frombuffer(decrypted, np.uint8, size), turned, frame_bytes)
-            yield memoryview(turned if forward else decrypted)[:size]
+        for index in range(self._blocks):
+            if size := self._decrypt(index, decrypted):  # else this block is nothing but padding
+                yield memoryview(decrypted)[:size]
 
-    def read(self, start: int, stop: int) -> bytes:
-        """Return bytes `start` to `stop` of the audio, as stored. Only the blocks that hold them are decrypted.
+    def samples(self, *, forward: bool = False) -> Iterator[memoryview]:
+        """Give the samples as they lie in a file, piece by piece; each piece is valid until the next one.
+
+        Args:
+            forward: Give the frames in the order of the recording. Otherwise as stored.
+
+        Raises:
+            VerificationError: The ciphertext has changed since it was authenticated; the pieces before had not.
+        """
+        described = self.description
+        first, end = described.header_bytes, described.header_bytes + described.samples_bytes
+        if not forward or described.order is Order.FORWARD:
+            position = 0
+            for piece in self.plaintext():
+                yield piece[max(0, first - position) : max(0, end - position)]
+                position += piece.nbytes
+            return
+        turned = bytearray(self._block_bytes)
+        self.read(max(first, end - 1), end, told=True)  # so that each block is decrypted once: see `read`
+        # The first piece begins with its block, or with the first frame in there; all others are as long as a block.
+        stop, size = end, described.frame_bytes
+        start = first + -(-max(0, (end - 1) // self._block_bytes * self._block_bytes - first) // size) * size
+        while stop > first:
+            stored = self.read(start, stop, told=True)
+            reverse_into(np.frombuffer(stored, np.uint8), turned, size)
+            yield memoryview(turned)[: len(stored)]
+            stop, start = start, max(first, start - self._block_bytes)
+
+    def read(self, start: int, stop: int, *, told: bool = False) -> bytes:
+        """Return bytes `start` to `stop` of the plaintext. Only the blocks that hold them are decrypted.
+
+        Args:
+            start: The first byte.
+            stop: The byte behind the last one.
+            told: Whether `on_progress` hears of it.
 
         Raises:
             VerificationError: The ciphertext has changed since it was authenticated.
@@ -185,7 +210,7 @@ class OpenResult:
             if index != self._held:
                 self._plain = self._plain or bytearray(self._block_bytes + BLOCK_BYTES)
                 self._held = -1
-                self._decrypt(index, self._plain, told=False)
+                self._decrypt(index, self._plain, told=told)
                 self._held = index
             first = index * self._block_bytes
             last = min(stop - first, self._block_bytes)

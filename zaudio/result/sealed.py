@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
@@ -18,12 +19,12 @@ import numpy as np
 
 from zaudio.errors import InputChangedError, VerificationError
 from zaudio.formats import sample_format
+from zaudio.packing import unpack
+from zaudio.plan import Order
 from zaudio.process import NoCoreDumps
 from zaudio.reference import Fingerprint, Reference
 from zaudio.result.reader import OnProgress, OpenResult
 from zaudio.reverse import reverse_into
-
-REVERSED = "reversed"
 
 
 class SealedSource:
@@ -40,6 +41,7 @@ class SealedSource:
         path: The folder, as it was named.
         description: The result's description.
         frames, channels, samplerate, format, frame_bytes: As the description says.
+        bits: Significant bits of a sample.
         container: ``sealed result``.
         warnings: Empty.
         reference: None: workers cannot read what is encrypted.
@@ -78,9 +80,7 @@ class SealedSource:
         self.warnings: tuple[str, ...] = ()
         self.reference: Reference | None = None
         self.unresumable = ""
-        self._reversed = getattr(self.description, "order", REVERSED) == REVERSED
-        # A header may stand in front of the samples.
-        self._first = self.description.plaintext_bytes - signal.bytes
+        self.bits = self.format.bits
 
     @property
     def resumable(self) -> bool:
@@ -99,17 +99,37 @@ class SealedSource:
             raise ValueError(f"{self.path} is closed")
         if not 0 <= start <= stop <= self.frames:
             raise IndexError(f"frames {start} to {stop} of {self.frames}")
-        begin, end = (self.frames - stop, self.frames - start) if self._reversed else (start, stop)
-        first, size = self._first, self.frame_bytes
+        turned = self.description.order is Order.REVERSED
+        begin, end = (self.frames - stop, self.frames - start) if turned else (start, stop)
+        first, size = self.description.header_bytes, self.description.frame_bytes
         try:
-            stored = self._result.read(first + begin * size, first + end * size)
+            stored: bytes | bytearray = self._result.read(first + begin * size, first + end * size)
         except VerificationError as error:
             raise InputChangedError(error.path, error.reason) from None
-        if not self._reversed or not stored:
-            return stored
-        samples = bytearray(len(stored))
-        reverse_into(np.frombuffer(stored, np.uint8), samples, size)
-        return samples
+        if turned and stored:
+            samples = bytearray(len(stored))
+            reverse_into(np.frombuffer(stored, np.uint8), samples, size)
+            stored = samples
+        return unpack(stored, self.format)
+
+    def header(self) -> bytes:
+        """Return the bytes in front of the samples.
+
+        Raises:
+            InputChangedError: The result has changed since it was authenticated.
+        """
+        try:
+            return self._result.read(0, self.description.header_bytes)
+        except VerificationError as error:
+            raise InputChangedError(error.path, error.reason) from None
+
+    def plaintext(self) -> Iterator[memoryview]:
+        """Give all of the plaintext, piece by piece; each piece is valid until the next one.
+
+        Raises:
+            VerificationError: The result has changed since it was authenticated.
+        """
+        return self._result.plaintext()
 
     def fingerprint(self) -> Fingerprint:
         """Return the fingerprint of the result, which has its tag for a sample."""

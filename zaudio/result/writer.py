@@ -31,6 +31,7 @@ from zaudio.result.journal import Checkpoints
 from zaudio.result.notes import Machines, Measured, Settled
 from zaudio.result.opening import begin, reopen, store
 from zaudio.result.pipeline import Pipeline
+from zaudio.result.plaintext import Plaintext
 from zaudio.result.publication import DESCRIPTION, JOURNAL, RESULT
 from zaudio.signal import Signal
 
@@ -49,26 +50,26 @@ class ResultWriter:
     Args:
         folder: The output folder, open.
         description: The description of all payloads together, as far as it is known.
+        header: The bytes in front of the samples, as many as the description says.
 
     Attributes:
         job_id: The job's id in all its lives; set by `open`.
         incarnation: The number of this life, from 1; set by `open`.
 
     Raises:
-        UsageError: The description is too long.
+        UsageError: The description is too long, or the header has another length.
     """
 
-    def __init__(self, folder: ResultFolder, description: Description) -> None:
+    def __init__(self, folder: ResultFolder, description: Description, header: bytes = b"") -> None:
         self._folder = folder
         self._description = description
         self._encoded = encode_description(description)  # as it is in the journal, or will be
         self._describe: Callable[[], Settlement] = lambda: (description, None)
         self._final: Settlement | None = None  # until the first payload comes
-        self._expected = description.plaintext_bytes
+        self._plaintext = Plaintext(description, header)
         self._notify: Callable[[], None] = lambda: None  # until `open`
         self.job_id = b""
         self.incarnation = 0
-        self._taken = 0  # bytes of all payloads so far, also in earlier lives
         self._fd = -1  # of result.raw.part; it belongs to the storage thread once that runs
         self._written = 0  # bytes of it; these two belong to the storage thread
         self._written_back = 0  # bytes of it that the system was told to take to the disk
@@ -129,14 +130,16 @@ class ResultWriter:
             The bytes of audio that an earlier life wrote; 0 for a new job. The payloads go on behind them.
 
         Raises:
-            UsageError: The signal is not the description's, or a sealed result cannot be stored in that order.
+            UsageError: The signal or the order is not the description's.
             ResumeError: The ciphertext in the folder is not that of the job's journal.
             StorageError: There is too little room for the result, or the system refused; `abort` cleans up.
         """
         if self._pipeline or self._ended:
             raise UsageError("a result is written once: this writer was opened before")
-        self._check(signal, order)
-        self._folder.check_room(primitives.padded_bytes(self._expected))
+        if order is not self._description.order:
+            raise UsageError(f"the description says {self._description.order.value}, and the payloads {order.value}")
+        self._plaintext.begin(signal, 0)
+        self._folder.check_room(primitives.padded_bytes(self._plaintext.size))
         self._notify = notify
         unfinished = self._folder.unfinished
         if unfinished is not None:
@@ -153,7 +156,7 @@ class ResultWriter:
         finally:
             primitives.wipe(key)
         self.job_id, self.incarnation = opened.job_id, opened.incarnation
-        self._taken = self._written = self._written_back = opened.length
+        self._written = self._written_back = opened.length
         self._schedule = Schedule(now=time.monotonic())
         self._pipeline = Pipeline(
             encrypt,
@@ -165,7 +168,7 @@ class ResultWriter:
             notify=self._notify,
         )
         self._pipeline.start()
-        return opened.length  # whole blocks of audio: no checkpoint covers the padding
+        return self._plaintext.begin(signal, opened.length)  # no checkpoint covers the padding
 
     def describe_by(self, describe: Callable[[], Settlement]) -> None:
         """Ask that function, once, when the first payload comes or the result is sealed.
@@ -187,7 +190,7 @@ class ResultWriter:
                 self._checkpoints.note(note)
 
     def put(self, payload: Buffer) -> None:
-        """Take the processed frames of the next chunk in output order, last frame first. Never blocks.
+        """Take the processed frames of the next chunk in output order. Never blocks.
 
         Args:
             payload: Any C-contiguous buffer of whole frames; it must not change until `finished` counts it. The first
@@ -196,19 +199,11 @@ class ResultWriter:
         Raises:
             UsageError: It is not whole frames, or longer than the rest of the result; or the writer is not open.
         """
-        view = memoryview(payload)
         if self._pipeline is None or self._ended:
             raise UsageError("payloads are taken between open and seal")
-        # After a resume the first payload begins at any byte, and like all others ends with a frame.
-        if (self._taken + view.nbytes) % self._description.frame_bytes or not view.c_contiguous:
-            raise UsageError(
-                f"a payload is contiguous frames of {self._description.frame_bytes} bytes, not {view.nbytes} bytes"
-            )
-        if self._taken + view.nbytes > self._expected:
-            raise UsageError(f"the result has {self._expected} bytes; {self._taken} came, and now {view.nbytes} more")
-        self._taken += view.nbytes
+        plaintext = self._plaintext.take(payload)
         self._final = self._final or self._describe()
-        self._pipeline.put(view.cast("B") if view.nbytes else memoryview(b""))  # an empty view cannot be cast
+        self._pipeline.put(plaintext)
 
     def seal(self) -> None:
         """Let the threads pad, tag and fsync: no payload follows. Never blocks.
@@ -218,11 +213,10 @@ class ResultWriter:
         """
         if self._pipeline is None or self._ended:
             raise UsageError("a result is sealed once, after open")
-        if self._taken != self._expected:
-            raise UsageError(f"the result has {self._expected} bytes, and only {self._taken} came")
+        rest = self._plaintext.end()
         self._ended = True
         self._final = self._final or self._describe()
-        self._pipeline.end(primitives.padding(self._taken))
+        self._pipeline.end(rest + primitives.padding(self._plaintext.size))
 
     def publish(self) -> dict[str, str]:
         """Give the four parts their final names, as one; return the paths.
@@ -264,12 +258,6 @@ class ResultWriter:
         if self._disowned or not (self.kept or self._folder.unfinished is not None):
             self._folder.remove_parts()
 
-    def _check(self, signal: Signal, order: Order) -> None:
-        if signal != self._description.signal:
-            raise UsageError(f"the description is of {self._description.signal}, and the payloads are of {signal}")
-        if order is not Order.REVERSED:
-            raise UsageError(f"a sealed result holds its frames reversed; it cannot be written {order.value}")
-
     def _save_last(self) -> bool:
         """Make the checkpoint of a result that will not be published; False when the disk does not answer."""
 
@@ -308,7 +296,7 @@ class ResultWriter:
     def _write(self, ciphertext: memoryview) -> None:
         if self._tag is None:
             self._tag = self._begin()
-        if self._written + ciphertext.nbytes > self._expected:
+        if self._written + ciphertext.nbytes > self._plaintext.size:
             self._before_padding = (self._written, self._tag.running())
         self._tag.update(ciphertext)
         disk.write_all(self._fd, ciphertext)
