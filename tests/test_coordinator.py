@@ -31,7 +31,7 @@ def recording(tmp_path):
     [
         ({"workers": 0}, "no local workers and nowhere for others to connect"),
         ({"workers": -1}, "expected 0 or more, got -1"),
-        ({"ops": []}, "a chain has 1 to 32 ops"),
+        ({"ops": ["invert"] * 33}, "a chain has up to 32 ops, not 33"),
         ({"ops": "no such:op"}, "no such"),
         ({"ops": lambda array: array}, "finds in its module by name"),
         ({"bind": "localhost"}, "expected tcp://HOST:PORT"),

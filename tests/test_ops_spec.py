@@ -363,11 +363,11 @@ def test_a_chain_keeps_its_order_and_mixes_texts_with_functions():
     assert parse_chain(("invert",)) == parse_chain("invert") == (OpSpec("invert"),)
 
 
-def test_a_chain_has_one_to_thirty_two_ops():
-    assert len(parse_chain(["invert"] * 32)) == 32
-    for count in (0, 33):
-        with pytest.raises(UsageError, match=f"1 to 32 ops, not {count}"):
-            parse_chain(["invert"] * count)
+def test_a_chain_has_up_to_thirty_two_ops():
+    for count in (0, 32):
+        assert len(parse_chain(["invert"] * count)) == count
+    with pytest.raises(UsageError, match="up to 32 ops, not 33"):
+        parse_chain(["invert"] * 33)
 
 
 @pytest.mark.parametrize("ops", [None, 3, b"invert", [["invert"]], [None], {"invert"}], ids=repr)

@@ -100,7 +100,7 @@ def in_and_out(kind):
         least, most = map(int, match.groups())
         inside, outside = (
             [[["o", [], [], ""]] * least, [["o", [], [], ""]] * most],
-            [[["o", [], [], ""]] * (most + 1), [["o", [], [], ""]] * (least - 1), [["o", [], []]]],
+            [[["o", [], [], ""]] * (most + 1), *([["o", [], [], ""]] * few for few in range(least)), [["o", [], []]]],
         )
     return inside, [value for value in outside if value != 2**64]  # which msgpack cannot say
 

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from zaudio.net.farm import Farm
 from zaudio.net.wake import Waker
 from zaudio.ops.chain import Course, make_ops
 from zaudio.ops.contract import Op
-from zaudio.ops.spec import Requested, parse_chain
+from zaudio.ops.spec import Requested
 from zaudio.plan import Order
 from zaudio.preparation import import_named, once, open_recording
 from zaudio.request import Request, parse_request
@@ -117,11 +117,10 @@ class Survey(Life[Surveyed]):
     ) -> None:
         if not isinstance(what, Op):
             raise UsageError(f"what is surveyed is an op that measures, not {what!r:.80}")
-        nothing = isinstance(ops, Sequence) and not ops
         request = parse_request(
             os.fspath(input),
             "",
-            ops="invert" if nothing else ops,  # a job has an op at least
+            ops=ops,
             workers=workers,
             bind=bind,
             chunk=chunk,
@@ -133,7 +132,7 @@ class Survey(Life[Surveyed]):
             limits=limits,
             timing=None,
         )
-        super().__init__(replace(request, specs=() if nothing else parse_chain(ops)), on_event)
+        super().__init__(request, on_event)
         self._what = what
 
     def _prepare(self, stack: ExitStack, waker: Waker) -> OpenSurvey:
@@ -212,7 +211,7 @@ def open_survey(
         UsageError: An op or a size cannot be used, or `what` measures nothing.
         InputError: The recording cannot be read as audio.
     """
-    source = open_recording(request, stack)
+    source = open_recording(request, stack, publish=publish)
     course = Course((*make_ops(request.specs, import_named(request.specs)), what), signal_of(source))
     first = course.measuring
     if first is None:

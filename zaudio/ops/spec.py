@@ -112,16 +112,16 @@ def parse_chain(ops: Requested | Sequence[Requested]) -> tuple[OpSpec, ...]:
     """Return the chain of ops that a user asked for, in the order in which they are applied.
 
     Args:
-        ops: A SPEC, a module-level function, a `functools.partial` of one, what `op` returned, or a sequence of 1 to 32
-            of these. A string holds one SPEC.
+        ops: A SPEC, a module-level function, a `functools.partial` of one, what `op` returned, or a sequence of up to
+            32 of these: of none, the result is a copy. A string holds one SPEC.
 
     Raises:
-        UsageError: One of them cannot be used, the chain is empty, or it is too long.
+        UsageError: One of them cannot be used, or the chain is too long.
     """
     if isinstance(ops, str) or not isinstance(ops, Sequence):
         return (_one(ops),)
-    if not 1 <= len(ops) <= LONGEST_CHAIN:
-        raise UsageError(f"a chain has 1 to {LONGEST_CHAIN} ops, not {len(ops)}")
+    if len(ops) > LONGEST_CHAIN:
+        raise UsageError(f"a chain has up to {LONGEST_CHAIN} ops, not {len(ops)}")
     return tuple(_one(op) for op in ops)
 
 

@@ -121,8 +121,8 @@ def hashes(value: object) -> tuple[int, ...]:
 
 def ops(value: object) -> tuple[Head, ...]:
     """Read ops; each is [name, [parameter, value ...], [table, type, bytes ...], version]."""
-    if type(value) is not list or not 1 <= len(value) <= LIST_MAX:
-        raise ProtocolError(f"expected 1 to {LIST_MAX} ops, got {shown(value)}")
+    if type(value) is not list or len(value) > LIST_MAX:
+        raise ProtocolError(f"expected at most {LIST_MAX} ops, got {shown(value)}")
     return tuple(_head(item) for item in value)
 
 
