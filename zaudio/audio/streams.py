@@ -66,7 +66,8 @@ class SpooledFile(InputFile):
     def __init__(self, path: str, spool: Spool) -> None:
         self.path = path
         self.size = spool.size
-        self.unresumable = f"{path} is a stream, which cannot be read again"
+        name = "standard input" if path == STANDARD_INPUT else path
+        self.unresumable = f"{name} is a stream, which cannot be read again"
         self._spool = spool
 
     @property

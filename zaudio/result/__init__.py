@@ -19,7 +19,7 @@ from zaudio.result.folder import ResultFolder, check_free
 from zaudio.result.journal import JobRecord, Journal, difference
 from zaudio.result.keyfile import KeyFile
 from zaudio.result.keystore import KeyStore, RawKey, WrappedKey, make_identity, parse_recipient, read_identity
-from zaudio.result.notes import Machines, Measured
+from zaudio.result.notes import Machines, Measured, decode_note, encode_note
 from zaudio.result.publication import KEY, is_reserved, result_of
 from zaudio.result.reader import OpenResult, verify
 from zaudio.result.sealed import SealedSource
@@ -45,8 +45,10 @@ __all__ = [
     "WrappedKey",
     "check_free",
     "check_output",
+    "decode_note",
     "decrypt",
     "difference",
+    "encode_note",
     "is_reserved",
     "make_identity",
     "parse_recipient",

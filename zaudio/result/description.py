@@ -54,7 +54,7 @@ class Description:
         zaudio: Version of the package that made the result.
         grid: Frames per block at which ops with memory started afresh; 0 for no grid.
         versions: The version of each op; empty for version 1 of the format.
-        machines: The class of machines that computed it; empty when it was not told, and for version 1.
+        machines: The class of machines that computed it; empty when it was not told, and without memory.
         order: The order of its frames.
         header_bytes: Bytes of a WAV header in front of the samples; 0 for none.
 
@@ -98,19 +98,24 @@ class Description:
         if not isinstance(self.order, Order):
             raise UsageError(f"order is an Order, not {self.order!r:.40}")
         _check_integer("header_bytes", self.header_bytes, 0, HEADER_MOST)
-        # One spelling of each: a version 1 says nothing of versions and machines, a version 2 says all.
+        # One spelling of each: a version 1 says nothing of versions and machines, a version 2 says all. Without memory,
+        # every machine gives the same bits.
         second = self.version == SECOND_VERSION
         object.__setattr__(self, "versions", (self.versions or (UNVERSIONED,) * len(self.ops)) if second else ())
-        object.__setattr__(self, "machines", self.machines if second else "")
+        object.__setattr__(self, "machines", self.machines if self.has_memory else "")
         # Sixteen bytes of room: the padding must fit the same integer.
         _check_integer("plaintext_bytes", self.plaintext_bytes, 0, INTEGER_MAX - 16)
 
     @property
+    def has_memory(self) -> bool:
+        """Whether ops have memory, so that the class of machines counts."""
+        return bool(self.grid or set(self.versions) - {UNVERSIONED})
+
+    @property
     def version(self) -> int:
         """The version of the format: 1 where that can say it all, otherwise 2."""
-        memory = self.grid or set(self.versions) - {UNVERSIONED}
         stored = self.order is not Order.REVERSED or self.header_bytes or sample_format(self.format).is_packed
-        return SECOND_VERSION if memory or stored else VERSION
+        return SECOND_VERSION if self.has_memory or stored else VERSION
 
     @property
     def signal(self) -> Signal:
