@@ -66,7 +66,9 @@ class Started(Event):
         bytes: Bytes of samples of the result.
         resumed_chunks: Chunks that an earlier, interrupted start had done; all of them when the job was done already.
         resumed_bytes: Bytes that it had encrypted.
-        warnings: Sentences about oddities of the recording that were overcome.
+        warnings: Sentences about oddities of the recording that were overcome, and about metadata that is dropped.
+        order: The order of the result's frames, ``reversed`` or ``forward``.
+        container: The kind of file that a person gets: ``raw``, ``WAV`` or ``FLAC``.
     """
 
     chunks: int
@@ -79,6 +81,25 @@ class Started(Event):
     resumed_chunks: int = 0
     resumed_bytes: int = 0
     warnings: tuple[str, ...] = ()
+    order: str = "reversed"
+    container: str = "raw"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading(Event):
+    """More of the recording was read, before the job begins: a stream, what is decoded, or a sealed result.
+
+    Its job is not known yet, and is empty.
+
+    Attributes:
+        verb: ``reading``, ``decoding`` or ``verifying``.
+        bytes: Bytes so far.
+        total: Bytes in all; 0 when that is not known.
+    """
+
+    verb: str
+    bytes: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

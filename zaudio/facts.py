@@ -106,7 +106,7 @@ class Report(Extent):
         requeued: Grants that came to nothing and were made again.
         duplicates: Results for chunks that had one.
         rejected: Results that could not be accepted.
-        paths: ``result``, ``key``, ``iv`` and ``description``.
+        paths: ``result``, and of a sealed one ``key``, ``iv`` and ``description``.
         shares: Accepted chunks by worker name.
         resumed_chunks: Chunks that an earlier, interrupted start had done.
         recipient: The public key that the encryption key is wrapped for; empty when it is raw.
@@ -123,6 +123,8 @@ class Report(Extent):
             earlier, interrupted start had done are not among them.
         zeroed: Samples that were not finite, and that ops with memory read as 0; counted likewise.
         measured: Sentences about what was measured before the result was made.
+        order: The order of its frames, ``reversed`` or ``forward``.
+        container: The kind of file that a person gets: ``raw``, ``WAV`` or ``FLAC``.
     """
 
     seconds: float
@@ -144,6 +146,8 @@ class Report(Extent):
     clipped: int = 0
     zeroed: int = 0
     measured: tuple[str, ...] = ()
+    order: str = "reversed"
+    container: str = "raw"
 
     def to_json(self) -> str:
         """Return the report as a JSON object."""

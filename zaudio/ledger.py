@@ -287,6 +287,8 @@ class Ledger:
             clipped=self._clipped,
             zeroed=self._zeroed,
             measured=tuple(self._measured),
+            order=started.order,
+            container=started.container,
         )
 
 
