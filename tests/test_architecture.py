@@ -20,6 +20,10 @@ PACKAGE = Path(zaudio.__file__).parent
 ROOMS = {
     "cli",
     "coordinator",
+    "rendering",
+    "unsealing",
+    "outputs",
+    "fileoutput",
     "life",
     "surveying",
     "staffing",
@@ -63,12 +67,16 @@ BASE = {
 
 # Room -> the rooms it may import, besides itself. A missing pair is forbidden.
 ALLOWED = {
-    "cli": {"coordinator", "surveying", "net", "audio", "ops", "result", *BASE},
+    "cli": {"coordinator", "rendering", "unsealing", "surveying", "net", "audio", "ops", "result", *BASE},
     "surveying": {"classes", "life", "preparation", "stages", "request", "net", "ops", *BASE},
+    "rendering": {"life", "preparation", "stages", "request", "net", "ops", *BASE},
+    "unsealing": {"inputs", "audio", "result", *BASE},
+    "outputs": {"fileoutput", "inputs", "stages", "request", "net", "audio", "ops", "result", *BASE},
+    "fileoutput": {"audio", "result", *BASE},
     "coordinator": {"life", "preparation", "stages", "request", "net", "ops", *BASE},
     "life": {"staffing", "preparation", "stages", "request", "net", *BASE},
     "staffing": {"stages", "request", "net", *BASE},
-    "preparation": {"classes", "inputs", "stages", "request", "net", "audio", "ops", "result", *BASE},
+    "preparation": {"classes", "inputs", "outputs", "stages", "request", "net", "audio", "ops", "result", *BASE},
     "inputs": {"audio", "result", "errors", "settings"},
     "classes": {"core", "errors", "signal", "steps"},
     "stages": {"classes", "request", "net", "core", "audio", "ops", *BASE},
@@ -131,6 +139,8 @@ ALLOWED = {
     "__main__": {"cli"},
     "__init__": {
         "coordinator",
+        "rendering",
+        "unsealing",
         "surveying",
         "formats",
         "net",

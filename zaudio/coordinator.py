@@ -16,7 +16,7 @@ from zaudio.net.wake import Waker
 from zaudio.ops.spec import Requested
 from zaudio.preparation import DoneJob, OpenJob, open_job
 from zaudio.request import parse_request
-from zaudio.settings import Limits, Network, Raw, Security
+from zaudio.settings import Limits, Network, Raw, Sealed, Security
 from zaudio.stages import Work
 from zaudio.timing import Timing
 
@@ -25,9 +25,11 @@ class Coordinator(Life[Report]):
     """One job: a recording, what to do with it, and where the result goes.
 
     Args:
-        input: The recording: raw samples, or a file that says how its samples lie, such as WAV or FLAC.
-        output: The folder for the four files of the result.
-        ops: The operations on the samples, one or a sequence, applied in order. Each is a SPEC such as
+        input: The recording: raw samples, a file that says how its samples lie, such as WAV or FLAC, ``-`` for
+            standard input, or the folder of a sealed result.
+        output: The folder for the four files of the result. `zaudio.Sealed` says the order of frames, too, and whether
+            a WAV is inside.
+        ops: The operations on the samples, one or a sequence, applied in order; none makes a copy. Each is a SPEC, as
             ``"gain:db=-3"``, what ``zaudio.op("gain", db=-3)`` returns, a function of an importable module, or a
             `functools.partial` of such a function.
         workers: Number of local worker processes. By default one per core, or none when `bind` is given.
@@ -55,7 +57,7 @@ class Coordinator(Life[Report]):
     def __init__(
         self,
         input: str | os.PathLike[str],
-        output: str | os.PathLike[str] = "generated_data",
+        output: str | os.PathLike[str] | Sealed = "generated_data",
         *,
         ops: Requested | Sequence[Requested] = "invert",
         workers: int | None = None,
@@ -72,7 +74,7 @@ class Coordinator(Life[Report]):
     ) -> None:
         request = parse_request(
             os.fspath(input),
-            os.fspath(output),
+            output if isinstance(output, Sealed) else Sealed(output),
             ops=ops,
             workers=workers,
             bind=bind,

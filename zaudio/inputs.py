@@ -10,6 +10,8 @@ import os
 import tempfile
 
 from zaudio.audio import OnProgress, Source, open_source
+from zaudio.audio.metadata import Carried, Metadata, carry
+from zaudio.audio.reading import read_metadata
 from zaudio.errors import InputError, UsageError
 from zaudio.result import SealedSource, Spool, result_of
 from zaudio.settings import Raw
@@ -64,7 +66,28 @@ def open_input(
         if on_progress is not None:
             on_progress("verifying", done, total)
 
-    return SealedSource(name, key=key, identity=identity, on_progress=verifying)
+    return SealedRecording(name, key=key, identity=identity, on_progress=verifying)
+
+
+class SealedRecording(SealedSource):
+    """The recording in a sealed result, with the metadata that stands in front of its samples."""
+
+    def metadata(self) -> Carried:
+        """Return what its header says besides samples, for the recording's order.
+
+        Raises:
+            InputChangedError: The result has changed since it was authenticated.
+        """
+        header, signal = self.header(), self.description.signal
+        if not header:
+            return Carried(Metadata())
+
+        def read_at(offset: int, length: int) -> bytes:
+            return header[offset : offset + length]
+
+        found = read_metadata("WAV", read_at, self.description.plaintext_bytes, (len(header), 0)).metadata
+        # What is mirrored there is mirrored back.
+        return carry(found, signal, signal, self.description.order)
 
 
 def is_part_of(path: Path, folder: Path) -> bool:

@@ -22,35 +22,23 @@ from dataclasses import dataclass, replace
 
 from zaudio.audio import Source
 from zaudio.classes import JobClass
-from zaudio.errors import ConflictError, ResumeError, UsageError
-from zaudio.events import Event, Measured, Published, StageBegan, Started, State, StateChanged
-from zaudio.inputs import is_part_of, open_input
+from zaudio.errors import ConflictError, ResumeError
+from zaudio.events import Event, Measured, Published, Reading, StageBegan, Started, State, StateChanged
+from zaudio.inputs import open_input
 from zaudio.net.farm import Farm
 from zaudio.net.stage import Stage
 from zaudio.net.wake import Waker
 from zaudio.ops.beside import beside
-from zaudio.ops.chain import Course, Pass, from_step, make_ops, to_step
+from zaudio.ops.chain import Course, from_step, make_ops, to_step
 from zaudio.ops.contract import Op
 from zaudio.ops.functions import Allowed, import_allowed
 from zaudio.ops.spec import OpSpec
+from zaudio.outputs import Claim, Earlier, Output, check_output, claim, settled, with_format
 from zaudio.plan import Plan
 from zaudio.request import Request
-from zaudio.result import (
-    UNVERSIONED,
-    Description,
-    JobRecord,
-    Journal,
-    KeyFile,
-    Machines,
-    RawKey,
-    ResultFolder,
-    ResultWriter,
-    WrappedKey,
-    check_free,
-    difference,
-    is_reserved,
-)
+from zaudio.result import Description, Machines, difference
 from zaudio.result import Measured as Kept
+from zaudio.settings import Sealed
 from zaudio.stages import (
     Demand,
     Means,
@@ -65,6 +53,8 @@ from zaudio.stages import (
     rounded,
     signal_of,
 )
+
+TOLD_SECONDS = 0.1  # between two events about how far an input is read
 
 log = logging.getLogger("zaudio.coordinator")
 
@@ -97,7 +87,7 @@ class OpenJob:
     Attributes:
         started: The facts of the job.
         means: What its stages share.
-        writer: The destination of the result.
+        writer: The destination of the result, open.
         course: The stages.
         described: The description of the result, as far as it was known at the start.
         resumed: Bytes of the result that an earlier life wrote.
@@ -108,7 +98,7 @@ class OpenJob:
 
     started: Started
     means: Means
-    writer: ResultWriter
+    writer: Output
     course: Course
     described: Description
     resumed: int
@@ -184,7 +174,6 @@ class OpenJob:
         def describe() -> tuple[Description, Machines | None]:
             learn(self.means, stage)
             found = replace(settled(self.described, main, plan), machines=self.means.machines.name)
-            # Without memory, every machine gives the same bits.
             return found, _machines(self.means) if found.machines else None
 
         writer.describe_by(describe)
@@ -192,8 +181,8 @@ class OpenJob:
             StageBegan,
             chunks=len(plan),
             chunk_frames=plan.chunk_frames,
-            bytes=self.described.plaintext_bytes,
-            resumed_chunks=plan.at_output(self.resumed // self.described.frame_bytes)[0],
+            bytes=self.described.signal.bytes,
+            resumed_chunks=plan.at_output(self.resumed // self.described.signal.frame_bytes)[0],
             resumed_bytes=self.resumed,
         )
         return stage
@@ -202,65 +191,69 @@ class OpenJob:
 def open_job(
     request: Request, stack: ExitStack, *, waker: Waker, publish: Callable[[Event], None], pause: Callable[[], None]
 ) -> OpenJob | DoneJob:
-    """Open the recording, the output folder and the destination.
+    """Open the recording and the output.
 
     Args:
         request: The job.
         stack: Closes what was opened.
         waker: Wakes the farm.
         publish: Takes the events of the stages.
-        pause: Called now and then while an interrupted job's output is read. An exception of it ends that.
+        pause: Called now and then while a recording or an interrupted job's output is read. An exception of it ends
+            that.
 
     Raises:
-        UsageError: An op, a size or the output folder cannot be used.
+        UsageError: An op, a size or the output cannot be used.
         InputError: The recording cannot be read as audio.
-        StorageError: The output folder cannot be written to.
+        StorageError: The output cannot be written.
     """
-    if not request.overwrite:
-        check_free(request.output)  # before a stream is read, which would be lost
-    source = open_recording(request, stack, pause=pause)
+    check_output(request)
+    source = open_recording(request, stack, publish=publish, pause=pause)
     signal = signal_of(source)
     allowed = import_named(request.specs)
     course = Course(make_ops(request.specs, allowed), signal)
+    asked, request = request, with_format(request, source, course.output)
+    if request is not asked:
+        course = Course(make_ops(request.specs, allowed), signal)
     plan = cut(request, course.foreseen)
-    described = _describe(request, course, plan)
-    folder = stack.enter_context(_open_folder(request, source, described))
-    if folder.done:
-        started = _started(described, plan, source, job=b"", resumed=described.plaintext_bytes)
+    claimed = claim(request, source, course, plan, stack)
+    described = claimed.described
+    if claimed.output is None:
+        started = _started(claimed, plan, source, job=b"", resumed=described.signal.bytes)
         warning = "this job was done already: its publication was interrupted, and is finished now"
-        return DoneJob(request, started, folder.paths, (*source.warnings, warning))
-    writer = ResultWriter(folder, described)
-    stack.callback(writer.abort)
-    earlier: tuple[str, ...] = ()
+        return DoneJob(request, started, claimed.paths, (*source.warnings, warning))
+    output, sentences = claimed.output, tuple[str, ...]()
     machines = JobClass(request.security.machines or "")
-    if folder.unfinished is not None:
+    if (earlier := claimed.earlier) is not None:
         log.info("an interrupted job lies in %s: reading what it wrote", request.output)
-        earlier = _restore(course, folder.unfinished.journal, described, request, allowed)
-        if (kept := folder.unfinished.journal.machines) is not None:
-            machines.restore(kept.name, kept.numbers)
-    resumed = writer.open(course.output, plan.order, notify=waker.wake, pause=pause)
+        sentences = _restore(course, earlier, described, request, allowed)
+        if earlier.machines is not None:
+            machines.restore(earlier.machines.name, earlier.machines.numbers)
+    resumed = output.open(course.output, plan.order, notify=waker.wake, pause=pause)
     first = 0
     if course.measuring is None:
         plan = cut(request, course.main)
-        first = in_bundles(plan, course.main).at_output(resumed // described.frame_bytes)[0]
-    started = _started(described, plan, source, job=writer.job_id, resumed=resumed)
+        first = in_bundles(plan, course.main).at_output(resumed // described.signal.frame_bytes)[0]
+    started = _started(claimed, plan, source, job=output.job_id, resumed=resumed)
     main = course.main if course.measuring is None else course.foreseen
-    warnings = [*source.warnings, *filter(None, [rounded(request, main, plan)])]
+    warnings = [*source.warnings, *claimed.sentences, *filter(None, [rounded(request, main, plan)])]
     if not source.resumable:
         warnings.append(f"{source.unresumable}, so this job cannot be resumed")
-    if writer.incarnation > 1:
+    if output.incarnation > 1:
         warnings.append(_resuming(course, started))
     means = Means(request, source, machines, waker.wake, publish)
     demand = demand_of(request, course, plan, first=first)
-    return OpenJob(started, means, writer, course, described, resumed, earlier, demand, tuple(warnings))
+    return OpenJob(started, means, output, course, described, resumed, sentences, demand, tuple(warnings))
 
 
-def open_recording(request: Request, stack: ExitStack, *, pause: Callable[[], None] = lambda: None) -> Source:
+def open_recording(
+    request: Request, stack: ExitStack, *, publish: Callable[[Event], None], pause: Callable[[], None] = lambda: None
+) -> Source:
     """Open the recording, whatever it lies in.
 
     Args:
         request: The job.
         stack: Closes it.
+        publish: Takes the events about how far it is read.
         pause: Called now and then while it is read, decoded or authenticated once. An exception of it ends that.
 
     Raises:
@@ -268,9 +261,29 @@ def open_recording(request: Request, stack: ExitStack, *, pause: Callable[[], No
         VerificationError: It is a sealed result that is damaged.
         StorageError: There is too little room for what is decoded.
     """
+    told = 0.0
+
+    def tell(verb: str, done: int, total: int) -> None:
+        nonlocal told
+        pause()
+        now = time.monotonic()
+        if now - told >= TOLD_SECONDS or done == total:
+            told = now
+            publish(Reading(at=now, job="", verb=verb, bytes=done, total=total))
+
     folder = request.output or None
+    if folder is not None and not isinstance(request.store, Sealed):
+        folder = os.path.dirname(folder) or os.curdir
+    security = request.security
     return stack.enter_context(
-        open_input(request.input, request.raw, spool_folder=folder, on_progress=lambda *_: pause())
+        open_input(
+            request.input,
+            request.raw,
+            key=security.input_key,
+            identity=security.input_identity,
+            spool_folder=folder,
+            on_progress=tell,
+        )
     )
 
 
@@ -300,45 +313,27 @@ def once(function: Callable[[], object]) -> Callable[[], None]:
     return call
 
 
-def _describe(request: Request, course: Course, plan: Plan) -> Description:
-    output = course.output
-    return Description(
-        frames=output.frames,
-        channels=output.channels,
-        samplerate=output.samplerate,
-        format=output.format.name,
-        chunk_frames=plan.chunk_frames,
-        ops=tuple(str(spec) for spec in request.specs),
-        grid=course.foreseen.grid,
-        versions=tuple(version or UNVERSIONED for version in course.versions),
-    )
-
-
-def settled(described: Description, main: Pass, plan: Plan) -> Description:
-    """Return the description of a result when everything is measured."""
-    return replace(described, chunk_frames=plan.chunk_frames, grid=main.grid)
-
-
 def _restore(
-    course: Course, journal: Journal, described: Description, request: Request, allowed: Allowed
+    course: Course, earlier: Earlier, described: Description, request: Request, allowed: Allowed
 ) -> tuple[str, ...]:
     """Let a course take what an earlier life measured; return the sentences about it.
 
     Raises:
-        ResumeError: It fits neither the ops nor the ciphertext of today.
+        ResumeError: It fits neither the ops nor the result of today.
     """
-    for kept in journal.measured:
+    for kept in earlier.measured:
         if course.measuring is None:
             raise ResumeError(request.output, "it measured more ops than there are to measure now")
         course.restore(from_step(kept.step, allowed))
-    if any(checkpoint.length for checkpoint in journal.checkpoints):
+    if earlier.begun:
         if course.measuring is not None:
             raise ResumeError(request.output, "it has a result and no measurement before it")
-        now = settled(described, course.main, cut(request, course.main))
-        reason = difference(replace(now, machines=journal.description.machines), journal.description)
-        if reason:
-            raise ResumeError(request.output, reason)
-    return tuple(kept.sentence for kept in journal.measured if kept.sentence)
+        if earlier.described is not None:
+            now = settled(described, course.main, cut(request, course.main))
+            reason = difference(replace(now, machines=earlier.described.machines), earlier.described)
+            if reason:
+                raise ResumeError(request.output, reason)
+    return tuple(kept.sentence for kept in earlier.measured if kept.sentence)
 
 
 def _machines(means: Means) -> Machines:
@@ -352,30 +347,8 @@ def _resuming(course: Course, started: Started) -> str:
     return f"resuming an interrupted job: {started.resumed_chunks} of {started.chunks} chunks are done"
 
 
-def _open_folder(request: Request, source: Source, described: Description) -> ResultFolder:
-    # Before the folder is opened: that alone may remove a file with the name of a part, or rename it.
-    if is_reserved(request.input, request.output):
-        raise UsageError(f"{request.input} is the input and would be replaced; choose another folder with -o")
-    if is_part_of(request.input, request.output):
-        raise UsageError(f"{request.input} is the input and cannot be the output; choose another folder with -o")
-    key_out = request.security.key_out
-    if key_out is not None and is_reserved(os.fspath(key_out), request.output):
-        raise UsageError(f"{os.fspath(key_out)} belongs to the result; name a key_out elsewhere, or none")
-    job = None
-    if source.resumable:
-        signal = signal_of(source)
-        job = JobRecord(source.fingerprint(), described, str(signal) if signal != described.signal else "")
-    return ResultFolder(
-        request.output,
-        overwrite=request.overwrite,
-        job=job,
-        key_store=RawKey() if request.recipient is None else WrappedKey(request.recipient, request.identity),
-        fresh=request.fresh,
-        key_file=KeyFile(os.fspath(key_out)) if key_out is not None else None,
-    )
-
-
-def _started(described: Description, plan: Plan, source: Source, *, job: bytes, resumed: int) -> Started:
+def _started(claimed: Claim, plan: Plan, source: Source, *, job: bytes, resumed: int) -> Started:
+    described, signal = claimed.described, claimed.described.signal
     return Started(
         at=time.monotonic(),
         job=job.hex(),
@@ -385,8 +358,10 @@ def _started(described: Description, plan: Plan, source: Source, *, job: bytes, 
         channels=described.channels,
         samplerate=described.samplerate,
         format=described.format,
-        bytes=described.plaintext_bytes,
-        resumed_chunks=plan.at_output(resumed // described.frame_bytes)[0],
+        bytes=signal.bytes,
+        resumed_chunks=plan.at_output(resumed // signal.frame_bytes)[0],
         resumed_bytes=resumed,
-        warnings=source.warnings,
+        warnings=(*source.warnings, *claimed.sentences),
+        order=plan.order.value,
+        container=claimed.container,
     )

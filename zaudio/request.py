@@ -13,9 +13,10 @@ from zaudio.endpoints import check_endpoint
 from zaudio.errors import UsageError
 from zaudio.machine import usable_cores
 from zaudio.ops.spec import OpSpec, Requested, parse_chain
+from zaudio.plan import Order
 from zaudio.result import parse_recipient, read_identity
 from zaudio.result.keystore import Identity, Recipient
-from zaudio.settings import Limits, Network, Raw, Security, check_reach
+from zaudio.settings import Limits, Network, Playable, Raw, Sealed, Security, check_reach
 from zaudio.timing import Timing
 
 
@@ -25,7 +26,8 @@ class Request:
 
     Attributes:
         input: The recording: a file, ``-`` for standard input, a FIFO, or the folder of a sealed result.
-        output: The folder of the result.
+        output: The folder of the result, or the file.
+        store: The kind of output.
         specs: The operations.
         workers: Local workers, 0 or more.
         bind: The endpoint for workers from elsewhere, if any.
@@ -43,6 +45,7 @@ class Request:
 
     input: str
     output: str
+    store: Sealed | Playable
     specs: tuple[OpSpec, ...]
     workers: int
     bind: str | None
@@ -57,10 +60,16 @@ class Request:
     memory: int
     timing: Timing
 
+    @property
+    def order(self) -> Order:
+        """The order of the result's frames."""
+        forward = isinstance(self.store, Playable) or self.store.forward
+        return Order.FORWARD if forward else Order.REVERSED
+
 
 def parse_request(
     input: str,
-    output: str,
+    output: str | os.PathLike[str] | Sealed | Playable,
     *,
     ops: Requested | Sequence[Requested],
     workers: int | None,
@@ -74,7 +83,7 @@ def parse_request(
     limits: Limits,
     timing: Timing | None,
 ) -> Request:
-    """Return the request of a Coordinator's arguments, whose documentation it shares.
+    """Return the request of a Coordinator's or a Rendering's arguments, whose documentation it shares.
 
     Raises:
         UsageError: A value cannot be used, or two contradict each other.
@@ -83,12 +92,14 @@ def parse_request(
     if bind is not None:
         check_endpoint(bind)
     check_reach(bind, network, security)
+    store = output if isinstance(output, Sealed | Playable) else Sealed(output)
     recipient = parse_recipient(os.fspath(security.recipient)) if security.recipient is not None else None
     identity = read_identity(security.identity) if security.identity is not None else None
     _check_identity(identity, recipient)
     return Request(
         input=input,
-        output=output,
+        output=os.fspath(store.path),
+        store=store,
         specs=parse_chain(ops),
         workers=_count_workers(workers, bind, security.audit),
         bind=bind,

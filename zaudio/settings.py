@@ -1,4 +1,4 @@
-"""Settings of a job in four groups: raw samples, network, security, limits. Python and the command line share them.
+"""Settings of a job in four groups: raw samples, network, security, limits; and the two kinds of output.
 
 Rules: pure. A group is frozen, and checks its values once, when it is made. Values of different groups are checked
 against each other by `Limits.durations` and `check_reach`. Two values that contradict each other are an error, never a
@@ -16,6 +16,7 @@ from zaudio.formats import MAX_CHANNELS, MAX_SAMPLERATE, check_count, sample_for
 from zaudio.sizes import parse_bytes
 from zaudio.timing import Timing
 
+INSIDES = ("raw", "wav")  # of a sealed result
 MEMORY = "128MiB"  # 64 chunks of 1 MiB each way: the window that 2 to 16 workers need; more is of no use
 
 
@@ -108,6 +109,8 @@ class Security:
             both give the same; a worker that two others contradict is dropped.
         machines: The name of a class of machines, as the `class` of a result or the refusal of a worker says it: only
             workers of that class take part. By default the first worker's class is the job's.
+        input_key: The file with the encryption key of a sealed result that is the input, if it is not in its folder.
+        input_identity: The file with the private key that this key is wrapped for, if it is.
 
     Raises:
         UsageError: A value has the wrong type or is out of range, or `keys` and `insecure` are both given.
@@ -120,9 +123,13 @@ class Security:
     key_out: str | PathLike[str] | None = None
     audit: float = 0
     machines: str | None = None
+    input_key: str | PathLike[str] | None = None
+    input_identity: str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         _check_path("keys", self.keys)
+        _check_path("input_key", self.input_key)
+        _check_path("input_identity", self.input_identity)
         _check_path("recipient", self.recipient)
         _check_path("identity", self.identity)
         _check_path("key_out", self.key_out)
@@ -133,6 +140,57 @@ class Security:
         percent = self.audit
         if not (isinstance(percent, int | float) and not isinstance(percent, bool) and 0 <= percent <= 100):
             raise UsageError(f"audit: expected a percentage, 0 to 100, got {percent!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A sealed result, as the output of a job.
+
+    Attributes:
+        path: The folder for its four files.
+        forward: Store frames in the order of the recording. By default the last one comes first.
+        inside: ``"raw"`` for samples alone, or ``"wav"``: the plaintext then begins with the header of a WAV, metadata
+            of the recording among it.
+
+    Raises:
+        UsageError: A value has the wrong type.
+    """
+
+    path: str | PathLike[str]
+    forward: bool = False
+    inside: str = "raw"
+
+    def __post_init__(self) -> None:
+        _check_path("path", self.path)
+        _check_flag("forward", self.forward)
+        if self.inside not in INSIDES:
+            raise UsageError(f"inside is {' or '.join(map(repr, INSIDES))}, not {self.inside!r:.40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Playable:
+    """A file that plays, as the output of a job.
+
+    Attributes:
+        path: The file. Its suffix says the kind: WAV, FLAC or raw samples.
+        format: The sample format's name, such as ``s16le``. By default that behind the ops; 24 bits stay 24 bits.
+        dither: Whether noise is added before samples are rounded, as the op `dither` does.
+
+    Raises:
+        UsageError: A value has the wrong type, or there is no such format.
+    """
+
+    path: str | PathLike[str]
+    format: str | None = None
+    dither: bool = False
+
+    def __post_init__(self) -> None:
+        _check_path("path", self.path)
+        if not isinstance(self.format, str | None):
+            raise UsageError(f"a sample format is named by a string, not {self.format!r}")
+        if self.format is not None:
+            sample_format(self.format)
+        _check_flag("dither", self.dither)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,15 +129,15 @@ def signal_of(source: Source) -> Signal:
 # Chunks
 
 
-def cut(request: Request, stage: Pass, order: Order = Order.REVERSED) -> Plan:
-    """Return the chunks of a stage.
+def cut(request: Request, stage: Pass, order: Order | None = None) -> Plan:
+    """Return the chunks of a stage; by default in the order of the result.
 
     Raises:
         UsageError: The chunk size cannot be used, or a chunk needs more memory than is allowed.
     """
     output = stage.graph().output
     frames = max(1, round(_asked(request, stage) / stage.stretch))
-    plan = Plan(output.frames, _whole(frames, stage.grid), order, stage.needs)
+    plan = Plan(output.frames, _whole(frames, stage.grid), order or request.order, stage.needs)
     if request.memory < (chunk := chunk_bytes(plan, stage)):
         raise UsageError(
             f"memory: a chunk takes {chunk} bytes, and {request.memory} are allowed; "

@@ -1,0 +1,98 @@
+"""FileOutput: a file that plays, as the output of a job: a destination that keeps notes of the job for a later life."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from zaudio.audio.rendering import AudioFile
+from zaudio.errors import ZaudioError
+from zaudio.plan import Order
+from zaudio.result import Description, Machines, Measured, encode_note
+from zaudio.signal import Signal
+from zaudio.steps import Buffer
+
+Settlement = tuple[Description, Machines | None]
+
+
+class FileOutput:
+    """A file that plays, as the output of a job.
+
+    Args:
+        file: The file, whose name is taken.
+    """
+
+    def __init__(self, file: AudioFile) -> None:
+        self._file = file
+        self._describe: Callable[[], Settlement] | None = None
+
+    @property
+    def job_id(self) -> bytes:
+        """The job's id in all its lives; known after `open`."""
+        return self._file.job_id
+
+    @property
+    def incarnation(self) -> int:
+        """The number of this life, from 1; known after `open`."""
+        return self._file.incarnation
+
+    @property
+    def kept(self) -> bool:
+        """Whether a later start finds something here to go on from."""
+        return self._file.kept
+
+    @property
+    def finished(self) -> int:
+        """Payloads that are written."""
+        return self._file.finished
+
+    @property
+    def saved(self) -> int:
+        """Bytes that a later life of the job can go on from."""
+        return self._file.saved
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the file is whole, without its name."""
+        return self._file.sealed
+
+    @property
+    def error(self) -> ZaudioError | None:
+        """The failure that ended it, if one did."""
+        return self._file.error
+
+    def open(self, signal: Signal, order: Order, *, notify: Callable[[], None], pause: Callable[[], None]) -> int:
+        """Open the file; return the bytes that an earlier life of the job has left in it."""
+        return self._file.open(signal, order, notify=notify, pause=pause)
+
+    def note(self, note: Measured | Machines) -> None:
+        """Keep that for a later life, durable."""
+        self._file.note(encode_note(note))
+
+    def describe_by(self, describe: Callable[[], Settlement]) -> None:
+        """Ask that function, once, when the first payload comes; keep the class of machines that it tells."""
+        self._describe = describe
+
+    def put(self, payload: Buffer) -> None:
+        """Take the next payload in output order."""
+        if self._describe is not None:
+            _, machines = self._describe()
+            self._describe = None
+            if machines is not None:
+                self.note(machines)
+        self._file.put(payload)
+
+    def seal(self) -> None:
+        """Complete the file: no payload follows."""
+        self._file.seal()
+
+    def publish(self) -> dict[str, str]:
+        """Give the file its name; return its path."""
+        return self._file.publish()
+
+    def abort(self) -> None:
+        """Let go of everything; keep only what a later life can go on from. Idempotent."""
+        self._file.abort()
+
+    def disown(self) -> None:
+        """Abort, and keep nothing: the bytes so far are in doubt."""
+        self._file.disown()
