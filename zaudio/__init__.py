@@ -44,10 +44,12 @@ if TYPE_CHECKING:
     from zaudio.ops.chain import Chain
     from zaudio.ops.contract import Combined, Op, Place, Precision
     from zaudio.ops.declaring import op
-    from zaudio.result import decrypt, verify
-    from zaudio.settings import Limits, Network, Raw, Security
+    from zaudio.rendering import Rendering, render
+    from zaudio.result import verify
+    from zaudio.settings import Limits, Network, Playable, Raw, Sealed, Security
     from zaudio.signal import Signal
     from zaudio.surveying import Survey, survey
+    from zaudio.unsealing import decrypt
 
 __version__ = VERSION
 
@@ -60,19 +62,23 @@ _HOMES = {
     "Network": "zaudio.settings",
     "Op": "zaudio.ops.contract",
     "Place": "zaudio.ops.contract",
+    "Playable": "zaudio.settings",
     "Precision": "zaudio.ops.contract",
     "Progress": "zaudio.facts",
     "Raw": "zaudio.settings",
+    "Rendering": "zaudio.rendering",
     "Report": "zaudio.facts",
+    "Sealed": "zaudio.settings",
     "Security": "zaudio.settings",
     "Signal": "zaudio.signal",
     "State": "zaudio.events",
     "Survey": "zaudio.surveying",
     "Worker": "zaudio.net.worker",
-    "decrypt": "zaudio.result",
+    "decrypt": "zaudio.unsealing",
     "events": "zaudio",  # a module
     "generate": "zaudio.audio",
     "op": "zaudio.ops.declaring",
+    "render": "zaudio.rendering",
     "sample_format": "zaudio.formats",
     "survey": "zaudio.surveying",
     "verify": "zaudio.result",
@@ -86,9 +92,14 @@ __all__ = [
     "Progress",
     "Raw",
     "Report",
+    "Sealed",
     "Security",
     "Timing",
     "Worker",
+    # a file that plays
+    "Playable",
+    "Rendering",
+    "render",
     # a measurement without a result
     "Survey",
     "survey",
