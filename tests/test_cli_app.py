@@ -20,7 +20,8 @@ def run_module(*arguments, options=()):
 
 def test_the_commands_are_those_of_the_documentation():
     results = ["coordinator", "decrypt", "farm", "verify", "worker"]
-    assert sorted([*results, "generate", "identity", "keys", "loudness", "ops", "stats"]) == COMMANDS
+    rest = ["generate", "identity", "keys", "loudness", "ops", "render", "seal", "stats"]
+    assert sorted([*results, *rest]) == COMMANDS
 
 
 def test_module_prints_the_help_with_every_command_and_exit_code():

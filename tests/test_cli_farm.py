@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import zaudio
-from zaudio import Limits, Network, Progress, Raw, Report, Security, State
+from zaudio import Limits, Network, Progress, Raw, Report, Sealed, Security, State
 from zaudio.cli import farm as farm_module
 from zaudio.cli import report as reports
 from zaudio.cli.app import app
@@ -62,7 +62,8 @@ class FakeCoordinator:
     sink_endpoint = "tcp://127.0.0.1:40001"
     warnings = ()
 
-    def __init__(self, input, output="generated_data", **settings):
+    def __init__(self, input, output, *, on_event, **settings):
+        assert callable(on_event)
         self.made.append((input, output, settings))
         self._steps = list(self.steps)
         self.progress = progress("starting", 0)
@@ -140,7 +141,7 @@ def test_farm_takes_the_documented_defaults(coordinator):
     done = CliRunner().invoke(app, ["farm", "take.wav"])
     assert done.exit_code == 0, done.output
     settings = DEFAULTS | {"workers": usable_cores()}
-    assert coordinator.made == [("take.wav", "generated_data", settings)]
+    assert coordinator.made == [("take.wav", Sealed("generated_data"), settings)]
     assert coordinator.left == [None]
     assert coordinator.used == FakeStarter.launched
 
@@ -148,7 +149,8 @@ def test_farm_takes_the_documented_defaults(coordinator):
 def test_farm_passes_every_option_on(coordinator):
     line = (
         "farm take.raw -o out -n 3 --op gain:db=-3 --op invert --chunk 1MiB --memory 64MiB --samplerate 8000 "
-        "--channels 2 --format s16le --overwrite --fresh --bind tcp://127.0.0.1:0 --sink-bind tcp://127.0.0.1:0 "
+        "--channels 2 --format s16le --overwrite --fresh --forward --inside wav "
+        "--bind tcp://127.0.0.1:0 --sink-bind tcp://127.0.0.1:0 "
         "--advertise farm.example --keys k --worker-timeout 2.5 --chunk-timeout 7.5 --sockets-only "
         "--audit 2.5 --recipient pub.txt --identity me.identity"
     )
@@ -157,7 +159,7 @@ def test_farm_passes_every_option_on(coordinator):
     assert coordinator.made == [
         (
             "take.raw",
-            "out",
+            Sealed("out", forward=True, inside="wav"),
             {
                 "workers": 3,
                 "ops": ("gain:db=-3", "invert"),
@@ -178,7 +180,7 @@ def test_coordinator_starts_no_worker_and_says_how_to_start_one(coordinator):
     done = CliRunner().invoke(app, ["coordinator", "take.raw", "--bind", "tcp://127.0.0.1:0"])
     assert done.exit_code == 0
     settings = DEFAULTS | {"workers": 0, "bind": "tcp://127.0.0.1:0"}
-    assert coordinator.made == [("take.raw", "generated_data", settings)]
+    assert coordinator.made == [("take.raw", Sealed("generated_data"), settings)]
     assert FakeStarter.launched == coordinator.used == []
     hint = "workers connect with: zaudio worker tcp://127.0.0.1:40000\n"
     assert done.stderr.count(hint) == 1

@@ -5,10 +5,12 @@ import pytest
 from click.testing import CliRunner
 
 import zaudio.result
+import zaudio.unsealing
 from zaudio.cli.app import app
 from zaudio.errors import OutputExistsError, VerificationError
+from zaudio.plan import Order
 
-DESCRIPTION = SimpleNamespace(frames=10, channels=2, samplerate=44100, format="s16le")
+DESCRIPTION = SimpleNamespace(frames=10, channels=2, samplerate=44100, format="s16le", order=Order.REVERSED)
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def calls(monkeypatch):
         calls.append((folder, key, identity))
         return DESCRIPTION
 
-    monkeypatch.setattr(zaudio.result, "decrypt", decrypt, raising=False)
+    monkeypatch.setattr(zaudio.unsealing, "decrypt", decrypt, raising=False)
     monkeypatch.setattr(zaudio.result, "verify", verify, raising=False)
     return calls
 
@@ -83,7 +85,7 @@ def test_an_error_is_one_line_and_its_exit_code(monkeypatch, error, code):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(zaudio.result, "decrypt", fail, raising=False)
+    monkeypatch.setattr(zaudio.unsealing, "decrypt", fail, raising=False)
     monkeypatch.setattr(zaudio.result, "verify", fail, raising=False)
     for command in ("decrypt", "verify"):
         done = CliRunner().invoke(app, [command, "out"])

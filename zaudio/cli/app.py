@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from zaudio.cli.exit import Commands
-from zaudio.cli.farm import coordinator, farm
+from zaudio.cli.farm import coordinator, farm, render, seal
 from zaudio.cli.generate import generate
 from zaudio.cli.identity import identity
 from zaudio.cli.keys import keys
@@ -44,5 +44,19 @@ def app() -> None:
     """Cut one recording into chunks, have workers process them, and encrypt the result, reversed in time."""
 
 
-for command in (generate, farm, coordinator, worker, keys, decrypt, verify, identity, ops, stats, loudness):
+for command in (
+    generate,
+    farm,
+    render,
+    seal,
+    coordinator,
+    worker,
+    keys,
+    decrypt,
+    verify,
+    identity,
+    ops,
+    stats,
+    loudness,
+):
     app.add_command(command)

@@ -1,20 +1,25 @@
-"""`zaudio farm` and `zaudio coordinator`: run a job, with or without local workers."""
+"""`zaudio farm`, `coordinator`, `seal` and `render`: run a job, with or without local workers."""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
+from zaudio import events
 from zaudio.cli import voice
 from zaudio.cli.exit import Signals
-from zaudio.cli.options import bind_options, grouped, job_options, path_option
+from zaudio.cli.jobs import job_options, local_options, played, render_options, seal_options, stored
+from zaudio.cli.options import bind_options, grouped
 from zaudio.errors import InputChangedError, StoppedError, StorageError, ZaudioError
+from zaudio.events import Event
 from zaudio.machine import check_limits, usable_cores
 from zaudio.needed import required
+from zaudio.settings import Playable, Sealed
 
 if TYPE_CHECKING:
     from zaudio import Progress
@@ -45,28 +50,64 @@ class Watched(Protocol[Outcome]):
 
 
 @click.command(epilog="\b\nExample:\n  zaudio farm take.wav -o out -n 4 --op gain:db=-3 --op invert")
-@click.argument("input", type=click.Path(), metavar="INPUT")
-@click.option(
-    "-n",
-    "workers",
-    metavar="WORKERS",
-    type=click.IntRange(min=1),
-    show_default="this machine's cores",
-    help="Local worker processes.",
-)
-@click.option(
-    "--sockets-only",
-    is_flag=True,
-    help="Reach local workers over sockets, like remote ones, in place of files and shared memory.",
-)
-@path_option
-@bind_options(required=False)
+@click.argument("input", type=click.Path(allow_dash=True), metavar="INPUT")
+@local_options
 @job_options
-def farm(workers: int | None, **settings: Any) -> None:  # noqa: ANN401  the options of `run`, as click names them
+def farm(**settings: Any) -> None:  # noqa: ANN401  the options of `run`, as click names them
     """Process INPUT with local workers.
 
-    With --bind, workers on other machines share the job.
+    INPUT is a file, - for standard input, or the folder of a sealed result. With --bind, workers on other machines
+    share the job.
     """
+    run_here(output=stored(settings), **settings)
+
+
+@click.command(epilog="\b\nExample:\n  zaudio seal take.wav vault")
+@click.argument("input", type=click.Path(allow_dash=True), metavar="INPUT")
+@click.argument("output", type=click.Path(), metavar="DIR")
+@local_options
+@seal_options
+def seal(**settings: Any) -> None:  # noqa: ANN401  the options of `run`, as click names them
+    """Encrypt INPUT as it is: a chain of no ops.
+
+    The result in DIR is stored forward, with the header of a WAV and the metadata of INPUT inside. Other commands take
+    DIR as their input.
+    """
+    run_here(output=stored(settings), ops=(), **settings)
+
+
+@click.command(epilog="\b\nExample:\n  zaudio render take.wav louder.flac --op gain:db=3 --format s16le --dither")
+@click.argument("input", type=click.Path(allow_dash=True), metavar="INPUT")
+@click.argument("output", type=click.Path(), metavar="OUT")
+@local_options
+@render_options
+def render(**settings: Any) -> None:  # noqa: ANN401  the options of `run`, as click names them
+    """Process INPUT into a file that plays.
+
+    OUT is neither reversed nor encrypted. Its suffix says the kind: .wav, .flac, or .raw for samples alone.
+    """
+    run_here(output=played(settings), **settings)
+
+
+@click.command(
+    epilog="\b\nExample:\n"
+    "  zaudio coordinator take.wav --bind tcp://127.0.0.1:5555 -o out\n"
+    "  zaudio worker tcp://127.0.0.1:5555"
+)
+@click.argument("input", type=click.Path(allow_dash=True), metavar="INPUT")
+@bind_options(required=True)
+@job_options
+def coordinator(**settings: Any) -> None:  # noqa: ANN401  the options of `run`, as click names them
+    """Process INPUT with workers from elsewhere.
+
+    `zaudio worker` starts one.
+    """
+    check_limits(0, coordinates=True)
+    run(output=stored(settings), workers=0, starter=None, **settings)
+
+
+def run_here(*, workers: int | None, **settings: Any) -> None:  # noqa: ANN401
+    """Run one job with local workers, by default one per core."""
     # numpy would start one thread per core for linear algebra, which this process does not do, just when the starter
     # needs the cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -78,27 +119,10 @@ def farm(workers: int | None, **settings: Any) -> None:  # noqa: ANN401  the opt
         run(workers=workers if workers is not None else usable_cores(), starter=starter, **settings)
 
 
-@click.command(
-    epilog="\b\nExample:\n"
-    "  zaudio coordinator take.wav --bind tcp://127.0.0.1:5555 -o out\n"
-    "  zaudio worker tcp://127.0.0.1:5555"
-)
-@click.argument("input", type=click.Path(), metavar="INPUT")
-@bind_options(required=True)
-@job_options
-def coordinator(**settings: Any) -> None:  # noqa: ANN401  the options of `run`, as click names them
-    """Process INPUT with workers from elsewhere.
-
-    `zaudio worker` starts one.
-    """
-    check_limits(0, coordinates=True)
-    run(workers=0, starter=None, **settings)
-
-
 def run(
     *,
     input: str,
-    output: str,
+    output: Sealed | Playable,
     report: str | None,
     progress: str,
     starter: Starter | None,
@@ -108,7 +132,7 @@ def run(
 
     Args:
         input: The recording.
-        output: The folder for the result.
+        output: The folder for a sealed result, or the file that plays.
         report: The file for the report as JSON, or None.
         progress: One of the display modes.
         starter: The process that starts local workers, launched already; None without local workers.
@@ -117,17 +141,23 @@ def run(
     from zaudio.cli import report as reports
     from zaudio.cli.progress import display
 
+    place = os.fspath(output.path)
     if report is not None:
-        reports.check(report, input, output, settings["key_out"])
-    from zaudio import Coordinator
+        reports.check(report, input, place, settings.get("key_out"))
+    from zaudio import Coordinator, Rendering
 
-    job = Coordinator(input, output, **grouped(settings))
+    job: Coordinator | Rendering
+    arguments = grouped(settings) | {"on_event": show_reading()}
+    if isinstance(output, Sealed):
+        job = Coordinator(input, output, **arguments)
+    else:
+        job = Rendering(input, output, **arguments)
     if starter is not None:
         job.use(starter)
 
     def leave() -> None:
         if not started:
-            job.stop(wait=False)  # the start may be reading the result of an interrupted job
+            job.stop(wait=False)  # the start may be reading the recording, or the result of an interrupted job
 
     started = False
     # A signal waits for the next look at the job. Raised at the end of the start, before the block has begun, it would
@@ -146,14 +176,41 @@ def run(
             if report is not None:
                 reports.write(report, done)
             if not voice.is_quiet():
-                say_published(reports.text(done, output, voice.command()), output)
+                say_published(reports.text(done, place, voice.command()), place)
     except StoppedError:
         signals.raise_received()
         raise
     except BaseException as error:
         if job.resumable and not isinstance(error, InputChangedError):
-            error.add_note(f"what is done is kept in {output}, and {same_command(settings)} goes on from there")
+            error.add_note(
+                f"what is done is kept in {kept_in(output)}, and {same_command(settings)} goes on from there"
+            )
         raise
+
+
+def kept_in(output: Sealed | Playable) -> str:
+    """Return where an interrupted job keeps what is done."""
+    place = os.fspath(output.path)
+    return place if isinstance(output, Sealed) else f"{place}.part"
+
+
+def show_reading() -> Callable[[Event], None]:
+    """Return a function that shows by its events how far a recording is read before the job begins."""
+    from zaudio.cli.progress import Reading
+
+    quiet, shown = voice.is_quiet(), dict[str, Reading]()
+
+    def show(event: Event) -> None:
+        if isinstance(event, events.Reading) and not quiet:
+            if event.verb not in shown:
+                shown[event.verb] = Reading(event.verb, sys.stderr, now=event.at)
+            shown[event.verb].show(event.bytes, event.total, now=event.at)
+        elif shown:
+            for line in shown.values():
+                line.close()
+            shown.clear()
+
+    return show
 
 
 def say_published(text: str, output: str) -> None:
@@ -172,7 +229,7 @@ def say_published(text: str, output: str) -> None:
 def same_command(settings: Mapping[str, Any]) -> str:
     """Return the command, in words, that resumes a job which was started with these settings."""
     changes = ["without --fresh"] if settings["fresh"] else []  # --fresh would discard the work
-    if settings["recipient"] is not None and settings["identity"] is None:
+    if settings.get("recipient") is not None and settings.get("identity") is None:
         changes.append("with --identity FILE")
     return " ".join(["the same command", " and ".join(changes)]).rstrip()
 

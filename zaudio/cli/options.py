@@ -12,8 +12,8 @@ import click
 
 from zaudio.cli import voice
 from zaudio.endpoints import parse_tcp
-from zaudio.formats import FORMATS
-from zaudio.settings import MEMORY, Limits, Network, Raw, Security
+from zaudio.formats import FORMATS, PACKED
+from zaudio.settings import Limits, Network, Raw, Security
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -69,18 +69,10 @@ def voice_options(command: Command) -> Command:
     )(command)
 
 
-def job_options(command: Command) -> Command:
-    """Add the options that `farm` and `coordinator` have in common, in the order of the help."""
-    command = voice_options(command)
-    for option in reversed(_JOB_OPTIONS):
-        command = option(command)
-    return command
-
-
 def measuring_options(command: Command) -> Command:
     """Add the options of a job that a measurement has too."""
     command = voice_options(command)
-    for option in reversed([*_RAW_OPTIONS, *_TIMEOUT_OPTIONS, _PROGRESS_OPTION]):
+    for option in reversed([*RAW_OPTIONS, *INPUT_OPTIONS, *TIMEOUT_OPTIONS, PROGRESS_OPTION]):
         command = option(command)
     return command
 
@@ -190,7 +182,14 @@ def _bind_options(*, required: bool) -> list[Callable[[Command], Command]]:
     ]
 
 
-_RAW_OPTIONS: list[Callable[[Any], Any]] = [
+RAW_FORMAT: Callable[[Any], Any] = click.option(
+    "--format",
+    type=click.Choice(list(FORMATS | PACKED)),
+    show_default="f32le for raw input; other files state their own",
+    help="Sample format of a raw input.",
+)
+
+RAW_OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "--samplerate",
         metavar="HZ",
@@ -205,12 +204,7 @@ _RAW_OPTIONS: list[Callable[[Any], Any]] = [
         show_default="1 for raw input; other files state their own",
         help="Samples a frame of a raw input.",
     ),
-    click.option(
-        "--format",
-        type=click.Choice(list(FORMATS)),
-        show_default="f32le for raw input; other files state their own",
-        help="Sample format of a raw input.",
-    ),
+    RAW_FORMAT,
     click.option(
         "--truncated",
         is_flag=True,
@@ -218,7 +212,7 @@ _RAW_OPTIONS: list[Callable[[Any], Any]] = [
     ),
 ]
 
-_TIMEOUT_OPTIONS: list[Callable[[Any], Any]] = [
+TIMEOUT_OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "--worker-timeout",
         metavar="SECONDS",
@@ -236,99 +230,26 @@ _TIMEOUT_OPTIONS: list[Callable[[Any], Any]] = [
     ),
 ]
 
-_PROGRESS_OPTION: Callable[[Any], Any] = click.option(
+PROGRESS_OPTION: Callable[[Any], Any] = click.option(
     "--progress",
     type=click.Choice(MODES),
     default="auto",
     help="Progress on standard error; auto is a bar on a terminal and plain lines elsewhere.",
 )
 
-_JOB_OPTIONS: list[Callable[[Any], Any]] = [
+INPUT_OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
-        "-o",
-        "--output",
-        metavar="DIR",
-        type=click.Path(),
-        default="generated_data",
-        help="Folder for result.raw, encryption_key.bin, encryption_iv.bin and result.json.",
+        "--input-key",
+        metavar="FILE",
+        type=click.Path(allow_dash=False),
+        show_default="encryption_key.bin in the input's folder",
+        help="The encryption key of a sealed result that is the input.",
     ),
     click.option(
-        "--op",
-        "ops",
-        metavar="SPEC",
-        multiple=True,
-        shell_complete=complete_ops,
-        default=("invert",),
-        show_default="invert",
-        help="Operation: name, name:key=value,key=value or module:function[:key=value]. Repeat it for a chain, "
-        "applied in order. `zaudio ops` lists the names.",
-    ),
-    click.option(
-        "--chunk",
-        metavar="SIZE",
-        show_default="chosen for throughput",
-        help="Length of a chunk: bytes (1MiB), seconds (1s) or frames (44100f).",
-    ),
-    click.option(
-        "--memory",
-        metavar="SIZE",
-        default=MEMORY,
-        help="Audio that the coordinator may hold or have in flight, such as 64MiB.",
-    ),
-    *_RAW_OPTIONS,
-    click.option(
-        "--overwrite", is_flag=True, help="Replace an older result, at the instant when the new one is complete."
-    ),
-    click.option(
-        "--fresh",
-        is_flag=True,
-        help="Discard an interrupted job in DIR, in place of resuming it.",
-    ),
-    *_TIMEOUT_OPTIONS,
-    click.option(
-        "--recipient",
-        metavar="PUBLICKEY",
-        show_default="the key is written raw",
-        help="Public key, or a file that holds it, of the person for whom the encryption key is wrapped; "
-        "`zaudio identity` prints one.",
-    ),
-    click.option(
-        "--identity",
+        "--input-identity",
         metavar="FILE",
         type=click.Path(),
         show_default="none",
-        help="File with the recipient's private key; it is needed to resume a job with --recipient.",
+        help="The identity that the input's key is wrapped for.",
     ),
-    click.option(
-        "--key-out",
-        metavar="FILE",
-        type=click.Path(),
-        show_default="encryption_key.bin in DIR",
-        help="New file elsewhere for the encryption key: it never lies beside the ciphertext. A resume needs it.",
-    ),
-    click.option(
-        "--audit",
-        metavar="PERCENT",
-        type=click.FloatRange(0, 100),
-        default=0.0,
-        show_default="none",
-        help="Percentage of chunks, chosen at random, that two workers compute. Such a chunk counts only when the two "
-        "agree; a worker that two others contradict is dropped and named.",
-    ),
-    click.option(
-        "--class",
-        "machines",
-        metavar="NAME",
-        show_default="that of the first worker",
-        help="Class of machines whose workers take part, as result.json or the refusal of a worker names it: on all "
-        "of them the ops give the same bits.",
-    ),
-    click.option(
-        "--report",
-        metavar="FILE",
-        type=click.Path(),
-        show_default="none",
-        help="Write a report as JSON to this file, in place of an older one.",
-    ),
-    _PROGRESS_OPTION,
 ]

@@ -245,13 +245,13 @@ class Reading:
         self._drawn = False
 
     def show(self, done: int, total: int, *, now: float) -> None:
-        """Show so many of so many bytes, if it is time."""
-        share = done / total if total else 1.0
-        if now < self._next or not (self._terminal or share - self._shown >= PLAIN_SHARE):
+        """Show so many of so many bytes, if it is time; a total of 0 is not known."""
+        share = done / total if total else 0.0
+        if now < self._next or not (self._terminal or not total or share - self._shown >= PLAIN_SHARE):
             return
         self._next = now + (TERMINAL_SECONDS if self._terminal else PLAIN_SECONDS)
         self._shown, self._drawn = share, True
-        text = f"{self._word}: {share:.0%} of {total / 1e6:.0f} MB"
+        text = f"{self._word}: " + (f"{share:.0%} of {total / 1e6:.0f} MB" if total else f"{done / 1e6:.0f} MB")
         self._write(f"\r{text}\x1b[K" if self._terminal else f"{text}\n")
 
     def close(self) -> None:

@@ -20,17 +20,18 @@ if TYPE_CHECKING:
     from zaudio import Report
 
 NAMED_WORKERS = 16  # a screenful; the JSON names them all
+ENDS = ("", ".part", ".part.journal")  # of a file that plays, while it is made
 NAMED_LOSSES = 16  # likewise; the JSON has the first 64
 
 
 def text(report: Report, folder: str, command: str = "zaudio") -> str:
-    """Return the lines about a finished job, and how to decrypt its result by that command."""
+    """Return the lines about a finished job, and how to decrypt its result by that command, or how to play it."""
     megabytes = report.bytes / 1e6
     channels = _count(report.channels, "channel")
     lines = [
         f"published {printable(report.paths['result'])}",
         f"  {_count(report.chunks, 'chunk')} of {_count(report.chunk_frames, 'frame')}: "
-        f"{_count(report.frames, 'frame')}, {channels}, {report.samplerate} Hz, {report.format}",
+        f"{_count(report.frames, 'frame')}, {channels}, {report.samplerate} Hz, {report.format}{_stored(report)}",
         f"  {megabytes:.1f} MB{_pace(report)}",
         f"  {_count(report.workers, 'worker')}; chunks requeued {report.requeued}, repeated {report.repeated}, "
         f"duplicates {report.duplicates}, rejected {report.rejected}",
@@ -42,18 +43,18 @@ def text(report: Report, folder: str, command: str = "zaudio") -> str:
         *_clipped(report),
         *_zeroed(report),
         *(f"  {name}: {printable(path)}" for name, path in report.paths.items() if name != "result"),
-        *_how_to_decrypt(report, folder, command),
+        *(_how_to_decrypt(report, folder, command) if "key" in report.paths else _how_to_play(report)),
     ]
     return "\n".join(lines)
 
 
-def openssl_line(paths: Mapping[str, str], folder: str) -> str:
+def openssl_line(paths: Mapping[str, str], folder: str, name: str = "decrypted.raw") -> str:
     """Return the shell command that decrypts a result without zaudio."""
 
     def hexadecimal(path: str) -> str:
         return f"\"$(od -An -v -tx1 {shlex.quote(path)} | tr -d ' \\n')\""
 
-    decrypted = shlex.quote(os.path.join(folder, "decrypted.raw"))
+    decrypted = shlex.quote(os.path.join(folder, name))
     return (
         f"openssl enc -d -aes-256-cbc -K {hexadecimal(paths['key'])} -iv {hexadecimal(paths['iv'])} "
         f"-in {shlex.quote(paths['result'])} -out {decrypted}"
@@ -85,7 +86,7 @@ def check(path: str, recording: str, output: str, key_out: str | None = None) ->
         raise UsageError(f"--report {path}: this is the input")
     if key_out is not None and target == os.path.realpath(key_out):
         raise UsageError(f"--report {path}: the key goes to that file; choose another")
-    if is_reserved(path, output):
+    if is_reserved(path, output) or target in {os.path.realpath(f"{output}{end}") for end in ENDS}:
         raise UsageError(f"--report {path}: that name belongs to the result; choose another file")
     folder = os.path.dirname(target)
     while not os.path.lexists(folder):  # the job, or `write`, makes it
@@ -158,7 +159,24 @@ def _how_to_decrypt(report: Report, folder: str, command: str) -> list[str]:
         decrypt += f" --key {printable(shlex.quote(report.paths['key']))}"
     if report.recipient:
         return [f"  the key is wrapped for {report.recipient}", f"{decrypt} --identity FILE"]
-    return [decrypt, f"or with stock tools: {printable(openssl_line(report.paths, folder))}"]
+    name = "decrypted.wav" if report.container == "WAV" else "decrypted.raw"
+    if report.container == "WAV":
+        decrypt += f" -o {printable(shlex.quote(os.path.join(folder, name)))}"
+    return [decrypt, f"or with stock tools: {printable(openssl_line(report.paths, folder, name))}"]
+
+
+def _how_to_play(report: Report) -> list[str]:
+    if report.container == "raw":
+        return []
+    return [f"play it with: ffplay -autoexit {printable(shlex.quote(report.paths['result']))}"]
+
+
+def _stored(report: Report) -> str:
+    """Return words about how a result is stored, where that is not as ever."""
+    words = [] if report.container == "raw" else [report.container]
+    if "key" in report.paths:
+        words += ["forward"] if report.order == "forward" else []
+    return "".join(f", {word}" for word in words)
 
 
 def _audit(report: Report) -> list[str]:

@@ -34,7 +34,7 @@ key_option = click.option(
 )
 
 
-@click.command(epilog="\b\nExample:\n  zaudio decrypt generated_data --forward -o processed.raw")
+@click.command(epilog="\b\nExample:\n  zaudio decrypt generated_data --forward -o processed.wav")
 @click.argument("folder", type=click.Path(), metavar="DIR")
 @click.option(
     "-o",
@@ -42,7 +42,7 @@ key_option = click.option(
     metavar="FILE|-",
     type=click.Path(allow_dash=True),
     show_default="DIR/decrypted.raw",
-    help="File for the audio; - is standard output.",
+    help="File for the audio: .wav or .flac, or samples alone for any other suffix; - is standard output.",
 )
 @click.option("--forward", is_flag=True, help="Undo the reversal: write the first frame of the recording first.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
@@ -52,17 +52,17 @@ key_option = click.option(
 def decrypt(folder: str, output: str | None, **options: Any) -> None:  # noqa: ANN401  arguments of `decrypt`
     """Verify a result, then write its audio.
 
-    DIR is the folder of the result. The command writes raw samples, reversed in time like the result itself.
+    DIR is the folder of the result. Frames come in the stored order, reversed in time unless the result says forward.
     """
     if output == "-" and sys.stdout.isatty():
         raise click.UsageError("standard output is a terminal; pipe it somewhere, or name a file with -o")
-    from zaudio import result
+    from zaudio import unsealing
 
     with reading("decrypting") as on_progress:
-        description, path = result.decrypt(folder, output, on_progress=on_progress, **options)
+        description, path = unsealing.decrypt(folder, output, on_progress=on_progress, **options)
     if voice.is_quiet():
         return
-    order = "forward" if options["forward"] else "reversed in time"
+    order = "forward" if options["forward"] or description.order.value == "forward" else "reversed in time"
     if output == "-":
         voice.err(f"decrypted {_audio(description)}, {order}")
     else:
