@@ -72,7 +72,7 @@ def test_a_stream_is_farmed_and_its_user_is_told_that_it_cannot_be_resumed(tmp_p
     content = (tmp_path / "take.wav").read_bytes()
     done = run(tmp_path, "farm", "-", "-o", "out", "-n", "2", "--op", "invert", content=content)
     assert done.returncode == 0, done.stderr
-    assert b"- is a stream, which cannot be read again, so this job cannot be resumed" in done.stderr
+    assert b"standard input is a stream, which cannot be read again, so this job cannot be resumed" in done.stderr
     assert np.array_equal(forward(tmp_path / "out"), -recording)
 
 
@@ -107,7 +107,7 @@ def test_a_stop_is_heard_while_a_stream_does_not_end(tmp_path):
 
 # A checkpoint after every write, so that there is something to go on with at once.
 EAGER = """
-from zaudio.result.journal import Schedule
+from zaudio.records import Schedule
 Schedule.due = lambda self, written, *, now: written > 0
 from zaudio.cli import main
 main()
