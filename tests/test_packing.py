@@ -5,7 +5,7 @@ import pytest
 from audio_support import samples_of, signal_of
 
 from zaudio.formats import FORMATS, PACKED, sample_format
-from zaudio.packing import pack, unpacked_bytes
+from zaudio.packing import pack, unpack, unpacked_bytes
 
 
 @pytest.mark.parametrize("name", sorted(FORMATS | PACKED))
@@ -30,3 +30,11 @@ def test_samples_are_packed_in_either_byte_order(name, little, frames):
 def test_samples_that_lie_as_they_come_are_not_copied():
     content = np.zeros(8, "<i2").tobytes()
     assert pack(content, sample_format("s16le"), little=True) is content
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS | PACKED))
+def test_what_is_packed_comes_back(name):
+    signal = signal_of(7, channels=3, format=name)
+    samples = samples_of(signal).tobytes()
+    little = signal.format.dtype[0] == "<"
+    assert bytes(unpack(bytes(pack(samples, signal.format, little=little)), signal.format)) == samples

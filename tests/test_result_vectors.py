@@ -11,9 +11,11 @@ import pytest
 from result_support import NAMES, VECTORS, contents, write_result
 
 from zaudio.errors import VerificationError
-from zaudio.result import decrypt, primitives, verify
+from zaudio.packing import unpack
+from zaudio.result import OpenResult, decrypt, primitives, verify
 
 GOOD = ["stereo", "empty", "aligned", "memory"]
+STORED = ["forward", "wav"]  # in the order of the recording; reversed, with a header and 24 bits
 DAMAGED = json.loads((VECTORS / "damaged.json").read_text())
 DOCUMENT = Path(__file__).parents[1] / "docs" / "result-format.md"
 
@@ -48,6 +50,37 @@ def test_writing_with_a_vectors_key_and_iv_gives_its_bytes(vector, result, tmp_p
     monkeypatch.setattr(primitives, "random_iv", lambda: expected["encryption_iv.bin"])
     write_result(tmp_path / "written", (vector / "expected_forward.raw").read_bytes(), verify(str(result)))
     assert contents(tmp_path / "written") == expected
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_vector_that_is_stored_otherwise_is_read_and_written(name, tmp_path, monkeypatch):
+    folder = VECTORS / name
+    for file in NAMES:
+        shutil.copy(folder / file, tmp_path)
+    plaintext, samples = ((folder / file).read_bytes() for file in ("plaintext.bin", "expected_forward.raw"))
+    with OpenResult(str(tmp_path)) as result:
+        result.authenticate()
+        description = result.description
+        assert b"".join(map(bytes, result.plaintext())) == plaintext
+        assert b"".join(map(bytes, result.samples(forward=True))) == samples
+    expected = {file: content for file, content in contents(tmp_path).items() if file in NAMES}
+    monkeypatch.setattr(primitives, "random_key", lambda: bytearray(expected["encryption_key.bin"]))
+    monkeypatch.setattr(primitives, "random_iv", lambda: expected["encryption_iv.bin"])
+    recording = bytes(unpack(samples, description.signal.format))
+    header = plaintext[: description.header_bytes]
+    write_result(tmp_path / "written", recording, description, header=header)
+    assert contents(tmp_path / "written") == expected
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_stock_openssl_gives_the_plaintext_of_a_vector_that_is_stored_otherwise(name):
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl command here")
+    folder = VECTORS / name
+    key, iv = ((folder / f"encryption_{part}.bin").read_bytes().hex() for part in ("key", "iv"))
+    command = ["openssl", "enc", "-d", "-aes-256-cbc", "-K", key, "-iv", iv, "-in", str(folder / "result.raw")]
+    done = subprocess.run(command, check=True, capture_output=True)
+    assert done.stdout == (folder / "plaintext.bin").read_bytes()
 
 
 @pytest.mark.parametrize("case", DAMAGED, ids=lambda case: case["name"])
