@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import zaudio
-from zaudio import Limits, Network, Progress, Raw, Report, Sealed, Security, State
+from zaudio import Limits, Network, Playable, Progress, Raw, Report, Sealed, Security, State
 from zaudio.cli import farm as farm_module
 from zaudio.cli import report as reports
 from zaudio.cli.app import app
@@ -174,6 +174,36 @@ def test_farm_passes_every_option_on(coordinator):
             },
         )
     ]
+
+
+def test_render_makes_a_file_and_its_format_is_that_of_the_file(coordinator, monkeypatch):
+    monkeypatch.setattr(zaudio, "Rendering", coordinator)
+    line = "render take.raw out.flac -n 2 --op gain:db=-3 --format s24le --dither --input-format s16be --channels 2"
+    done = CliRunner().invoke(app, [*line.split(), "--input-key", "k", "--input-identity", "i"])
+    assert done.exit_code == 0, done.output
+    ((recording, output, settings),) = coordinator.made
+    assert (recording, output) == ("take.raw", Playable("out.flac", format="s24le", dither=True))
+    assert settings["raw"] == Raw(format="s16be", channels=2)
+    assert settings["security"] == Security(input_key="k", input_identity="i")
+    assert settings["ops"] == ("gain:db=-3",)
+
+
+def test_seal_is_a_chain_of_no_ops_with_a_wav_inside_and_forward(coordinator):
+    done = CliRunner().invoke(app, ["seal", "take.wav", "vault", "-n", "1"])
+    assert done.exit_code == 0, done.output
+    ((recording, output, settings),) = coordinator.made
+    assert (recording, output, settings["ops"]) == ("take.wav", Sealed("vault", forward=True, inside="wav"), ())
+    CliRunner().invoke(app, ["seal", "take.wav", "vault", "-n", "1", "--reversed", "--inside", "raw"])
+    assert coordinator.made[-1][1] == Sealed("vault")
+
+
+@pytest.mark.parametrize("name", ["out.wav", "out.wav.part", "out.wav.part.journal"])
+def test_a_report_does_not_go_where_the_file_does(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["render", "take.raw", "out.wav", "--report", name])
+    assert done.exit_code == 2
+    assert "that name belongs to the result" in done.stderr
+    assert os.listdir(tmp_path) == []
 
 
 def test_coordinator_starts_no_worker_and_says_how_to_start_one(coordinator):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -11,20 +12,22 @@ import numpy as np
 import pytest
 import soundfile
 from farm_support import environment, finish, launch, launch_script, noise, openssl_decrypted, popen, write_raw
-from net_support import kill, wait_until
+from net_support import PATIENCE, kill, wait_until
 from test_resume import EAGER
 
 import zaudio
-from zaudio import Chain, Playable, Rendering, Sealed, Signal, UsageError, decrypt, render, sample_format
+from zaudio import Chain, Playable, Rendering, Sealed, Signal, UsageError, decrypt, disk, render, sample_format
 from zaudio.audio.journal import decode_journal
+from zaudio.audio.wave import WaveFile
 from zaudio.errors import OutputExistsError
+from zaudio.result import make_identity
 
 FRAMES = 60_001  # odd: the samples of a mono file of 24 bits need a byte of padding
 
 
-def run(*arguments, code=0):
+def run(*arguments, code=0, within=PATIENCE):
     """A command to its end; what it wrote to both streams."""
-    found, out, err = finish(launch(*arguments))
+    found, out, err = finish(launch(*arguments), within=within)
     assert found == code, (out, err)
     return out, err
 
@@ -142,9 +145,7 @@ def test_metadata_goes_through_sealed_results_in_either_order(tmp_path):
 
 def test_a_sealed_input_has_a_key_and_an_identity_of_its_own(tmp_path):
     samples = write_wav(tmp_path / "take.wav")
-    public = zaudio.result.make_identity(str(tmp_path / "theirs")) if hasattr(zaudio, "result") else None
-    public, _ = (str(public), "") if public else run("identity", tmp_path / "theirs")
-    public = public.split()[-1]
+    public = str(make_identity(str(tmp_path / "theirs")))
     run("seal", tmp_path / "take.wav", tmp_path / "a", "--key-out", tmp_path / "a.key", "-n", "1", "-q")
     run("seal", tmp_path / "take.wav", tmp_path / "b", "--recipient", public, "-n", "1", "-q")
     run("render", tmp_path / "a", tmp_path / "a.wav", "--input-key", tmp_path / "a.key", "-n", "1", "-q")
@@ -257,6 +258,38 @@ def test_a_killed_render_goes_on_and_gives_the_same_file(tmp_path, share):
     assert sorted(os.listdir(tmp_path)) == ["limit", "out.wav", "straight.wav", "take.raw"]
 
 
+def test_a_killed_flac_is_begun_again_and_says_so(tmp_path):
+    job = Job(tmp_path, "flac")
+    job.limit(-9)
+    process = launch_script(EAGER, *job.line("--format", "s16le"))
+    part = tmp_path / "out.flac.part"
+    wait_until(lambda: process.poll() is not None or _length(part) > 10_000, "some of it is written", within=60)
+    assert process.poll() is None, process.communicate()
+    kill(process.pid)
+    finish(process)
+    job.limit(-job.CELLS)
+    _, err = run(*job.line("--format", "s16le"))
+    assert "out.flac.part of an earlier start is begun again (a FLAC cannot be continued)" in err
+    assert soundfile.info(job.out).frames == len(job.samples)
+    assert sorted(os.listdir(tmp_path)) == ["limit", "out.flac", "take.raw"]
+
+
+def test_a_render_that_was_killed_behind_its_publication_is_found_done(tmp_path, monkeypatch):
+    write_wav(tmp_path / "take.wav")
+    remove = disk.remove
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "remove", lambda name, **place: name.endswith("journal") or remove(name, **place))
+        render(tmp_path / "take.wav", tmp_path / "out.wav", workers=1)
+    assert (tmp_path / "out.wav.part.journal").exists()
+    before = (tmp_path / "out.wav").read_bytes()
+    job = Rendering(tmp_path / "take.wav", tmp_path / "out.wav", workers=1)
+    report = job.run()
+    assert report.resumed_chunks == report.chunks
+    assert "this job was done already" in job.warnings[-1]
+    assert (tmp_path / "out.wav").read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == ["out.wav", "take.wav"]
+
+
 def test_another_render_does_not_go_on_with_it_until_it_is_told_to_discard_it(tmp_path):
     job = Job(tmp_path)
     job.killed(5)
@@ -290,6 +323,23 @@ def test_a_killed_job_with_a_wav_inside_goes_on_inside_of_a_sample(tmp_path):
 
 def _length(path):
     return path.stat().st_size if path.exists() else 0
+
+
+@pytest.mark.extended
+def test_a_file_of_4_gib_is_an_rf64(tmp_path):
+    if shutil.disk_usage(tmp_path).free < 2 * 2**32:
+        pytest.skip("there is too little room")
+    long = Signal(2**31, 1, 48_000, sample_format("s16le"))
+    with open(tmp_path / "take.wav", "wb") as file:
+        file.write(WaveFile(long).header)
+        file.truncate(file.tell() + long.bytes)
+    shift = ("--op", "dcshift:shift=0.25")
+    run("render", tmp_path / "take.wav", tmp_path / "out.wav", "-n", "2", "-q", *shift, within=240)
+    with open(tmp_path / "out.wav", "rb") as file:
+        assert file.read(4) == b"RF64"
+    assert soundfile.info(tmp_path / "out.wav").frames == long.frames
+    last, _ = soundfile.read(tmp_path / "out.wav", start=long.frames - 1)
+    assert last[0] == 0.25
 
 
 # Refusals

@@ -129,7 +129,7 @@ def test_a_value_of_another_type_is_refused_at_once(name, value, sentence):
         zaudio.Coordinator("take.raw", "out", **{name: value})
 
 
-@pytest.mark.parametrize("name", ["x.wav", "x.WAV", "a.b/x.flac", "x.aiff"])
+@pytest.mark.parametrize("name", ["x.mp3", "x.MP3", "a.b/x.m4a", "x.aiff"])
 def test_samples_without_a_header_get_no_name_that_promises_one(folder, name):
     raw = name.rpartition(".")[0] + ".raw"
     ffmpeg = f"ffmpeg -f f32le -ar 44100 -ac 1 -i {raw} {name}"
