@@ -55,7 +55,7 @@ BASE = {
     "disk",
     "version",
     "machine",
-    "process",
+    "program",
     "events",
     "ledger",
     "facts",
@@ -106,7 +106,7 @@ ALLOWED = {
         "signal",
         "disk",
         "packing",
-        "process",
+        "program",
         "records",
         "reference",
         "reverse",
@@ -158,7 +158,7 @@ ALLOWED = {
 }
 
 # Rooms that decide: no sockets, clock, threads, files, chance or logging.
-PURE = {"core", "wire", *BASE - {"disk", "machine", "process", "stream"}}
+PURE = {"core", "wire", *BASE - {"disk", "machine", "program", "stream"}}
 EFFECTS = {"zmq", "time", "threading", "socket", "asyncio", "logging", "os", "random", "subprocess"}
 EFFECTS |= {"multiprocessing", "concurrent", "select", "selectors", "signal", "secrets", "tempfile", "pathlib", "io"}
 

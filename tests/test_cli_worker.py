@@ -12,7 +12,7 @@ from zaudio.cli.app import app
 from zaudio.cli.exit import Terminated
 from zaudio.errors import NoCoordinatorError, RefusedError
 from zaudio.ops import beside
-from zaudio.process import THREADS
+from zaudio.program import THREADS
 
 ENDPOINT = "tcp://127.0.0.1:5555"
 

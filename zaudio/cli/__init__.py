@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 
-from zaudio.process import begin
+from zaudio.program import begin
 
 TERMINATED = 128 + signal.SIGTERM
 LEAVE_IN_ORDER = frozenset({"worker"})  # commands that SIGTERM asks to leave, and that then exit with 0

@@ -13,7 +13,7 @@ import click
 from zaudio.cli import voice
 from zaudio.cli.exit import Signals, Terminated
 from zaudio.cli.options import connect_address, path_option, voice_options
-from zaudio.process import compute_in_one_thread
+from zaudio.program import compute_in_one_thread
 
 
 @click.command(epilog="\b\nExample:\n  zaudio worker tcp://192.168.1.5:5555 -n 4 --keys studio-2 --allow my_ops")

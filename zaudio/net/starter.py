@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from zaudio.net import brood
-from zaudio.process import STANDARD, THREADS, search_path
+from zaudio.program import STANDARD, THREADS, search_path
 
 CLOSE_PATIENCE = 2.0  # s for it to end its workers, which get 1 s, before it is killed itself
 

@@ -23,7 +23,7 @@ from zaudio.net.sockets import raise_descriptor_limit
 from zaudio.net.supervisor import Supervisor
 from zaudio.ops.beside import find_beside
 from zaudio.ops.functions import import_allowed
-from zaudio.process import begin
+from zaudio.program import begin
 
 
 def main(preload: Sequence[str] = ()) -> None:

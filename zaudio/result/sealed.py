@@ -21,7 +21,7 @@ from zaudio.errors import InputChangedError, VerificationError
 from zaudio.formats import sample_format
 from zaudio.packing import unpack
 from zaudio.plan import Order
-from zaudio.process import NoCoreDumps
+from zaudio.program import NoCoreDumps
 from zaudio.reference import Fingerprint, Reference
 from zaudio.result.reader import OnProgress, OpenResult
 from zaudio.reverse import reverse_into

@@ -17,7 +17,7 @@ from typing import Self
 
 from zaudio import disk
 from zaudio.errors import StorageError
-from zaudio.process import NoCoreDumps
+from zaudio.program import NoCoreDumps
 from zaudio.result.primitives import BlockCipher
 from zaudio.steps import Buffer
 

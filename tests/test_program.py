@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from zaudio.process import PR_GET_DUMPABLE, NoCoreDumps, drop_current_folder, search_path
+from zaudio.program import PR_GET_DUMPABLE, NoCoreDumps, drop_current_folder, search_path
 
 LIBRARY = os.path.dirname(os.__file__)
 

@@ -1,4 +1,4 @@
-"""The process: what a program of ours sets for itself before anything else, in place of what it inherited.
+"""The program: what a process of ours sets for itself before anything else, in place of what it inherited.
 
 `NoCoreDumps` keeps its memory off the disk while a secret is in it.
 
