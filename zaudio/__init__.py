@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from zaudio.ops.chain import Chain
     from zaudio.ops.contract import Combined, Op, Place, Precision
     from zaudio.ops.declaring import op
+    from zaudio.processing import Processing, process
     from zaudio.rendering import Rendering, render
     from zaudio.result import verify
     from zaudio.settings import Limits, Network, Playable, Raw, Sealed, Security
@@ -63,6 +64,7 @@ _HOMES = {
     "Op": "zaudio.ops.contract",
     "Place": "zaudio.ops.contract",
     "Playable": "zaudio.settings",
+    "Processing": "zaudio.processing",
     "Precision": "zaudio.ops.contract",
     "Progress": "zaudio.facts",
     "Raw": "zaudio.settings",
@@ -79,6 +81,7 @@ _HOMES = {
     "generate": "zaudio.audio",
     "op": "zaudio.ops.declaring",
     "render": "zaudio.rendering",
+    "process": "zaudio.processing",
     "sample_format": "zaudio.formats",
     "survey": "zaudio.surveying",
     "verify": "zaudio.result",
@@ -103,6 +106,9 @@ __all__ = [
     # a measurement without a result
     "Survey",
     "survey",
+    # arrays
+    "Processing",
+    "process",
     # ops
     "Chain",
     "Combined",
