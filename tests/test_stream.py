@@ -1,3 +1,4 @@
+import asyncio
 import threading
 
 import pytest
@@ -299,3 +300,68 @@ def test_publishing_without_subscribers_only_counts():
     ledger = Counting()
     publish(Stream(ledger), 1, 2)
     assert numbers(ledger.applied) == [1, 2]
+
+
+# In a task of asyncio
+
+
+def test_a_task_gets_what_is_held_and_what_comes_from_another_thread_up_to_the_end(stream):
+    async def read():
+        with stream.subscribe() as subscription:
+            publish(stream, 1, 2)
+            thread = threading.Timer(0.01, lambda: (publish(stream, 3), stream.close()))
+            thread.start()
+            got = [event async for event in subscription]
+            thread.join()
+            return got
+
+    assert numbers(asyncio.run(read())) == [1, 2, 3]
+
+
+def test_a_task_that_waits_is_told_what_it_missed_and_of_a_closed_subscription(stream):
+    async def read():
+        subscription = stream.subscribe(1)
+        publish(stream, 1, 2, 3)
+        got = []
+        async for event in subscription:
+            got.append(event)
+            if isinstance(event, Missed):
+                asyncio.get_running_loop().call_soon(subscription.close)
+        return got
+
+    assert numbers(asyncio.run(read())) == [1, -2]
+
+
+def test_a_task_that_is_cancelled_while_it_waits_loses_no_event(stream):
+    async def read():
+        subscription = stream.subscribe()
+
+        async def first():
+            return await anext(aiter(subscription))
+
+        waiting = asyncio.create_task(first())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        publish(stream, 7)
+        return await first()
+
+    assert asyncio.run(read()).at == 7
+
+
+def test_publishing_goes_on_when_the_loop_of_a_reader_is_closed(stream):
+    subscription = stream.subscribe()
+
+    async def read():
+        async for _ in subscription:
+            pass
+
+    async def leave():
+        waiting = asyncio.create_task(read())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+
+    asyncio.run(leave())
+    publish(stream, 1)
+    assert numbers(held(subscription)) == [1]

@@ -16,7 +16,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from types import TracebackType
 
 from zaudio.events import Event, Failed, Missed, Published, StateChanged
@@ -31,7 +32,7 @@ log = logging.getLogger("zaudio.coordinator")
 class Subscription:
     """A bounded queue of events: an iterator that waits for the next one, and a context manager that closes it.
 
-    `Stream.subscribe` makes it. Any thread may read or close it.
+    `Stream.subscribe` makes it. Any thread may read or close it. ``async for`` reads it too, in one task at a time.
     """
 
     def __init__(self, size: int, leave: Callable[[Subscription], None]) -> None:
@@ -41,6 +42,7 @@ class Subscription:
         self._missed = 0  # events that were not queued since the last that was
         self._last: Event | None = None  # the last of them
         self._ended = False  # there will be no more
+        self._wake: Callable[[], object] | None = None  # wakes a task that waits for news
         self._changed = threading.Condition()
 
     def get(self, timeout: float | None = None) -> Event | None:
@@ -55,9 +57,7 @@ class Subscription:
         with self._changed:
             if not self._changed.wait_for(self._has_news, timeout):
                 raise TimeoutError(f"no event came in {timeout:g} s")
-            if self._queue:
-                return self._queue.popleft()
-            return self._take_missed()
+            return self._next()
 
     def close(self) -> None:
         """End the subscription: a waiting reader gets None, and queued events are forgotten."""
@@ -66,12 +66,30 @@ class Subscription:
             self._queue.clear()
             self._missed = 0
             self._ended = True
-            self._changed.notify_all()
+            self._tell()
 
     def __iter__(self) -> Iterator[Event]:
         """Return the events as they come, until the stream or the subscription is closed."""
         while (event := self.get()) is not None:
             yield event
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        """Return the events as they come, without blocking the loop, until the stream or the subscription is closed."""
+        import asyncio  # a tenth of a second that only its users pay
+
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+        while True:
+            with self._changed:
+                ready = self._has_news()
+                event = self._next() if ready else None
+                self._wake = None if ready else lambda: loop.call_soon_threadsafe(news.set)
+            if event is not None:
+                yield event
+            elif ready:
+                return
+            else:
+                await news.wait()
+                news.clear()
 
     def __enter__(self) -> Subscription:
         return self
@@ -95,13 +113,25 @@ class Subscription:
             if (missed := self._take_missed()) is not None:
                 self._queue.append(missed)
             self._queue.append(event)
-            self._changed.notify()
+            self._tell()
 
     def end(self) -> None:
         """Let readers have the queued events, and no more."""
         with self._changed:
             self._ended = True
-            self._changed.notify_all()
+            self._tell()
+
+    def _next(self) -> Event | None:
+        """Return the next event when there is news; None at the end."""
+        return self._queue.popleft() if self._queue else self._take_missed()
+
+    def _tell(self) -> None:
+        """Wake those that wait."""
+        self._changed.notify_all()
+        wake, self._wake = self._wake, None
+        if wake is not None:
+            with suppress(RuntimeError):  # its loop was closed
+                wake()
 
     def _has_news(self) -> bool:
         return bool(self._queue) or self._missed > 0 or self._ended
