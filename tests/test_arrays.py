@@ -250,6 +250,14 @@ def test_a_value_that_cannot_be_used_is_refused(settings, sentence):
         zaudio.process(**arguments)
 
 
+def test_an_async_function_for_events_is_refused_with_what_to_write():
+    async def listen(_event):
+        pass
+
+    with pytest.raises(UsageError, match="async for event in"):
+        zaudio.Processing(numbers(10), 48000, "invert", on_event=listen)
+
+
 def test_the_file_of_a_shared_array_is_closed_with_it():
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     with ArraySource(numbers(10), 48000, shared=True):

@@ -36,6 +36,7 @@ from zaudio.version import VERSION
 if TYPE_CHECKING:
     from zaudio import events
     from zaudio.audio import generate
+    from zaudio.awaiting import run_async
     from zaudio.coordinator import Coordinator
     from zaudio.events import Event, State
     from zaudio.facts import Progress, Report
@@ -82,6 +83,7 @@ _HOMES = {
     "op": "zaudio.ops.declaring",
     "render": "zaudio.rendering",
     "process": "zaudio.processing",
+    "run_async": "zaudio.awaiting",
     "sample_format": "zaudio.formats",
     "survey": "zaudio.surveying",
     "verify": "zaudio.result",
@@ -103,6 +105,7 @@ __all__ = [
     "Playable",
     "Rendering",
     "render",
+    "run_async",
     # a measurement without a result
     "Survey",
     "survey",

@@ -8,6 +8,7 @@ stops the work. No signal handlers are installed here.
 from __future__ import annotations
 
 import atexit
+import inspect
 import os
 import sys
 import threading
@@ -43,7 +44,7 @@ class Life(ABC, Generic[Outcome]):
         on_event: Called with every event, in a thread of its own; None for nothing.
 
     Raises:
-        UsageError: `on_event` cannot be called.
+        UsageError: `on_event` cannot be called, or is an async function.
     """
 
     def __init__(self, request: Request, on_event: Callable[[Event], None] | None) -> None:
@@ -52,6 +53,8 @@ class Life(ABC, Generic[Outcome]):
         self._stream = Stream(self._ledger)
         if not (on_event is None or callable(on_event)):
             raise UsageError(f"on_event is a function that takes an event, not {on_event!r:.80}")
+        if inspect.iscoroutinefunction(on_event):
+            raise UsageError("on_event is no async function; write `async for event in job.subscribe()` in a task")
         self._on_event = on_event
         self._starter: Starter | None = None
         self._warnings: tuple[str, ...] = ()
