@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from zaudio.facts import Progress, Report
     from zaudio.formats import sample_format
     from zaudio.net.worker import Worker
+    from zaudio.opened import OpenedResult, open
     from zaudio.ops.chain import Chain
     from zaudio.ops.contract import Combined, Op, Place, Precision
     from zaudio.ops.declaring import op
@@ -63,6 +64,7 @@ _HOMES = {
     "Limits": "zaudio.settings",
     "Network": "zaudio.settings",
     "Op": "zaudio.ops.contract",
+    "OpenedResult": "zaudio.opened",
     "Place": "zaudio.ops.contract",
     "Playable": "zaudio.settings",
     "Processing": "zaudio.processing",
@@ -82,6 +84,7 @@ _HOMES = {
     "generate": "zaudio.audio",
     "op": "zaudio.ops.declaring",
     "render": "zaudio.rendering",
+    "open": "zaudio.opened",
     "process": "zaudio.processing",
     "run_async": "zaudio.awaiting",
     "sample_format": "zaudio.formats",
@@ -126,8 +129,10 @@ __all__ = [
     "State",
     "events",
     # files
+    "OpenedResult",
     "decrypt",
     "generate",
+    "open",
     "verify",
     # errors; all of them stand in zaudio.errors
     "InputError",
