@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+from dataclasses import replace
 
 import memory_ops  # noqa: F401  its ops are built in then
 import numpy as np
@@ -79,6 +80,21 @@ def test_workers_get_samples_over_sockets_while_core_dumps_are_off(reads):
     with NoCoreDumps():
         assert (zaudio.process(x, 48000, "invert", workers=1) == -x).all()
     assert reads or os.geteuid() == 0  # the system lets root in
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no anonymous memory here")
+@pytest.mark.parametrize("path", ["/proc/1/fd/0", "/nowhere/fd/3", "/dev/null"])
+def test_workers_that_cannot_open_the_shared_array_get_samples_over_sockets(reads, monkeypatch, path):
+    make = ArraySource.__init__
+
+    def make_elsewhere(self, *arguments, **settings):
+        make(self, *arguments, **settings)
+        self.reference = replace(self.reference, path=path)
+
+    monkeypatch.setattr(ArraySource, "__init__", make_elsewhere)
+    x = noise(100_000)
+    assert (zaudio.process(x, 48000, "invert", workers=1) == -x).all()
+    assert reads
 
 
 def test_workers_from_elsewhere_take_part():
