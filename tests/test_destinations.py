@@ -11,6 +11,7 @@ from result_support import describe, job_record
 from zaudio.audio.rendering import AudioFile
 from zaudio.errors import StorageError, UsageError, ZaudioError
 from zaudio.fold import Fold
+from zaudio.into import Into
 from zaudio.plan import Order
 from zaudio.result import ResultFolder, ResultWriter, decrypt
 
@@ -93,7 +94,21 @@ class Folded:
         return set()
 
 
+class Array(Folded):
+    """An array."""
+
+    signal = signal_of(FRAMES)
+
+    def make(self):
+        self.into = Into(self.signal)
+        return self.into
+
+    def published(self):
+        return self.into.array.tobytes()
+
+
 KINDS = {
+    "array": Array,
     "sealed": Sealed,
     "wav": lambda folder: File(folder, "wav", Order.FORWARD, 44),
     "reversed wav": lambda folder: File(folder, "wav", Order.REVERSED, 44),

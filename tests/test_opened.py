@@ -4,9 +4,11 @@ import os
 
 import numpy as np
 import pytest
-from result_support import write_pattern, write_result
+from result_support import describe, write_pattern, write_result
 
 import zaudio
+from zaudio import Raw, disk, opened
+from zaudio.audio import open_source
 from zaudio.errors import OutputExistsError, StorageError, UsageError, VerificationError
 from zaudio.formats import sample_format
 from zaudio.result import WrappedKey, make_identity
@@ -154,13 +156,54 @@ def test_an_older_file_is_replaced_when_that_is_asked_for_alone(sealed, tmp_path
 def test_a_name_that_cannot_be_used_is_refused_and_nothing_is_written(sealed, tmp_path):
     path, _ = sealed
     before = {entry.name: entry.read_bytes() for entry in (tmp_path / "sealed").iterdir()}
-    with zaudio.open(path) as result:
+    write_pattern(tmp_path / "floats", 10)
+    with zaudio.open(path) as result, zaudio.open(tmp_path / "floats") as floats:
         for name in ("x.mp3", "x"):
             with pytest.raises(UsageError, match="suffix"):
                 result.save(tmp_path / name)
+        with pytest.raises(UsageError, match="FLAC file holds 16 or 24 bits"):
+            floats.save(tmp_path / "x.flac")
         with pytest.raises(UsageError, match="belongs to the result"):
             result.save(tmp_path / "sealed" / "result.raw", overwrite=True)
-        with pytest.raises(StorageError):
+        with pytest.raises(UsageError, match="nowhere"):
             result.save(tmp_path / "nowhere" / "x.raw")
     assert {entry.name: entry.read_bytes() for entry in (tmp_path / "sealed").iterdir()} == before
+    assert {entry.name for entry in tmp_path.iterdir()} == {"sealed", "floats"}
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "raw"])
+@pytest.mark.parametrize("frames", [0, 1, FRAMES, 65_537])
+@pytest.mark.parametrize("format", ["s16le", "s24be", "f32le", "s16be"])
+def test_a_saved_file_of_any_kind_plays_the_recording(tmp_path, monkeypatch, suffix, frames, format):
+    if suffix == "flac" and (format == "f32le" or not frames):
+        pytest.skip("a FLAC has frames, and integers alone")
+    monkeypatch.setattr(reader_module, "READ_BYTES", 9600)
+    monkeypatch.setattr(opened, "SAVE_BYTES", 1000)  # many pieces
+    form = sample_format(format)
+    samples = np.random.default_rng(1).integers(-(2**15), 2**15, (frames, 2))
+    samples = (samples / 2**15 if form.dtype[1] == "f" else samples << (8 * form.itemsize - 16)).astype(form.dtype)
+    description = describe(frames, channels=2, format=format, samplerate=44100)
+    write_result(tmp_path / "sealed", samples.tobytes(), description)
+    with zaudio.open(tmp_path / "sealed") as result:
+        assert np.array_equal(result.read(), samples)
+        path = result.save(tmp_path / f"x.{suffix}")
+    raw = Raw(channels=2, format=format) if suffix == "raw" else Raw()
+    with open_source(path, raw) as source:
+        assert (source.frames, source.channels, source.samplerate) == (frames, 2, 44100)
+        found = np.frombuffer(source.read(0, frames), source.format.dtype).reshape(-1, 2)
+    assert np.array_equal(found, samples)
+
+
+def test_a_disk_that_fails_midway_ends_it_without_a_file(sealed, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(opened, "SAVE_BYTES", 100)
+    path, _ = sealed
+    with zaudio.open(path) as result:
+        monkeypatch.setattr(disk, "write_all", fail)
+        monkeypatch.setattr(os, "pwrite", fail)
+        for suffix in ("raw", "wav", "flac"):
+            with pytest.raises(StorageError, match="No space left"):
+                result.save(tmp_path / f"x.{suffix}")
     assert [entry.name for entry in tmp_path.iterdir()] == ["sealed"]

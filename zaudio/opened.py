@@ -7,7 +7,8 @@ to the file that the user names.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from operator import index
 from types import TracebackType
 from typing import Any, Self
@@ -15,18 +16,20 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from zaudio import disk
-from zaudio.audio.source import RAW_SUFFIXES
-from zaudio.errors import InputChangedError, OutputExistsError, UsageError, VerificationError
+from zaudio.audio.metadata import Metadata
+from zaudio.audio.rendering import AudioFile
+from zaudio.errors import InputChangedError, UsageError, VerificationError
+from zaudio.plan import Order
 from zaudio.result import SealedSource, is_reserved
 from zaudio.result.reader import OnProgress
+from zaudio.signal import Signal
 
 Array = npt.NDArray[Any]
 Path = str | os.PathLike[str]
 
 BLOCK = 65_536  # frames
 SAVE_BYTES = 1 << 20  # at a time: what the result is decrypted in
-PART = ".part"
+WAITING = 4  # such pieces wait for the disk or an encoder at most
 
 
 def open(
@@ -76,7 +79,7 @@ class OpenedResult:
         self.frames, self.channels, self.samplerate = source.frames, source.channels, source.samplerate
         self.format = description.format
         self.ops = description.ops
-        self.metadata: object | None = None
+        self.metadata: Metadata | None = None
         self.closed = False
 
     def read(self, start: int = 0, frames: int | None = None) -> Array:
@@ -113,34 +116,30 @@ class OpenedResult:
         """Write all of the recording to a file, in its order, whole or not at all; return the file's path.
 
         Args:
-            path: The file, which only its owner can read. Its suffix says raw samples, such as ``.raw``.
+            path: The file, which only its owner can read. Its suffix says the kind: ``.wav``, ``.flac``, ``.raw`` and
+                other names of raw samples.
             overwrite: Whether an older file may be replaced.
 
         Raises:
             OutputExistsError: The file is there already.
-            UsageError: The file cannot be written there, or its suffix is another one.
+            UsageError: The file cannot be written there, or files of that kind cannot hold such samples.
             StorageError: There is too little room, or the system refused.
             VerificationError: The files have changed since they were verified; no file appears.
             ValueError: It is closed.
         """
         target = os.fspath(path)
-        if os.path.splitext(target)[1].lower() not in RAW_SUFFIXES:
-            raise UsageError(f"{target}: expected a suffix that says raw samples: {', '.join(sorted(RAW_SUFFIXES))}")
         if is_reserved(target, self.path):
             raise UsageError(f"{target} belongs to the result; choose another file")
-
-        def check() -> None:
-            status = disk.lstat(target)
-            if status is not None and not overwrite:
-                raise OutputExistsError(target)
-
-        check()
-        part = os.path.basename(target) + PART
-        with disk.storage_errors(target), disk.whole_file(target, part, mode=disk.PRIVATE, check=check) as fd:
-            disk.check_room(fd, target, self.frames * self._source.frame_bytes)
-            step = max(1, SAVE_BYTES // self._source.frame_bytes)
-            for at in range(0, self.frames, step):
-                disk.write_all(fd, self._read(at, min(at + step, self.frames)))
+        self._read(0, 0)  # a closed result replaces nothing
+        signal = self._source.description.signal
+        file = AudioFile(target, signal, metadata=self.metadata or Metadata(), overwrite=overwrite)
+        step = max(1, SAVE_BYTES // signal.frame_bytes)
+        try:
+            write_file(
+                file, signal, (self._read(at, min(at + step, self.frames)) for at in range(0, self.frames, step))
+            )
+        finally:
+            file.abort()  # after it was published, nothing is removed
         return target
 
     def close(self) -> None:
@@ -169,3 +168,40 @@ class OpenedResult:
             return self._source.read(start, stop)
         except InputChangedError as error:
             raise VerificationError(error.path, error.reason) from None
+
+
+def write_file(file: AudioFile, signal: Signal, pieces: Iterable[bytes | bytearray]) -> None:
+    """Write samples to a file in the order of the recording, and give it its name.
+
+    Args:
+        file: The file, not open yet. The caller aborts it.
+        signal: All samples together.
+        pieces: The samples, in order, each of them whole frames and a buffer of its own.
+
+    Raises:
+        StorageError: The system refused.
+        UsageError: The file's name was taken meanwhile.
+    """
+    news = threading.Event()
+    file.open(signal, Order.FORWARD, notify=news.set)
+    for number, piece in enumerate(pieces):
+        file.put(piece)
+        _wait(file, news, number + 1 - WAITING)
+    file.seal()
+    while not file.sealed and file.error is None:
+        news.wait()
+        news.clear()
+    file.publish()  # it raises the error, if there is one
+
+
+def _wait(file: AudioFile, news: threading.Event, finished: int) -> None:
+    """Wait until so many pieces are written.
+
+    Raises:
+        ZaudioError: The writing ended before.
+    """
+    while file.finished < finished:
+        if file.error is not None:
+            raise file.error
+        news.wait()
+        news.clear()

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zaudio.audio.files import InputFile
+from zaudio.audio.metadata import Carried, Metadata
 from zaudio.errors import InputChangedError, InputError, UsageError
 from zaudio.formats import FORMATS, MAX_CHANNELS, SampleFormat
 from zaudio.reference import Fingerprint, Reference
@@ -92,6 +93,7 @@ class ArraySource:
         self.frames, self.channels = array.shape
         self.samplerate = samplerate
         self.format = format_of(array)
+        self.bits = self.format.bits
         self.frame_bytes = self.channels * self.format.itemsize
         self.container = "array"
         self.warnings: tuple[str, ...] = ()
@@ -128,6 +130,10 @@ class ArraySource:
         if len(samples) != length:
             raise InputChangedError(NAME, f"gave {len(samples)} bytes instead of {length}")
         return samples
+
+    def metadata(self) -> Carried:
+        """Return nothing: an array has none."""
+        return Carried(Metadata())
 
     def fingerprint(self) -> Fingerprint:
         """Refuse: a later start has no array to recognise.
