@@ -21,16 +21,20 @@ def impatient(durations, events):
     records.SECONDS = durations.pop("checkpoint", records.SECONDS)
     records.SECONDS_MOST = min(records.SECONDS, records.SECONDS_MOST)  # whatever an fsync takes
 
-    def write(event):
+    def write(event, shown):
+        if shown is not None:
+            shown(event)
         line = json.dumps({"event": type(event).__name__, **dataclasses.asdict(event)})
         os.write(events, line.encode() + b"\n")  # at once: the process may be killed
 
     class Impatient(Coordinator):
         def __init__(self, *arguments, **settings):
             limits = settings.pop("limits")
+            shown = settings.pop("on_event", None)  # the command's own
             timing = dataclasses.replace(limits.durations(None), **durations)
             limits = Limits(memory=limits.memory)
-            super().__init__(*arguments, **settings, limits=limits, timing=timing, on_event=write)
+            super().__init__(*arguments, **settings, limits=limits, timing=timing)
+            self._on_event = lambda event: write(event, shown)
 
     return Impatient
 
