@@ -177,7 +177,7 @@ def test_a_terminal_is_refused():
 def test_a_stream_cannot_be_resumed_and_says_why():
     with standard_input(bytes(400)), opened() as source:
         assert not source.resumable
-        assert source.unresumable == "- is a stream, which cannot be read again"
+        assert source.unresumable == "standard input is a stream, which cannot be read again"
         with pytest.raises(InputError, match="cannot be resumed"):
             source.fingerprint()
         source.check()
