@@ -10,8 +10,10 @@ from result_support import describe, job_record
 
 from zaudio.audio.rendering import AudioFile
 from zaudio.errors import StorageError, UsageError, ZaudioError
+from zaudio.fileoutput import FileOutput
 from zaudio.fold import Fold
 from zaudio.into import Into
+from zaudio.packing import unpack
 from zaudio.plan import Order
 from zaudio.result import ResultFolder, ResultWriter, decrypt
 
@@ -71,6 +73,30 @@ class File:
         return {entry.name for entry in self.path.parent.iterdir()}
 
 
+class SealedWav(Sealed):
+    """A sealed result in the order of the recording, with a header inside, and 24 bits."""
+
+    order = Order.FORWARD
+    signal = signal_of(FRAMES, format="s24le", channels=1)
+    header = b"h" * 45
+
+    def make(self):
+        stored = {"channels": 1, "format": "s24le", "samplerate": 48_000, "order": self.order}
+        description = describe(FRAMES, header_bytes=len(self.header), **stored)
+        self.folder = ResultFolder(str(self.path), job=job_record(description))
+        return ResultWriter(self.folder, description, self.header)
+
+    def published(self):
+        return bytes(unpack(super().published(), self.signal.format))
+
+
+class Output(File):
+    """A file that plays, as a job sees it."""
+
+    def make(self):
+        return FileOutput(super().make())
+
+
 class Folded:
     """A measurement."""
 
@@ -110,6 +136,8 @@ class Array(Folded):
 KINDS = {
     "array": Array,
     "sealed": Sealed,
+    "sealed wav": SealedWav,
+    "output": lambda folder: Output(folder, "wav", Order.FORWARD, 44),
     "wav": lambda folder: File(folder, "wav", Order.FORWARD, 44),
     "reversed wav": lambda folder: File(folder, "wav", Order.REVERSED, 44),
     "raw": lambda folder: File(folder, "raw", Order.FORWARD, 0),

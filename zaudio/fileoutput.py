@@ -60,7 +60,9 @@ class FileOutput:
         """The failure that ended it, if one did."""
         return self._file.error
 
-    def open(self, signal: Signal, order: Order, *, notify: Callable[[], None], pause: Callable[[], None]) -> int:
+    def open(
+        self, signal: Signal, order: Order, *, notify: Callable[[], None], pause: Callable[[], None] = lambda: None
+    ) -> int:
         """Open the file; return the bytes that an earlier life of the job has left in it."""
         return self._file.open(signal, order, notify=notify, pause=pause)
 

@@ -63,9 +63,15 @@ class Plaintext:
         self._head = self._head[length:]
         samples = min(done, self._description.samples_bytes)
         self._foot = self._foot[done - samples :]
-        whole, self._drop = divmod(samples, signal.format.stored_bytes)
-        self._taken = whole * signal.format.itemsize
+        self._drop = samples % signal.format.stored_bytes
+        self._taken = self.payloads_in(length)
         return self._taken
+
+    def payloads_in(self, length: int) -> int:
+        """Return the bytes of payloads, whole samples, that lie in so many bytes of plaintext."""
+        done = max(0, length - self._description.header_bytes)
+        samples = min(done, self._description.samples_bytes)
+        return samples // self._signal.format.stored_bytes * self._signal.format.itemsize
 
     def take(self, payload: Buffer) -> memoryview:
         """Return the plaintext of a payload, with the header if it is the first one.

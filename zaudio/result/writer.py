@@ -94,14 +94,19 @@ class ResultWriter:
 
     @property
     def saved(self) -> int:
-        """Bytes of ciphertext that a later start can go on from."""
-        return self._checkpoints.length if self._checkpoints is not None and not self._disowned else 0
+        """Bytes of payloads that a later start can go on from."""
+        return self._plaintext.payloads_in(self._kept_bytes)
 
     @property
     def kept(self) -> bool:
         """Whether a later start finds something here to go on from: ciphertext, or what was measured."""
         noted = self._checkpoints.notes if self._checkpoints is not None and not self._disowned else 0
-        return self.saved > 0 or noted > 0
+        return self._kept_bytes > 0 or noted > 0
+
+    @property
+    def _kept_bytes(self) -> int:
+        """Bytes of ciphertext that a checkpoint covers."""
+        return self._checkpoints.length if self._checkpoints is not None and not self._disowned else 0
 
     @property
     def sealed(self) -> bool:
