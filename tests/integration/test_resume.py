@@ -11,7 +11,7 @@ from extended import extended, product
 from farm_support import NAMES, decrypted, finish, inverted, launch, launch_script, listing, noise, write_raw
 from net_support import kill, wait_until
 
-from zaudio import Coordinator, Raw
+from zaudio import Coordinator, Raw, records
 from zaudio.errors import OutputExistsError, ResumeError, StoppedError
 from zaudio.result import ResultWriter, journal
 from zaudio.result.journal import decode_journal
@@ -349,10 +349,10 @@ def has_checkpoint(folder):
     """Whether the journal in that folder has more than its first record."""
     path = folder / "result.journal"
     content = path.read_bytes() if path.exists() else b""
-    start = len(journal.MAGIC) + journal._LENGTH.size
+    start = len(journal.MAGIC) + records._LENGTH.size
     if len(content) < start:
         return False
-    (length,) = journal._LENGTH.unpack_from(content, len(journal.MAGIC))
+    (length,) = records._LENGTH.unpack_from(content, len(journal.MAGIC))
     return len(content) > start + length + journal.TAG_BYTES
 
 
