@@ -42,6 +42,7 @@ class Span:
         stop: The frame after the last of the output range.
         input_start: First frame of the input range.
         input_stop: The frame after the last of the input range, at least `input_start`.
+        recording: The number of the recording, where a stage goes over several.
     """
 
     index: int
@@ -49,6 +50,7 @@ class Span:
     stop: int
     input_start: int
     input_stop: int
+    recording: int = 0
 
     @property
     def frames(self) -> int:
@@ -88,6 +90,15 @@ class Plan:
     def __len__(self) -> int:
         """Return the number of chunks; 0 for an empty output."""
         return -(-self.frames // self.chunk_frames)
+
+    @property
+    def longest(self) -> int:
+        """Frames of the longest chunk."""
+        return min(self.chunk_frames, self.frames)
+
+    def of(self, index: int) -> Plan:  # noqa: ARG002  as in a LotPlan
+        """Return the plan of the recording that a chunk is of."""
+        return self
 
     def in_bundles(self, chunks: int) -> Plan:
         """Return the coarser plan whose chunks are bundles of that many chunks of this one."""
