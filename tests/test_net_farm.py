@@ -111,7 +111,7 @@ def stage(publish, number):
     """A stage that is a job of its own."""
     return Stage(
         job(CHUNKS, job_id=bytes([number]) * 16),
-        source=Recording(),
+        sources=(Recording(),),
         destination=Destination(),
         frame_bytes=1,
         notify=lambda: None,

@@ -45,7 +45,7 @@ def tape():
 @pytest.fixture
 def reader(tape):
     rings = []
-    reader = Reader(tape, Plan(23, 5), notify=lambda: rings.append(len(reader.done)))
+    reader = Reader((tape,), Plan(23, 5), notify=lambda: rings.append(len(reader.done)))
     reader.rings = rings
     yield reader
     tape.free.set()
@@ -116,7 +116,7 @@ def test_error_that_nobody_foresaw_surfaces_too(reader, tape):
 
 def test_context_is_read_and_the_ends_of_the_recording_have_none(tape):
     reader = Reader(
-        tape, Plan(23, 5, needs=lambda start, stop: (max(0, start - 2), min(stop + 2, 23))), notify=lambda: None
+        (tape,), Plan(23, 5, needs=lambda start, stop: (max(0, start - 2), min(stop + 2, 23))), notify=lambda: None
     )
     reader.start()
     for index in range(5):

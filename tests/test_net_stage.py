@@ -54,7 +54,7 @@ class Bench:
         )
         self.stage = Stage(
             stage_job,
-            source=Recording(),
+            sources=(Recording(),),
             destination=Destination(),
             frame_bytes=frame_bytes,
             notify=lambda: None,

@@ -94,8 +94,8 @@ class Stranger(threading.Thread):
         elif kind == SENT:
             self.received = max(self.received, fields[3])
         elif kind == CHUNK and fields[3] > self.received:
-            self.received, index, attempt, start, stop, first, last, length, checksum, slot = fields[3:]
-            assert slot == -1
+            self.received, index, attempt, start, stop, first, last, length, checksum, slot, frames = fields[3:]
+            assert (slot, frames) == (-1, -1)
             if payload:
                 assert len(payload[0]) == length
                 assert xxhash.xxh3_64_intdigest(payload[0]) == checksum

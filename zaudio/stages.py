@@ -308,7 +308,7 @@ def main_stage(
     first, skipped = in_bundles(plan, stage).at_output(frame)
     return Stage(
         _job(means, stage, plan, job=job, incarnation=incarnation, first=first),
-        source=means.source,
+        sources=(means.source,),
         destination=destination,
         frame_bytes=frame_bytes,
         notify=means.notify,
@@ -325,7 +325,7 @@ def _measuring_stage(means: Means, stage: Pass, plan: Plan, *, name: str, job: s
 
     made = Stage(
         _job(means, stage, plan, job=os.urandom(ID_BYTES)),
-        source=means.source,
+        sources=(means.source,),
         destination=fold,
         frame_bytes=fold.signal.frame_bytes,
         notify=means.notify,

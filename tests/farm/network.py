@@ -54,6 +54,7 @@ from zaudio.core.register import Register
 from zaudio.core.session import Introduction, Session
 from zaudio.errors import ZaudioError
 from zaudio.formats import sample_format
+from zaudio.lot import LotPlan
 from zaudio.plan import Plan
 from zaudio.reference import Reference
 from zaudio.signal import Signal
@@ -350,8 +351,10 @@ class Farm:
         reference: bool = False,
         first: int = 0,
         audit: Audit | None = None,
+        lot: LotPlan | None = None,
         **machines: object,
     ) -> None:
+        self.lot = lot
         self.now = 100.0  # not 0: nothing may depend on where the clock begins
         self.random = random.Random(seed)
         self.faults = faults or Faults()
@@ -393,7 +396,7 @@ class Farm:
     def _begin(self, chunks: int, job_id: bytes, first: int) -> None:
         """Begin a stage: all that is not the farm's is fresh."""
         self.first = first
-        self.plan = Plan(chunks * 8 - 3 if chunks else 0, 8)
+        self.plan = self.lot or Plan(chunks * 8 - 3 if chunks else 0, 8)
         job = Job(
             job=job_id,
             incarnation=1,

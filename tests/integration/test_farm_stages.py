@@ -78,7 +78,7 @@ def make_stage(name, path, ops, waker, *, publish=lambda event: None):
     destination = Collected()
     made = stage.Stage(
         job,
-        source=source,
+        sources=(source,),
         destination=destination,
         frame_bytes=source.frame_bytes,
         notify=waker.wake,

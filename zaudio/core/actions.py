@@ -93,9 +93,15 @@ class Impostor:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The job cannot go on."""
+    """The job cannot go on.
+
+    Attributes:
+        error: The error.
+        index: The chunk that it is about; -1 for none.
+    """
 
     error: ZaudioError
+    index: int = -1
 
 
 # Of the Assembler

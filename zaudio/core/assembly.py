@@ -23,6 +23,7 @@ from typing import Protocol
 from zaudio.core.actions import Accepted, AssemblerAction, Duplicate, Fail, Liar, Rejected, Released, Withdrawn
 from zaudio.core.jury import Jury
 from zaudio.errors import ConflictError
+from zaudio.lot import LotPlan
 from zaudio.plan import Plan
 from zaudio.wire.messages import Result
 
@@ -67,7 +68,7 @@ class Assembler:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: Plan | LotPlan,
         *,
         job: bytes,
         incarnation: int,
@@ -217,7 +218,7 @@ class Assembler:
             return []  # the accepted result itself may come twice; one that was never granted proves nothing
         if kept.checksum != result.checksum:
             chunk = self._chunk_of(result.index)
-            return [Fail(ConflictError(chunk, kept.name, self._name(result.session)))]
+            return [Fail(ConflictError(chunk, kept.name, self._name(result.session)), result.index)]
         del kept.out[result.attempt]
         if not kept.out:
             del self._checksums[result.index]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from zaudio.core.jury import Audit
+from zaudio.lot import LotPlan
 from zaudio.plan import Plan
 from zaudio.reference import Reference
 from zaudio.signal import Signal
@@ -29,7 +30,8 @@ class Job:
     Attributes:
         job: The stage's id.
         incarnation: The coordinator's.
-        plan: The chunks of the output that are granted: bundles, where the user's are small.
+        plan: The chunks of the output that are granted: bundles, where the user's are small. A lot's are those of
+            several recordings.
         chunk_frames: Frames of the user's chunk. Without a grid, ops see so many at a time.
         ops: The ops as they travel.
         signal: The recording.
@@ -43,11 +45,12 @@ class Job:
         machine_class: The numbers of the ops that are asked of workers, as an earlier life established them; empty to
             ask for none. See `zaudio.core.classes`.
         class_name: The name of the class of machines that is asked for; empty to ask for none.
+        lengths: Frames of each recording of a lot; empty for one recording, which has those of `signal`.
     """
 
     job: bytes
     incarnation: int
-    plan: Plan
+    plan: Plan | LotPlan
     chunk_frames: int
     ops: tuple[Step, ...]
     signal: Signal
@@ -60,10 +63,21 @@ class Job:
     audit: Audit | None = None
     machine_class: tuple[int, ...] = ()
     class_name: str = ""
+    lengths: tuple[int, ...] = ()
 
-    def chunk_at(self, start: int) -> int:
-        """Return the user's chunk that begins at that frame; chunks are counted in output order."""
-        return Plan(self.plan.frames, self.chunk_frames, self.plan.order).index_at(start)
+    def chunk_at(self, start: int, index: int = 0) -> int:
+        """Return the user's chunk that begins at that frame; chunks of a recording are counted in output order.
+
+        Args:
+            start: The frame.
+            index: A grant of the same recording.
+        """
+        plan = self.plan.of(index)
+        return Plan(plan.frames, min(self.chunk_frames, plan.chunk_frames), plan.order).index_at(start)
+
+    def frames_of(self, recording: int) -> int:
+        """Return the frames of a recording as a Chunk says them: -1 for those of the welcome."""
+        return self.lengths[recording] if self.lengths else -1
 
     def chunk_of(self, index: int) -> int:
         """Return the user's chunk at which this grant starts; used in messages."""
@@ -72,7 +86,7 @@ class Job:
     def place(self, index: int) -> tuple[int, int]:
         """Return the user's chunk at which this grant starts, and the number of chunks that travel in it."""
         span = self.plan.span(index)
-        return self.chunk_at(span.start), -(-span.frames // self.chunk_frames)
+        return self.chunk_at(span.start, index), -(-span.frames // self.chunk_frames)
 
     @property
     def chunks_a_grant(self) -> int:

@@ -116,7 +116,7 @@ class Jury:
         if digest not in noted.values():
             if len(noted) == 2:
                 first, second = noted
-                return [Fail(ConflictError(self._chunk_of(index), self._name(first), self._name(second)))]
+                return [Fail(ConflictError(self._chunk_of(index), self._name(first), self._name(second)), index)]
             noted[session] = digest
             return [Noted(session, index, result.attempt)]
         del self._noted[index]

@@ -32,6 +32,7 @@ from zaudio.steps import Buffer, Step
 from zaudio.wire.messages import Chunk
 
 STOP_PATIENCE = 0.2  # s; an op may take long, and the thread is a daemon that ends with the process
+GRAPHS_KEPT = 16  # for the recordings of a lot that are of equal length; making one takes less than a millisecond
 
 log = logging.getLogger("zaudio.worker")
 
@@ -138,6 +139,7 @@ class Computer:
         self._pid = os.getpid()
         self._preparations = 0
         self._setups = Setups()
+        self._graphs: dict[int, Graph] = {}  # of the work's ops, by the frames of a lot's recordings; latest last
         self._tasks: SimpleQueue[_Setup | _Task | None] = SimpleQueue()
         self._outcomes: deque[Prepared | Outcome] = deque()
         self._thread = threading.Thread(target=self._run, name="zaudio-compute", daemon=True)
@@ -204,6 +206,7 @@ class Computer:
                 self._wake()
 
     def _set_up(self, task: _Setup) -> Prepared:
+        self._graphs.clear()
         try:
             numbers = self._setups.set_up(task.work.graph, task.work.steps)
         except UsageError as error:
@@ -213,8 +216,9 @@ class Computer:
     def _compute(self, task: _Task) -> Outcome:
         started = time.monotonic()
         work, chunk, graph = task.work, task.chunk, task.work.graph
-        graph.counts = Counts()
         try:
+            graph = self._graph(work, chunk.frames)
+            graph.counts = Counts()
             payload = task.payload if task.payload is not None else _read(work, chunk)
             slot, into = self._room(chunk, (chunk.stop - chunk.start) * graph.output.frame_bytes)
             # The order is applied here, spread over all workers and in their caches, because the whole farm waits for
@@ -238,6 +242,16 @@ class Computer:
             zeroed=graph.counts.zeroed,
             payload=result if into is None else None,
         )
+
+    def _graph(self, work: Work, frames: int) -> Graph:
+        """Return the ops over a recording of that length; -1 for that of the welcome."""
+        if frames in (-1, work.graph.input.frames):
+            return work.graph
+        graph = self._graphs.pop(frames, None) or work.graph.over(frames)
+        self._graphs[frames] = graph
+        if len(self._graphs) > GRAPHS_KEPT:
+            del self._graphs[next(iter(self._graphs))]
+        return graph
 
     def _room(self, chunk: Chunk, length: int) -> tuple[int, memoryview | None]:
         """Return the slot for a result and its memory; -1 and None when it is to travel as a payload."""

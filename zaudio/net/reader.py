@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol
@@ -16,6 +16,7 @@ from typing import Protocol
 import xxhash
 
 from zaudio.core.actions import Grant, Send
+from zaudio.lot import LotPlan
 from zaudio.plan import Plan, Span
 from zaudio.steps import Buffer
 
@@ -43,15 +44,16 @@ class Reader:
     """Reads chunks in the order of the requests.
 
     Args:
-        source: The recording.
-        plan: Its cutting.
+        sources: The recording, or those of a lot.
+        plan: Their cutting.
         notify: Called from the thread when there is something in `done`, or an error.
     """
 
-    def __init__(self, source: Frames, plan: Plan, *, notify: Callable[[], None]) -> None:
+    def __init__(self, sources: Sequence[Frames], plan: Plan | LotPlan, *, notify: Callable[[], None]) -> None:
         self.done: deque[Read | Send] = deque()
         self.error: Exception | None = None
-        self._source = source
+        self.failed: Grant | None = None  # the grant that the error is about
+        self._sources = sources
         self.plan = plan
         self._notify = notify
         self._asked: SimpleQueue[Grant | Send | None] = SimpleQueue()
@@ -79,6 +81,7 @@ class Reader:
             try:
                 self.done.append(self._read(action) if isinstance(action, Grant) else action)
             except Exception as error:  # noqa: BLE001  # a thread that ends in silence leaves the farm waiting
+                self.failed = action if isinstance(action, Grant) else None
                 self.error = error
             self._notify()
             if self.error is not None:
@@ -86,5 +89,5 @@ class Reader:
 
     def _read(self, grant: Grant) -> Read:
         span = self.plan.span(grant.index)
-        payload = self._source.read(span.input_start, span.input_stop)
+        payload = self._sources[span.recording].read(span.input_start, span.input_stop)
         return Read(grant, span, payload, xxhash.xxh3_64_intdigest(payload))

@@ -4,14 +4,15 @@ Rules:
 
 - An op is set up in the computing thread of a worker's process, after its fork. The other thread goes on with
   heartbeats meanwhile.
-- What an equal op made for an equal signal is used again: the stages of a job share it. Only that of the last graph is
-  kept.
+- What an equal op made for an equal signal is used again, whatever its length: the stages of a job and the recordings
+  of a batch share it. Only that of the last graph is kept.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 from zaudio.errors import UsageError
 from zaudio.net.failure import log_failure, parted, told
@@ -44,7 +45,7 @@ class Setups:
         """
         made: dict[tuple[Step, Signal], object] = {}
         for step, op, signal in zip(steps, graph.ops, graph.signals, strict=False):
-            key = step, signal
+            key = _key(step, signal)
             if key in made:
                 continue
             try:
@@ -56,6 +57,10 @@ class Setups:
                 log_failure(log, f"op {step.name}: its setup failed", text)
                 raise UsageError(f"op {step.name}: its setup failed: {parted(text)[0]}") from error
         self._made = made
-        states = [made[step, signal] for step, signal in zip(steps, graph.signals, strict=False)]
+        states = [made[_key(step, signal)] for step, signal in zip(steps, graph.signals, strict=False)]
         graph.setup(states)
         return numbers_of(graph, steps, states)
+
+
+def _key(step: Step, signal: Signal) -> tuple[Step, Signal]:
+    return step, replace(signal, frames=0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import Protocol
 
@@ -107,20 +107,23 @@ class Stage:
 
     Args:
         job: The job, as workers see it.
-        source: The recording.
+        sources: The recording, or those of a lot, in their order.
         destination: An open destination.
         frame_bytes: Bytes per frame of a result.
         notify: Wakes the farm; from any thread.
         publish: Takes every public event.
         name: The name that events call this stage by.
         skip: Bytes of the first result that the destination has already.
+
+    Attributes:
+        failed: The number of the recording that a failure is about; None for all of them, or before there is one.
     """
 
     def __init__(
         self,
         job: Job,
         *,
-        source: Source,
+        sources: Sequence[Source],
         destination: Destination,
         frame_bytes: int,
         notify: Callable[[], None],
@@ -131,9 +134,10 @@ class Stage:
         self.job = job
         self.frame_bytes = frame_bytes
         self.name = name
-        self._source = source
+        self.failed: int | None = None
+        self._sources = sources
         self._destination = destination
-        self._reader = Reader(source, job.plan, notify=notify)
+        self._reader = Reader(sources, job.plan, notify=notify)
         self._payloads = Payloads(destination, skip=skip)
         self._publish = publish
         self._advanced = job.first  # bundles that were last told to be done
@@ -164,8 +168,7 @@ class Stage:
     @property
     def result_max(self) -> int:
         """Bytes of the longest result."""
-        plan = self.job.plan
-        return min(plan.chunk_frames, plan.frames) * self.frame_bytes
+        return self.job.plan.longest * self.frame_bytes
 
     @property
     def machine_class(self) -> tuple[int, ...]:
@@ -190,11 +193,22 @@ class Stage:
             self._receive_result(peer, message, payload, now)
             return
         if isinstance(message, Failed):
-            self._source.check()  # a recording that changed is to blame before any chunk is
+            self._check_source(message.index)  # a recording that changed is to blame before any chunk is
             if self._desk.knows(message.session) and message.error != self._shown:
                 log_failure(log, f"the op failed at worker {self._desk.name(message.session)}", message.error)
                 self._shown = message.error
         self.do(self._desk.receive(peer, message, now=now))
+
+    def _check_source(self, index: int) -> None:
+        """Make sure that the recording of a chunk, which a worker named, is what it was."""
+        if not 0 <= index < len(self.job.plan):
+            return
+        number = self.job.plan.span(index).recording
+        try:
+            self._sources[number].check()
+        except ZaudioError:
+            self.failed = number
+            raise
 
     def _receive_result(self, peer: Peer, result: Result, payload: Buffer | None, now: float) -> None:
         if payload is None:
@@ -247,6 +261,8 @@ class Stage:
         self._raise_failure()
 
     def _raise_failure(self) -> None:
+        if self._failure is None and self._reader.error is not None and self._reader.failed is not None:
+            self.failed = self.job.plan.span(self._reader.failed.index).recording
         for error in (self._failure, self._reader.error, self._destination.error):
             if error is not None:
                 raise error
@@ -294,8 +310,9 @@ class Stage:
                     self._reader.ask(action)
                 case Send():
                     self._send(action.peer, action.message, None)
-                case Fail():
-                    self._failure = self._failure or action.error
+                case Fail() if self._failure is None:
+                    self._failure = action.error
+                    self.failed = self.job.plan.span(action.index).recording if action.index >= 0 else None
                 case Stuck():
                     self._kill(action.session, "it was killed, past the deadline of a chunk")
                 case Liar():
@@ -348,6 +365,7 @@ class Stage:
             span.input_frames * self.job.signal.frame_bytes,
             checksum,
             grant.slot,
+            self.job.frames_of(span.recording),
         )
         if not self._send(grant.peer, header, payload):
             self.do(self._desk.undelivered(grant, now=time.monotonic()))

@@ -170,7 +170,10 @@ class Op:
     # On workers
 
     def setup(self, signal: Signal) -> object:
-        """Make what every call needs: a model, a spectrum. Called once in each worker's process, after the fork."""
+        """Make what every call needs: a model, a spectrum. Called once in each worker's process, after the fork.
+
+        It must not depend on `signal.frames`: recordings of every length share it.
+        """
         return None
 
     def apply(self, samples: Array, place: Place, state: Any) -> Array:

@@ -15,7 +15,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -86,6 +86,12 @@ class Graph:
             _keep_freed_memory()
             pairs = zip(self.ops, self.signals, strict=False)
             self._states = list(states) if states is not None else [made_state(op, signal) for op, signal in pairs]
+
+    def over(self, frames: int) -> Graph:
+        """Return the same ops over an input of that length, with what they have made already."""
+        other = Graph(self.ops, replace(self.input, frames=frames), self.grid)
+        other._states = self._states
+        return other
 
     def needs(self, start: int, stop: int) -> tuple[int, int]:
         """Return the frames of the input, half-open, from which those of the output are computed; they exist.

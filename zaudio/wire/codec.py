@@ -95,6 +95,7 @@ _TABLE: tuple[tuple[int, type[Message], tuple[fields.Check, ...]], ...] = (
             fields.COUNT,
             fields.HASH,
             fields.SLOT,
+            fields.FRAMES,
         ),
     ),
     (6, Sent, (*_LEASE, fields.COUNT)),

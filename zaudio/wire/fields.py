@@ -183,6 +183,7 @@ COUNT = integer(0, COUNT_MAX)
 ATTEMPT = integer(1, 2**31)
 _TABLE_BYTES = integer(0, TABLES_MAX)
 SLOT = integer(-1, HELD_MAX - 1)
+FRAMES = integer(-1, COUNT_MAX)  # of a chunk's recording; -1: as in the welcome
 HASH = integer(0, 2**64 - 1)
 NAME = text(NAME_MAX)
 TEXT = text(TEXT_MAX)

@@ -98,6 +98,7 @@ class Chunk:
     the recording.
     `sequence` counts the chunks sent to this session, from 1. `checksum` is XXH3-64 of the payload, 0 without one.
     `slot` is the place in the worker's outbox for the result, -1 for none: the result then travels as a payload.
+    `frames` is the length of the chunk's recording where a stage goes over several, -1 for that of the welcome.
     """
 
     job: bytes
@@ -113,6 +114,7 @@ class Chunk:
     length: int
     checksum: int
     slot: int
+    frames: int = -1
 
 
 @dataclass(frozen=True, slots=True)
