@@ -11,7 +11,7 @@ FLOORS = [
     {"earlier", "reader"},
     {"folder", "decryption", "sealed"},
     {"opening"},
-    {"writer"},
+    {"small", "writer"},
     {"__init__"},
 ]
 MODULES = {module.removeprefix(ROOM): source for module, source in SOURCES.items() if module.startswith(ROOM)}

@@ -1,7 +1,7 @@
 """The sealed result: chunks are encrypted, tagged and published as four files; the files are verified and decrypted.
 
     floor  writing                                   reading
-      7    writer       ResultWriter
+      7    writer       ResultWriter; small     a result that is in memory
       6    opening      a new job, or a resumed one
       5    folder       lock, parts, publication     decryption   sealed   audio to a file, or to a job
       4    earlier      what an earlier life left    reader       four files as one; verify
@@ -23,6 +23,7 @@ from zaudio.result.notes import Machines, Measured, decode_note, encode_note
 from zaudio.result.publication import KEY, is_reserved, result_of
 from zaudio.result.reader import OpenResult, verify
 from zaudio.result.sealed import SealedSource
+from zaudio.result.small import look_at, publish_small
 from zaudio.result.spool import Spool
 from zaudio.result.writer import ResultWriter
 
@@ -50,8 +51,10 @@ __all__ = [
     "difference",
     "encode_note",
     "is_reserved",
+    "look_at",
     "make_identity",
     "parse_recipient",
+    "publish_small",
     "read_identity",
     "result_of",
     "verify",

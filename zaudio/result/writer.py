@@ -114,6 +114,16 @@ class ResultWriter:
         return self._sealed
 
     @property
+    def description(self) -> Description:
+        """The description, as far as it is known now."""
+        return self._final[0] if self._final is not None else self._description
+
+    @property
+    def tag(self) -> bytes:
+        """The tag, once the result is sealed; empty before."""
+        return self._tag.digest() if self._sealed and self._tag is not None else b""
+
+    @property
     def error(self) -> ZaudioError | None:
         """The error that ended the writing, if there was one. The job cannot go on."""
         return self._error
