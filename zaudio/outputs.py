@@ -228,7 +228,7 @@ def _claim_folder(
     stack: ExitStack,
 ) -> Claim:
     described = describe(request.specs, course, plan, header=len(header))
-    folder = stack.enter_context(_open_folder(request, source, described))
+    folder = stack.enter_context(open_folder(request, source, described))
     container = Container.WAV.value if header else Container.RAW.value
     if folder.done:
         return Claim(None, described, folder.paths, None, container)
@@ -242,7 +242,13 @@ def _claim_folder(
     return Claim(writer, described, folder.paths, earlier, container, dropped)
 
 
-def _open_folder(request: Request, source: Source, described: Description) -> ResultFolder:
+def open_folder(request: Request, source: Source, described: Description) -> ResultFolder:
+    """Open the folder of a sealed result.
+
+    Raises:
+        UsageError: It cannot be used, or another job or an older result lies in it.
+        StorageError: The system refused.
+    """
     # Before the folder is opened: that alone may remove a file with the name of a part, or rename it.
     if is_reserved(request.input, request.output):
         raise UsageError(f"{request.input} is the input and would be replaced; choose another folder with -o")

@@ -11,12 +11,10 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -26,13 +24,10 @@ from zaudio.errors import ConflictError, ResumeError
 from zaudio.events import Event, Measured, Published, Reading, StageBegan, Started, State, StateChanged
 from zaudio.inputs import open_input
 from zaudio.net.farm import Farm
-from zaudio.net.stage import Stage
-from zaudio.net.wake import Waker
-from zaudio.ops.beside import beside
+from zaudio.net.stage import Destination, Stage
 from zaudio.ops.chain import Course, from_step, make_ops, to_step
 from zaudio.ops.contract import Op
-from zaudio.ops.functions import Allowed, import_allowed
-from zaudio.ops.spec import OpSpec
+from zaudio.ops.functions import Allowed
 from zaudio.outputs import Claim, Earlier, Output, check_output, claim, settled, with_format
 from zaudio.plan import Plan
 from zaudio.request import Request
@@ -45,11 +40,13 @@ from zaudio.stages import (
     Say,
     cut,
     demand_of,
+    import_named,
     in_bundles,
     learn,
     main_stage,
     measure,
     name_of,
+    once,
     rounded,
     signal_of,
 )
@@ -123,6 +120,31 @@ class OpenJob:
             InputChangedError: The recording is not what it was.
             ZaudioError: The job failed; nothing is published.
         """
+        self.run_stages(farm, say=say, on_open=on_open, destination=self.writer)
+        say(StateChanged, state=State.PUBLISHING)
+        paths = self.publish()
+        say(Published, paths=paths, recipient=str(self.request.recipient or ""))
+
+    def publish(self, *, before: Callable[[], None] = lambda: None) -> dict[str, str]:
+        """Publish the result, which is sealed; return its paths.
+
+        Args:
+            before: Called before the instant of publication.
+
+        Raises:
+            InputChangedError: The recording is not what it was.
+            StorageError: The system refused.
+        """
+        self.means.source.check()
+        before()
+        return self.writer.publish()
+
+    def run_stages(self, farm: Farm, *, say: Say, on_open: Callable[[], None], destination: Destination) -> None:
+        """Run the stages. All results go to the destination, which is the writer, or stands before it.
+
+        Raises:
+            ZaudioError: The job failed; nothing is published.
+        """
 
         def open_once() -> None:
             say(StateChanged, state=State.RUNNING)
@@ -142,15 +164,11 @@ class OpenJob:
                 on_open=opened,
                 keep=self._keep,
             )
-            farm.run(self._main_stage(say), on_open=opened)
+            farm.run(self._main_stage(say, destination), on_open=opened)
         except ConflictError:
             # One of the two results is used already, and a resume would go on behind it without a word.
             self.writer.disown()
             raise
-        say(StateChanged, state=State.PUBLISHING)
-        self.means.source.check()
-        paths = self.writer.publish()
-        say(Published, paths=paths, recipient=str(self.request.recipient or ""))
 
     def _keep(self, op: Op, sentence: str) -> None:
         """Keep what was measured, and first the machines that it was measured on, for a later life."""
@@ -158,14 +176,14 @@ class OpenJob:
             self.writer.note(_machines(self.means))
         self.writer.note(Kept(to_step(op), sentence))
 
-    def _main_stage(self, say: Say) -> Stage:
+    def _main_stage(self, say: Say, destination: Destination) -> Stage:
         writer, main = self.writer, self.course.main
         plan = cut(self.request, main)
         stage = main_stage(
             self.means,
             main,
             plan,
-            writer,
+            destination,
             job=writer.job_id,
             incarnation=writer.incarnation,
             resumed=self.resumed,
@@ -189,17 +207,24 @@ class OpenJob:
 
 
 def open_job(
-    request: Request, stack: ExitStack, *, waker: Waker, publish: Callable[[Event], None], pause: Callable[[], None]
+    request: Request,
+    stack: ExitStack,
+    *,
+    notify: Callable[[], None],
+    publish: Callable[[Event], None],
+    pause: Callable[[], None],
+    source: Source | None = None,
 ) -> OpenJob | DoneJob:
     """Open the recording and the output.
 
     Args:
         request: The job.
         stack: Closes what was opened.
-        waker: Wakes the farm.
+        notify: Wakes the farm; from any thread.
         publish: Takes the events of the stages.
         pause: Called now and then while a recording or an interrupted job's output is read. An exception of it ends
             that.
+        source: The recording, if it is open already; the stack closes it.
 
     Raises:
         UsageError: An op, a size or the output cannot be used.
@@ -207,7 +232,7 @@ def open_job(
         StorageError: The output cannot be written.
     """
     check_output(request)
-    source = open_recording(request, stack, publish=publish, pause=pause)
+    source = source if source is not None else open_recording(request, stack, publish=publish, pause=pause)
     signal = signal_of(source)
     allowed = import_named(request.specs)
     course = Course(make_ops(request.specs, allowed), signal)
@@ -228,7 +253,7 @@ def open_job(
         sentences = _restore(course, earlier, described, request, allowed)
         if earlier.machines is not None:
             machines.restore(earlier.machines.name, earlier.machines.numbers)
-    resumed = output.open(course.output, plan.order, notify=waker.wake, pause=pause)
+    resumed = output.open(course.output, plan.order, notify=notify, pause=pause)
     first = 0
     if course.measuring is None:
         plan = cut(request, course.main)
@@ -240,7 +265,7 @@ def open_job(
         warnings.append(f"{source.unresumable}, so this job cannot be resumed")
     if output.incarnation > 1:
         warnings.append(_resuming(course, started))
-    means = Means(request, source, machines, waker.wake, publish)
+    means = Means(request, source, machines, notify, publish)
     demand = demand_of(request, course, plan, first=first)
     return OpenJob(started, means, output, course, described, resumed, sentences, demand, tuple(warnings))
 
@@ -285,32 +310,6 @@ def open_recording(
             on_progress=tell,
         )
     )
-
-
-def import_named(specs: Sequence[OpSpec]) -> Allowed:
-    """Import the modules of users' functions that the user named, to learn what these declare.
-
-    As in the process that starts local workers, they may lie in the current folder.
-
-    Raises:
-        UsageError: One cannot be imported.
-    """
-    names = list(dict.fromkeys(spec.name for spec in specs if spec.is_function))
-    # A module may print while it is imported. Standard output is for results.
-    with beside(names), contextlib.redirect_stdout(sys.stderr):
-        return import_allowed(names)
-
-
-def once(function: Callable[[], object]) -> Callable[[], None]:
-    """Return a function whose first call calls that one, and whose others do nothing."""
-    called: list[bool] = []
-
-    def call() -> None:
-        if not called:
-            called.append(True)
-            function()
-
-    return call
 
 
 def _restore(

@@ -29,11 +29,10 @@ from zaudio.net.wake import Waker
 from zaudio.ops.chain import Chain, Course, make_ops
 from zaudio.ops.spec import Requested
 from zaudio.plan import Order
-from zaudio.preparation import import_named, once
 from zaudio.request import Request, parse_request
 from zaudio.settings import Limits, Network, Raw, Security
 from zaudio.signal import Signal
-from zaudio.stages import ID_BYTES, Demand, Means, Say, cut, demand_of, main_stage, measure
+from zaudio.stages import ID_BYTES, Demand, Means, Say, cut, demand_of, import_named, main_stage, measure, once
 
 Array = npt.NDArray[Any]
 

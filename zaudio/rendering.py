@@ -138,7 +138,7 @@ class Rendering(Life[Report]):
         return not done and isinstance(self._work, OpenJob) and self._work.writer.kept
 
     def _prepare(self, stack: ExitStack, waker: Waker) -> Work | DoneJob:
-        return open_job(self._request, stack, waker=waker, publish=self._stream.publish, pause=self._go_on)
+        return open_job(self._request, stack, notify=waker.wake, publish=self._stream.publish, pause=self._go_on)
 
     def _outcome(self) -> Report:
         return self._ledger.report()

@@ -14,9 +14,11 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -29,8 +31,11 @@ from zaudio.events import Event, Measured, StageBegan, Started
 from zaudio.fold import Fold
 from zaudio.net.farm import Farm
 from zaudio.net.stage import Destination, Stage
+from zaudio.ops.beside import beside
 from zaudio.ops.chain import GRID_LEAST, GRID_MOST, Course, Pass
 from zaudio.ops.contract import Array, Op
+from zaudio.ops.functions import Allowed, import_allowed
+from zaudio.ops.spec import OpSpec
 from zaudio.plan import Order, Plan
 from zaudio.request import Request
 from zaudio.signal import Signal
@@ -364,3 +369,29 @@ def _job(means: Means, stage: Pass, plan: Plan, *, job: bytes, incarnation: int 
 def name_of(op: Op) -> str:
     """Return the name of an op, for a sentence."""
     return getattr(op, "name", "") or type(op).__name__
+
+
+def once(function: Callable[[], object]) -> Callable[[], None]:
+    """Return a function whose first call calls that one, and whose others do nothing."""
+    called: list[bool] = []
+
+    def call() -> None:
+        if not called:
+            called.append(True)
+            function()
+
+    return call
+
+
+def import_named(specs: Sequence[OpSpec]) -> Allowed:
+    """Import the modules of users' functions that the user named, to learn what these declare.
+
+    As in the process that starts local workers, they may lie in the current folder.
+
+    Raises:
+        UsageError: One cannot be imported.
+    """
+    names = list(dict.fromkeys(spec.name for spec in specs if spec.is_function))
+    # A module may print while it is imported. Standard output is for results.
+    with beside(names), contextlib.redirect_stdout(sys.stderr):
+        return import_allowed(names)

@@ -24,11 +24,11 @@ from zaudio.ops.chain import Course, make_ops
 from zaudio.ops.contract import Op
 from zaudio.ops.spec import Requested
 from zaudio.plan import Order
-from zaudio.preparation import import_named, once, open_recording
+from zaudio.preparation import open_recording
 from zaudio.request import Request, parse_request
 from zaudio.settings import Limits, Network, Raw, Security
 from zaudio.signal import Signal
-from zaudio.stages import ID_BYTES, Demand, Means, Say, cut, demand_of_stage, measure, signal_of
+from zaudio.stages import ID_BYTES, Demand, Means, Say, cut, demand_of_stage, import_named, measure, once, signal_of
 
 
 class Surveyed(NamedTuple):

@@ -116,7 +116,7 @@ class Course:
         self._design()
         self.foreseen = self._foresee(ops)
         self.output = self.foreseen.graph().output
-        self.versions = tuple(map(_version, ops))
+        self.versions = versions_of(ops)
 
     @property
     def measuring(self) -> Pass | None:
@@ -247,6 +247,11 @@ def graph_of(steps: Sequence[Step], signal: Signal, grid: int, allowed: Allowed)
         UsageError: This worker cannot do one of the steps.
     """
     return Graph([from_step(step, allowed) for step in steps], signal, grid)
+
+
+def versions_of(ops: Sequence[Op]) -> tuple[str, ...]:
+    """Return the version of each op as asked for; empty for one that has none."""
+    return tuple(map(_version, ops))
 
 
 def to_step(op: Op) -> Step:
