@@ -19,6 +19,7 @@ import zaudio
 PACKAGE = Path(zaudio.__file__).parent
 ROOMS = {
     "cli",
+    "batching",
     "coordinator",
     "rendering",
     "unsealing",
@@ -64,6 +65,7 @@ BASE = {
     "facts",
     "fold",
     "into",
+    "lot",
     "needed",
     "packing",
     "stream",
@@ -71,7 +73,21 @@ BASE = {
 
 # Room -> the rooms it may import, besides itself. A missing pair is forbidden.
 ALLOWED = {
-    "cli": {"coordinator", "rendering", "unsealing", "surveying", "net", "audio", "ops", "result", *BASE},
+    "cli": {"batching", "coordinator", "rendering", "unsealing", "surveying", "net", "audio", "ops", "result", *BASE},
+    "batching": {
+        "classes",
+        "outputs",
+        "life",
+        "preparation",
+        "stages",
+        "request",
+        "net",
+        "core",
+        "audio",
+        "ops",
+        "result",
+        *BASE,
+    },
     "surveying": {"classes", "life", "preparation", "stages", "request", "net", "ops", *BASE},
     "rendering": {"life", "preparation", "stages", "request", "net", "ops", *BASE},
     "unsealing": {"inputs", "audio", "result", *BASE},
@@ -92,6 +108,7 @@ ALLOWED = {
     "core": {
         "wire",
         "plan",
+        "lot",
         "signal",
         "steps",
         "timing",
@@ -143,9 +160,11 @@ ALLOWED = {
     "facts": {"events"},
     "into": {"errors", "plan", "signal", "steps"},
     "fold": {"errors", "into", "signal"},
+    "lot": {"errors", "plan", "signal", "steps"},
     "stream": {"events", "ledger"},
     "__main__": {"cli"},
     "__init__": {
+        "batching",
         "coordinator",
         "rendering",
         "unsealing",

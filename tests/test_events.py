@@ -41,7 +41,7 @@ def test_an_event_takes_keywords_only_and_travels_between_processes(kind):
 
 def test_there_are_all_kinds():
     assert {kind.__name__ for kind in KINDS} == {
-        "Reading", "StageBegan", "Measured",
+        "Reading", "StageBegan", "Measured", "RecordingEnded",
         "Started", "StateChanged", "Advanced", "Published", "Failed", "Welcomed", "Joined", "Lost", "Stuck", "Dropped",
         "Granted", "Requeued", "Accepted", "Duplicate", "Rejected", "Noted", "Withdrawn", "Missed",
     }  # fmt: skip

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from zaudio import events
     from zaudio.audio import generate
     from zaudio.awaiting import run_async
+    from zaudio.batching import Batch, batch
     from zaudio.coordinator import Coordinator
     from zaudio.events import Event, State
     from zaudio.facts import Progress, Report
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 _HOMES = {
+    "Batch": "zaudio.batching",
     "Chain": "zaudio.ops.chain",
     "Combined": "zaudio.ops.contract",
     "Coordinator": "zaudio.coordinator",
@@ -79,6 +81,7 @@ _HOMES = {
     "State": "zaudio.events",
     "Survey": "zaudio.surveying",
     "Worker": "zaudio.net.worker",
+    "batch": "zaudio.batching",
     "decrypt": "zaudio.unsealing",
     "events": "zaudio",  # a module
     "generate": "zaudio.audio",
@@ -109,6 +112,9 @@ __all__ = [
     "Rendering",
     "render",
     "run_async",
+    # many recordings
+    "Batch",
+    "batch",
     # a measurement without a result
     "Survey",
     "survey",

@@ -185,6 +185,23 @@ class Failed(Event):
     sentence: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingEnded(Event):
+    """A recording of a batch came to its end.
+
+    Attributes:
+        input: Its file.
+        output: The folder of its result.
+        state: ``done``, ``failed`` or ``skipped``.
+        sentence: Why it failed; empty otherwise.
+    """
+
+    input: str
+    output: str
+    state: str
+    sentence: str = ""
+
+
 # Workers
 
 

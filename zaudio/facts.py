@@ -42,6 +42,11 @@ class Progress:
     seconds_before: float = 0.0
 
     @property
+    def unit(self) -> str:
+        """The word for what `chunks` and `done` count."""
+        return "chunks"
+
+    @property
     def fraction(self) -> float:
         """The share of the stage that is done, from 0.0 to 1.0."""
         if self.state is State.DONE:
@@ -63,6 +68,101 @@ class Progress:
         if self.state.ended or speed <= 0:
             return None
         return (self.bytes - self.bytes_done) / speed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchProgress(Progress):
+    """How far a batch has come. `chunks` and `done` count recordings; `bytes` are those of the stage that runs.
+
+    Attributes:
+        skipped: Recordings that were done by an earlier run.
+        failed: Recordings that failed.
+        share: The share of the recordings in the stage that runs, which are done as far as the stage is.
+    """
+
+    skipped: int = 0
+    failed: int = 0
+    share: float = 0.0
+
+    @property
+    def unit(self) -> str:
+        """The word for what `chunks` and `done` count."""
+        return "recordings"
+
+    @property
+    def fraction(self) -> float:
+        """The share of the recordings that is done, from 0.0 to 1.0."""
+        return min(1.0, (self.done + self.share) / self.chunks) if self.chunks else 1.0
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds that the batch will still take; None when that is unknown."""
+        if self.state is State.DONE:
+            return 0.0
+        made = self.done + self.share - self.skipped
+        if self.state.ended or made <= 0 or self.seconds <= 0:
+            return None
+        return max(0.0, (self.chunks - self.done - self.share) * self.seconds / made)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingReport:
+    """The end of a recording of a batch.
+
+    Attributes:
+        input: Its file, as it was named.
+        output: The folder of its result.
+        state: ``done``, ``failed``, or ``skipped`` when an earlier run had done it.
+        sentence: Why it failed; empty otherwise.
+        error: The name of the error's class; empty otherwise.
+        frames: Frames of the result.
+        bytes: Bytes of its samples.
+        seconds: Seconds from the beginning of its stage to its end; those of other recordings count too.
+        tag: The tag of the result, in hex.
+        warnings: Sentences about oddities of the recording that were overcome.
+        measured: Sentences about what was measured before the result was made.
+    """
+
+    input: str
+    output: str
+    state: str
+    sentence: str = ""
+    error: str = ""
+    frames: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    tag: str = ""
+    warnings: tuple[str, ...] = ()
+    measured: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """The facts of a batch that came to its end.
+
+    Attributes:
+        recordings: Its recordings.
+        done: Those that were done.
+        failed: Those that failed.
+        skipped: Those that an earlier run had done.
+        bytes: Bytes of the results that were made.
+        seconds: Seconds from the start to the end.
+        workers: Workers that joined; those of the same name count once.
+        warnings: Sentences for the user.
+    """
+
+    recordings: int
+    done: int
+    failed: int
+    skipped: int
+    bytes: int
+    seconds: float
+    workers: int
+    warnings: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """Return the report as a JSON object."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

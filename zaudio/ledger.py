@@ -192,6 +192,11 @@ class Ledger:
             raise UsageError(f"there is no report: the job is {self.state}, and its result is not published")
         return self._report
 
+    @property
+    def workers(self) -> int:
+        """The workers that ever joined; those of the same name count once."""
+        return len(self._joined)
+
     # In detail
 
     def _begin(self, event: StageBegan) -> None:

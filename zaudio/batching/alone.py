@@ -1,0 +1,200 @@
+"""Alone: a recording of a batch that is a job of its own: a long one, or one that is measured.
+
+Rules:
+
+- It is opened ahead, in the opener's thread. The farm's thread runs its stages. Then a publisher's thread waits until
+  its last bytes lie on the disk, while the farm is at the next recording.
+- It can be resumed, as every job: what a failed or stopped batch leaves of it, the next run goes on with.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from zaudio.batching.ends import Begun, Ends
+from zaudio.errors import ZaudioError
+from zaudio.events import Event, Measured, StateChanged
+from zaudio.net.farm import Farm
+from zaudio.outputs import Output
+from zaudio.plan import Order
+from zaudio.preparation import DoneJob, OpenJob, open_job
+from zaudio.request import Request
+from zaudio.result import Description, ResultWriter, look_at
+from zaudio.signal import Signal
+from zaudio.stages import Say
+from zaudio.steps import Buffer
+
+
+class Bell:
+    """Wakes the farm, and the thread that waits for the end of a writer.
+
+    Args:
+        wake: Wakes the farm; from any thread.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._rung = threading.Event()
+
+    def ring(self) -> None:
+        """Wake both; from any thread."""
+        self._rung.set()
+        self._wake()
+
+    def wait(self, done: Callable[[], bool]) -> None:
+        """Wait until that is so, which each change of it rings for."""
+        while not done():
+            self._rung.clear()
+            if not done():
+                self._rung.wait()
+
+
+class Early:
+    """A writer that counts as sealed as soon as it was told to seal: the rest it does by itself."""
+
+    def __init__(self, writer: Output) -> None:
+        self._writer = writer
+        self._told = False
+
+    @property
+    def finished(self) -> int:
+        """Payloads that the writer has finished with."""
+        return self._writer.finished
+
+    @property
+    def saved(self) -> int:
+        """Bytes that a later life can go on from."""
+        return self._writer.saved
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it was told to seal."""
+        return self._told
+
+    @property
+    def error(self) -> ZaudioError | None:
+        """The writer's error."""
+        return self._writer.error
+
+    def open(self, signal: Signal, order: Order, *, notify: Callable[[], None], pause: Callable[[], None]) -> int:
+        """Open the writer."""
+        return self._writer.open(signal, order, notify=notify, pause=pause)
+
+    def put(self, payload: Buffer) -> None:
+        """Give the writer the next payload."""
+        self._writer.put(payload)
+
+    def seal(self) -> None:
+        """Tell the writer to seal."""
+        self._writer.seal()
+        self._told = True
+
+    def publish(self) -> dict[str, str]:
+        """Publish the result."""
+        return self._writer.publish()
+
+    def abort(self) -> None:
+        """Stop the writer."""
+        self._writer.abort()
+
+    def disown(self) -> None:
+        """Stop the writer, and keep nothing."""
+        self._writer.disown()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alone:
+    """A recording that is a job of its own, open.
+
+    Attributes:
+        begun: The recording.
+        work: The job.
+        bell: Rings when its writer has something to say.
+        stack: Closes what is open.
+        measured: Sentences about what was measured.
+    """
+
+    begun: Begun
+    work: OpenJob | DoneJob
+    bell: Bell
+    stack: ExitStack
+    measured: list[str] = field(default_factory=list)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that its writer may hold: half of the memory, which is the window."""
+        return self.work.request.memory // 2
+
+    def run(self, farm: Farm, *, say: Say, on_open: Callable[[], None]) -> None:
+        """Run the stages, in the farm's thread.
+
+        Raises:
+            ZaudioError: One failed.
+        """
+
+        def say_some(kind: Callable[..., Event], **facts: object) -> None:
+            if kind is Measured:  # it goes to the report of the recording
+                self.measured.append(str(facts["sentence"]))
+            elif kind is not StateChanged:  # the batch has states of its own
+                say(kind, **facts)
+
+        if isinstance(self.work, OpenJob):
+            self.work.run_stages(farm, say=say_some, on_open=on_open, destination=Early(self.work.writer))
+
+    def publish(self, ends: Ends) -> None:
+        """Publish the result, in a publisher's thread; turn every failure into the report of the recording."""
+        begun, work = self.begun, self.work
+        try:
+            with self.stack:
+                if isinstance(work, DoneJob):
+                    described, tag = look_at(work.request.output)
+                    ends.note_done(begun, described, tag)
+                else:
+                    described, tag = self._wait(work.writer)
+                    work.publish(before=lambda: ends.note_done(begun, described, tag))
+        except Exception as error:  # noqa: BLE001  it costs this result alone
+            ends.failed(begun.named, error, work.warnings)
+        else:
+            ends.done(begun, described, tag, work.warnings, tuple(filter(None, self.measured)))
+
+    def _wait(self, writer: Output) -> tuple[Description, bytes]:
+        """Wait until a writer has sealed its result; return description and tag.
+
+        Raises:
+            StorageError: It failed.
+        """
+        self.bell.wait(lambda: writer.sealed or writer.error is not None)
+        if writer.error is not None:
+            raise writer.error
+        assert isinstance(writer, ResultWriter), "a batch makes sealed results"
+        return writer.description, writer.tag
+
+
+def open_alone(
+    request: Request,
+    begun: Begun,
+    *,
+    wake: Callable[[], None],
+    publish: Callable[[Event], None],
+    pause: Callable[[], None],
+) -> Alone:
+    """Open a recording and its output folder.
+
+    Args:
+        request: The job.
+        begun: The recording.
+        wake: Wakes the farm; from any thread.
+        publish: Takes the events of the stages.
+        pause: Called now and then while an interrupted job's output is read. An exception of it ends that.
+
+    Raises:
+        ZaudioError: One of them cannot be used.
+    """
+    bell = Bell(wake)
+    with ExitStack() as stack:
+        work = open_job(request, stack, notify=bell.ring, publish=publish, pause=pause)
+        stack = stack.pop_all()
+    return Alone(begun, work, bell, stack)

@@ -1,0 +1,262 @@
+"""Batch: many recordings on one farm, a result each. The farm's workers stay warm between them.
+
+Rules: those of `zaudio.life`. A recording that fails is reported, and fails nothing else. Run again, a batch does what
+is left: see `zaudio.batching.manifest`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from queue import Empty, SimpleQueue
+
+from zaudio.batching.ends import Ends
+from zaudio.batching.manifest import Manifest, name_all
+from zaudio.batching.opener import Opener
+from zaudio.batching.work import OpenBatch, job_of
+from zaudio.errors import UsageError
+from zaudio.events import Event, State, StateChanged
+from zaudio.facts import BatchProgress, BatchReport, RecordingReport
+from zaudio.life import Life
+from zaudio.net.wake import Waker
+from zaudio.ops.chain import make_ops
+from zaudio.ops.spec import Requested
+from zaudio.preparation import DoneJob
+from zaudio.request import parse_request
+from zaudio.settings import Limits, Network, Raw, Sealed, Security
+from zaudio.stages import Say, Work, import_named
+
+LOOK = 0.1  # s between two looks at whether a batch has ended
+
+
+class _DoneBatch(DoneJob):
+    """A batch with nothing left to farm."""
+
+    def tell(self, say: Say) -> None:
+        """Say that it is done."""
+        say(StateChanged, state=State.DONE)
+
+
+def batch(
+    inputs: Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str] | Sealed,
+    *,
+    ops: Requested | Sequence[Requested] = "invert",
+    workers: int | None = None,
+    bind: str | None = None,
+    chunk: str | int | None = None,
+    max_fails: int | None = None,
+    overwrite: bool = False,
+    raw: Raw = Raw(),
+    network: Network = Network(),
+    security: Security = Security(),
+    limits: Limits = Limits(),
+    on_event: Callable[[Event], None] | None = None,
+) -> Iterator[RecordingReport]:
+    """Process many recordings on one farm, and yield a report of each as it ends.
+
+    A recording that fails is reported, and the others go on. Leaving the loop early stops the batch; the same call
+    does what is left. For the other arguments see `Batch`.
+
+    Raises:
+        ZaudioError: See `Batch`, and its `start` and `wait`.
+
+    Example:
+        >>> for report in batch(["a.wav", "b.wav"], "out", ops="highpass:hz=80"):  # doctest: +SKIP
+        ...     print(report.input, report.state, report.sentence)
+    """
+    job = Batch(
+        inputs,
+        output,
+        ops=ops,
+        workers=workers,
+        bind=bind,
+        chunk=chunk,
+        max_fails=max_fails,
+        overwrite=overwrite,
+        raw=raw,
+        network=network,
+        security=security,
+        limits=limits,
+        on_event=on_event,
+    )
+
+    def reports() -> Iterator[RecordingReport]:
+        with job:
+            yield from job.reports()
+
+    return reports()  # values that cannot be used are refused by the call, not by the first step
+
+
+class Batch(Life[BatchReport]):
+    """Many recordings on one farm, a result each at ``output/NAME``.
+
+    Args:
+        inputs: The recordings. A file that is named twice counts once.
+        output: The folder of the results and of `manifest.jsonl`; or a `Sealed` with it, which says how each is
+            stored. A result has the name of its recording, without the suffix; equal names are told apart by a number:
+            ``take``, ``take-2``.
+        ops: The operations, as for `Coordinator`, and so are all that are not told here.
+        workers: Number of local workers.
+        bind: The endpoint where workers connect.
+        chunk: Chunk size.
+        max_fails: The number of recordings that fail, 1 or more, at which the batch ends.
+        overwrite: Replace older results that are not those of this batch.
+        fresh: Discard interrupted jobs.
+        raw: How raw samples lie in their files.
+        network: How workers reach the farm.
+        security: Keys and audits. There is a key for each result, so it cannot go to one file elsewhere.
+        limits: Memory and timeouts.
+        on_event: Called with every event.
+
+    Raises:
+        UsageError: A value cannot be used, or two contradict each other.
+    """
+
+    def __init__(
+        self,
+        inputs: Iterable[str | os.PathLike[str]],
+        output: str | os.PathLike[str] | Sealed,
+        *,
+        ops: Requested | Sequence[Requested] = "invert",
+        workers: int | None = None,
+        bind: str | None = None,
+        chunk: str | int | None = None,
+        max_fails: int | None = None,
+        overwrite: bool = False,
+        fresh: bool = False,
+        raw: Raw = Raw(),
+        network: Network = Network(),
+        security: Security = Security(),
+        limits: Limits = Limits(),
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        if isinstance(inputs, str | bytes | os.PathLike):
+            raise UsageError(f"inputs is a list of files, not {inputs!r:.80}")
+        request = parse_request(
+            "",
+            output,
+            ops=ops,
+            workers=workers,
+            bind=bind,
+            chunk=chunk,
+            overwrite=overwrite,
+            fresh=fresh,
+            raw=raw,
+            network=network,
+            security=security,
+            limits=limits,
+            timing=None,
+        )
+        if security.key_out is not None:
+            raise UsageError("key_out: a batch has a key for each result; leave it out, or give a recipient")
+        if not (max_fails is None or (type(max_fails) is int and max_fails > 0)):
+            raise UsageError(f"max_fails: expected 1 or more, got {max_fails!r:.80}")
+        super().__init__(request, on_event)
+        self._inputs = [os.fspath(path) for path in inputs]
+        self._max_fails = max_fails
+        self._verify = False
+        self._batch: OpenBatch | None = None
+        self._ends: Ends | None = None
+        self._reports: SimpleQueue[RecordingReport] = SimpleQueue()
+        self._began = time.monotonic()
+
+    def verify_skipped(self) -> None:
+        """Read results of an earlier run as a whole before their recordings are skipped; to be called before the start.
+
+        Otherwise the tag in their description is compared with the manifest's, and size and time of the recording.
+        """
+        self._verify = True
+
+    def reports(self) -> Iterator[RecordingReport]:
+        """Yield the report of each recording as it ends, once; then wait for the end of the batch.
+
+        Raises:
+            ZaudioError: See `wait`.
+        """
+        while True:
+            over = self.done()  # first: what ended before that is in the queue
+            try:
+                yield self._reports.get(timeout=0 if over else LOOK)
+            except Empty:
+                if over:
+                    break
+        self.wait()
+
+    def take(self) -> list[RecordingReport]:
+        """Return the reports of the recordings that have ended since the last call; never wait."""
+        taken = []
+        with suppress(Empty):
+            while True:
+                taken.append(self._reports.get_nowait())
+        return taken
+
+    @property
+    def progress(self) -> BatchProgress:
+        """How far the batch has come."""
+        own = self._ledger.progress(time.monotonic())
+        facts = {field.name: getattr(own, field.name) for field in dataclasses.fields(own)}
+        work = self._batch
+        counts = self._ends.counts if self._ends is not None else {"done": 0, "failed": 0, "skipped": 0}
+        ended = sum(counts.values())
+        share = own.fraction * work.running if work is not None and own.bytes else 0.0
+        return BatchProgress(
+            **facts | {"chunks": len(self._inputs), "done": ended},
+            skipped=counts["skipped"],
+            failed=counts["failed"],
+            share=0.0 if own.state.ended else share,
+        )
+
+    def _prepare(self, stack: ExitStack, waker: Waker) -> Work | DoneJob:
+        request = self._request
+        ops = make_ops(request.specs, import_named(request.specs))
+        manifest = stack.enter_context(Manifest(request.output))
+        named, twice = name_all(self._inputs, manifest.names)
+        self._inputs = [each.path for each in named]
+        self._ends = ends = Ends(request.output, manifest, job_of(request, ops), self._max_fails, self._reports.put)
+        opener = Opener(
+            request,
+            named,
+            ops,
+            ends,
+            verify=self._verify,
+            wake=waker.wake,
+            publish=self._pass_on,
+            go_on=self._go_on,
+        )
+        stack.callback(opener.close)
+        self._batch = work = OpenBatch(
+            request,
+            len(named),
+            opener,
+            ends,
+            ops,
+            notify=waker.wake,
+            publish=self._stream.publish,
+            warnings=tuple(f"{path} is named twice; it counts once" for path in twice),
+        )
+        if opener.empty:
+            ends.check()
+            return _DoneBatch(request, work.started, {}, work.warnings)
+        return work
+
+    def _pass_on(self, event: Event) -> None:
+        """Publish an event of a job as one of the batch."""
+        self._stream.publish(dataclasses.replace(event, job=self._id))
+
+    def _outcome(self) -> BatchReport:
+        assert self._ends is not None, "it has ended"
+        counts = self._ends.counts
+        return BatchReport(
+            recordings=len(self._inputs),
+            done=counts["done"],
+            failed=counts["failed"],
+            skipped=counts["skipped"],
+            bytes=self._ends.bytes,
+            seconds=time.monotonic() - self._began,
+            workers=self._ledger.workers,
+            warnings=self.warnings,
+        )

@@ -1,0 +1,174 @@
+"""Ends: what becomes of the recordings of a batch: reports, counts, and the lines of the manifest.
+
+Rules:
+
+- Every recording ends once. Any thread may end one; the farm's thread alone tells of it.
+- The line of a recording that is done comes before its publication, that of one that failed behind the failure.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zaudio.batching.manifest import Entry, Manifest, Named
+from zaudio.errors import JobError, OutputExistsError, ZaudioError
+from zaudio.events import RecordingEnded
+from zaudio.facts import RecordingReport
+from zaudio.result import Description
+from zaudio.stages import Say
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A recording that is being done.
+
+    Attributes:
+        named: Its file, and the name of its result.
+        status: The state of its file when it was opened.
+        at: When its stage began, on the monotonic clock.
+    """
+
+    named: Named
+    status: os.stat_result
+    at: float
+
+
+class Ends:
+    """The ends of a batch's recordings.
+
+    Args:
+        folder: The folder of the batch.
+        manifest: Its manifest, open.
+        job: A hash of what a result follows from besides its recording.
+        max_fails: The failures that end the batch; None for none.
+        take: Takes each report.
+
+    Attributes:
+        counts: Recordings that were ``done``, ``failed`` or ``skipped``.
+        bytes: Bytes of the results that were made.
+    """
+
+    def __init__(
+        self, folder: str, manifest: Manifest, job: str, max_fails: int | None, take: Callable[[RecordingReport], None]
+    ) -> None:
+        self.counts = dict.fromkeys(("done", "failed", "skipped"), 0)
+        self.bytes = 0
+        self._folder = folder
+        self._manifest = manifest
+        self._job = job
+        self._max_fails = max_fails
+        self._take = take
+        self._lock = threading.Lock()
+        self._untold: deque[RecordingReport] = deque()
+
+    def output_of(self, named: Named) -> str:
+        """Return the folder of a recording's result."""
+        return os.path.join(self._folder, named.name)
+
+    def earlier(self, named: Named, status: os.stat_result) -> Entry | None:
+        """Return the entry of an earlier run that did this recording as it is now, by this job; None if none did."""
+        entry = self._manifest.get(named.name)
+        if entry is None or entry.input != os.path.abspath(named.path) or not entry.is_of(status, self._job):
+            return None
+        return entry
+
+    def note_done(self, begun: Begun, described: Description, tag: bytes) -> None:
+        """Write the line of a result that is whole, before it is published.
+
+        Raises:
+            StorageError: The system refused.
+        """
+        named, status = begun.named, begun.status
+        self._manifest.add(
+            Entry(
+                os.path.abspath(named.path),
+                named.name,
+                "done",
+                frames=described.frames,
+                bytes=described.plaintext_bytes,
+                seconds=round(time.monotonic() - begun.at, 3),
+                tag=tag.hex(),
+                size=status.st_size,
+                mtime_ns=status.st_mtime_ns,
+                job=self._job,
+            )
+        )
+
+    def done(
+        self,
+        begun: Begun,
+        described: Description,
+        tag: bytes,
+        warnings: tuple[str, ...],
+        measured: tuple[str, ...] = (),
+    ) -> None:
+        """End a recording whose result is published."""
+        self._end(
+            RecordingReport(
+                begun.named.path,
+                self.output_of(begun.named),
+                "done",
+                frames=described.frames,
+                bytes=described.plaintext_bytes,
+                seconds=time.monotonic() - begun.at,
+                tag=tag.hex(),
+                warnings=warnings,
+                measured=measured,
+            )
+        )
+
+    def failed(self, named: Named, error: BaseException, warnings: tuple[str, ...] = ()) -> None:
+        """End a recording by an error.
+
+        Raises:
+            StorageError: The manifest cannot be written to.
+        """
+        sentence = str(error) if isinstance(error, ZaudioError) else f"{type(error).__name__}: {error}"
+        entry = Entry(os.path.abspath(named.path), named.name, "failed", sentence, job=self._job)
+        # Of a result that exists already, the manifest may say more; and what it says already need not stand twice.
+        if not isinstance(error, OutputExistsError) and self._manifest.get(named.name) != entry:
+            self._manifest.add(entry)
+        output = self.output_of(named)
+        self._end(RecordingReport(named.path, output, "failed", sentence, type(error).__name__, warnings=warnings))
+
+    def skipped(self, named: Named, entry: Entry) -> None:
+        """End a recording that an earlier run had done."""
+        self._end(
+            RecordingReport(
+                named.path,
+                self.output_of(named),
+                "skipped",
+                frames=entry.frames,
+                bytes=entry.bytes,
+                tag=entry.tag,
+            )
+        )
+
+    def tell(self, say: Say) -> None:
+        """Tell of the recordings that have ended; in the farm's thread."""
+        while self._untold:
+            report = self._untold.popleft()
+            say(RecordingEnded, input=report.input, output=report.output, state=report.state, sentence=report.sentence)
+
+    def check(self) -> None:
+        """Make sure that fewer recordings failed than end the batch.
+
+        Raises:
+            JobError: As many did.
+        """
+        failed = self.counts["failed"]
+        if self._max_fails is not None and failed >= self._max_fails:
+            raise JobError(f"{failed} recordings failed, and --max-fails (max_fails=) is {self._max_fails}")
+
+    def _end(self, report: RecordingReport) -> None:
+        with self._lock:
+            self.counts[report.state] += 1
+            if report.state == "done":
+                self.bytes += report.bytes
+            self._untold.append(report)
+            self._take(report)

@@ -1,0 +1,178 @@
+"""Lots: recordings of a batch, opened, and put together where they are small and alike.
+
+    open_small   a file      -> a Small recording, or None for one that is a job of its own
+    Packer       recordings  -> lots
+    lot_stage    a lot       -> a stage for the farm
+
+Rules:
+
+- A small recording is a few megabytes, and nothing is measured for it. It is held in memory as a whole, and begun again
+  when the batch is.
+- Recordings of a lot differ in their lengths alone: channels, samplerate, format and the ops as they travel are the
+  same. To workers a lot is a job over a recording without end, and each chunk names the length of its own.
+- The files that are open at a time, and the bytes of a lot, are bounded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from zaudio.audio import Source
+from zaudio.batching.ends import Begun
+from zaudio.classes import JobClass
+from zaudio.core.job import Job
+from zaudio.core.jury import SECRET_BYTES, Audit
+from zaudio.events import Event
+from zaudio.lot import Dealer, LotPlan
+from zaudio.net.stage import Stage
+from zaudio.ops.chain import ENDLESS, Course, Pass
+from zaudio.ops.contract import Op
+from zaudio.outputs import describe
+from zaudio.plan import Plan
+from zaudio.request import Request
+from zaudio.result import Description
+from zaudio.signal import Signal
+from zaudio.stages import BUNDLE_BYTES, CREDIT, ID_BYTES, chunk_bytes, cut, signal_of
+from zaudio.steps import Step
+
+SMALL_MOST = 4 << 20  # bytes of a small recording, and of its result: more of them are worth a job that can be resumed
+LOT_MOST = 64  # recordings of a lot, whose files are open
+OPEN_MOST = 128  # recordings that wait for their lots to be full
+LOT_SHARE = 4  # of the memory, which a lot may take
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Small:
+    """A small recording, open.
+
+    Attributes:
+        begun: The recording.
+        source: The recording.
+        main: Its ops.
+        plan: Its chunks.
+        bundles: The chunks by which it travels.
+        described: The description of its result, but for the class of machines.
+    """
+
+    begun: Begun
+    source: Source
+    main: Pass
+    plan: Plan
+    bundles: Plan
+    described: Description
+
+    @property
+    def alike(self) -> tuple[object, ...]:
+        """The things that recordings of a lot have in common."""
+        signal = replace(signal_of(self.source), frames=0)
+        # Without a grid, ops see a chunk at a time.
+        return signal, self.main.steps, self.main.grid, 0 if self.main.grid else self.plan.chunk_frames
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that it takes in memory: its samples, and those of its result."""
+        return signal_of(self.source).bytes + self.described.plaintext_bytes
+
+
+def open_small(request: Request, begun: Begun, source: Source, ops: Sequence[Op]) -> Small | None:
+    """Return a recording as one of a lot; None when it is to be a job of its own.
+
+    Raises:
+        UsageError: An op or a size cannot be used with it.
+    """
+    course = Course(ops, signal_of(source))
+    if course.measuring is not None:
+        return None
+    main = course.main
+    plan = cut(request, main)
+    described = describe(request.specs, course, plan)
+    if max(signal_of(source).bytes, described.plaintext_bytes) > SMALL_MOST:
+        return None
+    bundles = plan.in_bundles(BUNDLE_BYTES // max(1, chunk_bytes(plan, main)))
+    return Small(begun, source, main, plan, bundles, described)
+
+
+class Packer:
+    """Puts small recordings together.
+
+    Args:
+        bytes_most: Bytes that the recordings of a lot may have, unless it is one alone.
+    """
+
+    def __init__(self, bytes_most: int) -> None:
+        self._bytes_most = bytes_most
+        self._open: dict[tuple[object, ...], list[Small]] = {}  # what they have in common -> a lot that is not full
+
+    def add(self, small: Small) -> list[list[Small]]:
+        """Take a recording; return the lots that are full now."""
+        full, key = [], small.alike
+        lot = self._open.setdefault(key, [])
+        if lot and sum(each.bytes for each in lot) + small.bytes > self._bytes_most:
+            full.append(self._open.pop(key))
+            lot = self._open.setdefault(key, [])
+        lot.append(small)
+        if len(lot) >= LOT_MOST:
+            full.append(self._open.pop(key))
+        elif sum(map(len, self._open.values())) >= OPEN_MOST:
+            full.append(self._open.pop(max(self._open, key=lambda key: len(self._open[key]))))
+        return full
+
+    def rest(self) -> list[list[Small]]:
+        """Return the lots that are left, and forget them."""
+        lots, self._open = list(self._open.values()), {}
+        return lots
+
+
+def lot_stage(
+    request: Request,
+    lot: Sequence[Small],
+    *,
+    give: Callable[[int, bytearray], None],
+    has_room: Callable[[], bool],
+    notify: Callable[[], None],
+    publish: Callable[[Event], None],
+) -> Stage:
+    """Return the stage that goes over a lot.
+
+    Args:
+        request: The wishes of the user.
+        lot: The recordings, all alike.
+        give: Takes the number of a recording and its result, in the farm's thread.
+        has_room: Returns whether another result can be taken.
+        notify: Wakes the farm.
+        publish: Takes the events of the stage.
+    """
+    first = lot[0]
+    plan = LotPlan(tuple(small.bundles for small in lot))
+    longest = max(chunk_bytes(small.bundles, small.main) for small in lot)
+    percent = request.security.audit
+    steps: tuple[Step, ...] = first.main.steps
+    endless: Signal = replace(signal_of(first.source), frames=ENDLESS)
+    machines = JobClass(request.security.machines or "")
+    job = Job(
+        job=os.urandom(ID_BYTES),
+        incarnation=1,
+        plan=plan,
+        chunk_frames=max(small.plan.chunk_frames for small in lot),
+        ops=steps,
+        signal=endless,
+        grid=first.main.grid,
+        credit=CREDIT,
+        window_most=request.memory // ((4 if percent else 2) * max(1, longest)),
+        timing=request.timing,
+        audit=Audit(percent, os.urandom(SECRET_BYTES)) if percent else None,
+        machine_class=machines.expected(steps, endless),
+        class_name=machines.to_ask,
+        lengths=tuple(small.source.frames for small in lot),
+    )
+    dealer = Dealer([small.described.signal for small in lot], give=give, has_room=has_room)
+    return Stage(
+        job,
+        sources=[small.source for small in lot],
+        destination=dealer,
+        frame_bytes=first.described.frame_bytes,
+        notify=notify,
+        publish=publish,
+    )

@@ -1,0 +1,210 @@
+"""Manifest: `manifest.jsonl` in the folder of a batch says what became of each recording. A later run reads it again.
+
+Rules:
+
+- A line is a JSON object with the fields of `Entry`. Of several lines about one output the last one counts.
+- Lines are only added, each with an fsync. A line that a kill left without its end is cut off.
+- `done` is written when a result is whole on the disk, before the instant of its publication. So it counts only where
+  the published result has the tag that the line says; and no result is published without its line.
+- One process at a time has the lock.
+- A recording keeps the name of its result: the file's name without its suffix, with a number behind it where another
+  recording has that name already.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from zaudio import disk
+from zaudio.errors import FolderBusyError, UsageError
+
+NAME = "manifest.jsonl"
+LINE_MAX = 1 << 16  # bytes
+STATES = ("done", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The end of a recording, as a line says it.
+
+    Attributes:
+        input: The absolute path of its file.
+        output: The name of its result in the folder of the batch.
+        state: ``done`` or ``failed``.
+        sentence: Why it failed; empty when it is done.
+        frames: Frames of the result.
+        bytes: Bytes of its samples.
+        seconds: Seconds from the first grant to the end, those of other recordings included.
+        tag: The tag of the result, in hex; empty when it failed.
+        size: Bytes of the input.
+        mtime_ns: When the input was last written to.
+        job: A hash of ops, options and owner of the key: what else the result follows from.
+    """
+
+    input: str
+    output: str
+    state: str
+    sentence: str = ""
+    frames: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    tag: str = ""
+    size: int = -1
+    mtime_ns: int = -1
+    job: str = ""
+
+    def is_of(self, status: os.stat_result, job: str) -> bool:
+        """Return whether it says that the file in this state was done by that job."""
+        return (self.state, self.size, self.mtime_ns, self.job) == ("done", status.st_size, status.st_mtime_ns, job)
+
+
+class Named(NamedTuple):
+    """A recording of a batch.
+
+    Attributes:
+        path: Its file, as it was named.
+        name: The name of its result.
+    """
+
+    path: str
+    name: str
+
+
+class Manifest:
+    """The manifest of a folder, with its lock. A context manager.
+
+    Args:
+        folder: The folder of the batch; made if it is missing.
+
+    Raises:
+        FolderBusyError: Another batch has the lock.
+        UsageError: The folder cannot be used, or the file there is no manifest.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.path = os.path.join(folder, NAME)
+        self._lock = threading.Lock()  # of the descriptor
+        self._entries: dict[str, Entry] = {}  # by output
+        try:
+            disk.make_folder(os.path.abspath(folder))
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except OSError as error:
+            raise UsageError(f"{self.path}: it cannot be opened: {disk.reason(error)}") from error
+        try:
+            self._open(folder)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def get(self, output: str) -> Entry | None:
+        """Return the last entry about that output."""
+        return self._entries.get(output)
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """The names of results by the absolute paths of their recordings."""
+        return {entry.input: output for output, entry in self._entries.items()}
+
+    def add(self, entry: Entry) -> None:
+        """Add a line and make it durable. Any thread may call it.
+
+        Raises:
+            StorageError: The system refused.
+        """
+        line = json.dumps(asdict(entry)).encode("ascii") + b"\n"
+        with disk.storage_errors(self.path):
+            with self._lock:
+                self._entries[entry.output] = entry
+                disk.write_all(self._fd, line)
+            os.fsync(self._fd)  # beside others: one of them makes the lines of all durable
+
+    def close(self) -> None:
+        """Release the lock. Idempotent."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self, folder: str) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderBusyError(folder) from None
+        except OSError as error:
+            raise UsageError(f"{self.path}: it cannot be locked: {disk.reason(error)}") from error
+        with disk.storage_errors(self.path):
+            end = 0
+            with open(self._fd, "rb", closefd=False) as file:
+                file.seek(0)
+                for number, line in enumerate(iter(lambda: file.readline(LINE_MAX), b""), 1):
+                    if not line.endswith(b"\n"):
+                        break  # a kill left it
+                    self._take(number, line)
+                    end += len(line)
+            os.ftruncate(self._fd, end)
+            disk.sync_folder(folder)
+
+    def _take(self, number: int, line: bytes) -> None:
+        try:
+            entry = _entry(json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise UsageError(
+                f"{self.path}: line {number} is no line of a manifest ({error}); move the file away to begin again"
+            ) from None
+        self._entries[entry.output] = entry
+
+
+def name_all(paths: Iterable[str], known: Mapping[str, str]) -> tuple[list[Named], list[str]]:
+    """Give each recording of a batch the name of its result.
+
+    Args:
+        paths: The files, in their order.
+        known: The names of a manifest, by absolute paths. They stay.
+
+    Returns:
+        The recordings, and the files that were named twice.
+    """
+    taken = {NAME, *known.values()}
+    seen: set[str] = set()
+    last: dict[str, int] = {}  # the number that was given last, by name
+    named, twice = [], []
+    for path in paths:
+        whole = os.path.abspath(path)
+        if whole in seen:
+            twice.append(path)
+            continue
+        seen.add(whole)
+        name = known.get(whole, "")
+        if not name:
+            stem = os.path.splitext(os.path.basename(whole))[0] or "recording"
+            name = stem
+            while name in taken:
+                last[stem] = last.get(stem, 1) + 1
+                name = f"{stem}-{last[stem]}"
+            taken.add(name)
+        named.append(Named(path, name))
+    return named, twice
+
+
+def _entry(value: Any) -> Entry:  # noqa: ANN401  what JSON gives
+    if not isinstance(value, dict) or value.get("state") not in STATES:
+        raise ValueError("it is no object with a known state")
+    own = {field.name for field in fields(Entry)}
+    entry = Entry(**{key: item for key, item in value.items() if key in own})
+    if not (isinstance(entry.input, str) and isinstance(entry.output, str) and os.path.basename(entry.output)):
+        raise ValueError("it names no input and output")
+    return entry

@@ -1,0 +1,231 @@
+"""Opener: opens the recordings of a batch ahead of the farm, in a thread: small ones in lots, others as jobs.
+
+Rules:
+
+- The first lot or job is opened by the caller of `first`; the thread goes on from there.
+- A recording ends here when an earlier run has done it, or when it cannot be opened.
+- At most `AHEAD` lots and jobs wait to be farmed, besides the one that is being opened.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from queue import Empty, Full, Queue
+
+from zaudio.batching.alone import Alone, open_alone
+from zaudio.batching.ends import Begun, Ends
+from zaudio.batching.lots import LOT_SHARE, Packer, Small, open_small
+from zaudio.batching.manifest import Named
+from zaudio.errors import OutputExistsError, StoppedError, VerificationError, ZaudioError
+from zaudio.events import Event
+from zaudio.ops.contract import Op
+from zaudio.preparation import OpenJob, open_recording
+from zaudio.request import Request
+from zaudio.result import look_at, verify
+
+AHEAD = 2
+LOOK = 0.1  # s between two looks at whether the batch was stopped
+
+Opened = list[Small] | Alone
+
+
+class Opener:
+    """Opens recordings ahead.
+
+    Args:
+        request: The wishes of the user.
+        recordings: The recordings.
+        ops: The operations.
+        ends: Takes those that end here.
+        verify: Whether results of an earlier run are read as a whole before they are skipped.
+        wake: Wakes the farm; from any thread.
+        publish: Takes the events of the stages.
+        go_on: Raises when the batch was stopped.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        recordings: Sequence[Named],
+        ops: Sequence[Op],
+        ends: Ends,
+        *,
+        verify: bool,
+        wake: Callable[[], None],
+        publish: Callable[[Event], None],
+        go_on: Callable[[], None],
+    ) -> None:
+        self._request = request
+        self._recordings = recordings
+        self._ops = ops
+        self._ends = ends
+        self._verify = verify
+        self._wake, self._publish, self._go_on = wake, publish, go_on
+        self._queue: Queue[Opened | BaseException | None] = Queue(AHEAD)
+        self._closed = False
+        self._items = self._open_all()
+        self._first = next(self._items, None)
+        self._thread = threading.Thread(target=self._run, name="zaudio-opener", daemon=True)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no recording is left for the farm; before the thread runs."""
+        return self._first is None
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Users' ops that the stages of a first job of its own have; before the thread runs."""
+        work = self._first.work if isinstance(self._first, Alone) else None
+        return work.demand.own if isinstance(work, OpenJob) else ()
+
+    def __iter__(self) -> Iterator[Opened]:
+        """Start the thread, and yield lots and jobs; their taker closes them.
+
+        Raises:
+            ZaudioError: The thread could not go on.
+        """
+        first, self._first = self._first, None
+        self._thread.start()
+        if first is not None:
+            yield first
+        while True:
+            try:
+                opened = self._queue.get(timeout=LOOK)
+            except Empty:
+                self._go_on()
+                continue
+            if isinstance(opened, BaseException):
+                raise opened
+            if opened is None:
+                return
+            yield opened
+
+    def close(self) -> None:
+        """End the thread, and close what nobody took. Idempotent."""
+        self._closed = True
+        self._drop()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._drop()
+        self._items.close()
+
+    def _drop(self) -> None:
+        first, self._first = self._first, None
+        _close(first)
+        with suppress(Empty):
+            while True:
+                _close(self._queue.get_nowait())
+
+    # In the thread
+
+    def _run(self) -> None:
+        end: BaseException | None = None
+        try:
+            for opened in self._items:
+                if not self._offer(opened):
+                    _close(opened)
+                    return
+        except BaseException as error:  # noqa: BLE001  the farm's thread raises it
+            end = error
+        self._offer(end)
+
+    def _offer(self, opened: Opened | BaseException | None) -> bool:
+        while not self._closed:
+            with suppress(Full):
+                self._queue.put(opened, timeout=LOOK)
+                return True
+        return False
+
+    def _open_all(self) -> Generator[Opened]:
+        packer = Packer(self._request.memory // LOT_SHARE)
+        try:
+            for named in self._recordings:
+                self._go_on()
+                if self._closed:
+                    return
+                opened = self._open(named)
+                if isinstance(opened, Small):
+                    yield from packer.add(opened)
+                elif opened is not None:
+                    yield opened
+            yield from packer.rest()
+        finally:
+            for lot in packer.rest():
+                _close(lot)
+
+    def _open(self, named: Named) -> Small | Alone | None:
+        """Open a recording; None when it ended here."""
+        request = replace(self._request, input=named.path, output=self._ends.output_of(named))
+        try:
+            status = _status(named.path)
+            if self._skip(named, request, status):
+                return None
+            if not request.overwrite:
+                _check_free(request.output)
+            begun = Begun(named, status, time.monotonic())
+            with ExitStack() as stack:
+                small = open_small(
+                    request, begun, open_recording(request, stack, publish=self._publish, pause=self._go_on), self._ops
+                )
+                if small is not None:
+                    stack.pop_all()
+                    return small
+            return open_alone(request, begun, wake=self._wake, publish=self._publish, pause=self._go_on)
+        except StoppedError:
+            raise
+        except (ZaudioError, OSError) as error:
+            self._ends.failed(named, error)
+            return None
+
+    def _skip(self, named: Named, request: Request, status: os.stat_result) -> bool:
+        """Skip a recording that an earlier run did by this job; return whether one did."""
+        entry = self._ends.earlier(named, status)
+        if entry is None:
+            return False
+        try:
+            _, tag = look_at(request.output)
+        except VerificationError:
+            return False  # it was not published; or it is damaged, and then its name is taken
+        if tag.hex() != entry.tag:
+            return False
+        try:
+            if self._verify:
+                verify(request.output, identity=request.security.identity)
+        except VerificationError:
+            if request.overwrite:
+                return False
+            raise
+        self._ends.skipped(named, entry)
+        return True
+
+
+def _status(path: str) -> os.stat_result:
+    """Return the state of a file; of nothing, when there is none, as opening it will say."""
+    try:
+        return os.stat(path)
+    except (OSError, ValueError):
+        return os.stat_result((0,) * 10)
+
+
+def _check_free(output: str) -> None:
+    """Make sure that no result lies there, before its recording is read.
+
+    Raises:
+        OutputExistsError: One does.
+    """
+    path = os.path.join(output, "result.raw")
+    if os.path.lexists(path):
+        raise OutputExistsError(path)
+
+
+def _close(opened: Opened | BaseException | None) -> None:
+    if isinstance(opened, Alone):
+        opened.stack.close()
+    elif isinstance(opened, list):
+        for small in opened:
+            small.source.close()
