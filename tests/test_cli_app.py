@@ -19,7 +19,7 @@ def run_module(*arguments, options=()):
 
 
 def test_the_commands_are_those_of_the_documentation():
-    results = ["coordinator", "decrypt", "farm", "verify", "worker"]
+    results = ["batch", "coordinator", "decrypt", "farm", "verify", "worker"]
     rest = ["generate", "identity", "keys", "loudness", "ops", "render", "seal", "stats"]
     assert sorted([*results, *rest]) == COMMANDS
 

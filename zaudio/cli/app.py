@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from zaudio.cli.batch import batch
 from zaudio.cli.exit import Commands
 from zaudio.cli.farm import coordinator, farm, render, seal
 from zaudio.cli.generate import generate
@@ -47,6 +48,7 @@ def app() -> None:
 for command in (
     generate,
     farm,
+    batch,
     render,
     seal,
     coordinator,

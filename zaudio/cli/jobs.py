@@ -44,6 +44,23 @@ def job_options(command: Command) -> Command:
     )
 
 
+def batch_options(command: Command) -> Command:
+    """Add the options of a job that a batch has too."""
+    return _add(
+        command,
+        [
+            _RESULTS_OPTION,
+            _ops_option("invert"),
+            *_STORE_OPTIONS,
+            *_WORK_OPTIONS,
+            *RAW_OPTIONS,
+            *INPUT_OPTIONS,
+            *(option for option in _SEALED_OPTIONS if option is not _KEY_OUT_OPTION),
+            *_END_OPTIONS,
+        ],
+    )
+
+
 def seal_options(command: Command) -> Command:
     """Add the options of `seal`."""
     return _add(
@@ -108,6 +125,24 @@ _FOLDER_OPTION: Callable[[Any], Any] = click.option(
     type=click.Path(),
     default="generated_data",
     help="Folder for result.raw, encryption_key.bin, encryption_iv.bin and result.json.",
+)
+
+
+_RESULTS_OPTION: Callable[[Any], Any] = click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    type=click.Path(),
+    required=True,
+    help="Folder for the results, one folder each, and for manifest.jsonl.",
+)
+
+_KEY_OUT_OPTION: Callable[[Any], Any] = click.option(
+    "--key-out",
+    metavar="FILE",
+    type=click.Path(),
+    show_default="encryption_key.bin in DIR",
+    help="New file elsewhere for the encryption key: it never lies beside the ciphertext. A resume needs it.",
 )
 
 
@@ -217,13 +252,7 @@ _SEALED_OPTIONS: list[Callable[[Any], Any]] = [
         show_default="none",
         help="File with the recipient's private key; it is needed to resume a job with --recipient.",
     ),
-    click.option(
-        "--key-out",
-        metavar="FILE",
-        type=click.Path(),
-        show_default="encryption_key.bin in DIR",
-        help="New file elsewhere for the encryption key: it never lies beside the ciphertext. A resume needs it.",
-    ),
+    _KEY_OUT_OPTION,
 ]
 
 _END_OPTIONS: list[Callable[[Any], Any]] = [

@@ -142,7 +142,7 @@ class Plain(_Lines):
 
     def _line(self, progress: Progress) -> str:
         parts = [
-            f"{words(progress)}: {progress.done}/{progress.chunks} chunks ({progress.fraction:.0%})",
+            f"{words(progress)}: {progress.done}/{progress.chunks} {progress.unit} ({progress.fraction:.0%})",
             f"{progress.bytes_per_second / 1e6:.1f} MB/s",
             f"workers {progress.workers}",
             f"requeued {progress.requeued}",

@@ -1,0 +1,258 @@
+"""`zaudio batch`: many recordings on one farm, a result each."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zaudio.cli import voice
+from zaudio.cli.exit import Signals
+from zaudio.cli.farm import watch
+from zaudio.cli.jobs import batch_options, stored
+from zaudio.cli.options import bind_options, grouped, path_option
+from zaudio.errors import InputError, JobError, StoppedError, StorageError, UsageError
+from zaudio.machine import check_limits, usable_cores
+from zaudio.needed import required
+
+if TYPE_CHECKING:
+    from zaudio import Batch, Progress
+    from zaudio.facts import BatchReport, RecordingReport
+
+LIST_MARK = "@"
+
+
+@click.command(
+    epilog="\b\nExample:\n"
+    "  zaudio batch takes/*.wav -o out -n 4 --op highpass:hz=80\n"
+    "  find /archive -name '*.flac' | zaudio batch - -o out"
+)
+@click.argument("inputs", type=click.Path(), metavar="FILE|@LIST|-...", nargs=-1, required=True)
+@click.option(
+    "-n",
+    "workers",
+    metavar="WORKERS",
+    type=click.IntRange(min=0),
+    show_default="this machine's cores; 0 takes --bind",
+    help="Local worker processes.",
+)
+@click.option(
+    "--max-fails",
+    metavar="COUNT",
+    type=click.IntRange(min=1),
+    show_default="none",
+    help="End the batch when so many recordings have failed.",
+)
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Read the results of an earlier run as a whole before their recordings are skipped.",
+)
+@click.option(
+    "--sockets-only",
+    is_flag=True,
+    help="Reach local workers over sockets, like remote ones, in place of files and shared memory.",
+)
+@path_option
+@bind_options(required=False)
+@batch_options
+def batch(inputs: tuple[str, ...], report: str | None, progress: str, **settings: Any) -> None:  # noqa: ANN401  click's
+    """Process many recordings on one farm, into a result each.
+
+    A FILE is a recording. @LIST names a text file with a recording a line, and - reads such lines from standard input;
+    a file whose name begins with @ is written ./@NAME. The result of take.wav goes to DIR/take, and equal names get a
+    number. DIR/manifest.jsonl says what became of each. Run again, the command does what is left.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in `farm`
+    from zaudio.net.starter import Starter
+
+    check_limits(0, coordinates=True)
+    if settings["workers"] is None:
+        settings["workers"] = usable_cores()
+    starter = Starter(preload=required(settings["ops"])) if settings["workers"] else None
+    try:
+        run(listed(inputs), starter=starter, report=report, progress=progress, **settings)
+    finally:
+        if starter is not None:
+            starter.close()
+
+
+def listed(arguments: Sequence[str]) -> list[str]:
+    """Return the files that arguments name: themselves, or by a list.
+
+    Raises:
+        InputError: A list cannot be read.
+    """
+    files: list[str] = []
+    for argument in arguments:
+        if argument == "-":
+            files += _lines(sys.stdin.buffer.read())
+        elif argument.startswith(LIST_MARK):
+            try:
+                with open(argument[1:], "rb") as file:
+                    files += _lines(file.read())
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or str(error)
+                raise InputError(argument[1:], f"this list of recordings cannot be read: {reason}") from error
+        else:
+            files.append(argument)
+    return files
+
+
+def run(
+    inputs: Sequence[str],
+    *,
+    output: str,
+    report: str | None,
+    progress: str,
+    starter: Any,  # noqa: ANN401  a Starter, which is not imported here
+    **settings: Any,  # noqa: ANN401
+) -> None:
+    """Run one batch: start it, show its progress, tell of failures, print the sums.
+
+    Raises:
+        JobError: A recording failed, or the batch.
+    """
+    from zaudio import Batch
+    from zaudio.cli.progress import display
+
+    if report is not None:
+        check_report(report, inputs, output)
+    thorough = settings.pop("verify")
+    store = stored({"output": output, "forward": settings.pop("forward"), "inside": settings.pop("inside")})
+    job = Batch(inputs, store, **grouped(settings))
+    if thorough:
+        job.verify_skipped()
+    if starter is not None:
+        job.use(starter)
+
+    def leave() -> None:
+        if not started:
+            job.stop(wait=False)
+
+    started = False
+    signals = Signals(leave=leave)
+    try:
+        with signals:
+            signals.raise_received()
+            with job, display("none" if voice.is_quiet() else progress) as shown:
+                if settings["bind"] is not None and job.endpoint is not None and not voice.is_quiet():
+                    keys = " --keys DIR" if settings["keys"] is not None else ""
+                    voice.err(f"workers connect with: zaudio worker {job.endpoint}{keys}")
+                started = True
+                told = Told(job)
+                done = watch(told, shown, signals)
+                told.tell()
+    except StoppedError:
+        signals.raise_received()
+        raise
+    except BaseException as error:
+        if not isinstance(error, UsageError):
+            error.add_note(f"what is done is kept in {output}, and the same command does the rest")
+        raise
+    if report is not None:
+        write_report(report, done)
+    if not voice.is_quiet():
+        voice.out(summary(done, output))
+    if done.failed:
+        raise JobError(
+            f"{_count(done.failed, 'recording')} failed; {os.path.join(output, 'manifest.jsonl')} says why, and the "
+            "same command tries again"
+        )
+
+
+class Told:
+    """A batch whose failures are told while it is waited for."""
+
+    def __init__(self, job: Batch) -> None:
+        self._job = job
+        self._warned: list[str] = []
+
+    @property
+    def progress(self) -> Progress:
+        """Its progress."""
+        return self._job.progress
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the user: its own, and those of recordings that ended."""
+        return (*self._job.warnings, *self._warned)
+
+    def stop(self) -> None:
+        """End it."""
+        self._job.stop()
+
+    def wait(self, timeout: float | None = None) -> BatchReport:
+        """Wait for its end."""
+        try:
+            return self._job.wait(timeout)
+        finally:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell of the recordings that failed since the last call."""
+        for each in self._job.take():
+            if each.state == "failed":
+                voice.err(f"zaudio: {voice.printable(_failure(each))}")
+            self._warned += [f"{each.input}: {warning}" for warning in each.warnings]
+
+
+def summary(done: BatchReport, output: str) -> str:
+    """Return the lines about a batch that came to its end."""
+    parts = [f"{done.done} done"]
+    parts += [f"{done.failed} failed"] if done.failed else []
+    parts += [f"{done.skipped} done by an earlier run"] if done.skipped else []
+    pace = f", {done.seconds / done.done * 1000:.1f} ms each" if done.done else ""
+    return (
+        f"{_count(done.recordings, 'recording')}: {', '.join(parts)}\n"
+        f"  {done.bytes / 1e6:.1f} MB in {done.seconds:.2f} s{pace}; {_count(done.workers, 'worker')}\n"
+        f"  results: {voice.printable(os.path.join(output, 'NAME'))}; {voice.printable('manifest.jsonl')} says which"
+    )
+
+
+def check_report(path: str, inputs: Sequence[str], output: str) -> None:
+    """Make sure that a report can be written there.
+
+    Raises:
+        UsageError: It cannot; the sentence says why.
+    """
+    from zaudio.cli import report as reports
+
+    reports.check(path, "", output)
+    target = os.path.realpath(path)
+    if target == os.path.realpath(os.path.join(output, "manifest.jsonl")):
+        raise UsageError(f"--report {path}: that is the manifest; choose another file")
+    if os.path.exists(target) and any(os.path.exists(each) and os.path.samefile(target, each) for each in inputs):
+        raise UsageError(f"--report {path}: this is an input")
+
+
+def write_report(path: str, done: BatchReport) -> None:
+    """Write the sums as JSON, whole or not at all.
+
+    Raises:
+        StorageError: It could not be written; the results are published all the same.
+    """
+    from zaudio import disk
+
+    target = os.path.realpath(path)
+    try:
+        with disk.whole_file(target, f"{os.path.basename(target)}.{os.getpid()}.part", mode=disk.PUBLIC) as fd:
+            disk.write_all(fd, (done.to_json() + "\n").encode())
+    except OSError as error:
+        raise StorageError(path, f"the results are published, but not the report: {disk.reason(error)}") from error
+
+
+def _failure(each: RecordingReport) -> str:
+    sentence = each.sentence
+    return sentence if each.input in sentence else f"{each.input}: {sentence}"
+
+
+def _lines(content: bytes) -> list[str]:
+    return [os.fsdecode(line) for line in content.splitlines() if line]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
