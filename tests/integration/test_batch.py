@@ -1,0 +1,347 @@
+"""Batches: many recordings on one farm. Every result is that of the recording's own job."""
+
+import json
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+from farm_support import NAMES, decrypted, finish, launch, listing, noise, write_raw
+from net_support import kill, wait_until
+
+import zaudio
+from zaudio import Batch, Coordinator, Limits, Network, Security, Worker, verify
+from zaudio.audio import open_source
+from zaudio.batching import lots
+from zaudio.errors import FolderBusyError, JobError, StoppedError, UsageError
+from zaudio.ops.chain import Chain
+from zaudio.result import ResultWriter
+from zaudio.stages import signal_of
+
+HIGHPASS = "highpass:hz=80"
+
+
+def plain(path, ops):
+    """The plaintext of a recording's own job: the chain over all of it, reversed."""
+    with open_source(path) as source:
+        signal = signal_of(source)
+        stored = np.frombuffer(source.read(0, source.frames), signal.format.dtype).reshape(-1, signal.channels)
+    return Chain(ops, signal)(stored)[::-1].tobytes()
+
+
+def check(folder, path, ops="invert"):
+    """A result is whole, is nothing but a result, and has the samples of the recording's own job."""
+    assert listing(folder) == NAMES
+    assert verify(folder) is not None
+    assert decrypted(folder) == plain(path, ops)
+
+
+def wav(path, frames, *, channels=1, samplerate=44100, subtype="FLOAT", seed=1):
+    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, (frames, channels))
+    path.parent.mkdir(exist_ok=True)
+    soundfile.write(path, samples, samplerate, subtype=subtype)
+    return str(path)
+
+
+def mixed(folder):
+    """Twenty recordings of several kinds and lengths, one of them long and two of them empty."""
+    paths = [wav(folder / f"m{n}.wav", frames, seed=n) for n, frames in enumerate((0, 1, 997, 44100, 44101, 70001))]
+    paths += [wav(folder / f"s{n}.wav", 3000 + n, channels=2, subtype="PCM_16", seed=n) for n in range(5)]
+    paths += [wav(folder / f"f{n}.flac", 9001, samplerate=48000, subtype="PCM_24", seed=n) for n in range(4)]
+    paths += [write_raw(folder / f"r{n}.raw", noise(5 * n, seed=n)) for n in range(4)]
+    return [*paths, wav(folder / "long.wav", 1_300_001)]
+
+
+def ended(reports):
+    """The reports by the names of their results."""
+    return {os.path.basename(report.output): report for report in reports}
+
+
+def manifest(folder):
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+
+
+def raw(folder, name, frames=100, value=0.0):
+    """A small raw recording that begins with a sample."""
+    samples = noise(frames, seed=3)
+    samples[0, 0] = value
+    return write_raw(folder / f"{name}.raw", samples)
+
+
+@pytest.mark.parametrize("ops", ["invert", [HIGHPASS, "gain:db=-3"], "normalize:db=-1"])
+def test_twenty_recordings_of_mixed_kinds_have_the_samples_of_their_own_jobs(tmp_path, ops):
+    paths = mixed(tmp_path)
+    reports = ended(zaudio.batch(paths, tmp_path / "out", ops=ops, workers=2))
+    assert {report.state for report in reports.values()} == {"done"}, reports
+    for path in paths:
+        name = os.path.splitext(os.path.basename(path))[0]
+        check(tmp_path / "out" / name, path, ops)
+        assert reports[name].tag == json.loads((tmp_path / "out" / name / "result.json").read_text())["tag"]
+    assert len(manifest(tmp_path / "out")) == len(paths) == 20
+
+
+def test_a_small_result_is_described_as_by_its_own_job(tmp_path):
+    path = wav(tmp_path / "take.wav", 300_001)
+    for ops in ("invert", HIGHPASS):
+        assert [r.state for r in zaudio.batch([path], tmp_path / "many", ops=ops, workers=1, overwrite=True)] == [
+            "done"
+        ]
+        Coordinator(path, tmp_path / "one", ops=ops, workers=1, overwrite=True).run()
+        assert verify(tmp_path / "many" / "take") == verify(tmp_path / "one")
+
+
+def test_bad_recordings_cost_their_own_results_alone(tmp_path):
+    good = [raw(tmp_path, f"good{n}", value=1.0) for n in range(6)]
+    text = tmp_path / "text.wav"
+    text.write_text("no audio")
+    paths = [*good[:3], str(text), raw(tmp_path, "bad", value=7.0), str(tmp_path / "missing.raw"), *good[3:]]
+    op = "farm_ops:raises_at:value=7,tally=" + str(tmp_path / "tally")
+    reports = ended(zaudio.batch(paths, tmp_path / "out", ops=op, workers=2))
+    assert {name for name, report in reports.items() if report.state == "failed"} == {"text", "bad", "missing"}
+    assert "failed 3 times" in reports["bad"].sentence
+    assert "there is a 7 on track one" in reports["bad"].sentence
+    assert reports["bad"].error == "ChunkError"
+    assert reports["missing"].error == "InputError"
+    assert listing(tmp_path / "out") == [*(f"good{n}" for n in range(6)), "manifest.jsonl"]
+    for n, path in enumerate(good):
+        check(tmp_path / "out" / f"good{n}", path)
+    states = {line["output"]: line["state"] for line in manifest(tmp_path / "out")}
+    assert (states["bad"], states["good0"]) == ("failed", "done")
+
+
+def test_a_recording_on_which_workers_die_costs_its_own_result_alone(tmp_path):
+    paths = [raw(tmp_path, f"r{n}", value=7.0 if n == 2 else 1.0) for n in range(5)]
+    reports = ended(zaudio.batch(paths, tmp_path / "out", ops="farm_ops:dies_at:value=7", workers=2))
+    assert [reports[f"r{n}"].state for n in range(5)] == ["done", "done", "failed", "done", "done"]
+    assert "signal 9" in reports["r2"].sentence
+
+
+def test_so_many_failures_end_the_batch(tmp_path):
+    paths = [raw(tmp_path, f"r{n}", value=7.0) for n in range(9)]
+    op = "farm_ops:raises_at:value=7,tally=" + str(tmp_path / "tally")
+    job = Batch(paths, tmp_path / "out", ops=op, workers=2, max_fails=2)
+    with pytest.raises(JobError, match="2 recordings failed, and --max-fails"):
+        job.run()
+    assert len(job.take()) == 2
+
+
+def test_a_second_run_does_what_is_left_and_skips_what_is_done(tmp_path):
+    paths = [raw(tmp_path, f"r{n}") for n in range(4)]
+    paths.append(wav(tmp_path / "long.wav", 1_300_001))
+    assert {r.state for r in zaudio.batch(paths[1:], tmp_path / "out", workers=1)} == {"done"}
+    before = {name: (tmp_path / "out" / name / "result.raw").stat() for name in ("r1", "long")}
+    reports = ended(zaudio.batch(paths, tmp_path / "out", workers=1))
+    assert {name: report.state for name, report in reports.items()} == {
+        **dict.fromkeys(("r1", "r2", "r3", "long"), "skipped"),
+        "r0": "done",
+    }
+    for name, status in before.items():
+        assert (tmp_path / "out" / name / "result.raw").stat().st_mtime_ns == status.st_mtime_ns
+    assert {r.state for r in zaudio.batch(paths, tmp_path / "out", workers=1)} == {"skipped"}
+
+
+def test_a_result_of_another_job_or_of_a_recording_that_changed_is_not_skipped(tmp_path):
+    paths = [raw(tmp_path, "a"), raw(tmp_path, "b")]
+    assert {r.state for r in zaudio.batch(paths, tmp_path / "out", workers=1)} == {"done"}
+    raw(tmp_path, "b", frames=101)
+    reports = ended(zaudio.batch(paths, tmp_path / "out", workers=1))
+    assert {name: report.state for name, report in reports.items()} == {"a": "skipped", "b": "failed"}
+    assert "exists already; pass --overwrite" in reports["b"].sentence
+    assert {r.state for r in zaudio.batch(paths, tmp_path / "out", workers=1, overwrite=True)} == {"skipped", "done"}
+    check(tmp_path / "out" / "b", paths[1])
+    reports = ended(zaudio.batch(paths, tmp_path / "out", ops="gain:db=-3", workers=1))
+    assert {report.state for report in reports.values()} == {"failed"}
+
+
+def test_a_damaged_result_is_found_when_all_of_it_is_verified(tmp_path):
+    path = raw(tmp_path, "a")
+    assert {r.state for r in zaudio.batch([path], tmp_path / "out", workers=1)} == {"done"}
+    damaged = bytearray((tmp_path / "out" / "a" / "result.raw").read_bytes())
+    damaged[5] ^= 1
+    (tmp_path / "out" / "a" / "result.raw").write_bytes(damaged)
+    assert [r.state for r in zaudio.batch([path], tmp_path / "out", workers=1)] == ["skipped"]
+    for overwrite, state in ((False, "failed"), (True, "done"), (True, "skipped")):
+        job = Batch([path], tmp_path / "out", workers=1, overwrite=overwrite)
+        job.verify_skipped()
+        with job:
+            assert [report.state for report in job.reports()] == [state]
+    check(tmp_path / "out" / "a", path)
+
+
+def test_equal_names_are_told_apart_and_stay(tmp_path):
+    paths = [wav(tmp_path / folder / "take.wav", 500, seed=n) for n, folder in enumerate("abc")]
+    assert {r.state for r in zaudio.batch(paths[1:], tmp_path / "out", workers=1)} == {"done"}
+    reports = {r.input: os.path.basename(r.output) for r in zaudio.batch(paths, tmp_path / "out", workers=1)}
+    assert [reports[path] for path in paths] == ["take-3", "take", "take-2"]
+    for path, name in reports.items():
+        check(tmp_path / "out" / name, path)
+
+
+def test_what_was_measured_stands_in_the_report(tmp_path):
+    path = wav(tmp_path / "take.wav", 50_000)
+    [report] = zaudio.batch([path], tmp_path / "out", ops="normalize:db=-1", workers=1)
+    assert report.state == "done"
+    [sentence] = report.measured
+    assert "normalize" in sentence
+
+
+def test_a_disk_that_fails_costs_one_result_and_the_next_run_makes_it(tmp_path, monkeypatch):
+    paths = [raw(tmp_path, "a"), wav(tmp_path / "long.wav", 1_300_001), raw(tmp_path, "b")]
+    with monkeypatch.context() as patch:
+
+        def full(*arguments):
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(ResultWriter, "_complete", full)
+        reports = ended(zaudio.batch(paths, tmp_path / "out", workers=2))
+    assert {name: report.state for name, report in reports.items()} == {"a": "done", "b": "done", "long": "failed"}
+    assert "No space left on device" in reports["long"].sentence
+    reports = ended(zaudio.batch(paths, tmp_path / "out", workers=2))
+    assert {name: report.state for name, report in reports.items()} == {"a": "skipped", "b": "skipped", "long": "done"}
+    check(tmp_path / "out" / "long", paths[1])
+
+
+def test_audits_and_recipients_are_those_of_a_job(tmp_path):
+    code, out, err = finish(launch("identity", tmp_path / "identity.txt"))
+    assert code == 0, err
+    public = out.strip().splitlines()[-1].split()[-1]
+    paths = [raw(tmp_path, f"r{n}", frames=100 + n) for n in range(5)]
+    security = Security(audit=100, recipient=public)
+    reports = list(zaudio.batch(paths, tmp_path / "out", workers=2, security=security))
+    assert {report.state for report in reports} == {"done"}
+    for n in range(5):
+        assert verify(tmp_path / "out" / f"r{n}", identity=tmp_path / "identity.txt").frames == 100 + n
+
+
+def test_workers_from_elsewhere_share_a_batch(tmp_path):
+    paths = [wav(tmp_path / f"w{n}.wav", 20_000 + n, seed=n) for n in range(12)]
+    paths.append(wav(tmp_path / "long.wav", 1_300_001))
+    job = Batch(paths, tmp_path / "out", ops=HIGHPASS, bind="tcp://127.0.0.1:0")
+    with job:
+        worker = Worker(job.endpoint, name="far", once=True)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        reports = ended(job.reports())
+        thread.join(20)
+    assert {report.state for report in reports.values()} == {"done"}
+    for path in paths:
+        check(tmp_path / "out" / os.path.basename(path)[:-4], path, HIGHPASS)
+
+
+def test_small_recordings_are_cut_when_their_chunks_are_small(tmp_path, monkeypatch):
+    monkeypatch.setattr(lots, "LOT_MOST", 3)
+    paths = [write_raw(tmp_path / f"r{n}.raw", noise(1000 + 17 * n, seed=n)) for n in range(7)]
+    for chunk, network in (("64f", Network()), ("1000f", Network(sockets_only=True))):
+        out = tmp_path / chunk
+        reports = list(zaudio.batch(paths, out, ops="farm_ops:negate", workers=2, chunk=chunk, network=network))
+        assert {report.state for report in reports} == {"done"}
+        for path in paths:
+            check(out / os.path.basename(path)[:-4], path)
+
+
+def test_little_memory_is_enough_for_many_recordings(tmp_path):
+    paths = [write_raw(tmp_path / f"r{n}.raw", noise(100_000, seed=n)) for n in range(8)]
+    reports = list(zaudio.batch(paths, tmp_path / "out", workers=2, limits=Limits(memory="1MiB"), chunk="64KiB"))
+    assert {report.state for report in reports} == {"done"}
+    for path in paths:
+        check(tmp_path / "out" / os.path.basename(path)[:-4], path)
+
+
+def test_a_batch_that_is_left_early_keeps_what_is_done_and_goes_on(tmp_path):
+    paths = [raw(tmp_path, f"r{n}") for n in range(30)]
+    for report in zaudio.batch(paths, tmp_path / "out", ops="farm_ops:slow:ms=20", workers=1):
+        assert report.state == "done"
+        break
+    done = {line["output"] for line in manifest(tmp_path / "out")}
+    assert 1 <= len(done) < 30
+    reports = ended(zaudio.batch(paths, tmp_path / "out", ops="farm_ops:slow:ms=20", workers=2))
+    assert {name for name, report in reports.items() if report.state == "skipped"} == done
+    assert {report.state for report in reports.values()} == {"skipped", "done"}
+
+
+def test_a_batch_can_be_stopped_and_says_so(tmp_path):
+    paths = [raw(tmp_path, f"r{n}") for n in range(30)]
+    job = Batch(paths, tmp_path / "out", ops="farm_ops:slow:ms=50", workers=1)
+    with job:
+        next(job.reports())
+        job.stop()
+        with pytest.raises(StoppedError):
+            job.wait()
+    for name in listing(tmp_path / "out"):
+        if name != "manifest.jsonl":
+            assert verify(tmp_path / "out" / name)
+
+
+def test_values_that_cannot_be_used_are_refused_before_anything_is_done(tmp_path):
+    for values, sentence in (
+        ({"inputs": "take.raw"}, "a list of files"),
+        ({"max_fails": 0}, "1 or more"),
+        ({"security": Security(key_out=tmp_path / "key")}, "a key for each result"),
+        ({"ops": "nothing"}, "there is no op"),
+    ):
+        arguments = {"inputs": ["take.raw"], "output": tmp_path / "out", "workers": 1, **values}
+        with pytest.raises(UsageError, match=sentence):
+            Batch(**arguments).run()
+
+
+def test_no_recordings_at_all_are_a_batch_that_is_done(tmp_path):
+    report = Batch([], tmp_path / "out", workers=1).run()
+    assert (report.recordings, report.done, report.failed) == (0, 0, 0)
+
+
+def test_two_batches_do_not_share_a_folder(tmp_path):
+    path = raw(tmp_path, "a")
+    first = Batch([path], tmp_path / "out", ops=f"farm_ops:gated:gate={tmp_path / 'gate'}", workers=1)
+    with first, pytest.raises(FolderBusyError):
+        Batch([path], tmp_path / "out", workers=1).run()
+
+
+# The command
+
+
+def command(folder, *more):
+    return launch("batch", "-o", folder / "out", "-n", "2", "--progress", "none", *more, cwd=folder)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_batch_that_was_killed_goes_on_with_the_same_command(tmp_path, how):
+    paths = [raw(tmp_path, f"r{n}", frames=1000 + n) for n in range(40)]
+    paths.append(wav(tmp_path / "long.wav", 1_300_001))
+    line = [*paths, "--op", "farm_ops:slow:ms=20"]
+    process = command(tmp_path, *line)
+    manifest_path = tmp_path / "out" / "manifest.jsonl"
+    wait_until(lambda: manifest_path.exists() and manifest_path.read_bytes().count(b"\n") >= 5, "some are done")
+    if how == signal.SIGKILL:
+        kill(process.pid)
+    else:
+        os.killpg(process.pid, how)
+    code, _, err = finish(process)
+    if how == signal.SIGINT:
+        assert code == 130
+        assert "the same command does the rest" in err
+    done = manifest_path.read_bytes().count(b"\n")
+    assert done < 41
+    code, out, err = finish(command(tmp_path, *line))
+    assert code == 0, err
+    assert "41 recordings: " in out
+    assert "done by an earlier run" in out
+    for path in paths:
+        check(tmp_path / "out" / os.path.splitext(os.path.basename(path))[0], path)
+
+
+def test_lists_name_recordings_and_failures_are_told(tmp_path):
+    paths = [raw(tmp_path, name) for name in ("a", "b b", "@c")]
+    (tmp_path / "list.txt").write_text(f"{paths[1]}\n\nmissing.raw\n")
+    code, out, err = finish(command(tmp_path, paths[0], "@list.txt", "./@c.raw", "--report", "report.json"))
+    assert code == 1
+    assert "4 recordings: 3 done, 1 failed" in out
+    assert "missing.raw: cannot be opened" in err
+    assert "1 recording failed" in err
+    assert json.loads((tmp_path / "report.json").read_text())["done"] == 3
+    for path, name in zip(paths, ("a", "b b", "@c"), strict=True):
+        check(tmp_path / "out" / name, path)
+    code, out, err = finish(command(tmp_path, "@nothing.txt"))
+    assert code == 3
+    assert "nothing.txt: this list of recordings cannot be read" in err
