@@ -21,6 +21,12 @@ def work(samples: np.ndarray, *, passes: int) -> np.ndarray:
     return samples
 
 
+def rest(samples: np.ndarray, *, ms: float) -> np.ndarray:
+    """Return the samples after that time, which is slept: two workers need no two cores for it."""
+    time.sleep(ms / 1000)
+    return samples
+
+
 def toil(samples: np.ndarray, passes: int) -> None:
     """Smooth a copy of the samples that many times; the samples stay as they are."""
     scratch = np.array(samples)
