@@ -46,9 +46,9 @@ def main() -> None:
         measured = measure(folder, arguments)
     counts = {SHORT: arguments.short, ONE: arguments.slow, TWO: arguments.slow, LONG: arguments.long, WHOLE: 1}
     table = show.Table(
-        f"Batches, {arguments.workers} workers, {arguments.rounds} rounds; an fsync takes {sync_ms:.2f} ms",
+        f"Batches, {arguments.workers} workers, {arguments.rounds} rounds, jobs alone; an fsync takes {sync_ms:.2f} ms",
         ("", "count", "s", "ms each", "least", "most"),
-        [_row(name, counts[name], of.seconds) for name, of in measured.items()],
+        [_row(name, counts[name], of.jobs) for name, of in measured.items()],
         [
             f"Target 20 ms: a recording of a second takes {1000 * _median(measured, SHORT) / arguments.short:.1f} ms.",
             f"Target 0.55: two workers take {_median(measured, TWO) / _median(measured, ONE):.3f} x the time of one.",
@@ -56,7 +56,7 @@ def main() -> None:
             "the time of one that is as long.",
         ],
     )
-    shown = {name: {"ms each": [1000 * each / counts[name] for each in of.seconds]} for name, of in measured.items()}
+    shown = {name: {"ms each": [1000 * each / counts[name] for each in of.jobs]} for name, of in measured.items()}
     draw = partial(show.bars, title="Batches", unit="ms each", values=shown)
     facts = {"counts": counts, "fsync_ms": sync_ms, "runs": {name: asdict(each) for name, each in measured.items()}}
     show.report("batch", [table], facts, markdown=arguments.markdown, draw=draw)
@@ -88,10 +88,10 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Measured]:
 
 
 def batch(folder: Path, name: str, paths: Sequence[Path], workers: int, *more: str):
-    """Return what makes the command line of a batch that prints nothing. Its paths stand in a list."""
+    """Return what makes the command line of a batch whose paths stand in a list."""
     listed = folder / f"{name}.txt"
     listed.write_text("".join(f"{path}\n" for path in paths), encoding="utf-8")
-    command = [sys.executable, "-m", "zaudio", "batch", f"@{listed}", "-n", str(workers), "--quiet", *more]
+    command = [sys.executable, "-m", "zaudio", "batch", f"@{listed}", "-n", str(workers), "--progress", "none", *more]
     return lambda out: [*command, "-o", str(out)]
 
 
@@ -111,7 +111,7 @@ def sync(folder: Path) -> float:
 
 
 def _median(measured: dict[str, Measured], name: str) -> float:
-    return median(measured[name].seconds)
+    return median(measured[name].jobs)
 
 
 def _row(name: str, count: int, seconds: Sequence[float]) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ class BatchReport:
         failed: Those that failed.
         skipped: Those that an earlier run had done.
         bytes: Bytes of the results that were made.
-        seconds: Seconds from the start to the end.
+        seconds: Seconds from the first worker's welcome to the end.
         workers: Workers that joined; those of the same name count once.
         warnings: Sentences for the user.
     """

@@ -162,7 +162,6 @@ class Batch(Life[BatchReport]):
         self._batch: OpenBatch | None = None
         self._ends: Ends | None = None
         self._reports: SimpleQueue[RecordingReport] = SimpleQueue()
-        self._began = time.monotonic()
 
     def verify_skipped(self) -> None:
         """Read results of an earlier run as a whole before their recordings are skipped; to be called before the start.
@@ -256,7 +255,7 @@ class Batch(Life[BatchReport]):
             failed=counts["failed"],
             skipped=counts["skipped"],
             bytes=self._ends.bytes,
-            seconds=time.monotonic() - self._began,
+            seconds=self.progress.seconds,
             workers=self._ledger.workers,
             warnings=self.warnings,
         )
