@@ -21,12 +21,12 @@ from zaudio.batching.alone import Alone, open_alone
 from zaudio.batching.ends import Begun, Ends
 from zaudio.batching.lots import LOT_SHARE, Packer, Small, open_small
 from zaudio.batching.manifest import Named
-from zaudio.errors import OutputExistsError, StoppedError, VerificationError, ZaudioError
+from zaudio.errors import StoppedError, VerificationError, ZaudioError
 from zaudio.events import Event
 from zaudio.ops.contract import Op
 from zaudio.preparation import OpenJob, open_recording
 from zaudio.request import Request
-from zaudio.result import look_at, verify
+from zaudio.result import check_free, look_at, verify
 
 AHEAD = 2
 LOOK = 0.1  # s between two looks at whether the batch was stopped
@@ -166,7 +166,7 @@ class Opener:
             if self._skip(named, request, status):
                 return None
             if not request.overwrite:
-                _check_free(request.output)
+                check_free(request.output)
             begun = Begun(named, status, time.monotonic())
             with ExitStack() as stack:
                 small = open_small(
@@ -210,17 +210,6 @@ def _status(path: str) -> os.stat_result:
         return os.stat(path)
     except (OSError, ValueError):
         return os.stat_result((0,) * 10)
-
-
-def _check_free(output: str) -> None:
-    """Make sure that no result lies there, before its recording is read.
-
-    Raises:
-        OutputExistsError: One does.
-    """
-    path = os.path.join(output, "result.raw")
-    if os.path.lexists(path):
-        raise OutputExistsError(path)
 
 
 def _close(opened: Opened | BaseException | None) -> None:

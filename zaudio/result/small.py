@@ -11,10 +11,10 @@ Rules:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from zaudio import disk
-from zaudio.errors import UsageError, VerificationError
+from zaudio.errors import VerificationError
 from zaudio.result import primitives, publication
 from zaudio.result.description import (
     FILE_BYTES_MAX,
@@ -26,6 +26,7 @@ from zaudio.result.description import (
 )
 from zaudio.result.folder import ResultFolder
 from zaudio.result.opening import store
+from zaudio.result.plaintext import Plaintext
 from zaudio.result.publication import DESCRIPTION, IV, KEY, RESULT
 from zaudio.steps import Buffer
 
@@ -35,6 +36,7 @@ def publish_small(
     description: Description,
     samples: Buffer,
     *,
+    header: bytes = b"",
     before: Callable[[bytes], None] = lambda tag: None,  # noqa: ARG005
 ) -> bytes:
     """Encrypt and publish a result that is in memory; return its tag.
@@ -42,22 +44,24 @@ def publish_small(
     Args:
         folder: The output folder, open. Nothing of an earlier life lies in it.
         description: The description.
-        samples: All processed frames, last frame first.
+        samples: All processed frames, as they lie in memory, in output order.
+        header: The bytes in front of the samples, as many as the description says.
         before: Called with the tag when all is durable, before the instant of publication. An exception prevents that.
 
     Raises:
         UsageError: The samples are not those of the description, or a final name was taken.
         StorageError: The system refused; nothing is published.
     """
-    length = memoryview(samples).nbytes
-    if length != description.plaintext_bytes:
-        raise UsageError(f"the result has {description.plaintext_bytes} bytes, and {length} came")
-    folder.check_room(primitives.padded_bytes(length))
+    plaintext = Plaintext(description, header)
+    plaintext.begin(description.signal, 0)
+    first = plaintext.take(samples)
+    pieces = (first, plaintext.end() + primitives.padding(plaintext.size))
+    folder.check_room(primitives.padded_bytes(plaintext.size))
     key, iv = primitives.random_key(), primitives.random_iv()
     try:
         try:
             store(folder, KEY, folder.key_store.encode(key), mode=disk.PRIVATE)
-            ciphertext = _encrypt(key, iv, samples)
+            ciphertext = _encrypt(key, iv, pieces, primitives.padded_bytes(plaintext.size))
             encoded = encode_description(description)
             tag = primitives.Tag(key, iv, encoded)
         finally:
@@ -102,14 +106,13 @@ def look_at(path: str) -> tuple[Description, bytes]:
     return description, tag
 
 
-def _encrypt(key: bytearray, iv: bytes, samples: Buffer) -> memoryview:
-    view = memoryview(samples)
-    plain = view.cast("B") if view.nbytes else memoryview(b"")
-    whole = primitives.padded_bytes(plain.nbytes)
-    ciphertext = bytearray(whole + primitives.BLOCK_BYTES)  # with the room that an encryptor asks for
+def _encrypt(key: bytearray, iv: bytes, pieces: Sequence[Buffer], size: int) -> memoryview:
+    """Return the ciphertext of the pieces, the last of which ends with the padding."""
     encrypt = primitives.cbc_encryptor(key, iv)
-    done = encrypt(plain, ciphertext)
-    last = bytearray(2 * primitives.BLOCK_BYTES)
-    count = encrypt(primitives.padding(plain.nbytes), last)
-    ciphertext[done : done + count] = last[:count]
-    return memoryview(ciphertext)[: done + count]
+    ciphertext, done = bytearray(size), 0
+    for piece in pieces:
+        room = bytearray(len(piece) + primitives.BLOCK_BYTES)  # an encryptor asks for more than it writes
+        count = encrypt(piece, room)
+        ciphertext[done : done + count] = memoryview(room)[:count]
+        done += count
+    return memoryview(ciphertext)[:done]
