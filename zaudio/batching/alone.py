@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from zaudio.audio import Source
 from zaudio.batching.ends import Begun, Ends
 from zaudio.errors import ZaudioError
 from zaudio.events import Event, Measured, StateChanged
@@ -176,25 +177,29 @@ class Alone:
 def open_alone(
     request: Request,
     begun: Begun,
+    source: Source,
+    stack: ExitStack,
     *,
     wake: Callable[[], None],
     publish: Callable[[Event], None],
     pause: Callable[[], None],
 ) -> Alone:
-    """Open a recording and its output folder.
+    """Open the job of a recording: its output folder and its writer.
 
     Args:
         request: The job.
         begun: The recording.
+        source: The recording, open.
+        stack: Closes the recording. It is taken over; an error closes it.
         wake: Wakes the farm; from any thread.
         publish: Takes the events of the stages.
         pause: Called now and then while an interrupted job's output is read. An exception of it ends that.
 
     Raises:
-        ZaudioError: One of them cannot be used.
+        ZaudioError: The job cannot be opened.
     """
     bell = Bell(wake)
-    with ExitStack() as stack:
-        work = open_job(request, stack, notify=bell.ring, publish=publish, pause=pause)
-        stack = stack.pop_all()
-    return Alone(begun, work, bell, stack)
+    with stack:
+        work = open_job(request, stack, notify=bell.ring, publish=publish, pause=pause, source=source)
+        opened = stack.pop_all()
+    return Alone(begun, work, bell, opened)

@@ -169,13 +169,12 @@ class Opener:
                 check_free(request.output)
             begun = Begun(named, status, time.monotonic())
             with ExitStack() as stack:
-                small = open_small(
-                    request, begun, open_recording(request, stack, publish=self._publish, pause=self._go_on), self._ops
-                )
-                if small is not None:
-                    stack.pop_all()
-                    return small
-            return open_alone(request, begun, wake=self._wake, publish=self._publish, pause=self._go_on)
+                source = open_recording(request, stack, publish=self._publish, pause=self._go_on)
+                small = open_small(request, begun, source, self._ops)
+                kept = stack.pop_all()
+            if small is not None:
+                return small  # its taker closes the recording
+            return open_alone(request, begun, source, kept, wake=self._wake, publish=self._publish, pause=self._go_on)
         except StoppedError:
             raise
         except (ZaudioError, OSError) as error:
