@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 import soundfile
-from farm_support import NAMES, decrypted, finish, launch, listing, noise, write_raw
+from farm_support import NAMES, decrypted, finish, inverted, launch, listing, noise, write_raw
 from net_support import kill, wait_until
 
 import zaudio
@@ -17,7 +17,9 @@ from zaudio.audio import open_source
 from zaudio.batching import lots
 from zaudio.errors import FolderBusyError, JobError, StoppedError, UsageError
 from zaudio.ops.chain import Chain
+from zaudio.plan import Order
 from zaudio.result import ResultWriter
+from zaudio.settings import Sealed
 from zaudio.stages import signal_of
 
 HIGHPASS = "highpass:hz=80"
@@ -177,6 +179,19 @@ def test_equal_names_are_told_apart_and_stay(tmp_path):
     assert [reports[path] for path in paths] == ["take-3", "take", "take-2"]
     for path, name in reports.items():
         check(tmp_path / "out" / name, path)
+
+
+@pytest.mark.parametrize("inside", ["raw", "wav"])
+def test_results_can_be_stored_forward_and_as_wav(tmp_path, inside):
+    path = wav(tmp_path / "take.wav", 5000)
+    store = Sealed(tmp_path / "out", forward=True, inside=inside)
+    assert [report.state for report in zaudio.batch([path], store, workers=1)] == ["done"]
+    described = verify(tmp_path / "out" / "take")
+    assert (described.order, described.header_bytes > 0) == (Order.FORWARD, inside == "wav")
+    assert (
+        decrypted(tmp_path / "out" / "take", forward=True)
+        == inverted(soundfile.read(path, dtype="<f4")[0])[::-1].tobytes()
+    )
 
 
 def test_what_was_measured_stands_in_the_report(tmp_path):

@@ -33,6 +33,7 @@ from zaudio.outputs import describe
 from zaudio.plan import Plan
 from zaudio.request import Request
 from zaudio.result import Description
+from zaudio.settings import Sealed
 from zaudio.signal import Signal
 from zaudio.stages import BUNDLE_BYTES, CREDIT, ID_BYTES, chunk_bytes, cut, signal_of
 from zaudio.steps import Step
@@ -83,7 +84,7 @@ def open_small(request: Request, begun: Begun, source: Source, ops: Sequence[Op]
         UsageError: An op or a size cannot be used with it.
     """
     course = Course(ops, signal_of(source))
-    if course.measuring is not None:
+    if course.measuring is not None or not (isinstance(request.store, Sealed) and request.store.inside == "raw"):
         return None
     main = course.main
     plan = cut(request, main)

@@ -274,7 +274,9 @@ class OpenBatch:
 def job_of(request: Request, ops: Sequence[Op]) -> str:
     """Return a hash of what a result follows from besides its recording."""
     specs = tuple(map(str, request.specs))
-    facts = (specs, versions_of(ops), request.chunk, request.raw, request.security.machines, str(request.recipient))
+    stored = (request.order, getattr(request.store, "inside", ""))
+    asked = (request.chunk, request.raw, request.security.machines, str(request.recipient))
+    facts = (specs, versions_of(ops), *stored, *asked)
     return sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
