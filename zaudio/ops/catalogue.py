@@ -22,6 +22,7 @@ from zaudio.ops import (
     levels,
     limiter,
     normalizing,
+    picturing,
     resampling,
     sampling,
     statistics,
@@ -58,7 +59,7 @@ KERNELS: Mapping[str, type[Kernel]] = MappingProxyType(
             *(dynamics.Compressor, dynamics.Opener, limiter.Limiter),
             *(resampling.Rated, resampling.Kept, denoising.NoisePower, denoising.Gate),
             *(normalizing.SamplePeaks, normalizing.TruePeaks, normalizing.Sums, normalizing.Offsets, energies.Energies),
-            statistics.Tallies,
+            *(statistics.Tallies, picturing.Columns),
         )
     }
 )
