@@ -46,11 +46,16 @@ class Measured(Protocol):
 
 
 def survey_options(command: Command) -> Command:
-    """Add the argument and the options that both commands have."""
+    """Add the argument and the options that commands which print numbers have."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")(command)
+    return measured_options(command)
+
+
+def measured_options(command: Command) -> Command:
+    """Add the argument and the options that every command that measures has."""
     for decorate in reversed(
         [
             click.argument("input", type=click.Path(), metavar="INPUT"),
-            click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON."),
             click.option(
                 "--op",
                 "ops",
