@@ -15,6 +15,7 @@ RANGE_LEAST_DB = 30.0
 STEP_DB = 10
 
 _ROUND = (1, 2, 5)
+_LIMITS = (1, 1.5, 2, 3, 5)  # closer: a waveform uses two thirds of its height at least
 _SECONDS = (
     *(digit * 10.0**power for power in range(-6, 1) for digit in _ROUND),
     *(10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0, 3600.0, 7200.0, 10_800.0, 21_600.0, 43_200.0),
@@ -43,9 +44,9 @@ def range_db(levels: Array) -> tuple[float, float]:
 
 def level_ticks(bottom: float, top: float) -> list[float]:
     """Return two or three round levels within a range of decibels, away from its ends."""
-    step = max(STEP_DB, math.ceil((top - bottom) / 4 / STEP_DB) * STEP_DB)
-    first = math.floor((bottom + step / 2) / step) + 1
-    return [float(number * step) for number in range(first, math.ceil((top - step / 2) / step))]
+    step = max(STEP_DB, math.ceil((top - bottom) / 3 / STEP_DB) * STEP_DB)
+    first, last = math.ceil((bottom + step / 2) / step), math.floor((top - step / 2) / step)
+    return [float(number * step) for number in range(first, last + 1)]
 
 
 def time_ticks(first: float, last: float, most: int) -> tuple[list[float], float]:
@@ -118,5 +119,5 @@ def full_scale(greatest: float) -> float:
     """Return the end of an axis of samples: 1, or less for a quiet recording, or more for one beyond full scale."""
     if not greatest > 0:
         return 1.0
-    limits = [digit * 10.0**power for power in range(-6, 40) for digit in _ROUND]
+    limits = [digit * 10.0**power for power in range(-6, 40) for digit in _LIMITS]
     return next((limit for limit in limits if greatest <= limit), limits[-1])
