@@ -153,14 +153,14 @@ $(TEST_RAW): | $(RUNTIME)
 $(RUNTIME): pyproject.toml constraints.txt
 	@$(call environment)
 	@echo "installing zaudio and its dependencies into $(VENV)"
-	@$(VENV)/bin/python -m pip install -qq -c constraints.txt -e '.[dsp]'
+	@$(VENV)/bin/python -m pip install -qq -c constraints.txt -e '.[dsp,plot]'
 	@touch $@
 
 $(DEV): pyproject.toml constraints.txt
 	@$(call environment)
 	@echo "installing zaudio, its dependencies and the development tools into $(VENV)"
 	@$(call groups)
-	@$(VENV)/bin/python -m pip install -qq -c constraints.txt --group dev -e '.[dsp]'
+	@$(VENV)/bin/python -m pip install -qq -c constraints.txt --group dev -e '.[dsp,plot]'
 	@touch $(RUNTIME) $@
 
 $(BENCH): VENV = $(BENCH_VENV)
@@ -169,7 +169,7 @@ $(BENCH): pyproject.toml constraints.txt benchmarks/constraints.txt
 	@echo '*' > $(BENCH_VENV)/.gitignore
 	@echo "installing zaudio and the tools of its benchmarks into $(BENCH_VENV)"
 	@$(call groups)
-	@$(BENCH_VENV)/bin/python -m pip install -qq -c constraints.txt -c benchmarks/constraints.txt --group bench -e '.[dsp]'
+	@$(BENCH_VENV)/bin/python -m pip install -qq -c constraints.txt -c benchmarks/constraints.txt --group bench -e '.[dsp,plot]'
 	@touch $@
 
 $(FUZZ): VENV = $(FUZZ_VENV)

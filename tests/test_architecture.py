@@ -201,6 +201,7 @@ OWNED = {
     "click": {"cli"},
     "msgpack": {"wire"},
     "scipy": {"ops", "needed"},
+    "matplotlib": {"cli"},
 }
 
 # Importing by a name made at run time, which nobody could check: these two modules, and why.

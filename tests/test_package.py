@@ -198,6 +198,7 @@ def pins(*files):
     [
         pytest.param(PROJECT["dependencies"], ["constraints.txt"], id="runtime"),
         pytest.param(PROJECT["optional-dependencies"]["dsp"], ["constraints.txt"], id="dsp"),
+        pytest.param(PROJECT["optional-dependencies"]["plot"], ["constraints.txt"], id="plot"),
         pytest.param(PYPROJECT["dependency-groups"]["dev"], ["constraints.txt"], id="dev"),
         pytest.param(PYPROJECT["dependency-groups"]["fuzz"], ["constraints.txt"], id="fuzz"),
         pytest.param(
@@ -214,7 +215,7 @@ def test_every_dependency_is_bounded_below_and_pinned(requirements, files):
 
 
 def test_what_only_developers_need_is_no_extra_of_a_user():
-    assert set(PROJECT["optional-dependencies"]) == {"dsp"}
+    assert set(PROJECT["optional-dependencies"]) == {"dsp", "plot"}
     assert set(PYPROJECT["dependency-groups"]) == {"dev", "fuzz", "bench"}
 
 

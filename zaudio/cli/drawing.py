@@ -41,9 +41,11 @@ CHANNELS_MOST = 8  # with a waveform of their own; the title counts the others
 WAVE_SHARE = 0.22  # of the height, for the first channel's waveform
 WAVE_MORE = 0.09  # for each further one
 WAVE_MOST = 0.6
-TICK_PIXELS = 110  # from one time to the next, at least
+TICK_PIXELS = 120  # from one time to the next, at least
 LABEL_PIXELS = 18  # from one frequency to the next
-LABEL_LONGEST = 60  # characters of a title
+LETTER_PIXELS = 12  # of a title, about
+STRIP_PIXELS = 70  # a waveform that is lower has no room for three numbers
+AVERAGE_SHARE, AVERAGE_PIXELS = 0.16, 96  # of the spectrogram's width, and at least
 
 _METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
 
@@ -103,17 +105,21 @@ class Look:
 
 def draw(view: View, look: Look, format: str) -> bytes:
     """Return a picture in a file format of matplotlib's."""
+    with rc_context({"svg.hashsalt": "zaudio"}):
+        content = io.BytesIO()
+        figure_of(view, look).savefig(content, format=format, metadata=_METADATA[format])
+    return content.getvalue()
+
+
+def figure_of(view: View, look: Look) -> Figure:
+    """Return a picture as matplotlib has it: first the waveforms, then the spectrogram, then what stands beside it."""
     theme = THEMES[look.theme]
-    view = view.fitted(look.size[0])
-    settings: dict[Any, Any] = {"font.size": 10, "axes.edgecolor": theme.quiet, "text.color": theme.ink}
+    settings: dict[Any, Any] = {"font.size": 10, "font.family": "DejaVu Sans", "text.color": theme.ink}
     settings |= {"axes.labelcolor": theme.ink, "xtick.color": theme.ink, "ytick.color": theme.ink}
-    settings |= {"svg.hashsalt": "zaudio", "agg.path.chunksize": 10_000, "font.family": "DejaVu Sans"}
     with rc_context(settings):
         figure = Figure(figsize=(look.size[0] / DPI, look.size[1] / DPI), dpi=DPI, facecolor=theme.paper)
-        _fill(figure, view, look, theme)
-        content = io.BytesIO()
-        figure.savefig(content, format=format, facecolor=theme.paper, metadata=_METADATA[format])
-    return content.getvalue()
+        _fill(figure, view.fitted(look.size[0]), look, theme)
+    return figure
 
 
 def _fill(figure: Figure, view: View, look: Look, theme: Theme) -> None:
@@ -122,7 +128,8 @@ def _fill(figure: Figure, view: View, look: Look, theme: Theme) -> None:
     shown = min(view.signal.channels, CHANNELS_MOST)
     wave = min(WAVE_MOST, WAVE_SHARE + WAVE_MORE * (shown - 1))
     left, right, top, bottom = 78 / width, 1 - 84 / width, 1 - 62 / height, 44 / height
-    ratios = [1.0, 0.16, 0.018] if look.average else [1.0, 0.018]
+    share = max(AVERAGE_SHARE, AVERAGE_PIXELS / (width * (right - left) - AVERAGE_PIXELS))
+    ratios = [1.0, share, 0.018] if look.average else [1.0, 0.018]
     grid = figure.add_gridspec(
         shown + 1,
         len(ratios),
@@ -135,7 +142,14 @@ def _fill(figure: Figure, view: View, look: Look, theme: Theme) -> None:
         wspace=16 / width * 3,
         hspace=0.12,
     )
-    figure.text(left, 1 - 26 / height, _shortened(look.title), size=14, weight="bold", parse_math=False)
+    figure.text(
+        left,
+        1 - 26 / height,
+        _shortened(look.title, int(width * (1 - left) / LETTER_PIXELS)),
+        size=14,
+        weight="bold",
+        parse_math=False,
+    )
     figure.text(left, 1 - 48 / height, _facts(view, shown), size=10, alpha=0.8, parse_math=False)
     last = look.first + max(view.signal.frames, 1) / view.signal.samplerate
     span = (look.first, last)
@@ -167,7 +181,10 @@ def _waveform(axes: Axes, view: View, channel: int, span: tuple[float, float], t
     _steps(axes, np.maximum(-rms, least[:, channel]), np.minimum(rms, greatest[:, channel]), span, view, theme.rms)
     axes.axhline(0, color=theme.quiet, linewidth=0.6)
     axes.set_ylim(-limit * 1.05, limit * 1.05)
-    axes.set_yticks([-limit, 0, limit], [f"{-limit:g}", "0", f"{limit:g}"])
+    ticks = [(-limit, f"\N{MINUS SIGN}{limit:g}"), (0.0, "0"), (limit, f"{limit:g}")]
+    box = axes.get_position().height * axes.figure.bbox.height
+    places, names = zip(*ticks[1 if box < STRIP_PIXELS else 0 :], strict=True)
+    axes.set_yticks(places, names)
     axes.tick_params(length=0, labelsize=9)
     if view.signal.channels > 1:
         axes.set_ylabel(_channel_name(channel, view.signal.channels), rotation=0, labelpad=14, va="center", ha="right")
@@ -272,9 +289,10 @@ def _place(hertz: float, scale: str) -> float:
 # Words
 
 
-def _shortened(title: str) -> str:
-    title = voice.printable(title)
-    return title if len(title) <= LABEL_LONGEST * 2 else f"{title[:LABEL_LONGEST]} ... {title[-LABEL_LONGEST + 5 :]}"
+def _shortened(title: str, most: int) -> str:
+    """Return a title of about so many characters: of a longer one, the beginning and the end."""
+    title, half = voice.printable(title), max(5, most // 2 - 2)
+    return title if len(title) <= most else f"{title[:half]} ... {title[-half:]}"
 
 
 def _facts(view: View, shown: int) -> str:
@@ -283,7 +301,7 @@ def _facts(view: View, shown: int) -> str:
     if shown < signal.channels:
         channels += f" (waveforms of the first {shown})"
     length = signal.frames / signal.samplerate
-    duration = clock(length) if length >= 60 else f"{length:.3g} s"
+    duration = clock(length) if length >= 60 else f"{length:.3g} s" if length >= 1 else f"{length * 1000:.3g} ms"
     return f"{duration}   {signal.samplerate:,} Hz   {channels}   {signal.format.name}"
 
 
