@@ -20,7 +20,7 @@ def run_module(*arguments, options=()):
 
 def test_the_commands_are_those_of_the_documentation():
     results = ["batch", "coordinator", "decrypt", "farm", "verify", "worker"]
-    rest = ["generate", "identity", "keys", "loudness", "ops", "render", "seal", "stats"]
+    rest = ["generate", "identity", "keys", "loudness", "ops", "render", "seal", "stats", "view"]
     assert sorted([*results, *rest]) == COMMANDS
 
 
@@ -44,7 +44,7 @@ def test_help_imports_nothing_heavy(arguments):
     assert done.returncode == 0
     imported = {line.rsplit("|", 1)[1].strip() for line in done.stderr.splitlines() if line.count("|") == 2}
     assert "click" in imported  # the listing is read correctly
-    heavy = {"numpy", "zmq", "rich", "cryptography", "soundfile", "msgpack", "xxhash", "asyncio"}
+    heavy = {"numpy", "matplotlib", "zmq", "rich", "cryptography", "soundfile", "msgpack", "xxhash", "asyncio"}
     assert {name.partition(".")[0] for name in imported} & heavy == set()
 
 
@@ -116,6 +116,10 @@ def test_every_short_help_fits_its_line(name):
         ["decrypt"],
         ["verify"],
         ["generate", "--seconds", "-1"],
+        ["view"],
+        ["view", "a.wav", "-o", "a.png", "--size", "wide"],
+        ["view", "a.wav", "-o", "a.png", "--start", "soon"],
+        ["view", "a.wav", "--data", "a.json", "--bits", "12"],
     ],
 )
 def test_odd_arguments_are_a_usage_error(arguments):

@@ -13,6 +13,7 @@ from zaudio.cli.keys import keys
 from zaudio.cli.measuring import loudness, stats
 from zaudio.cli.operations import ops
 from zaudio.cli.results import decrypt, verify
+from zaudio.cli.view import view
 from zaudio.cli.worker import worker
 from zaudio.version import VERSION
 
@@ -60,5 +61,6 @@ for command in (
     ops,
     stats,
     loudness,
+    view,
 ):
     app.add_command(command)

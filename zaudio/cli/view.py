@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = ("png", "svg", "pdf")
 SIZE = "1600x900"
-SIZE_LEAST, SIZE_MOST = 200, 10_000  # pixels
+SIZE_LEAST, SIZE_MOST = 400, 10_000  # pixels
 PIECE_LEAST, PIECE_MOST = 2, 2**24  # frames per pixel; 16 million are six minutes
 
 
@@ -124,7 +124,7 @@ def view(
     drawn = {key: options.pop(key) for key in ("size", "scale", "average", "theme")}
     piece, bits = options.pop("piece"), int(options.pop("bits"))
     check_wanted(output, data)
-    for target in filter(None, (output, data)):
+    for target in (name for name in (output, data) if name is not None):
         check_free(target, options["input"], overwrite=overwrite)
 
     def survey() -> PictureSurvey:
