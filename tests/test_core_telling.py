@@ -101,7 +101,7 @@ def test_a_grant_that_an_idle_worker_is_given_besides_another_is_repeated():
 
 def test_an_accepted_result_counts_all_chunks_that_travelled_in_it(desk):
     desk.join("a")
-    assert events.Accepted(**ABOUT, worker="a", chunk=3, chunks=RUN) in tell(desk, desk.result("a", 0))
+    assert events.Accepted(**ABOUT, worker="a", chunk=3, chunks=RUN, seconds=0.1) in tell(desk, desk.result("a", 0))
 
 
 def test_the_odd_bundle_counts_the_chunks_that_it_has():

@@ -1,6 +1,7 @@
 """The two threads, with a cipher that changes nothing: what comes out is what was put in."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 from result_support import Bell, pattern
@@ -260,3 +261,29 @@ def test_storage_that_waits_is_told_now_and_then(monkeypatch):
     monkeypatch.setattr(subject, "IDLE", 0.01)
     with Run() as run:
         run.bell.wait_for(lambda: run.idle >= 2)
+
+
+def test_the_seconds_of_the_cipher_are_apart_from_those_that_it_waited_for_the_disk(monkeypatch):
+    now, looks = [0.0], []
+    asks, disk_is_free = threading.Event(), threading.Event()
+
+    def monotonic():
+        looks.append(now[0])
+        if len(looks) == 3 * subject.RING + 1:  # three looks a piece: this one is before the ring is waited for
+            asks.set()
+        return looks[-1]
+
+    def encrypt(piece, buffer):
+        now[0] += 1.0
+        return copy(piece, buffer)
+
+    monkeypatch.setattr(subject, "time", SimpleNamespace(monotonic=monotonic))
+    with Run(encrypt=encrypt, write=lambda piece: disk_is_free.wait(20)) as run:
+        for number in range(subject.RING + 1):
+            run.bell.wait_for(lambda number=number: run.pipeline.finished == number)  # each a piece of its own
+            run.put(b"x")
+        assert asks.wait(20)
+        now[0] += 5.0
+        disk_is_free.set()
+        run.bell.wait_for(lambda: run.pipeline.finished == subject.RING + 1)
+        assert (run.pipeline.encrypting, run.pipeline.storing) == (subject.RING + 1.0, 5.0)

@@ -153,10 +153,16 @@ class Advanced(Event):
     Attributes:
         chunks: Chunks so far, resumed ones included.
         bytes: Bytes of their results so far, resumed ones included.
+        encrypting: Seconds so far that the cipher encrypted. The rest of the time it waits.
+        storing: Seconds so far that the cipher waited for the disk.
+        reading: Seconds so far that the coordinator read the recording, for workers that do not read it themselves.
     """
 
     chunks: int
     bytes: int
+    encrypting: float = 0.0
+    storing: float = 0.0
+    reading: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,6 +317,7 @@ class Accepted(Event):
         audited: Whether two workers agreed on it.
         clipped: Samples that were limited to the range of their integers.
         zeroed: Samples that were not finite, and that ops with memory read as 0.
+        seconds: Seconds that its worker says to have computed, reading included where it reads the recording itself.
     """
 
     worker: str
@@ -319,6 +326,7 @@ class Accepted(Event):
     audited: bool = False
     clipped: int = 0
     zeroed: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,11 @@ class Into:
         return self._finished
 
     @property
+    def spent(self) -> tuple[float, float]:
+        """No seconds: nothing is encrypted here or stored on a disk."""
+        return 0.0, 0.0
+
+    @property
     def saved(self) -> int:
         """Bytes that a later life can go on from: none."""
         return 0

@@ -29,6 +29,7 @@ class Collected:
     """A destination in memory."""
 
     error = None
+    spent = (0.0, 0.0)
 
     def __init__(self):
         self.payloads = []

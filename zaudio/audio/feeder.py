@@ -42,7 +42,8 @@ class Feeder:
     """
 
     def __init__(self, storage: Storage, *, fail: Callable[[Exception], None], notify: Callable[[], None]) -> None:
-        self.finished = 0  # payloads that nothing here refers to any more; written by the thread alone
+        self.finished = 0  # payloads that nothing here refers to any more; these two are written by the thread alone
+        self.storing = 0.0  # seconds that writing took, encoding included
         self.completed = False
         self._storage = storage
         self._fail = fail
@@ -93,7 +94,9 @@ class Feeder:
     def _feed(self) -> None:
         untold = 0
         while (payload := self._take()) is not None:
+            began = time.monotonic()
             self._storage.write(payload)
+            self.storing += time.monotonic() - began
             del payload  # before it is counted: its buffer is used again then
             self.finished += 1
             untold += 1

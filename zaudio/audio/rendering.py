@@ -176,6 +176,11 @@ class AudioFile:
         return self._feeder.finished if self._feeder is not None else 0
 
     @property
+    def spent(self) -> tuple[float, float]:
+        """No seconds of a cipher, and those that writing took."""
+        return 0.0, self._feeder.storing if self._feeder is not None else 0.0
+
+    @property
     def saved(self) -> int:
         """Bytes of payloads that a later start can go on from."""
         return self._storage.saved if self._storage is not None and not self._disowned else 0

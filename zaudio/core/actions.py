@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zaudio.errors import ZaudioError
 from zaudio.plan import Order
@@ -109,13 +109,17 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Keep the payload of this result until the chunk is released. `clipped`, `zeroed`: samples, as its worker says."""
+    """Keep the payload of this result until the chunk is released.
+
+    `clipped`, `zeroed`: samples, and `seconds` in the op, as its worker says.
+    """
 
     session: bytes
     index: int
     attempt: int
     clipped: int = 0
     zeroed: int = 0
+    seconds: float = field(default=0.0, compare=False)  # a decision is the same however long the op took
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ class Assembler:
             return [Rejected(result.session, result.index, result.attempt, "it was never granted")]
         if self._jury.audits(result.index):
             return self._deliberate(result, digest)
-        accepted = Accepted(result.session, result.index, result.attempt, result.clipped, result.zeroed)
+        accepted = Accepted(result.session, result.index, result.attempt, result.clipped, result.zeroed, result.seconds)
         return [accepted, *self._accept(result)]
 
     def accepted(self, index: int) -> bool:

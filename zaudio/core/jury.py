@@ -122,7 +122,7 @@ class Jury:
         del self._noted[index]
         self._await(index, digest, {number: s for number, s in attempts.items() if s != session and s not in noted})
         liars = [self._convict(liar, index) for liar, other in noted.items() if other != digest]
-        return [*liars, Accepted(session, index, result.attempt, result.clipped, result.zeroed)]
+        return [*liars, Accepted(session, index, result.attempt, result.clipped, result.zeroed, result.seconds)]
 
     def hear_late(self, result: Result, digest: bytes) -> list[Liar]:
         """Compare a result of a chunk that was accepted with the result that two others agreed on."""

@@ -108,6 +108,7 @@ class Teller:
             audited=self._desk.audits(accepted.index),
             clipped=accepted.clipped,
             zeroed=accepted.zeroed,
+            seconds=accepted.seconds,
         )
 
     # The others

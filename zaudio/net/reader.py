@@ -7,6 +7,7 @@ so it goes this way too.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class Reader:
         self.done: deque[Read | Send] = deque()
         self.error: Exception | None = None
         self.failed: Grant | None = None  # the grant that the error is about
+        self.reading = 0.0  # seconds that the thread read and summed
         self._sources = sources
         self.plan = plan
         self._notify = notify
@@ -89,5 +91,8 @@ class Reader:
 
     def _read(self, grant: Grant) -> Read:
         span = self.plan.span(grant.index)
+        began = time.monotonic()
         payload = self._sources[span.recording].read(span.input_start, span.input_stop)
-        return Read(grant, span, payload, xxhash.xxh3_64_intdigest(payload))
+        checksum = xxhash.xxh3_64_intdigest(payload)
+        self.reading += time.monotonic() - began
+        return Read(grant, span, payload, checksum)

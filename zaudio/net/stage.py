@@ -56,8 +56,8 @@ SendMessage = Callable[[Peer, Message, Buffer | None], bool]  # False: the peer 
 class Destination(Protocol):
     """The place where a stage's results go. The sealed result is one: see `zaudio.result.ResultWriter`.
 
-    A stage uses `put`, `finished`, `seal`, `sealed` and `error`. Its owner opens it before and publishes or aborts it
-    afterwards.
+    A stage uses `put`, `finished`, `spent`, `seal`, `sealed` and `error`. Its owner opens it before and publishes
+    or aborts it afterwards.
     """
 
     def open(self, signal: Signal, order: Order, *, notify: Callable[[], None], pause: Callable[[], None]) -> int:
@@ -73,6 +73,10 @@ class Destination(Protocol):
     @property
     def finished(self) -> int:
         """Payloads that the destination does not refer to any more."""
+
+    @property
+    def spent(self) -> tuple[float, float]:
+        """Seconds that a cipher encrypted, and that it waited for the disk; 0.0 where there is none."""
 
     @property
     def saved(self) -> int:
@@ -289,8 +293,17 @@ class Stage:
     def _progress(self, done: int) -> Advanced:
         frames = self.job.plan.output_before(done)
         chunks = -(-frames // self.job.chunk_frames)
-        at, job = time.monotonic(), self.job.job.hex()
-        return Advanced(at=at, job=job, stage=self.name, chunks=chunks, bytes=frames * self.frame_bytes)
+        encrypting, storing = self._destination.spent
+        return Advanced(
+            at=time.monotonic(),
+            job=self.job.job.hex(),
+            stage=self.name,
+            chunks=chunks,
+            bytes=frames * self.frame_bytes,
+            encrypting=encrypting,
+            storing=storing,
+            reading=self._reader.reading,
+        )
 
     # Messages out
 

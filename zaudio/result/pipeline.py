@@ -54,7 +54,9 @@ class Pipeline:
         idle: Callable[[], None] = lambda: None,
         leave: Callable[[], None] = lambda: None,
     ) -> None:
-        self.finished = 0  # payloads that nothing here refers to any more; written by the cipher thread alone
+        self.finished = 0  # payloads that nothing here refers to any more; these three are the cipher thread's
+        self.encrypting = 0.0  # seconds that the cipher worked
+        self.storing = 0.0  # seconds that it waited for the disk
         self._encrypt = encrypt
         self._write = write
         self._idle = idle
@@ -157,10 +159,14 @@ class Pipeline:
 
     def _emit(self, piece: Buffer) -> None:
         """Encrypt a piece into a free buffer of the ring and pass it on."""
+        asked = time.monotonic()
         buffer = self._free.get()
         if buffer is None:
             raise _Stopped
+        began = time.monotonic()
         self._full.put((buffer, self._encrypt(piece, buffer)))
+        self.storing += began - asked
+        self.encrypting += time.monotonic() - began
 
     def _run_storage(self) -> None:
         while item := self._next():

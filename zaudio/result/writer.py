@@ -93,6 +93,11 @@ class ResultWriter:
         return self._pipeline.finished if self._pipeline else 0
 
     @property
+    def spent(self) -> tuple[float, float]:
+        """Seconds that the cipher encrypted, and that it waited for the disk."""
+        return (self._pipeline.encrypting, self._pipeline.storing) if self._pipeline else (0.0, 0.0)
+
+    @property
     def saved(self) -> int:
         """Bytes of payloads that a later start can go on from."""
         return self._plaintext.payloads_in(self._kept_bytes)
