@@ -1,0 +1,117 @@
+"""Limiting: what holds a stage up, judged by the time of its cipher and its workers.
+
+Rules: pure. One cipher takes what many workers give. It is the limit when it works most of the time. Else something
+keeps it waiting: then the time of the workers tells what.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from zaudio.metering import Times
+
+SERIAL = 0.7  # of the time: a cipher that works so much leaves workers less than a third to gain
+LEAST = 0.25  # seconds; a verdict on less says nothing
+MISSING = 0.5  # workers on average: with fewer, there was none for most of the time
+
+
+class Limit(StrEnum):
+    """The thing that a job waits for. See `judge`."""
+
+    UNKNOWN = "unknown"  # too little has happened
+    CIPHER = "cipher"
+    STORAGE = "storage"  # the disk that takes the result
+    READING = "reading"  # the coordinator's disk that gives the recording
+    TRANSFER = "transfer"  # chunks and results on their way: the network, on another machine
+    OP = "op"  # all the workers compute, and more of them would change nothing
+    WORKERS = "workers"  # they compute, and more of them would be of use; or there is none
+    COORDINATOR = "coordinator"  # workers wait for grants
+
+
+_WORDS = {
+    Limit.UNKNOWN: "",
+    Limit.CIPHER: "limited by cipher",
+    Limit.STORAGE: "limited by storage",
+    Limit.READING: "limited by reading",
+    Limit.TRANSFER: "limited by transfer",
+    Limit.OP: "limited by op",
+    Limit.WORKERS: "too few workers",
+    Limit.COORDINATOR: "limited by coordinator",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The limit of a stage.
+
+    Attributes:
+        limit: The thing that it waits for.
+        workers: Workers that were ready, on average.
+        useful: Workers that would keep the cipher busy; None when that is unknown.
+        share: The share of the time that speaks for it: of the cipher's time, or of the workers'.
+    """
+
+    limit: Limit
+    workers: float = 0.0
+    useful: int | None = None
+    share: float = 0.0
+
+    @property
+    def words(self) -> str:
+        """Three words, as for a progress bar; none when nothing is known."""
+        return _WORDS[self.limit]
+
+    def sentence(self) -> str:
+        """Return a sentence for people, in the past tense."""
+        share = f"{self.share:.0%} of the time"
+        match self.limit:
+            case Limit.UNKNOWN:
+                return "too little happened to say what limited it"
+            case Limit.CIPHER:
+                return f"the cipher limited it: it worked {share}, so more workers would not have helped"
+            case Limit.STORAGE:
+                return f"the disk of the result limited it: the cipher waited for it {share}"
+            case Limit.READING:
+                return f"the disk of the recording limited it: the coordinator read {share}"
+            case Limit.TRANSFER:
+                return f"the network limited it: workers waited for chunks and results on their way {share}"
+            case Limit.OP:
+                return f"the op limited it: workers computed {share}, and more of them would not have helped"
+            case Limit.WORKERS if self.workers < MISSING:
+                return f"it had no workers {share}"
+            case Limit.WORKERS:
+                useful = f", and {self.useful} would have kept the cipher busy" if self.useful is not None else ""
+                return f"the op limited it: {_workers(self.workers)} computed {share}{useful}"
+            case Limit.COORDINATOR:
+                return f"the coordinator limited it: workers waited for its grants {share}"
+
+
+def judge(times: Times) -> Verdict:
+    """Return what limits a stage in that while."""
+    seconds = times.seconds
+    if seconds < LEAST:
+        return Verdict(Limit.UNKNOWN)
+    workers, useful = times.ready / seconds, times.workers_useful
+    if times.absent > seconds / 2:
+        return Verdict(Limit.WORKERS, 0.0, useful, times.absent / seconds)
+    if times.encrypting + times.storing >= SERIAL * seconds:
+        serial = Limit.CIPHER if times.encrypting >= times.storing else Limit.STORAGE
+        return Verdict(serial, workers, useful, min(1.0, max(times.encrypting, times.storing) / seconds))
+    spent = {Limit.OP: times.op + times.unused, Limit.TRANSFER: times.transfer, Limit.COORDINATOR: times.idle}
+    total = sum(spent.values())
+    if total <= 0:
+        return Verdict(Limit.UNKNOWN, workers, useful)
+    limit = max(spent, key=lambda each: spent[each])
+    share = spent[limit] / total
+    if limit is Limit.OP:
+        # Without a cipher, there is a use for as many workers as chunks travel apart from each other.
+        most = useful if useful is not None else -(-times.chunks // times.together)
+        return Verdict(Limit.WORKERS if workers < most - MISSING else Limit.OP, workers, useful, share)
+    if limit is Limit.TRANSFER and times.reading >= SERIAL * seconds:
+        return Verdict(Limit.READING, workers, useful, min(1.0, times.reading / seconds))
+    return Verdict(limit, workers, useful, share)
+
+
+def _workers(number: float) -> str:
+    return "1 worker" if round(number, 1) == 1 else f"{round(number, 1):g} workers"
