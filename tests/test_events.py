@@ -43,7 +43,7 @@ def test_there_are_all_kinds():
     assert {kind.__name__ for kind in KINDS} == {
         "Reading", "StageBegan", "Measured", "RecordingEnded",
         "Started", "StateChanged", "Advanced", "Published", "Failed", "Welcomed", "Joined", "Lost", "Stuck", "Dropped",
-        "Granted", "Requeued", "Accepted", "Duplicate", "Rejected", "Noted", "Withdrawn", "Missed",
+        "Granted", "Requeued", "Accepted", "Duplicate", "Rejected", "Noted", "Withdrawn", "Missed", "Sampled",
     }  # fmt: skip
 
 

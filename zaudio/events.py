@@ -69,6 +69,7 @@ class Started(Event):
         warnings: Sentences about oddities of the recording that were overcome, and about metadata that is dropped.
         order: The order of the result's frames, ``reversed`` or ``forward``.
         container: The kind of file that a person gets: ``raw``, ``WAV`` or ``FLAC``.
+        incarnation: Which life of the job this is, from 1: it grows by one at each resume. 0 for a job that was done.
     """
 
     chunks: int
@@ -83,6 +84,7 @@ class Started(Event):
     warnings: tuple[str, ...] = ()
     order: str = "reversed"
     container: str = "raw"
+    incarnation: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,3 +384,16 @@ class Missed(Event):
     """A subscriber was too slow: it did not get that many events, which belong here. Only a subscription makes it."""
 
     count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampled(Event):
+    """A log wrote no lines of some chunks, to keep to a thousand chunks a second. Only a log makes it.
+
+    Attributes:
+        count: Events that have no line.
+        workers: By worker name, the chunks of its results among them and the seconds that it computed for them.
+    """
+
+    count: int
+    workers: Mapping[str, tuple[int, float]]

@@ -243,7 +243,7 @@ def open_job(
     claimed = claim(request, source, course, plan, stack)
     described = claimed.described
     if claimed.output is None:
-        started = _started(claimed, plan, source, job=b"", resumed=described.signal.bytes)
+        started = _started(claimed, plan, source, resumed=described.signal.bytes)
         warning = "this job was done already: its publication was interrupted, and is finished now"
         return DoneJob(request, started, claimed.paths, (*source.warnings, warning))
     output, sentences = claimed.output, tuple[str, ...]()
@@ -258,7 +258,7 @@ def open_job(
     if course.measuring is None:
         plan = cut(request, course.main)
         first = in_bundles(plan, course.main).at_output(resumed // described.signal.frame_bytes)[0]
-    started = _started(claimed, plan, source, job=output.job_id, resumed=resumed)
+    started = _started(claimed, plan, source, job=output.job_id, incarnation=output.incarnation, resumed=resumed)
     main = course.main if course.measuring is None else course.foreseen
     warnings = [*source.warnings, *claimed.sentences, *filter(None, [rounded(request, main, plan)])]
     if not source.resumable:
@@ -346,7 +346,9 @@ def _resuming(course: Course, started: Started) -> str:
     return f"resuming an interrupted job: {started.resumed_chunks} of {started.chunks} chunks are done"
 
 
-def _started(claimed: Claim, plan: Plan, source: Source, *, job: bytes, resumed: int) -> Started:
+def _started(
+    claimed: Claim, plan: Plan, source: Source, *, resumed: int, job: bytes = b"", incarnation: int = 0
+) -> Started:
     described, signal = claimed.described, claimed.described.signal
     return Started(
         at=time.monotonic(),
@@ -363,4 +365,5 @@ def _started(claimed: Claim, plan: Plan, source: Source, *, job: bytes, resumed:
         warnings=(*source.warnings, *claimed.sentences),
         order=plan.order.value,
         container=claimed.container,
+        incarnation=incarnation,
     )
