@@ -270,7 +270,7 @@ def test_a_function_that_never_returns_holds_nobody_up_for_long(stream, caplog):
     publish(stream, 1)
     assert begun.wait(LONG)
     stream.close(patience=0.0)
-    assert "on_event still runs 0 s after the end of the job" in caplog.text
+    assert "still runs 0 s after the end of the job" in caplog.text
     let_go.set()
 
 
@@ -365,3 +365,59 @@ def test_publishing_goes_on_when_the_loop_of_a_reader_is_closed(stream):
     asyncio.run(leave())
     publish(stream, 1)
     assert numbers(held(subscription)) == [1]
+
+
+# Many at a time
+
+
+def test_all_events_that_are_there_are_taken_at_once_with_what_was_missed_behind_them(stream):
+    subscription = stream.subscribe(size=3)
+    publish(stream, *range(5))
+    assert numbers(subscription.take()) == [0, 1, 2, -2]
+    with pytest.raises(TimeoutError, match="no event came in 0 s"):
+        subscription.take(timeout=0)
+
+
+def test_nothing_is_taken_any_more_when_a_stream_has_ended(stream):
+    subscription = stream.subscribe()
+    publish(stream, 1)
+    stream.close(LONG)
+    assert (numbers(subscription.take()), subscription.take(), subscription.take()) == ([1], [], [])
+
+
+def test_a_reader_that_rests_is_woken_by_the_end(stream):
+    subscription, awake = stream.subscribe(), []
+    thread = threading.Thread(target=lambda: awake.append(subscription.rest(LONG)))
+    thread.start()
+    publish(stream, 1)
+    stream.close(LONG)
+    thread.join(LONG)
+    assert awake == [None]
+
+
+def test_a_follower_has_its_subscription_and_the_end_waits_for_it(stream):
+    got = []
+
+    def follow(subscription):
+        while events := subscription.take():
+            got.extend(events)
+
+    stream.follow(follow)
+    publish(stream, *range(100))
+    stream.close(LONG)
+    assert numbers(got) == list(range(100))
+
+
+def test_a_follower_that_raises_is_logged_and_followed_no_more(stream, caplog):
+    left = threading.Event()
+
+    def follow(subscription):
+        subscription.take()
+        left.set()
+        raise ValueError("no such thing")
+
+    stream.follow(follow)
+    publish(stream, 1)
+    assert left.wait(LONG)
+    stream.close(LONG)
+    assert "the job goes on without it" in caplog.text

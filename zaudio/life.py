@@ -16,6 +16,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -55,7 +56,7 @@ class Life(ABC, Generic[Outcome]):
             raise UsageError(f"on_event is a function that takes an event, not {on_event!r:.80}")
         if inspect.iscoroutinefunction(on_event):
             raise UsageError("on_event is no async function; write `async for event in job.subscribe()` in a task")
-        self._on_event = on_event
+        self._followers: list[Callable[[], None]] = [] if on_event is None else [partial(self._stream.call, on_event)]
         self._starter: Starter | None = None
         self._warnings: tuple[str, ...] = ()
         self._id = ""  # the job's, in hex, once it is known
@@ -113,8 +114,8 @@ class Life(ABC, Generic[Outcome]):
         self._stopping = False  # a `stop` before the start does nothing
         resources = ExitStack()
         try:
-            if self._on_event is not None:
-                self._stream.call(self._on_event)
+            for begin in self._followers:
+                begin()
             self._open(resources)
             self._bound.wait()
         except BaseException as error:
@@ -223,6 +224,27 @@ class Life(ABC, Generic[Outcome]):
             size: Events that wait in it at most. A slower reader misses some, and a `Missed` says how many.
         """
         return self._stream.subscribe(size)
+
+    def follow(self, function: Callable[[Subscription], object], size: int = 1024) -> None:
+        """Call a function with a subscription to all events, in a thread of its own; the end waits 2 s for it at most.
+
+        Args:
+            function: Reads events until there are no more. What it raises is logged, and the job goes on.
+            size: As in `subscribe`.
+
+        Raises:
+            UsageError: The job was started already.
+        """
+        if self._thread is not None or self.done():
+            raise UsageError("this coordinator was started already; events are followed from the start")
+        self._followers.append(partial(self._stream.follow, function, size))
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The paths of files and folders that the user named."""
+        security = self._request.security
+        more = (self._request.output, security.key_out, security.identity, security.keys)
+        return (self._request.input, *(os.fspath(path) for path in more if path))
 
     # Inside
 

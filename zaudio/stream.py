@@ -43,6 +43,7 @@ class Subscription:
         self._last: Event | None = None  # the last of them
         self._ended = False  # there will be no more
         self._wake: Callable[[], object] | None = None  # wakes a task that waits for news
+        self._over = threading.Event()  # set with it
         self._changed = threading.Condition()
 
     def get(self, timeout: float | None = None) -> Event | None:
@@ -59,14 +60,35 @@ class Subscription:
                 raise TimeoutError(f"no event came in {timeout:g} s")
             return self._next()
 
+    def take(self, timeout: float | None = None) -> list[Event]:
+        """Return all events that are there, and wait for one if there is none. An empty list: there will be no more.
+
+        Args:
+            timeout: Seconds to wait; None for as long as it takes.
+
+        Raises:
+            TimeoutError: No event came in time.
+        """
+        with self._changed:
+            if not self._changed.wait_for(self._has_news, timeout):
+                raise TimeoutError(f"no event came in {timeout:g} s")
+            events = [*self._queue]
+            self._queue.clear()
+            if (missed := self._take_missed()) is not None:
+                events.append(missed)
+            return events
+
+    def rest(self, seconds: float) -> None:
+        """Sleep, while events gather; no longer than to the end of the stream. A reader that rests costs it little."""
+        self._over.wait(seconds)
+
     def close(self) -> None:
         """End the subscription: a waiting reader gets None, and queued events are forgotten."""
         self._leave(self)
         with self._changed:
             self._queue.clear()
             self._missed = 0
-            self._ended = True
-            self._tell()
+            self._end()
 
     def __iter__(self) -> Iterator[Event]:
         """Return the events as they come, until the stream or the subscription is closed."""
@@ -118,12 +140,16 @@ class Subscription:
     def end(self) -> None:
         """Let readers have the queued events, and no more."""
         with self._changed:
-            self._ended = True
-            self._tell()
+            self._end()
 
     def _next(self) -> Event | None:
         """Return the next event when there is news; None at the end."""
         return self._queue.popleft() if self._queue else self._take_missed()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._over.set()
+        self._tell()
 
     def _tell(self) -> None:
         """Wake those that wait."""
@@ -183,17 +209,37 @@ class Stream:
 
     def call(self, function: Callable[[Event], object], size: int = SIZE) -> None:
         """Call a function with every event from now on, in a thread of its own. What it raises is logged."""
-        subscription = self.subscribe(size)
 
-        def listen() -> None:
+        def listen(subscription: Subscription) -> None:
             for event in subscription:
                 try:
                     function(event)
                 except Exception:
                     log.exception("on_event raised; the job goes on")
 
+        self.follow(listen, size, name="zaudio-events")
+
+    def follow(
+        self, function: Callable[[Subscription], object], size: int = SIZE, *, name: str = "zaudio-follower"
+    ) -> None:
+        """Call a function with a subscription to the events from now on, in a thread of its own.
+
+        Args:
+            function: Reads events until there are no more. What it raises is logged, and ends the subscription.
+            size: Events that wait for it at most.
+            name: The name of the thread.
+        """
+        subscription = self.subscribe(size)
+
+        def run() -> None:
+            with subscription:
+                try:
+                    function(subscription)
+                except Exception:
+                    log.exception("what follows the events raised; the job goes on without it")
+
         # A daemon: a function that never returns must not keep the program from ending.
-        thread = threading.Thread(target=listen, name="zaudio-events", daemon=True)
+        thread = threading.Thread(target=run, name=name, daemon=True)
         with self._lock:
             self._threads = (*self._threads, thread)
         thread.start()
@@ -215,7 +261,9 @@ class Stream:
                 continue  # a function that closes the stream does not wait for itself
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
-                log.warning("on_event still runs %g s after the end of the job; it is left alone", patience)
+                log.warning(
+                    "what takes the events still runs %g s after the end of the job; it is left alone", patience
+                )
 
     @property
     def is_subscriber_thread(self) -> bool:
