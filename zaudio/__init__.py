@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from zaudio.awaiting import run_async
     from zaudio.batching import Batch, batch
     from zaudio.coordinator import Coordinator
+    from zaudio.eventlog import write_events
     from zaudio.events import Event, State
     from zaudio.facts import Progress, Report
     from zaudio.formats import sample_format
@@ -93,6 +94,7 @@ _HOMES = {
     "sample_format": "zaudio.formats",
     "survey": "zaudio.surveying",
     "verify": "zaudio.result",
+    "write_events": "zaudio.eventlog",
 }
 
 __all__ = [
@@ -134,6 +136,7 @@ __all__ = [
     "Event",
     "State",
     "events",
+    "write_events",
     # files
     "OpenedResult",
     "decrypt",
