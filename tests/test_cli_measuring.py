@@ -15,12 +15,14 @@ from zaudio.cli.app import app
 from zaudio.cli.measuring import HEADINGS, NAMED_CHANNELS
 from zaudio.errors import NoWorkerError, StoppedError
 from zaudio.formats import sample_format
+from zaudio.ledger import Ledger
 from zaudio.machine import usable_cores
 from zaudio.net import starter as starters
 from zaudio.ops.chain import Chain, Course, make_ops
 from zaudio.ops.functions import import_allowed
 from zaudio.ops.spec import parse_chain
 from zaudio.signal import Signal
+from zaudio.stream import Stream
 from zaudio.surveying import Surveyed
 
 pytest.importorskip("scipy.signal")
@@ -38,6 +40,9 @@ class FakeSurvey:
     progress = Progress(
         State.DONE, chunks=1, done=1, bytes=8, bytes_done=8, workers=1, requeued=0, repeated=0, seconds=1.0
     )
+
+    def subscribe(self, size):
+        return Stream(Ledger()).subscribe(size)
 
     def __init__(self, input, what, *, ops, **settings):
         self.calls.append((input, type(what).__name__, ops, settings))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from zaudio import Progress, State
+from zaudio import Progress, State, events
 from zaudio.cli.progress import Bar, Display, JsonLines, Plain, Reading, clock, display, figures, words
 
 MB = 1_000_000
@@ -238,6 +238,60 @@ def test_a_bar_of_80_columns_leaves_room_for_the_echo_of_ctrl_c(monkeypatch, pro
     lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn(progress, progress, progress)))
     assert max(map(len, lines)) <= 76
     assert "%" in max(lines, key=len)
+
+
+class Measured:
+    """The events of one worker that computes all the time, of a job whose cipher could do with nine."""
+
+    def __init__(self):
+        self.asked = []
+
+    def subscribe(self, size):
+        self.asked.append(size)
+        return self
+
+    def take(self, timeout):
+        assert timeout == 0
+        if len(self.asked) > 1:
+            raise TimeoutError
+        self.asked.append(timeout)
+        about = {"job": "ab"}
+        made = [events.StageBegan(**about, at=0.0, chunks=100, chunk_frames=1, bytes=400)]
+        made += [events.Joined(**about, at=0.0, worker="a")]
+        for chunk in range(5):
+            made += [events.Granted(**about, at=float(chunk), worker="a", chunk=chunk, chunks=1, attempt=1)]
+            made += [events.Accepted(**about, at=chunk + 1.0, worker="a", chunk=chunk, chunks=1, seconds=0.9)]
+        return [*made, events.Advanced(**about, at=5.0, chunks=5, bytes=20, encrypting=0.5)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        (120, "50%  50/100  10.0 MB/s  workers 2  ETA 0:05  too few workers"),
+        (80, "50%  50/100  10.0 MB/s  workers 2  ETA 0:05  too few workers"),
+        (70, "50%  10.0 MB/s  workers 2  ETA 0:05  too few workers"),
+    ],
+)
+def test_a_bar_says_in_three_words_what_limits_the_job(monkeypatch, columns, text):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream, measured = Terminal(), Measured()
+    with Bar(stream) as shown:
+        shown.listen(measured.subscribe)
+        shown.start(HALF, now=5.0)
+        shown.show(HALF, now=5.1)
+        shown.finish(DONE, now=5.2)
+    drawn = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    assert text in drawn
+    assert max(map(len, re.split(r"[\r\n]+", drawn))) <= columns - 4
+    assert drawn.rstrip().endswith("100%  100/100  12.5 MB/s  workers 2")
+
+
+@pytest.mark.parametrize("mode", ["plain", "json", "none"])
+def test_a_display_without_a_bar_has_no_use_for_events(mode):
+    measured = Measured()
+    display(mode, io.StringIO()).listen(measured.subscribe)
+    assert measured.asked == []
 
 
 def test_a_bar_stays_and_gives_the_cursor_back(monkeypatch):

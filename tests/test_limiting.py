@@ -2,7 +2,7 @@ import pytest
 
 from zaudio import events
 from zaudio.events import MAIN, State
-from zaudio.limiting import Limit, Verdict, judge
+from zaudio.limiting import Limit, Recent, Verdict, judge
 from zaudio.metering import Meter, Times
 
 MEASURING = "measuring for loudnorm"
@@ -280,3 +280,34 @@ def test_every_limit_has_three_words_and_a_sentence(limit):
     verdict = Verdict(limit, workers=2.0, useful=3, share=0.5)
     assert len(verdict.words.split()) == 3
     assert "50% of the time" in verdict.sentence()
+
+
+# The last seconds
+
+
+def test_a_display_judges_the_last_ten_seconds_and_not_the_whole_stage(job):
+    recent, seen = Recent(), []
+    job.start(1000)
+    for second in range(40):
+        slow = second < 20
+        job.grant(second).after(1.0).accept(second, seconds=0.9 if slow else 0.1)
+        job.advance(second + 1, encrypting=0.0)
+        seen.append(recent.judge(job.times).limit)
+    assert seen[19] is Limit.WORKERS
+    assert seen[-1] is Limit.TRANSFER
+    assert judge(job.times).limit is Limit.WORKERS
+
+
+def test_a_display_judges_the_whole_stage_when_nothing_came_back_lately(job):
+    recent = Recent()
+    computed(job.start(), 10, hold=1.0, seconds=0.9, cipher=0.1)
+    job.grant(10)
+    assert [recent.judge(job.after(5).times).limit for _ in range(10)] == [Limit.WORKERS] * 10
+
+
+def test_a_display_forgets_the_stage_before(job):
+    recent = Recent()
+    recent.judge(computed(job.start(), 10, hold=1.0, seconds=0.9, cipher=0.1).times)
+    job.stage = MEASURING
+    job.tell(events.StageBegan, chunks=10, chunk_frames=0, bytes=40, measures=True).join("a")
+    assert recent.judge(job.times).limit is Limit.UNKNOWN

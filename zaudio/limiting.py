@@ -6,6 +6,7 @@ keeps it waiting: then the time of the workers tells what.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,6 +14,7 @@ from zaudio.metering import Times
 
 SERIAL = 0.7  # of the time: a cipher that works so much leaves workers less than a third to gain
 LEAST = 0.25  # seconds; a verdict on less says nothing
+RECENT = 10.0  # seconds
 MISSING = 0.5  # workers on average: with fewer, there was none for most of the time
 
 
@@ -111,6 +113,24 @@ def judge(times: Times) -> Verdict:
     if limit is Limit.TRANSFER and times.reading >= SERIAL * seconds:
         return Verdict(Limit.READING, workers, useful, min(1.0, times.reading / seconds))
     return Verdict(limit, workers, useful, share)
+
+
+class Recent:
+    """The verdict on the last seconds of a stage, for a display that is looked at while the job runs."""
+
+    def __init__(self) -> None:
+        self._earlier: deque[Times] = deque()  # of the same stage, one a second; the first is the last before `RECENT`
+
+    def judge(self, times: Times) -> Verdict:
+        """Return the verdict on the time since about ten seconds ago; on the whole stage when that says nothing."""
+        if self._earlier and self._earlier[-1].stage != times.stage:
+            self._earlier.clear()
+        while len(self._earlier) > 1 and self._earlier[1].seconds <= times.seconds - RECENT:
+            self._earlier.popleft()
+        recent = judge(times - self._earlier[0]) if self._earlier else Verdict(Limit.UNKNOWN)
+        if not self._earlier or times.seconds - self._earlier[-1].seconds >= 1.0:
+            self._earlier.append(times)
+        return recent if recent.limit is not Limit.UNKNOWN else judge(times)
 
 
 def _workers(number: float) -> str:

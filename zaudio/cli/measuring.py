@@ -173,7 +173,9 @@ def measure(
         signals = stack.enter_context(Signals(leave=lambda: job.stop(wait=False)))
         try:
             signals.raise_received()  # an early one: a job that has not begun cannot be told to stop
-            with job, display("none" if voice.is_quiet() else progress) as shown:
+            shown = display("none" if voice.is_quiet() else progress)
+            shown.listen(job.subscribe)
+            with job, shown:
                 if job.endpoint is not None and not voice.is_quiet():
                     keys = " --keys DIR" if settings["keys"] is not None else ""
                     voice.err(f"workers connect with: zaudio worker {job.endpoint}{keys}")

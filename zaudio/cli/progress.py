@@ -14,17 +14,24 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
 from zaudio.events import MAIN, State
+from zaudio.limiting import Recent
+from zaudio.metering import Meter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from zaudio import Progress
+    from zaudio.stream import Subscription
 
 PLAIN_SECONDS = 2.0  # a line every two seconds, or every tenth of the job, whichever comes first
 PLAIN_SHARE = 0.1
 READING_PATIENCE = 1.0  # seconds that nobody minds to wait without a word
 TERMINAL_SECONDS = 0.1
 ECHO_COLUMNS = 4  # ^C twice
+BAR_COLUMNS = 6  # of the bar itself at least, and the spaces around it
+EVENTS = 8192  # that wait for the bar to be drawn again: those of a second of the fastest farm
 JSON_SECONDS = 0.5  # often enough for a dashboard, few enough for a log
 
 
@@ -80,6 +87,9 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def listen(self, subscribe: Callable[[int], Subscription]) -> None:
+        """Take events too, if it has a use for them: from a subscription of so many, made before the job starts."""
 
     def start(self, progress: Progress, *, now: float) -> None:
         """Show that the job has started."""
@@ -196,6 +206,13 @@ class Bar(Display):
             redirect_stdout=False,  # stays free for results; log lines go above the bar
         )
         self._task = self._bar.add_task("", total=1.0, figures="")
+        self._events: Subscription | None = None
+        self._meter = Meter()
+        self._recent = Recent()
+
+    def listen(self, subscribe: Callable[[int], Subscription]) -> None:
+        """Show what limits the job, too."""
+        self._events = subscribe(EVENTS)
 
     def start(self, progress: Progress, *, now: float) -> None:
         """Draw the bar for the first time."""
@@ -205,9 +222,12 @@ class Bar(Display):
             return
         self.show(progress, now=now)
 
-    def show(self, progress: Progress, *, now: float) -> None:  # noqa: ARG002  drawn at each call
+    def show(self, progress: Progress, *, now: float) -> None:
         """Draw the bar again."""
-        state, text = words(progress), figures(progress)
+        state, limit = words(progress), self._limit(now)
+        text = figures(progress, limit)
+        if limit and len(state) + len(text) + BAR_COLUMNS > self._bar.console.width:
+            text = figures(progress, limit, counts=False)  # the percentage says the same
         try:
             self._bar.update(self._task, completed=progress.fraction, description=state, figures=text, refresh=True)
         except OSError:  # the terminal is gone
@@ -216,6 +236,14 @@ class Bar(Display):
     def finish(self, progress: Progress, *, now: float) -> None:
         """Draw the full bar; it stays on the screen."""
         self.show(progress, now=now)
+
+    def _limit(self, now: float) -> str:
+        if self._events is None:
+            return ""
+        with contextlib.suppress(TimeoutError):  # there are none
+            for event in self._events.take(timeout=0):
+                self._meter.apply(event)
+        return self._recent.judge(self._meter.times(now)).words
 
     def close(self) -> None:
         """Give the cursor and standard error back."""
@@ -265,11 +293,20 @@ class Reading:
             self._stream.flush()
 
 
-def figures(progress: Progress) -> str:
-    """Return the text at the right of the bar."""
+def figures(progress: Progress, limit: str = "", *, counts: bool = True) -> str:
+    """Return the text at the right of the bar.
+
+    Args:
+        progress: The snapshot.
+        limit: The words for what limits the job.
+        counts: Whether to say the chunks in numbers, too.
+    """
     speed = progress.bytes_per_second / 1e6
-    text = f"{progress.fraction:.0%}  {progress.done}/{progress.chunks}  {speed:.1f} MB/s  workers {progress.workers}"
-    return text if progress.state.ended else f"{text}  ETA {clock(progress.eta)}"
+    chunks = f"  {progress.done}/{progress.chunks}" if counts else ""
+    text = f"{progress.fraction:.0%}{chunks}  {speed:.1f} MB/s  workers {progress.workers}"
+    if progress.state.ended:
+        return text
+    return f"{text}  ETA {clock(progress.eta)}" + (f"  {limit}" if limit and progress.state is State.RUNNING else "")
 
 
 def _console(stream: IO[str]) -> Console:
