@@ -15,9 +15,11 @@ from zaudio.cli import report as reports
 from zaudio.cli.app import app
 from zaudio.coordinator import Coordinator as RealCoordinator
 from zaudio.errors import ChunkError, InputChangedError, InputError, NoWorkerError, StoppedError
+from zaudio.ledger import Ledger
 from zaudio.machine import usable_cores
 from zaudio.net import starter as starters
 from zaudio.result import make_identity
+from zaudio.stream import Stream
 
 PATHS = {key: f"out/{key}" for key in ("result", "key", "iv", "description")}
 FIELDS = {
@@ -54,6 +56,7 @@ class FakeCoordinator:
     made: list
     left: list
     used: list
+    followed: list
     steps = (progress("waiting", 0), progress("running", 1), progress("publishing", 2))
     failure = None
     resumable = False
@@ -70,6 +73,16 @@ class FakeCoordinator:
 
     def use(self, starter):
         self.used.append(starter)
+
+    def subscribe(self, size):
+        return Stream(Ledger()).subscribe(size)
+
+    @property
+    def named(self):
+        return self.made[-1][:2]
+
+    def follow(self, function, size):
+        self.followed.append(function)
 
     def __enter__(self):
         self.entered = True
@@ -116,6 +129,7 @@ def coordinator(monkeypatch):
         made = []
         left = []
         used = []
+        followed = []
 
     monkeypatch.setattr(zaudio, "Coordinator", Fake, raising=False)
     monkeypatch.setattr(starters, "Starter", FakeStarter)
@@ -344,6 +358,48 @@ def test_a_report_that_could_not_be_written_stops_the_job_before_it_starts(coord
     assert coordinator.made == []
 
 
+def test_events_go_to_a_log_and_the_report_to_standard_output(coordinator, tmp_path):
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--events", str(tmp_path / "events.jsonl")])
+    assert done.exit_code == 0, done.output
+    assert [type(each.__self__).__name__ for each in coordinator.followed] == ["EventLog"]
+    assert "published out/result" in done.stdout
+
+
+def test_the_report_goes_to_standard_error_when_events_go_to_standard_output(coordinator):
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--events", "-"])
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "published out/result" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "reason"),
+    [
+        (b"RIFF", [], "holds something else than a log of events"),
+        (b"", ["--report", "events.jsonl"], "the report goes to that file"),
+        (b"", ["--key-out", "events.jsonl"], "the key goes to that file"),
+    ],
+)
+def test_a_log_that_could_not_be_written_stops_the_job_before_it_starts(
+    coordinator, tmp_path, monkeypatch, content, more, reason
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "events.jsonl").write_bytes(content)
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--events", "events.jsonl", *more])
+    assert done.exit_code == 2
+    assert "events.jsonl" in done.stderr
+    assert reason in done.stderr
+    assert coordinator.made == []
+
+
+def test_no_log_takes_the_place_of_the_input_or_of_the_result(coordinator, tmp_path):
+    take = tmp_path / "take.raw"
+    take.write_bytes(b"")
+    for name in (take, tmp_path / "out" / "result.raw", tmp_path):
+        done = CliRunner().invoke(app, ["farm", str(take), "-o", str(tmp_path / "out"), "--events", str(name)])
+        assert (done.exit_code, coordinator.made) == (2, [])
+        assert f"--events {name}" in done.stderr
+
+
 def test_no_report_is_written_by_a_job_that_failed(coordinator, tmp_path):
     coordinator.failure = NoWorkerError("no worker for 30 s")
     done = CliRunner().invoke(app, ["farm", "take.raw", "--report", str(tmp_path / "report.json")])
@@ -481,6 +537,8 @@ REAL = """
 import sys, threading, zaudio
 from dataclasses import replace
 from zaudio import Progress, State
+from zaudio.ledger import Ledger
+from zaudio.stream import Stream
 class Coordinator:
     warnings = ()
     resumable = False
@@ -490,6 +548,7 @@ class Coordinator:
     )
     def __init__(self, *_, **__): pass
     def use(self, starter): pass
+    def subscribe(self, size): return Stream(Ledger()).subscribe(size)
     def stop(self, *, wait=True): pass
     def __enter__(self):
         print("started", flush=True)

@@ -15,7 +15,7 @@ from zaudio.cli import voice
 from zaudio.cli.exit import Signals
 from zaudio.cli.jobs import job_options, local_options, played, render_options, seal_options, stored
 from zaudio.cli.options import bind_options, grouped
-from zaudio.errors import InputChangedError, StoppedError, StorageError, ZaudioError
+from zaudio.errors import InputChangedError, StoppedError, StorageError, UsageError, ZaudioError
 from zaudio.events import Event
 from zaudio.machine import check_limits, usable_cores
 from zaudio.needed import required
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zaudio.cli.progress import Display
     from zaudio.net.starter import Starter
 
+STDOUT = "-"
 POLL = 0.1  # seconds between two looks at the progress: ten a second look fluent
 
 Outcome = TypeVar("Outcome", covariant=True)
@@ -124,6 +125,7 @@ def run(
     input: str,
     output: Sealed | Playable,
     report: str | None,
+    events: str | None,
     progress: str,
     starter: Starter | None,
     **settings: Any,  # noqa: ANN401
@@ -134,6 +136,7 @@ def run(
         input: The recording.
         output: The folder for a sealed result, or the file that plays.
         report: The file for the report as JSON, or None.
+        events: The log of events, ``-`` for standard output, or None.
         progress: One of the display modes.
         starter: The process that starts local workers, launched already; None without local workers.
         settings: The other options, as click names them.
@@ -144,7 +147,9 @@ def run(
     place = os.fspath(output.path)
     if report is not None:
         reports.check(report, input, place, settings.get("key_out"))
-    from zaudio import Coordinator, Rendering
+    if events is not None:
+        check_log(events, input, place, settings.get("key_out"), report)
+    from zaudio import Coordinator, Rendering, write_events
 
     job: Coordinator | Rendering
     arguments = grouped(settings) | {"on_event": show_reading()}
@@ -152,6 +157,8 @@ def run(
         job = Coordinator(input, output, **arguments)
     else:
         job = Rendering(input, output, **arguments)
+    if events is not None:
+        write_events(job, events)
     if starter is not None:
         job.use(starter)
 
@@ -166,7 +173,9 @@ def run(
     try:
         with signals:
             signals.raise_received()  # an early signal: a job that has not begun cannot be told to stop
-            with job, display("none" if voice.is_quiet() else progress) as shown:
+            shown = display("none" if voice.is_quiet() else progress)
+            shown.listen(job.subscribe)
+            with job, shown:
                 if settings["bind"] is not None and job.endpoint is not None and not voice.is_quiet():
                     keys = " --keys DIR" if settings["keys"] is not None else ""
                     voice.err(f"workers connect with: zaudio worker {job.endpoint}{keys}")
@@ -176,7 +185,7 @@ def run(
             if report is not None:
                 reports.write(report, done)
             if not voice.is_quiet():
-                say_published(reports.text(done, place, voice.command()), place)
+                say_published(reports.text(done, place, voice.command()), place, beside=events == STDOUT)
     except StoppedError:
         signals.raise_received()
         raise
@@ -213,12 +222,37 @@ def show_reading() -> Callable[[Event], None]:
     return show
 
 
-def say_published(text: str, output: str) -> None:
+def check_log(events: str, input: str, output: str, key_out: str | None, report: str | None) -> None:
+    """Make sure that a log of events can be written to that file.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    from zaudio import eventlog
+    from zaudio.cli import report as reports
+
+    if events == STDOUT:
+        return
+    if report is not None and os.path.realpath(report) == os.path.realpath(events):
+        raise UsageError(f"--events {events}: the report goes to that file; choose another")
+    reports.check(events, input, output, key_out, option="--events")
+    eventlog.check(events)
+
+
+def say_published(text: str, output: str, *, beside: bool = False) -> None:
     """Print what was published.
+
+    Args:
+        text: The sentences.
+        output: The folder of the result, or the file.
+        beside: Whether to print to standard error: standard output has the lines of the events.
 
     Raises:
         StorageError: Standard output takes nothing; the sentence says that the result is there all the same.
     """
+    if beside:
+        voice.err(text)
+        return
     try:
         voice.out(text)
     except StorageError as error:

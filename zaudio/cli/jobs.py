@@ -280,5 +280,13 @@ _END_OPTIONS: list[Callable[[Any], Any]] = [
         show_default="none",
         help="Write a report as JSON to this file, in place of an older one.",
     ),
+    click.option(
+        "--events",
+        metavar="FILE|-",
+        type=click.Path(),
+        show_default="none",
+        help="Append a line of JSON for every event to this file; - is standard output, and the report then goes to "
+        "standard error. `zaudio log` sums it up.",
+    ),
     PROGRESS_OPTION,
 ]

@@ -61,33 +61,34 @@ def openssl_line(paths: Mapping[str, str], folder: str, name: str = "decrypted.r
     )
 
 
-def check(path: str, recording: str, output: str, key_out: str | None = None) -> None:
+def check(path: str, recording: str, output: str, key_out: str | None = None, *, option: str = "--report") -> None:
     """Try to write a file at `path`, and leave no trace.
 
     Args:
-        path: The report's file.
-        recording: The input, which the report must not replace.
-        output: The folder of the result. A report with a name that the result uses there would damage the result, or
+        path: The file of the report, or of another thing that is told about the job.
+        recording: The input, which must not be replaced.
+        output: The folder of the result. A file with a name that the result uses there would damage the result, or
             the next start would take it for a part of one.
 
         key_out: The file that the key goes to, if it does not go there.
+        option: The option that named the file.
 
     Raises:
-        UsageError: No report can be written there; the sentence says why.
+        UsageError: It cannot be written there; the sentence says why.
     """
     from zaudio.result import is_reserved
 
     target = os.path.realpath(path)
     if os.path.exists(target) and not os.path.isfile(target):
-        raise UsageError(f"--report {path}: not a regular file, so it will not be replaced")
+        raise UsageError(f"{option} {path}: not a regular file, so it will not be replaced")
     if not os.path.basename(path):
-        raise UsageError(f"--report {path!r}: a file name is missing")
+        raise UsageError(f"{option} {path!r}: a file name is missing")
     if os.path.exists(target) and os.path.exists(recording) and os.path.samefile(target, recording):
-        raise UsageError(f"--report {path}: this is the input")
+        raise UsageError(f"{option} {path}: this is the input")
     if key_out is not None and target == os.path.realpath(key_out):
-        raise UsageError(f"--report {path}: the key goes to that file; choose another")
+        raise UsageError(f"{option} {path}: the key goes to that file; choose another")
     if is_reserved(path, output) or target in {os.path.realpath(f"{output}{end}") for end in ENDS}:
-        raise UsageError(f"--report {path}: that name belongs to the result; choose another file")
+        raise UsageError(f"{option} {path}: that name belongs to the result; choose another file")
     folder = os.path.dirname(target)
     while not os.path.lexists(folder):  # the job, or `write`, makes it
         folder = os.path.dirname(folder)
@@ -96,7 +97,7 @@ def check(path: str, recording: str, output: str, key_out: str | None = None) ->
         os.close(disk.create(trial, mode=disk.PUBLIC))
         os.unlink(trial)
     except OSError as error:
-        raise UsageError(f"--report {path}: cannot be written there: {disk.reason(error)}") from error
+        raise UsageError(f"{option} {path}: cannot be written there: {disk.reason(error)}") from error
 
 
 def write(path: str, report: Report) -> None:
