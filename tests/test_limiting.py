@@ -126,6 +126,11 @@ def test_time_for_a_result_that_is_not_used_is_unused(job, kind, more):
     assert (job.times.unused, job.times.op, job.times.idle) == (2.0, 0.0, 1.0)
 
 
+def test_chunks_that_a_log_left_out_were_computed_and_not_waited_for(job):
+    job.start().after(10).tell(events.Sampled, count=40, workers={"a": (20, 8.0)})
+    assert (job.times.op, job.times.computed, job.times.idle, job.times.transfer) == (8.0, 20, 2.0, 0.0)
+
+
 def test_a_lost_worker_loses_the_time_of_its_grants_and_is_ready_no_more(job):
     job.start(workers=("a", "b")).grant(0).after(3).tell(events.Lost, worker="a", reason="it was killed").after(4)
     assert (job.times.ready, job.times.unused, job.times.idle, job.times.absent) == (3.0 + 7.0, 3.0, 7.0, 0.0)

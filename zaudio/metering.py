@@ -33,6 +33,7 @@ from zaudio.events import (
     Published,
     Rejected,
     Requeued,
+    Sampled,
     StageBegan,
     Started,
     State,
@@ -176,13 +177,20 @@ class Labour:
             self.free = at
         return at - granted, span
 
+    def add(self, chunks: int, seconds: float) -> None:
+        """Count chunks whose grants a log left out: the worker seemed to hold nothing, and computed."""
+        self.computed += chunks
+        self.op += seconds
+        self.held += seconds
+        self.idle -= seconds
+
     def ready_until(self, now: float) -> float:
         """Return the seconds that it was ready."""
         return self.ready + (max(0.0, now - self.joined) if self.joined is not None else 0.0)
 
     def idle_until(self, now: float) -> float:
         """Return the seconds that it was ready and held nothing."""
-        return self.idle + (max(0.0, now - self.free) if self.free is not None else 0.0)
+        return max(0.0, self.idle + (now - self.free if self.free is not None else 0.0))
 
 
 class Meter:
@@ -222,6 +230,9 @@ class Meter:
             case Duplicate() | Noted() | Rejected() | Requeued():
                 labour = self._of(event.worker)
                 labour.unused += labour.end(event.chunk, event.at)[1]
+            case Sampled():
+                for worker, (chunks, seconds) in event.workers.items():
+                    self._of(worker).add(chunks, seconds)
             case Welcomed():
                 self._begin(event.at)
             case Joined():
