@@ -67,6 +67,7 @@ BASE = {
     "lines",
     "thinning",
     "eventlog",
+    "summary",
     "facts",
     "fold",
     "into",
@@ -166,6 +167,7 @@ ALLOWED = {
     "metering": {"events"},
     "lines": {"events"},
     "thinning": {"events"},
+    "summary": {"events", "limiting", "metering", "lines"},
     "eventlog": {"disk", "errors", "events", "lines", "stream", "thinning"},
     "facts": {"events"},
     "into": {"errors", "plan", "signal", "steps"},
@@ -491,6 +493,7 @@ WALL = {"time", "time_ns", "localtime", "gmtime", "ctime", "asctime", "strftime"
 TELLS_THE_TIME = {
     "zaudio.eventlog": "says how far the wall clock is ahead, when it writes lines",
     "zaudio.lines": "writes that time into a line, and reads it",
+    "zaudio.summary": "has the type of it, in its facts",
 }
 
 

@@ -10,6 +10,7 @@ from zaudio.cli.farm import coordinator, farm, render, seal
 from zaudio.cli.generate import generate
 from zaudio.cli.identity import identity
 from zaudio.cli.keys import keys
+from zaudio.cli.log import log
 from zaudio.cli.measuring import loudness, stats
 from zaudio.cli.operations import ops
 from zaudio.cli.results import decrypt, verify
@@ -62,5 +63,6 @@ for command in (
     stats,
     loudness,
     view,
+    log,
 ):
     app.add_command(command)

@@ -1,0 +1,367 @@
+"""Summary: what a log of events tells about its jobs.
+
+    Digest.take(line)     lines of a file, one by one
+    Digest.lives()        -> LifeFacts for each life of each job in it, in their order
+
+Rules: pure, and of bounded memory but for workers, losses and grants that are out. A line that cannot be read is
+counted. A log that was sampled or missed events says so, for its numbers are then about right.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from heapq import heappush, heappushpop
+
+from zaudio.events import (
+    MAIN,
+    Accepted,
+    Dropped,
+    Event,
+    Failed,
+    Granted,
+    Lost,
+    Measured,
+    Missed,
+    Published,
+    Rejected,
+    Requeued,
+    Sampled,
+    StageBegan,
+    Started,
+    State,
+    StateChanged,
+    Welcomed,
+)
+from zaudio.limiting import judge
+from zaudio.metering import Meter, Times
+from zaudio.lines import NewerError, Record, read
+
+SLOWEST = 10  # chunks that are named
+LOSSES_KEPT = 1000  # more than anybody reads; all are counted
+OPENING, WAITING, PUBLISHING = "opening", "waiting for workers", "publishing"
+
+
+@dataclass(slots=True)
+class Share:
+    """The work of one worker in one life of a job: chunks of the main stage, seconds in all of them.
+
+    Attributes:
+        chunks: Chunks of the result that are its.
+        op: Seconds that it computed.
+        op_main: Those of them in the main stage.
+        transfer: Seconds that it held chunks and had nothing to compute.
+        idle: Seconds that it held nothing.
+        unused: Seconds that it held chunks of which nothing was accepted.
+        ready: Seconds that it took part.
+    """
+
+    chunks: int = 0
+    op: float = 0.0
+    op_main: float = 0.0
+    transfer: float = 0.0
+    idle: float = 0.0
+    unused: float = 0.0
+    ready: float = 0.0
+
+
+_SECONDS = ("op", "op_main", "transfer", "idle", "unused", "ready")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Slow:
+    """A chunk that took long, from its grant to its result.
+
+    Attributes:
+        seconds: From the grant to the result.
+        chunk: The first chunk of the message.
+        op: Seconds that its worker computed.
+        worker: Its name.
+        stage: The stage.
+    """
+
+    seconds: float
+    chunk: int
+    op: float
+    worker: str
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class LossAt:
+    """A worker that was lost, seconds after the start, and why."""
+
+    seconds: float
+    worker: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LifeFacts:
+    """The facts of one life of a job.
+
+    Attributes:
+        job: The job's id.
+        incarnation: Which life.
+        began: When its first line was written, in UTC.
+        seconds: From its first line to its last.
+        end: ``done``, ``failed`` or ``stopped``; ``cut off`` when the log has no end of it.
+        sentence: The error's, if it failed.
+        chunks: Chunks of the result.
+        resumed_chunks: Chunks that an earlier life had done.
+        done: Chunks that this life encrypted.
+        phases: Seconds by phase, in their order.
+        workers: The work of each worker.
+        slowest: The chunks that took longest, the slowest first.
+        losses: Workers that were lost before the end.
+        lost: How many.
+        requeued: Grants that came to nothing, by reason.
+        rejected: Results that could not be accepted, by reason.
+        dropped: Workers that gave wrong results, and the sentence about each.
+        measured: Sentences about what was measured.
+        limits: For each stage, the sentence about what limited it.
+        useful: Workers that would have kept the cipher busy in the main stage; None when that is not known.
+        missed: Events that the log was too slow for.
+        sampled: Events of chunks that it left out.
+    """
+
+    job: str
+    incarnation: int
+    began: datetime
+    seconds: float
+    end: str
+    sentence: str
+    chunks: int
+    resumed_chunks: int
+    done: int
+    phases: dict[str, float]
+    workers: dict[str, Share]
+    slowest: list[Slow]
+    losses: list[LossAt]
+    lost: int
+    requeued: dict[str, int]
+    rejected: dict[str, int]
+    dropped: dict[str, str]
+    measured: list[str]
+    limits: dict[str, str]
+    useful: int | None
+    missed: int
+    sampled: int
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as an object of JSON."""
+        return {**asdict(self), "began": self.began.isoformat()}
+
+
+class Digest:
+    """The lives in a log.
+
+    Attributes:
+        lines: Lines that were read.
+        damaged: Lines that cannot be read, as the last one of a coordinator that was killed.
+        newer: Lines of a newer zaudio, which are left out.
+    """
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.damaged = 0
+        self.newer = 0
+        self._lives: dict[tuple[str, int, int], _Life] = {}
+        self._again: Counter[tuple[str, int]] = Counter()  # starts of a job without an id, or found done, are lives too
+
+    def take(self, text: str) -> None:
+        """Take a line."""
+        if not text.strip():
+            return
+        self.lines += 1
+        try:
+            record = read(text)
+        except NewerError:
+            self.newer += 1
+            return
+        except ValueError:
+            self.damaged += 1
+            return
+        if record.event is None:
+            return
+        key = (record.event.job, record.incarnation)
+        if isinstance(record.event, Started):
+            self._again[key] += 1
+        number = (*key, self._again[key])
+        if number not in self._lives:
+            self._lives[number] = _Life(record, record.event)
+        self._lives[number].take(record.event)
+
+    def lives(self) -> list[LifeFacts]:
+        """Return the lives, in the order in which they began."""
+        return [life.facts() for life in self._lives.values()]
+
+
+@dataclass(slots=True)
+class _Counts:
+    """The counts of a life, besides its times."""
+
+    started: Started | None = None
+    main: StageBegan | None = None
+    end: str = "cut off"
+    sentence: str = ""
+    losses: list[LossAt] = field(default_factory=list)
+    lost: int = 0
+    requeued: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    dropped: dict[str, str] = field(default_factory=dict)
+    measured: list[str] = field(default_factory=list)
+    missed: int = 0
+    sampled: int = 0
+
+
+class _Life:
+    """One life, while its lines come."""
+
+    def __init__(self, record: Record, event: Event) -> None:
+        self._key = (event.job, record.incarnation)
+        self._began = record.wall
+        self._at = self._last = event.at
+        self._meter = Meter()
+        self._counts = _Counts()
+        self._phases: dict[str, float] = {}
+        self._phase = (OPENING, event.at)
+        self._over = False
+        self._shares: dict[str, Share] = {}
+        self._granted: dict[tuple[str, int], float] = {}
+        self._slowest: list[Slow] = []
+
+    def take(self, event: Event) -> None:
+        """Count an event."""
+        self._last = max(self._last, event.at)
+        if isinstance(event, Started | StageBegan):
+            self._settle()  # the meter forgets the workers of the stage before
+            self._granted.clear()
+        self._meter.apply(event)
+        self._follow_phase(event)
+        counts = self._counts
+        match event:
+            case Granted():
+                self._granted[event.worker, event.chunk] = event.at
+            case Accepted():
+                self._accept(event)
+            case Sampled():
+                counts.sampled += event.count
+                for name, (chunks, _) in event.workers.items():
+                    self._share(name).chunks += chunks if event.stage == MAIN else 0
+            case Missed():
+                counts.missed += event.count
+            case Requeued():
+                self._granted.pop((event.worker, event.chunk), None)
+                counts.requeued[event.reason] += 1
+            case Rejected(late=False):
+                counts.rejected[event.reason] += 1
+            case Lost() if not self._over:
+                counts.lost += 1
+                if len(counts.losses) < LOSSES_KEPT:
+                    counts.losses.append(LossAt(round(event.at - self._at, 6), event.worker, event.reason))
+            case Dropped():
+                counts.dropped[event.worker] = event.reason
+            case Measured():
+                counts.measured += [event.sentence] if event.sentence else []
+            case Started():
+                counts.started = event
+            case StageBegan(measures=False):
+                counts.main = event
+            case Published() | StateChanged(state=State.DONE):
+                counts.end = "done"
+            case Failed():
+                counts.end = "stopped" if event.error == "StoppedError" else "failed"
+                counts.sentence = event.sentence
+
+    def facts(self) -> LifeFacts:
+        """Return the facts so far."""
+        counts, main = self._counts, self._counts.main or self._counts.started
+        times = {**self._meter.ended, self._meter.times(self._last).stage: self._meter.times(self._last)}
+        phases = dict(self._phases)
+        if not self._over:
+            _add(phases, self._phase[0], self._last - self._phase[1])
+        return LifeFacts(
+            job=self._key[0],
+            incarnation=self._key[1],
+            began=self._began,
+            seconds=round(self._last - self._at, 6),
+            end=counts.end,
+            sentence=counts.sentence,
+            chunks=main.chunks if main is not None else 0,
+            resumed_chunks=main.resumed_chunks if main is not None else 0,
+            done=times[MAIN].done if MAIN in times else 0,
+            phases={name: round(seconds, 6) for name, seconds in phases.items()},
+            workers=dict(sorted(self._all_shares().items())),
+            slowest=sorted(self._slowest, reverse=True),
+            losses=list(counts.losses),
+            lost=counts.lost,
+            requeued=dict(counts.requeued.most_common()),
+            rejected=dict(counts.rejected.most_common()),
+            dropped=dict(counts.dropped),
+            measured=list(counts.measured),
+            limits={name: judge(each).sentence() for name, each in times.items() if each.seconds > 0},
+            useful=times.get(MAIN, Times()).workers_useful,
+            missed=counts.missed,
+            sampled=counts.sampled,
+        )
+
+    def _follow_phase(self, event: Event) -> None:
+        if self._over:
+            return
+        now, began = self._phase
+        match event:
+            case StateChanged(state=State.RUNNING):
+                following = WAITING
+            case StageBegan() if now not in (OPENING, WAITING):
+                following = event.stage
+            case Welcomed() if now == WAITING:
+                following = event.stage
+            case StateChanged(state=State.PUBLISHING):
+                following = PUBLISHING
+            case Published() | Failed() | StateChanged(state=State.DONE):
+                following, self._over = "", True
+            case _:
+                return
+        _add(self._phases, now, event.at - began)
+        self._phase = (following, event.at)
+
+    def _accept(self, event: Accepted) -> None:
+        if event.stage == MAIN:
+            self._share(event.worker).chunks += event.chunks
+        granted = self._granted.pop((event.worker, event.chunk), None)
+        if granted is None:
+            return
+        slow = Slow(round(event.at - granted, 6), event.chunk, event.seconds, event.worker, event.stage)
+        if len(self._slowest) < SLOWEST:
+            heappush(self._slowest, slow)
+        else:
+            heappushpop(self._slowest, slow)
+
+    def _share(self, worker: str) -> Share:
+        return self._shares.setdefault(worker, Share())
+
+    def _settle(self) -> None:
+        """Add the workers' times of the stage that ends."""
+        self._shares = self._all_shares()
+
+    def _all_shares(self) -> dict[str, Share]:
+        shares = {name: Share(**asdict(share)) for name, share in self._shares.items()}
+        main = self._meter.times(self._last).stage == MAIN
+        for name, labour in self._meter.labour.items():
+            share = shares.setdefault(name, Share())
+            share.op += labour.op
+            share.op_main += labour.op if main else 0.0
+            share.transfer += labour.transfer
+            share.unused += labour.unused
+            share.idle += labour.idle_until(self._last)
+            share.ready += labour.ready_until(self._last)
+        for share in shares.values():
+            for name in _SECONDS:
+                setattr(share, name, round(getattr(share, name), 6))
+        return shares
+
+
+def _add(phases: dict[str, float], name: str, seconds: float) -> None:
+    phases[name] = phases.get(name, 0.0) + max(0.0, seconds)
