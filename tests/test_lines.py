@@ -171,5 +171,5 @@ def test_sentences_of_workers_and_errors_are_made_private(name):
 
 
 def test_kinds_are_the_classes_of_the_events():
-    assert list(KINDS)[:3] == ["started", "state_changed", "stage_began"]
+    assert list(KINDS)[:3] == ["started", "reading", "state_changed"]
     assert KINDS["missed"] is events.Missed

@@ -202,3 +202,13 @@ def test_a_summary_is_json(log):
     made = json.loads(json.dumps(log.facts.to_json()))
     assert made["began"].startswith("2001-09-09T01:48:20")
     assert made["workers"]["a"]["op"] == 1.5
+
+
+def test_the_time_in_which_a_recording_is_read_belongs_to_the_life_that_follows():
+    log = Log()
+    log.job = ""
+    for read in (10, 20):
+        log.tell(events.Reading, verb="decoding", bytes=read, total=20).after(2.0)
+    log.job = "ab"
+    [life] = log.run("a").publish().lives
+    assert (life.job, life.phases["opening"]) == ("ab", 4.5)

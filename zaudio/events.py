@@ -156,7 +156,7 @@ class Advanced(Event):
         chunks: Chunks so far, resumed ones included.
         bytes: Bytes of their results so far, resumed ones included.
         encrypting: Seconds so far that the cipher encrypted. The rest of the time it waits.
-        storing: Seconds so far that the cipher waited for the disk.
+        storing: Seconds so far that the cipher waited for the disk; of a file that plays, of its encoder and the disk.
         reading: Seconds so far that the coordinator read the recording, for workers that do not read it themselves.
     """
 

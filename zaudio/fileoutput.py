@@ -46,6 +46,11 @@ class FileOutput:
         return self._file.finished
 
     @property
+    def spent(self) -> tuple[float, float]:
+        """Seconds so far of the cipher, which is not used, and of the encoder with the disk."""
+        return self._file.spent
+
+    @property
     def saved(self) -> int:
         """Bytes that a later life of the job can go on from."""
         return self._file.saved

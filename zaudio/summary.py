@@ -25,6 +25,7 @@ from zaudio.events import (
     Measured,
     Missed,
     Published,
+    Reading,
     Rejected,
     Requeued,
     Sampled,
@@ -35,8 +36,8 @@ from zaudio.events import (
     Welcomed,
 )
 from zaudio.limiting import judge
-from zaudio.metering import Meter, Times
 from zaudio.lines import NewerError, Record, read
+from zaudio.metering import Meter, Times
 
 SLOWEST = 10  # chunks that are named
 LOSSES_KEPT = 1000  # more than anybody reads; all are counted
@@ -168,6 +169,7 @@ class Digest:
         self.damaged = 0
         self.newer = 0
         self._lives: dict[tuple[str, int, int], _Life] = {}
+        self._ahead: Record | None = None  # the first that tells how a recording is read, for a job without an id yet
         self._again: Counter[tuple[str, int]] = Counter()  # starts of a job without an id, or found done, are lives too
 
     def take(self, text: str) -> None:
@@ -185,12 +187,16 @@ class Digest:
             return
         if record.event is None:
             return
+        if isinstance(record.event, Reading):
+            self._ahead = self._ahead or record
+            return
         key = (record.event.job, record.incarnation)
         if isinstance(record.event, Started):
             self._again[key] += 1
         number = (*key, self._again[key])
         if number not in self._lives:
-            self._lives[number] = _Life(record, record.event)
+            self._lives[number] = _Life(record, record.event, began=self._ahead or record)
+            self._ahead = None
         self._lives[number].take(record.event)
 
     def lives(self) -> list[LifeFacts]:
@@ -219,14 +225,15 @@ class _Counts:
 class _Life:
     """One life, while its lines come."""
 
-    def __init__(self, record: Record, event: Event) -> None:
+    def __init__(self, record: Record, event: Event, *, began: Record) -> None:
         self._key = (event.job, record.incarnation)
-        self._began = record.wall
-        self._at = self._last = event.at
+        first = began.event.at if began.event is not None and began.event.at <= event.at else event.at
+        self._began = began.wall
+        self._at = self._last = first
         self._meter = Meter()
         self._counts = _Counts()
         self._phases: dict[str, float] = {}
-        self._phase = (OPENING, event.at)
+        self._phase = (OPENING, first)
         self._over = False
         self._shares: dict[str, Share] = {}
         self._granted: dict[tuple[str, int], float] = {}
