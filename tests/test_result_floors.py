@@ -8,7 +8,7 @@ FLOORS = [
     {"primitives", "publication", "pipeline", "keyfile", "notes"},
     {"description", "keystore", "spool", "fileset"},
     {"journal", "plaintext"},
-    {"earlier", "reader"},
+    {"earlier", "reader", "glance"},
     {"folder", "decryption", "sealed"},
     {"opening"},
     {"small", "writer"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 from zaudio.audio.rendering import AudioFile
@@ -10,6 +11,8 @@ from zaudio.plan import Order
 from zaudio.result import Description, Machines, Measured, encode_note
 from zaudio.signal import Signal
 from zaudio.steps import Buffer
+
+TOKEN_BYTES = 24  # as many as of a sealed result
 
 Settlement = tuple[Description, Machines | None]
 
@@ -23,6 +26,7 @@ class FileOutput:
 
     def __init__(self, file: AudioFile) -> None:
         self._file = file
+        self._page_token = secrets.token_hex(TOKEN_BYTES)
         self._describe: Callable[[], Settlement] | None = None
 
     @property
@@ -34,6 +38,11 @@ class FileOutput:
     def incarnation(self) -> int:
         """The number of this life, from 1; known after `open`."""
         return self._file.incarnation
+
+    @property
+    def page_token(self) -> str:
+        """Text that lets its bearer see the page of the job, of this life only: there is no key to derive it from."""
+        return self._page_token
 
     @property
     def kept(self) -> bool:

@@ -61,6 +61,10 @@ class Output(Destination, Protocol):
         """The number of this life, from 1; known when it is open."""
 
     @property
+    def page_token(self) -> str:
+        """Text that lets its bearer see the page of the job; known when it is open."""
+
+    @property
     def kept(self) -> bool:
         """Whether a later start finds something here to go on from."""
 

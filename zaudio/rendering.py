@@ -137,6 +137,14 @@ class Rendering(Life[Report]):
         done = self.done() and self._failure is None
         return not done and isinstance(self._work, OpenJob) and self._work.writer.kept
 
+    @property
+    def page_token(self) -> str:
+        """Text that lets its bearer see the job's page, of this life of the job; after `start`.
+
+        Empty when the job was done already.
+        """
+        return self._work.writer.page_token if isinstance(self._work, OpenJob) else ""
+
     def _prepare(self, stack: ExitStack, waker: Waker) -> Work | DoneJob:
         return open_job(self._request, stack, notify=waker.wake, publish=self._stream.publish, pause=self._go_on)
 

@@ -5,6 +5,7 @@
       6    opening      a new job, or a resumed one
       5    folder       lock, parts, publication     decryption   sealed   audio to a file, or to a job
       4    earlier      what an earlier life left    reader       four files as one; verify
+           glance       what a folder tells without the key
       3    journal      the job and its checkpoints       plaintext   header, samples, padding
       2    description  keystore   spool             the same, and  fileset   four files as one
       1    primitives   publication   pipeline   keyfile   notes     the first two, and keyfile
@@ -16,11 +17,12 @@ written down in docs/result-format.md.
 from zaudio.result.decryption import check_output, decrypt, write_file
 from zaudio.result.description import UNVERSIONED, Description
 from zaudio.result.folder import ResultFolder, check_free
+from zaudio.result.glance import Glance, glance, read_address
 from zaudio.result.journal import JobRecord, Journal, difference
 from zaudio.result.keyfile import KeyFile
 from zaudio.result.keystore import KeyStore, RawKey, WrappedKey, make_identity, parse_recipient, read_identity
 from zaudio.result.notes import Machines, Measured, decode_note, encode_note
-from zaudio.result.publication import KEY, is_reserved, result_of
+from zaudio.result.publication import ADDRESS, KEY, is_reserved, result_of
 from zaudio.result.reader import OpenResult, verify
 from zaudio.result.sealed import SealedSource
 from zaudio.result.small import look_at, publish_small
@@ -28,8 +30,10 @@ from zaudio.result.spool import Spool
 from zaudio.result.writer import ResultWriter
 
 __all__ = [
+    "ADDRESS",
     "KEY",
     "Description",
+    "Glance",
     "JobRecord",
     "Journal",
     "KeyFile",
@@ -50,11 +54,13 @@ __all__ = [
     "decrypt",
     "difference",
     "encode_note",
+    "glance",
     "is_reserved",
     "look_at",
     "make_identity",
     "parse_recipient",
     "publish_small",
+    "read_address",
     "read_identity",
     "result_of",
     "verify",

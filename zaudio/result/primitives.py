@@ -31,6 +31,8 @@ HPKE_OVERHEAD = 32 + 16  # the encapsulated key in front, the AEAD's tag behind
 SALT = b"zaudio result 1"  # fixed: the key is 32 uniform bytes already; a salt only separates us from other HKDF users
 INFO = b"tag HMAC-SHA256"
 JOURNAL_INFO = b"journal HMAC-SHA256"
+PAGE_TOKEN_INFO = b"page token"
+PAGE_TOKEN_BYTES = 24  # nobody guesses 192 bits, and they fit into a line
 DOMAIN = b"zaudio result 1: description, IV, ciphertext\n"
 JOURNAL_DOMAIN = b"zaudio result 1: journal, IV\n"
 
@@ -147,6 +149,11 @@ def derive_tag_key(key: Buffer) -> bytes:
 def derive_journal_key(key: Buffer) -> bytes:
     """Return the key of the journal's HMACs, made in the same way."""
     return _derive(key, JOURNAL_INFO)
+
+
+def derive_page_token(key: Buffer) -> str:
+    """Return what lets its bearer see the page of a job with that key, in all lives of the job."""
+    return _derive(key, PAGE_TOKEN_INFO)[:PAGE_TOKEN_BYTES].hex()
 
 
 def _derive(key: Buffer, info: bytes) -> bytes:

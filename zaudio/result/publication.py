@@ -32,6 +32,7 @@ DESCRIPTION = "result.json"
 NAMES = (RESULT, KEY, IV, DESCRIPTION)
 
 JOURNAL = "result.journal"
+ADDRESS = "result.web"  # while a job has a page: its address and token, private
 CLAIM = "encryption_key.claim"  # there only while a job begins whose key lies elsewhere
 
 PART = ".part"
@@ -39,7 +40,7 @@ COMMIT = "result.commit"
 KEYLESS = tuple(name for name in NAMES if name != KEY)  # of a result whose key lies elsewhere
 COMMIT_TEXTS = {names: "\n".join(("zaudio result commit 1", *names, "")).encode("ascii") for names in (NAMES, KEYLESS)}
 PARTS = tuple(name + PART for name in (*NAMES, COMMIT, CLAIM))
-RESERVED = frozenset((*NAMES, JOURNAL, COMMIT, *PARTS))
+RESERVED = frozenset((*NAMES, JOURNAL, COMMIT, ADDRESS, *PARTS))
 
 PATIENCE = 2.0  # seconds; a live publisher needs four renames and three fsyncs of a folder
 PAUSE = 0.02  # seconds between two looks at its lock

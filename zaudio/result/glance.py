@@ -1,0 +1,152 @@
+"""Glance: what the files of an output folder tell of a job to another process, without the key.
+
+Rules: nothing is written, and no lock is taken: a job that starts at this instant must not find the folder busy.
+Without the key the journal's HMACs cannot be checked, so what it says is told and not relied on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import struct
+from dataclasses import dataclass
+
+from zaudio import disk
+from zaudio.errors import UsageError
+from zaudio.result.description import Description, decode_description
+from zaudio.result.journal import MAGIC, RECORD_MAX
+from zaudio.result.primitives import TAG_BYTES
+from zaudio.result.publication import ADDRESS, COMMIT, DESCRIPTION, JOURNAL, NAMES, PART, RESULT
+
+ADDRESS_MAX = 4096  # bytes
+DESCRIPTION_MAX = 1 << 20
+HEAD_MAX = len(MAGIC) + 4 + (1 << 20)  # bytes of a journal in which its first record ends
+TAIL = 84  # bytes of a checkpoint's record
+
+_LENGTH = struct.Struct(">I")
+_CHECKPOINT = struct.Struct(f">QQ{TAG_BYTES}s")
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What lies in an output folder.
+
+    Attributes:
+        state: ``running``, ``interrupted``, ``done``, or ``empty``. A job that replaces a result is ``running``.
+        bytes: Bytes of samples of the result; 0 when that is not known.
+        written: Bytes of it that lie in the folder, some of which may not be on the disk yet.
+        incarnation: The life of the coordinator that wrote the last checkpoint; 0 when there is none.
+        description: The description of the result, if it is known.
+        quiet: Seconds since something was last written; None when nothing lies there.
+    """
+
+    state: str
+    bytes: int = 0
+    written: int = 0
+    incarnation: int = 0
+    description: Description | None = None
+    quiet: float | None = None
+
+
+def glance(path: str, *, now: float) -> Glance:
+    """Return what lies in an output folder.
+
+    Args:
+        path: The folder.
+        now: The time of the day, as files have it.
+
+    Raises:
+        UsageError: It is no folder, or cannot be read.
+    """
+    try:
+        fd = os.open(path, disk.FOLDER)
+    except OSError as error:
+        raise UsageError(f"{path}: no output folder can be read there: {disk.reason(error)}") from error
+    try:
+        return _glance(fd, now)
+    except OSError as error:
+        raise UsageError(f"{path}: {disk.reason(error)}") from error
+    finally:
+        os.close(fd)
+
+
+def read_address(path: str) -> tuple[str, str] | None:
+    """Return address and token of the page of the job in that folder; None when it names none."""
+    try:
+        content = disk.read_file(os.path.join(path, ADDRESS), ADDRESS_MAX)
+        fields = json.loads(bytes(content))
+        address, token = fields["address"], fields["token"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return (address, token) if isinstance(address, str) and isinstance(token, str) else None
+
+
+def _glance(fd: int, now: float) -> Glance:
+    part, journal = disk.lstat(RESULT + PART, dir_fd=fd), disk.lstat(JOURNAL, dir_fd=fd)
+    published = all(disk.lstat(name, dir_fd=fd) is not None for name in NAMES if name != "encryption_key.bin")
+    running = _is_locked(fd)
+    if not running and (disk.lstat(COMMIT, dir_fd=fd) is not None or (journal is None and published)):
+        return _published(fd, now)
+    if journal is None and part is None:
+        return Glance("running" if running else "empty")
+    described, incarnation = _read_journal(fd)
+    total = described.plaintext_bytes if described is not None else 0
+    written = min(part.st_size, total or part.st_size) if part is not None else 0
+    times = [status.st_mtime for status in (part, journal) if status is not None]
+    quiet = max(0.0, now - max(times))
+    return Glance("running" if running else "interrupted", total, written, incarnation, described, quiet)
+
+
+def _published(fd: int, now: float) -> Glance:
+    status = disk.lstat(DESCRIPTION, dir_fd=fd)
+    try:
+        described = decode_description(bytes(disk.read_file(DESCRIPTION, DESCRIPTION_MAX, dir_fd=fd)))
+    except (ValueError, OSError):
+        return Glance("done")
+    quiet = max(0.0, now - status.st_mtime) if status is not None else None
+    return Glance("done", described.plaintext_bytes, described.plaintext_bytes, 0, described, quiet)
+
+
+def _read_journal(fd: int) -> tuple[Description | None, int]:
+    """Return the description in the first record, and the life that the last one names, if it is a checkpoint."""
+    try:
+        file = os.open(JOURNAL, disk.READ, dir_fd=fd)
+    except OSError:
+        return None, 0
+    try:
+        size = os.fstat(file).st_size
+        head = os.pread(file, HEAD_MAX, 0)
+        tail = os.pread(file, TAIL, max(0, size - TAIL))
+    finally:
+        os.close(file)
+    begin = len(MAGIC) + _LENGTH.size
+    if not head.startswith(MAGIC) or len(head) < begin:
+        return None, 0
+    (length,) = _LENGTH.unpack_from(head, len(MAGIC))
+    try:
+        body = head[begin : begin + min(length, RECORD_MAX)]
+        described = decode_description(json.loads(body)["description"].encode("ascii"))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None, 0
+    first = begin + length + TAG_BYTES
+    if size >= first + TAIL and tail[: _LENGTH.size] == _LENGTH.pack(_CHECKPOINT.size):
+        return described, int(_CHECKPOINT.unpack_from(tail, _LENGTH.size)[0])
+    return described, 0
+
+
+def _is_locked(fd: int) -> bool:
+    """Return whether a process holds the folder's lock."""
+    inode = os.fstat(fd).st_ino
+    try:
+        with open("/proc/locks", encoding="ascii") as locks:
+            held = [line.split() for line in locks]
+        return any("FLOCK" in line and any(word.endswith(f":{inode}") for word in line) for line in held)
+    except OSError:
+        pass  # not Linux
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return False
