@@ -42,6 +42,7 @@ ROOMS = {
     "audio",
     "ops",
     "result",
+    "web",
 }
 BASE = {
     "plan",
@@ -79,7 +80,19 @@ BASE = {
 
 # Room -> the rooms it may import, besides itself. A missing pair is forbidden.
 ALLOWED = {
-    "cli": {"batching", "coordinator", "rendering", "unsealing", "surveying", "net", "audio", "ops", "result", *BASE},
+    "cli": {
+        "batching",
+        "coordinator",
+        "rendering",
+        "unsealing",
+        "surveying",
+        "net",
+        "audio",
+        "ops",
+        "result",
+        "web",
+        *BASE,
+    },
     "batching": {
         "classes",
         "outputs",
@@ -156,6 +169,7 @@ ALLOWED = {
         "settings",
         "version",
     },
+    "web": {"errors", "events", "facts", "limiting", "metering"},
     **{room: {"errors"} for room in BASE},
     "packing": {"formats", "steps"},
     "reverse": {"plan"},
@@ -491,6 +505,7 @@ WALL = {"time", "time_ns", "localtime", "gmtime", "ctime", "asctime", "strftime"
 
 # Modules that may look at the wall clock, and what for. Nothing is decided by it: it may be moved at any instant.
 TELLS_THE_TIME = {
+    "zaudio.cli.status": "says for how long a file was not written, whose time is that of the day",
     "zaudio.eventlog": "says how far the wall clock is ahead, when it writes lines",
     "zaudio.lines": "writes that time into a line, and reads it",
     "zaudio.summary": "has the type of it, in its facts",

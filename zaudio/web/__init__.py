@@ -1,0 +1,17 @@
+"""The page of a farm: a small server on the standard library that shows a job and does nothing to it.
+
+    address    [HOST:]PORT, and the names by which a browser may ask
+    cells      the map of the chunks       series   throughput over time      staff   the workers      news   sentences
+    board      all of it, folded from events: the snapshot       metrics   the same for Prometheus
+    asking     a request and its answer, as bytes                page      the one page, and the hashes of its parts
+    site       the thread, its loop and its readers
+
+Rules: all but `site` and `page` are pure, and get the time as an argument. The room reads events and facts; nothing in
+it reaches the farm. The farm's thread never waits for it: events come through a bounded subscription.
+"""
+
+from zaudio.web.address import Address, parse_address
+from zaudio.web.asking import fetch
+from zaudio.web.site import Site
+
+__all__ = ["Address", "Site", "fetch", "parse_address"]

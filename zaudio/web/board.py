@@ -1,0 +1,246 @@
+"""Board: all that the page shows of a job, folded from its events: the snapshot.
+
+    Board.apply(event)     events, one by one
+    Board.tick(...)        a quarter of a second has passed
+    Board.snapshot(now)    -> a dict that JSON takes
+
+Rules: pure, used by one thread. Memory is bounded, however long the job and however many its workers. The farm may be
+faster than the subscription holds: progress is the ledger's and stays right; the map and the table miss a little then.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass
+
+from zaudio.events import (
+    Accepted,
+    Advanced,
+    Dropped,
+    Duplicate,
+    Event,
+    Granted,
+    Joined,
+    Lost,
+    Noted,
+    Published,
+    Rejected,
+    Requeued,
+    StageBegan,
+    Started,
+    Stuck,
+    Withdrawn,
+)
+from zaudio.facts import Progress
+from zaudio.limiting import judge
+from zaudio.metering import Meter
+from zaudio.web.cells import Cells
+from zaudio.web.news import news_of
+from zaudio.web.series import Series
+from zaudio.web.staff import Staff
+
+VERSION = 1  # of the snapshot
+NEWS_KEPT = 100
+BUCKETS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)  # seconds; half a decade each
+
+# A reason is a sentence. For a label it becomes one of these, by a word of it.
+_REASONS = (
+    ("deadline", "deadline"),
+    ("no result after", "deadline"),
+    ("no sign of life", "silence"),
+    ("not that of two others", "wrong"),
+    ("whole", "transfer"),
+    ("Error", "op"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One line of the news: its number, seconds since the job began, its mood, and the sentence."""
+
+    number: int
+    seconds: float
+    mood: str
+    sentence: str
+
+
+class Board:
+    """What is known of one life of a job.
+
+    Args:
+        life: Names this life: numbers of the news count within it.
+        title: The recording, as users may see it.
+
+    Attributes:
+        seen: The number of the last news.
+        report: The report's lines, once there is one.
+        final: Whether nothing will change any more.
+    """
+
+    def __init__(self, life: str, title: str = "") -> None:
+        self.life = life
+        self.title = title
+        self.seen = 0
+        self.report: tuple[str, ...] = ()
+        self.final = False
+        self.started: Started | None = None
+        self.cells = Cells(0)
+        self.staff = Staff()
+        self.meter = Meter()
+        self.outcomes: Counter[str] = Counter()
+        self.requeued: Counter[str] = Counter()
+        self.seconds = [0] * (len(BUCKETS) + 1)  # chunks by the time that they took
+        self.seconds_sum = 0.0
+        self.audited = 0
+        self.dropped: list[tuple[str, int]] = []
+        self.progress: Progress | None = None
+        self._series = Series()
+        self._stage = ""
+        self._news: deque[Item] = deque(maxlen=NEWS_KEPT)
+
+    def apply(self, event: Event) -> None:
+        """Take an event."""
+        self.meter.apply(event)
+        match event:  # the most frequent first
+            case Granted(worker=worker, chunk=chunk, chunks=chunks, repeated=repeated):
+                self.staff.grant(worker, chunk, at=event.at)
+                self.cells.grant(chunk, chunks, repeated=repeated)
+            case Accepted(worker=worker, chunk=chunk, chunks=chunks):
+                self.cells.accept(chunk, chunks)
+                self._time(self.staff.end(worker, chunk, at=event.at, chunks=chunks), chunks)
+                self.outcomes["accepted"] += 1
+                self.audited += chunks if event.audited else 0
+            case Advanced(chunks=chunks):
+                self.cells.seal(chunks)
+            case _:
+                self._apply_rare(event)
+        if (found := news_of(event)) is not None:
+            self.seen += 1
+            begun = self.started.at if self.started is not None else event.at
+            self._news.append(Item(self.seen, max(0.0, event.at - begun), *found))
+
+    def _apply_rare(self, event: Event) -> None:
+        match event:
+            case Duplicate(worker=worker, chunk=chunk):
+                self.staff.end(worker, chunk, at=event.at)
+                self.outcomes["duplicate"] += 1
+            case Noted(worker=worker, chunk=chunk):
+                self.staff.end(worker, chunk, at=event.at)
+                self.outcomes["noted"] += 1
+            case Rejected(worker=worker, chunk=chunk, late=late):
+                self.staff.end(worker, chunk, at=event.at)
+                self.outcomes["late" if late else "rejected"] += 1
+            case Requeued(worker=worker, chunk=chunk, chunks=chunks, reason=reason):
+                self.staff.end(worker, chunk, at=event.at, heard=False)
+                self.cells.fail(chunk, chunks)
+                self.requeued[kind_of(reason)] += 1
+            case Withdrawn(worker=worker, chunk=chunk, chunks=chunks):
+                self.staff.end(worker, chunk, at=event.at, chunks=-chunks, heard=False)
+                self.cells.withdraw(chunk, chunks)
+            case Joined(worker=worker, session=session):
+                self.staff.join(worker, session, at=event.at)
+            case Lost(worker=worker, session=session, reason=reason):
+                self.staff.leave(worker, session, reason, at=event.at)
+            case Stuck(worker=worker):
+                self.staff.delay(worker, at=event.at)
+            case Dropped(worker=worker, reason=reason, unchecked=unchecked):
+                self.staff.drop(worker, reason, at=event.at)
+                self.dropped.append((worker, unchecked))
+            case Started(chunks=chunks, resumed_chunks=done):
+                self.started = event
+                self._enter(chunks, done)
+            case StageBegan(chunks=chunks, resumed_chunks=done):
+                self._enter(chunks, done)
+            case Published():
+                self.cells.seal(self.progress.chunks if self.progress is not None else 0)
+
+    def tick(self, progress: Progress, *, now: float) -> None:
+        """Take the progress; a point of the throughput may be due."""
+        if progress.stage != self._stage:
+            self._stage = progress.stage
+            self._series.reset()
+        if not progress.state.ended and progress.workers:
+            self._series.add(progress.bytes_done, now=now)
+        self.progress = progress
+        self.cells.seal(progress.done)
+
+    def snapshot(self, now: float, *, after: int = 0) -> dict[str, object]:
+        """Return everything that is shown.
+
+        Args:
+            now: The time.
+            after: The number of the last news that the reader has.
+        """
+        progress, started = self.progress, self.started
+        verdict = judge(self.meter.times(now))
+        found: dict[str, object] = {
+            "v": VERSION,
+            "life": self.life,
+            "seen": self.seen,
+            "title": self.title,
+            "job": started.job if started is not None else "",
+            "limit": {
+                "kind": verdict.limit.value,
+                "words": verdict.words,
+                "sentence": verdict.sentence(),
+                "useful": verdict.useful,
+            },
+            "map": self.cells.text(),
+            "cells": self.cells.count,
+            "counts": self.cells.counts(),
+            "workers": self.staff.rows(now),
+            "more": self.staff.more,
+            "staff": self.staff.counts(),
+            "outcomes": dict(self.outcomes),
+            "audit": {"audited": self.audited, "dropped": [[name, count] for name, count in self.dropped[:16]]},
+            "series": {"step": self._series.step, "values": [round(value) for value in self._series.values]},
+            "news": [[i.number, round(i.seconds, 1), i.mood, i.sentence] for i in self._news if i.number > after],
+            "report": list(self.report),
+            "final": self.final,
+        }
+        if started is not None:
+            found["recording"] = {
+                "frames": started.frames,
+                "channels": started.channels,
+                "samplerate": started.samplerate,
+                "format": started.format,
+            }
+        if progress is not None:
+            found["progress"] = _figures(progress)
+        return found
+
+    def _enter(self, chunks: int, done: int) -> None:
+        self.cells = Cells(chunks, done)
+        self.staff.begin_stage()
+
+    def _time(self, seconds: float | None, chunks: int) -> None:
+        if seconds is None or not chunks:
+            return
+        each = seconds / chunks
+        place = next((place for place, most in enumerate(BUCKETS) if each <= most), len(BUCKETS))
+        self.seconds[place] += chunks
+        self.seconds_sum += seconds
+
+
+def kind_of(reason: str) -> str:
+    """Return the kind of a reason: one of few, as a label of metrics must be."""
+    return next((kind for word, kind in _REASONS if word in reason), "gone")
+
+
+def _figures(progress: Progress) -> dict[str, object]:
+    return {
+        "state": progress.state.value,
+        "stage": progress.stage,
+        "chunks": progress.chunks,
+        "done": progress.done,
+        "bytes": progress.bytes,
+        "bytes_done": progress.bytes_done,
+        "bytes_resumed": progress.bytes_resumed,
+        "fraction": round(progress.fraction, 5),
+        "bytes_per_second": round(progress.bytes_per_second, 1),
+        "eta": None if progress.eta is None else round(progress.eta, 1),
+        "seconds": round(progress.seconds, 1),
+        "workers": progress.workers,
+        "requeued": progress.requeued,
+        "repeated": progress.repeated,
+    }

@@ -1,0 +1,87 @@
+"""News: a sentence for each event that is rarer than chunks are, as the page and `zaudio status` show them.
+
+Rules: pure. A text that a worker chose is cut short here, and is never taken for anything but text by its readers.
+"""
+
+from __future__ import annotations
+
+from zaudio.events import (
+    Dropped,
+    Duplicate,
+    Event,
+    Failed,
+    Granted,
+    Joined,
+    Lost,
+    Measured,
+    Missed,
+    Published,
+    Rejected,
+    Requeued,
+    StageBegan,
+    Started,
+    StateChanged,
+    Stuck,
+    Withdrawn,
+)
+
+TEXT_MAX = 300  # characters; a worker's error may be a page long
+
+GOOD, PLAIN, BAD = "+", "-", "!"
+
+
+def cut(text: str) -> str:
+    """Return the text, or its beginning when it is too long."""
+    return text if len(text) <= TEXT_MAX else text[: TEXT_MAX - 3] + "..."
+
+
+def news_of(event: Event) -> tuple[str, str] | None:
+    """Return the mood of an event and its sentence; None for one that is no news."""
+    found = _sentence(event)
+    return None if found is None else (found[0], cut(found[1]))
+
+
+def _sentence(event: Event) -> tuple[str, str] | None:
+    match event:
+        case Granted(repeated=False):
+            return None  # most of all events
+        case Granted(worker=worker, chunk=chunk):
+            return PLAIN, f"chunk {chunk} is granted to {worker} too: everything waits for it"
+        case Joined(worker=worker):
+            return GOOD, f"{worker} takes part"
+        case Lost(worker=worker, reason=reason):
+            return BAD, f"{worker} is gone: {reason}"
+        case Stuck(worker=worker, chunk=chunk):
+            return BAD, f"{worker} is past the deadline of chunk {chunk}"
+        case Dropped(worker=worker, reason=reason):
+            return BAD, f"{worker} is sent away for good: {reason}"
+        case Requeued(worker=worker, chunk=chunk, reason=reason):
+            return BAD, f"chunk {chunk} is to be granted again: {worker}: {reason}"
+        case Rejected(worker=worker, chunk=chunk, reason=reason, late=False):
+            return BAD, f"the result of chunk {chunk} by {worker} was rejected: {reason}"
+        case Withdrawn(worker=worker, chunk=chunk):
+            return BAD, f"chunk {chunk} is to be done again: {worker} was dropped"
+        case Duplicate(worker=worker, chunk=chunk):
+            return PLAIN, f"{worker} gave a second result of chunk {chunk}"
+    return _of_the_job(event)
+
+
+def _of_the_job(event: Event) -> tuple[str, str] | None:
+    match event:
+        case Started(resumed_chunks=resumed, chunks=chunks) if resumed:
+            return GOOD, f"an interrupted job goes on: {resumed} of {chunks} chunks were sealed before"
+        case Started(chunks=chunks):
+            return GOOD, f"a job of {chunks} chunks begins"
+        case StageBegan(stage=stage, measures=True):
+            return PLAIN, f"{stage} begins"
+        case Measured(sentence=sentence) if sentence:
+            return PLAIN, sentence
+        case StateChanged(state=state):
+            return PLAIN, f"the job is {state.value}"
+        case Published():
+            return GOOD, "the result is published"
+        case Failed(sentence=sentence):
+            return BAD, sentence
+        case Missed(count=count):
+            return PLAIN, f"{count} events came too fast to be shown; what they counted is"
+    return None

@@ -1,0 +1,180 @@
+"""Staff: what the page tells of each worker, folded from events. Workers of the same name are one here.
+
+Rules: pure, and bounded. Of more workers than `KEPT`, those that were lost first are counted and no longer named.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from zaudio.web.news import cut
+
+KEPT = 1024  # workers that are remembered by name
+SHOWN = 256  # a long table already
+RATE_SECONDS = 20.0  # the time over which a worker's rate is smoothed
+NAME_MAX = 120  # characters
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker.
+
+    Attributes:
+        sessions: Those of its name that are ready.
+        chunks: Chunks of it that count.
+        weight: Chunks, those of long ago counted less; `since` is when they were last weighed.
+        begun: When it first took part.
+        sign: When it last gave a result or joined.
+        held: Messages of chunks that it holds, by their first chunk: when each was granted.
+        stuck: Whether it is past a deadline.
+        end: How it ended; empty while it takes part.
+        dropped: Whether it was sent away for good.
+        losses: How often it was lost.
+    """
+
+    begun: float
+    sign: float
+    sessions: set[str] = field(default_factory=set)
+    chunks: int = 0
+    weight: float = 0.0
+    since: float = 0.0
+    held: dict[int, float] = field(default_factory=dict)
+    stuck: bool = False
+    end: str = ""
+    dropped: bool = False
+    losses: int = 0
+
+    @property
+    def state(self) -> str:
+        """One of `STATES`."""
+        if self.dropped:
+            return "dropped"
+        if not self.sessions:
+            return "lost"
+        if self.stuck:
+            return "late"
+        return "busy" if self.held else "idle"
+
+    def rate(self, now: float) -> float:
+        """Return its chunks a second of late."""
+        span = min(now - self.begun, RATE_SECONDS)
+        if span <= 0 or not self.sessions:
+            return 0.0
+        weight = self.weight * math.exp((self.since - now) / RATE_SECONDS)
+        return weight / (RATE_SECONDS * (1 - math.exp((self.begun - now) / RATE_SECONDS)))
+
+
+STATES = ("busy", "idle", "late", "lost", "dropped")
+
+
+class Staff:
+    """All workers of a job."""
+
+    def __init__(self) -> None:
+        self._workers: dict[str, Worker] = {}
+        self.forgotten = 0  # workers that were lost and are no longer named
+
+    def begin_stage(self) -> None:
+        """Forget what workers held: they are granted the chunks of another stage."""
+        for worker in self._workers.values():
+            worker.held.clear()
+            worker.stuck = False
+
+    def join(self, name: str, session: str, *, at: float) -> None:
+        """Note that a worker takes part."""
+        worker = self._of(name, at)
+        worker.sessions.add(session)
+        worker.sign, worker.end = at, ""
+
+    def leave(self, name: str, session: str, reason: str, *, at: float) -> None:
+        """Note that a worker is gone."""
+        worker = self._of(name, at)
+        worker.sessions.discard(session)
+        worker.end = cut(reason)
+        worker.losses += 1
+        if not worker.sessions:
+            worker.held.clear()
+            worker.stuck = False
+
+    def drop(self, name: str, reason: str, *, at: float) -> None:
+        """Note that a worker was sent away for good."""
+        worker = self._of(name, at)
+        worker.dropped, worker.end = True, cut(reason)
+        worker.held.clear()
+
+    def delay(self, name: str, *, at: float) -> None:
+        """Note that a worker is past a deadline."""
+        self._of(name, at).stuck = True
+
+    def grant(self, name: str, chunk: int, *, at: float) -> None:
+        """Note that a worker holds chunks."""
+        self._of(name, at).held[chunk] = at
+
+    def end(self, name: str, chunk: int, *, at: float, chunks: int = 0, heard: bool = True) -> float | None:
+        """Note that a worker does not hold chunks any more.
+
+        Args:
+            name: The worker.
+            chunk: The first of them.
+            at: When.
+            chunks: How many of them count as its own; fewer than 0 when they count no longer.
+            heard: Whether it gave a sign of life by that.
+
+        Returns:
+            Seconds that it held them; None when that is not known.
+        """
+        worker = self._of(name, at)
+        granted = worker.held.pop(chunk, None)
+        worker.chunks += chunks
+        if heard:
+            worker.sign, worker.stuck = at, False
+        if chunks > 0:
+            worker.weight = worker.weight * math.exp((worker.since - at) / RATE_SECONDS) + chunks
+            worker.since = at
+        return None if granted is None else at - granted
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of workers by state."""
+        found = dict.fromkeys(STATES, 0)
+        for worker in self._workers.values():
+            found[worker.state] += 1
+        found["lost"] += self.forgotten
+        return found
+
+    def rows(self, now: float) -> list[dict[str, object]]:
+        """Return what is told of each worker, those that take part first."""
+        order = {state: place for place, state in enumerate(("late", "busy", "idle", "dropped", "lost"))}
+        named = sorted(self._workers.items(), key=lambda item: (order[item[1].state] > 2, item[0]))
+        return [
+            {
+                "name": name[:NAME_MAX],
+                "state": worker.state,
+                "chunks": worker.chunks,
+                "rate": round(worker.rate(now), 3),
+                "sign": round(max(0.0, now - worker.sign), 1),
+                "held": len(worker.held),
+                "oldest": round(now - min(worker.held.values()), 1) if worker.held else None,
+                "end": worker.end,
+                "losses": worker.losses,
+            }
+            for name, worker in named[:SHOWN]
+        ]
+
+    @property
+    def more(self) -> int:
+        """Workers that `rows` does not name."""
+        return max(0, len(self._workers) - SHOWN) + self.forgotten
+
+    def _of(self, name: str, at: float) -> Worker:
+        worker = self._workers.get(name)
+        if worker is None:
+            if len(self._workers) >= KEPT:
+                self._forget()
+            worker = self._workers[name] = Worker(begun=at, sign=at, since=at)
+        return worker
+
+    def _forget(self) -> None:
+        gone = next((name for name, worker in self._workers.items() if not worker.sessions), None)
+        del self._workers[gone if gone is not None else next(iter(self._workers))]
+        self.forgotten += 1
