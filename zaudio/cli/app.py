@@ -14,6 +14,7 @@ from zaudio.cli.log import log
 from zaudio.cli.measuring import loudness, stats
 from zaudio.cli.operations import ops
 from zaudio.cli.results import decrypt, verify
+from zaudio.cli.status import status
 from zaudio.cli.view import view
 from zaudio.cli.worker import worker
 from zaudio.version import VERSION
@@ -55,6 +56,7 @@ for command in (
     seal,
     coordinator,
     worker,
+    status,
     keys,
     decrypt,
     verify,

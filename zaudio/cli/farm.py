@@ -15,6 +15,7 @@ from zaudio.cli import voice
 from zaudio.cli.exit import Signals
 from zaudio.cli.jobs import job_options, local_options, played, render_options, seal_options, stored
 from zaudio.cli.options import bind_options, grouped
+from zaudio.cli.web import showing, web_options
 from zaudio.errors import InputChangedError, StoppedError, StorageError, UsageError, ZaudioError
 from zaudio.events import Event
 from zaudio.machine import check_limits, usable_cores
@@ -54,6 +55,7 @@ class Watched(Protocol[Outcome]):
 @click.argument("input", type=click.Path(allow_dash=True), metavar="INPUT")
 @local_options
 @job_options
+@web_options
 def farm(**settings: Any) -> None:  # noqa: ANN401  the options of `run`, as click names them
     """Process INPUT with local workers.
 
@@ -68,6 +70,7 @@ def farm(**settings: Any) -> None:  # noqa: ANN401  the options of `run`, as cli
 @click.argument("output", type=click.Path(), metavar="DIR")
 @local_options
 @seal_options
+@web_options
 def seal(**settings: Any) -> None:  # noqa: ANN401  the options of `run`, as click names them
     """Encrypt INPUT as it is: a chain of no ops.
 
@@ -82,6 +85,7 @@ def seal(**settings: Any) -> None:  # noqa: ANN401  the options of `run`, as cli
 @click.argument("output", type=click.Path(), metavar="OUT")
 @local_options
 @render_options
+@web_options
 def render(**settings: Any) -> None:  # noqa: ANN401  the options of `run`, as click names them
     """Process INPUT into a file that plays.
 
@@ -98,6 +102,7 @@ def render(**settings: Any) -> None:  # noqa: ANN401  the options of `run`, as c
 @click.argument("input", type=click.Path(allow_dash=True), metavar="INPUT")
 @bind_options(required=True)
 @job_options
+@web_options
 def coordinator(**settings: Any) -> None:  # noqa: ANN401  the options of `run`, as click names them
     """Process INPUT with workers from elsewhere.
 
@@ -128,6 +133,8 @@ def run(
     events: str | None,
     progress: str,
     starter: Starter | None,
+    web: str | None,
+    web_linger: float,
     **settings: Any,  # noqa: ANN401
 ) -> None:
     """Run one job: start it, show its progress, print and write its report.
@@ -139,12 +146,15 @@ def run(
         events: The log of events, ``-`` for standard output, or None.
         progress: One of the display modes.
         starter: The process that starts local workers, launched already; None without local workers.
+        web: Where the page of the job is served, or None.
+        web_linger: Seconds that it stays after the end.
         settings: The other options, as click names them.
     """
     from zaudio.cli import report as reports
     from zaudio.cli.progress import display
 
     place = os.fspath(output.path)
+    folder = place if isinstance(output, Sealed) else None
     if report is not None:
         reports.check(report, input, place, settings.get("key_out"))
     if events is not None:
@@ -171,21 +181,29 @@ def run(
     # leave a job that runs on.
     signals = Signals(leave=leave)
     try:
-        with signals:
+        with signals, showing(web, folder, linger=web_linger) as page:
             signals.raise_received()  # an early signal: a job that has not begun cannot be told to stop
+            page.listen(job)
             shown = display("none" if voice.is_quiet() else progress)
             shown.listen(job.subscribe)
             with job, shown:
                 if settings["bind"] is not None and job.endpoint is not None and not voice.is_quiet():
                     keys = " --keys DIR" if settings["keys"] is not None else ""
                     voice.err(f"workers connect with: zaudio worker {job.endpoint}{keys}")
+                page.open(job, os.path.basename(input))
                 started = True
-                done = watch(job, shown, signals)
+                try:
+                    done = watch(job, shown, signals)
+                except ZaudioError as error:
+                    page.end(str(error), ended=lambda: signals.received is not None)
+                    raise
             # The result is published: one signal no longer changes how this ends; a second one always does.
             if report is not None:
                 reports.write(report, done)
+            text = reports.text(done, place, voice.command())
             if not voice.is_quiet():
-                say_published(reports.text(done, place, voice.command()), place, beside=events == STDOUT)
+                say_published(text, place, beside=events == STDOUT)
+            page.end(text, ended=lambda: signals.received is not None)
     except StoppedError:
         signals.raise_received()
         raise

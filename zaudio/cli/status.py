@@ -1,0 +1,143 @@
+"""`zaudio status`: how far a job is, from another terminal.
+
+Rules: it asks the page of the job when there is one, by its address or by the file in the output folder. Else it tells
+what the folder's files tell: whether a coordinator is alive, and how much is written. It changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zaudio.cli import voice
+from zaudio.cli.options import voice_options
+from zaudio.errors import ZaudioError
+
+if TYPE_CHECKING:
+    from zaudio.result import Glance
+
+ROWS = 16  # workers on a screen
+NEWS = 6
+BAR = 40  # characters
+
+
+@click.command(
+    epilog="\b\nExample:\n  zaudio status generated_data\n  zaudio status http://127.0.0.1:8080/#TOKEN --json"
+)
+@click.argument("where", metavar="[DIR|URL]", default="generated_data")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@voice_options
+def status(where: str, as_json: bool) -> None:
+    """Show how far a job is.
+
+    DIR is the job's output folder, URL the address of its page with the token. A job with --web tells everything that
+    its page shows. Of another one the files in DIR tell how much is written, and whether its coordinator is alive.
+    """
+    found = find(where)
+    voice.out(json.dumps(found) if as_json else "\n".join(lines_of(found)))
+
+
+def find(where: str) -> dict[str, Any]:
+    """Return what is known of the job at a folder or an address.
+
+    Raises:
+        UsageError: It is neither.
+        ZaudioError: Nothing answers at an address.
+    """
+    from zaudio.result import glance, read_address
+    from zaudio.web import fetch
+
+    if where.startswith(("http://", "https://")):
+        return {"source": "page", **fetch(where)}
+    page = read_address(where)
+    if page is not None:
+        try:
+            return {"source": "page", **fetch("#".join(page))}
+        except ZaudioError:
+            pass  # its coordinator was killed; the files tell
+    return {"source": "files", **_of_files(glance(where, now=_wall()))}
+
+
+def lines_of(found: dict[str, Any]) -> list[str]:
+    """Return the lines about a job for people."""
+    lines = _of_page(found) if found["source"] == "page" else _of_folder(found)
+    return [voice.printable(line) for line in lines]
+
+
+def _of_files(seen: Glance) -> dict[str, Any]:
+    description = seen.description
+    return {
+        "state": seen.state,
+        "bytes": seen.bytes,
+        "bytes_done": seen.written,
+        "incarnation": seen.incarnation,
+        "quiet": None if seen.quiet is None else round(seen.quiet, 1),
+        "ops": list(description.ops) if description is not None else [],
+    }
+
+
+def _of_folder(found: dict[str, Any]) -> list[str]:
+    state, total, done = found["state"], found["bytes"], found["bytes_done"]
+    if state == "empty":
+        return ["no job: nothing of one lies in this folder"]
+    sentence = {
+        "running": "running: a coordinator has the folder",
+        "interrupted": "interrupted: no coordinator is alive; the same command goes on",
+        "done": "done: the result is published",
+    }[state]
+    lines = [sentence]
+    if total and state != "done":
+        lines.append(f"{_bar(done / total)} {done / total:.0%}  {done / 1e6:.1f} of {total / 1e6:.1f} MB are written")
+    if found["ops"]:
+        lines.append(f"ops: {', '.join(found['ops'])}")
+    if found["quiet"] is not None:
+        lines.append(f"last written {found['quiet']:.0f} s ago")
+    if state == "running":
+        lines.append("with --web, a job also tells its workers, its speed and the time left")
+    return lines
+
+
+def _of_page(found: dict[str, Any]) -> list[str]:
+    from zaudio.cli.progress import clock
+
+    progress = found.get("progress")
+    if progress is None:
+        return ["the job begins"]
+    state = progress["state"] if progress["stage"] == "main" else progress["stage"]
+    left = "" if progress["eta"] is None or found["final"] else f"  ETA {clock(progress['eta'])}"
+    lines = [
+        f"{found['title']}: {state}",
+        f"{_bar(progress['fraction'])} {progress['fraction']:.0%}  {progress['done']}/{progress['chunks']} chunks  "
+        f"{progress['bytes_per_second'] / 1e6:.1f} MB/s{left}",
+    ]
+    if found["limit"]["words"]:
+        lines.append(f"{found['limit']['words']}: {found['limit']['sentence']}")
+    lines.append("chunks: " + _counted(found["counts"]))
+    lines.append("workers: " + (_counted(found["staff"]) or "none yet"))
+    width = max([len(worker["name"]) for worker in found["workers"][:ROWS]], default=0)
+    for worker in found["workers"][:ROWS]:
+        end = f"  {worker['end']}" if worker["end"] else ""
+        lines.append(
+            f"  {worker['name']:{width}}  {worker['state']:7} {worker['chunks']:>7} chunks  {worker['rate']:>8.2f}/s  "
+            f"last result {worker['sign']:.0f} s ago{end}"
+        )
+    hidden = max(0, len(found["workers"]) - ROWS) + found["more"]
+    lines += [f"  and {hidden} more"] if hidden else []
+    lines += [f"{clock(seconds):>8} {mood} {sentence}" for _, seconds, mood, sentence in found["news"][-NEWS:]]
+    return lines + [f"  {line}" for line in found["report"]]
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+
+
+def _bar(share: float) -> str:
+    full = round(min(1.0, share) * BAR)
+    return "[" + "#" * full + "." * (BAR - full) + "]"
+
+
+def _wall() -> float:
+    return time.time()  # files have the time of the day; nothing is decided by it

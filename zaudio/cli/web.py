@@ -1,0 +1,155 @@
+"""The page of a job beside a command: `--web` and `--web-linger`, and the file by which `zaudio status` finds it.
+
+Rules: the address is bound before the job begins. The file is private, and goes away with the page; a killed command
+leaves it, and the next one replaces it. With `--web 0` that one takes the same port if it is free, so that a page that
+was open finds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from zaudio import disk
+from zaudio.cli import voice
+from zaudio.errors import UsageError
+
+if TYPE_CHECKING:
+    from zaudio import Coordinator, Rendering
+    from zaudio.web import Address, Site
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+LINGER = 10.0  # seconds: long enough to look up from something else
+POLL = 0.1  # seconds between two looks for a signal
+
+
+def web_options(command: Command) -> Command:
+    """Add --web and --web-linger to a command."""
+    command = click.option(
+        "--web-linger",
+        metavar="SECONDS",
+        type=click.FloatRange(min=0),
+        default=LINGER,
+        help="Seconds for which the page stays after the job's end and shows the report.",
+    )(command)
+    return click.option(
+        "--web",
+        metavar="[HOST:]PORT",
+        show_default="no page",
+        help="Serve a page that shows the job, on this machine unless HOST says otherwise; port 0 takes any free one. "
+        "Its address is printed, with the token that it asks for.",
+    )(command)
+
+
+class Shown:
+    """The page of one command; without `--web` it does nothing.
+
+    Args:
+        text: The address, as the user wrote it; None for no page.
+        folder: The output folder; None for a file that plays, beside which no address is kept.
+        linger: Seconds that the page stays after the end.
+    """
+
+    def __init__(self, text: str | None, folder: str | None, *, linger: float) -> None:
+        self._folder, self._linger = folder, linger
+        self._events: Any = None
+        self._opened = False
+        self._site = _site(text, folder) if text is not None else None
+
+    def listen(self, job: Coordinator | Rendering) -> None:
+        """Hear all events of a job that has not begun."""
+        if self._site is not None:
+            from zaudio.web.site import EVENTS
+
+            self._events = job.subscribe(EVENTS)
+
+    def open(self, job: Coordinator | Rendering, title: str) -> None:
+        """Show a job that has begun, and say where."""
+        if self._site is None or not job.page_token:
+            return
+        self._site.open(job.page_token, self._events, lambda: job.progress, title=title)
+        self._opened = True
+        if self._folder is not None:
+            _write_address(self._folder, self._site.address.url, job.page_token)
+        if not self._site.address.is_loopback:
+            voice.warn(
+                "the page is not encrypted: others on the network may read it, and the token; "
+                "a tunnel by ssh to a page on 127.0.0.1 is safe"
+            )
+        voice.err(f"see it at: {self._site.url}")
+
+    def end(self, lines: str, *, ended: Callable[[], bool]) -> None:
+        """Show the end of the job for a while, or until `ended` says that nobody waits for it."""
+        if self._site is None or not self._opened:
+            return
+        self._site.end(tuple(lines.splitlines()))
+        deadline = time.monotonic() + self._linger
+        while time.monotonic() < deadline and not ended():
+            time.sleep(min(POLL, self._linger))
+
+    def close(self) -> None:
+        """Stop the page."""
+        if self._site is not None:
+            self._site.close()
+            if self._opened and self._folder is not None:
+                _remove_address(self._folder, self._site.address.url)
+
+
+@contextmanager
+def showing(text: str | None, folder: str | None, *, linger: float) -> Iterator[Shown]:
+    """Give the page of a command, and stop it at the end.
+
+    Raises:
+        UsageError: The address cannot be used.
+    """
+    shown = Shown(text, folder, linger=linger)
+    try:
+        yield shown
+    finally:
+        shown.close()
+
+
+def _site(text: str, folder: str | None) -> Site:
+    from zaudio.result import read_address
+    from zaudio.web import Site, parse_address
+
+    address = parse_address(text)
+    before = read_address(folder) if folder is not None else None
+    if address.port == 0 and before is not None:
+        with contextlib.suppress(UsageError):  # it is taken, or was another host's
+            return Site(_at_port(address, before[0]))
+    return Site(address)
+
+
+def _at_port(address: Address, url: str) -> Address:
+    from zaudio.web import Address, parse_address
+
+    return Address(address.host, parse_address(url.removeprefix("http://").removesuffix("/")).port)
+
+
+def _write_address(folder: str, url: str, token: str) -> None:
+    from zaudio.result import ADDRESS
+
+    path = os.path.join(folder, ADDRESS)
+    content = json.dumps({"address": url, "token": token}).encode("ascii") + b"\n"
+    try:
+        with disk.whole_file(path, f"{ADDRESS}.{os.getpid()}.part", mode=disk.PRIVATE) as fd:
+            disk.write_all(fd, content)
+    except OSError as error:
+        voice.warn(f"{path}: {disk.reason(error)}; `zaudio status` will not find the page")
+
+
+def _remove_address(folder: str, url: str) -> None:
+    from zaudio.result import ADDRESS, read_address
+
+    found = read_address(folder)
+    if found is not None and found[0] == url:  # it may be the next job's by now
+        disk.remove(os.path.join(folder, ADDRESS))
