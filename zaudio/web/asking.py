@@ -168,11 +168,12 @@ def fetch(url: str, path: str = "/snapshot") -> Any:  # noqa: ANN401  JSON
         connection.request("GET", path, headers={"Authorization": f"Bearer {parts.fragment}"})
         response = connection.getresponse()
         body = response.read(ANSWER_MAX)
-        if response.status != 200:
-            sentence = body.decode("utf-8", "replace").strip()
-            raise UsageError(f"{parts.hostname}:{parts.port} answers {response.status}: {sentence}")
-        return json.loads(body)
+        content = json.loads(body) if response.status == 200 else None
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise ZaudioError(f"{parts.hostname}:{parts.port}: no page of zaudio answers: {error}") from error
     finally:
         connection.close()
+    if content is None:
+        sentence = body.decode("utf-8", "replace").strip()
+        raise UsageError(f"{parts.hostname}:{parts.port} answers {response.status}: {sentence}")
+    return content

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from zaudio.events import (
     Dropped,
-    Duplicate,
     Event,
     Failed,
     Granted,
@@ -61,8 +60,6 @@ def _sentence(event: Event) -> tuple[str, str] | None:
             return BAD, f"the result of chunk {chunk} by {worker} was rejected: {reason}"
         case Withdrawn(worker=worker, chunk=chunk):
             return BAD, f"chunk {chunk} is to be done again: {worker} was dropped"
-        case Duplicate(worker=worker, chunk=chunk):
-            return PLAIN, f"{worker} gave a second result of chunk {chunk}"
     return _of_the_job(event)
 
 

@@ -1,0 +1,151 @@
+"""The page in a real browser. Skipped where Chromium, its driver or selenium is missing."""
+
+import shutil
+import signal
+import socket
+
+import pytest
+from farm_support import launch, numbered, write_raw
+from net_support import PATIENCE, wait_until
+
+from zaudio.errors import ZaudioError
+from zaudio.result import read_address
+from zaudio.web import fetch
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+if not (CHROMIUM and DRIVER):
+    pytest.skip("chromium or chromedriver is not installed", allow_module_level=True)
+
+HOSTILE = "<script>document.title='robbed'</script><img src=x onerror=alert(1)>"
+OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def wait(condition):
+    wait_until(condition, "the page shows it", within=3 * PATIENCE)
+
+
+@pytest.fixture
+def browser(tmp_path):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for option in (*OPTIONS, f"--user-data-dir={tmp_path / 'browser'}", "--window-size=1240,1000"):
+        options.add_argument(option)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.set_script_timeout(PATIENCE)
+    yield driver
+    driver.quit()
+
+
+def text_of(browser, name):
+    return browser.execute_script("return document.getElementById(arguments[0]).textContent", name)
+
+
+def errors(browser):
+    """What the browser's console says, but for connections that are refused while no coordinator is alive."""
+    return [line["message"] for line in browser.get_log("browser") if "ERR_CONNECTION_REFUSED" not in line["message"]]
+
+
+@pytest.fixture
+def farm(tmp_path):
+    """A farm that stops in the middle: `start` starts its coordinator, and `go_on` lets it do the rest."""
+    running = []
+    take, out = write_raw(tmp_path / "take.raw", numbered(400_000)), tmp_path / "out"
+    limit = tmp_path / "limit"
+    limit.write_text("200000")
+    endpoint, port = f"tcp://127.0.0.1:{free_port()}", free_port()
+
+    class Farm:
+        address = None
+        journal = out / "result.journal"
+
+        def go_on(self):
+            limit.write_text("0")
+
+        def start(self):
+            job = launch(
+                *("coordinator", take, "--bind", endpoint, "-o", str(out), "--chunk", "2000f", "--web", str(port)),
+                *("--op", f"farm_ops:down_to:limit={limit}", "--web-linger", "0", "--progress", "none"),
+            )
+            running.append(job)
+            wait(lambda: read_address(out) is not None and self.answers())
+            return job
+
+        def answers(self):
+            try:
+                self.address = "#".join(read_address(out))
+                return fetch(self.address)
+            except (TypeError, ZaudioError):  # not yet
+                return None
+
+        def work(self, name):
+            worker = launch("worker", endpoint, "--name", name, "--allow", "farm_ops")
+            running.append(worker)
+            return worker
+
+    yield Farm()
+    for process in running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+    for process in running:
+        process.communicate(timeout=PATIENCE)
+
+
+@pytest.mark.timeout(180)
+def test_page_loads_updates_escapes_and_survives_a_killed_coordinator(browser, farm):
+    job = farm.start()
+    begun = farm.journal.stat().st_size
+    farm.work(HOSTILE)
+    farm.work("steady")
+    browser.get(farm.address)
+    wait(lambda: HOSTILE in text_of(browser, "rows") and "steady" in text_of(browser, "rows"))
+
+    assert "#" not in browser.current_url
+    assert farm.address.partition("#")[2] not in browser.page_source
+    assert browser.get_cookies() == []
+    assert "robbed" not in browser.title
+    assert browser.execute_script("return document.images.length + document.querySelectorAll('td script').length") == 0
+
+    wait(lambda: int(text_of(browser, "chunks").split()[0]) >= 90)
+    wait(lambda: farm.journal.stat().st_size > begun)  # a checkpoint: a later life goes on from there
+    assert errors(browser) == []
+
+    job.kill()
+    job.communicate()
+    wait(lambda: "does not answer" in text_of(browser, "gone"))
+    assert not browser.execute_script("return document.getElementById('gone').hidden")
+
+    farm.start()
+    wait(lambda: browser.execute_script("return document.getElementById('gone').hidden"))
+    wait(lambda: text_of(browser, "state") == "running")
+    assert "an interrupted job goes on" in text_of(browser, "news")
+    assert errors(browser) == []
+
+    farm.go_on()
+    wait(lambda: "published" in text_of(browser, "report"))
+    assert errors(browser) == []
+
+
+def test_page_works_on_a_narrow_screen_and_with_its_tab_loaded_again(browser, farm):
+    farm.start()
+    browser.set_window_size(390, 900)
+    browser.get(farm.address)
+    wait(lambda: text_of(browser, "title") == "take.raw")
+    browser.refresh()
+    wait(lambda: text_of(browser, "title") == "take.raw")
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    label = browser.execute_script("return document.getElementById('map').getAttribute('aria-label')")
+    assert "200 waiting" in label
+    assert errors(browser) == []
+
+
+def test_page_without_its_token_says_so(browser, farm):
+    farm.start()
+    browser.get(farm.address.partition("#")[0])
+    wait(lambda: "token is missing" in text_of(browser, "gone"))
