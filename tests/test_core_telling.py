@@ -53,7 +53,7 @@ def test_a_welcome_is_told_by_the_workers_name(desk):
 def test_a_worker_that_is_ready_has_joined_and_is_granted_chunks(desk):
     desk.hello("a")
     joined, *grants = tell(desk, desk.ready("a"))
-    assert joined == events.Joined(**ABOUT, worker="a", session=session("a").hex()[:8])
+    assert joined == events.Joined(**ABOUT, worker="a", session=session("a").hex()[:8], host="host")
     assert grants == [
         events.Granted(**ABOUT, worker="a", chunk=3, chunks=RUN, attempt=1),
         events.Granted(**ABOUT, worker="a", chunk=7, chunks=RUN, attempt=1),

@@ -227,10 +227,12 @@ class Joined(Event):
     Attributes:
         worker: Its name.
         session: Which worker of that name, in hex: two may have the same. Empty when it does not matter.
+        host: The machine that it says to be on.
     """
 
     worker: str
     session: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,6 +120,7 @@ def _of_page(found: dict[str, Any]) -> list[str]:
     width = max([len(worker["name"]) for worker in found["workers"][:ROWS]], default=0)
     for worker in found["workers"][:ROWS]:
         end = f"  {worker['end']}" if worker["end"] else ""
+        end = f"  on {worker['host']}{end}" if worker["host"] else end
         lines.append(
             f"  {worker['name']:{width}}  {worker['state']:7} {worker['chunks']:>7} chunks  {worker['rate']:>8.2f}/s  "
             f"last result {worker['sign']:.0f} s ago{end}"

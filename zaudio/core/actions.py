@@ -50,10 +50,11 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A worker is ready for its first chunk."""
+    """A worker is ready for its first chunk. `host` is the machine that it says to be on."""
 
     session: bytes
     name: str
+    host: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -312,7 +312,7 @@ class Dispatcher:
     def _ready(self, member: Member, peer: Peer, message: Ready, now: float) -> Actions:
         if reason := self._machines.judge(message.numbers, member.machine):
             return self._dismiss(member.session, reason) + self._granting.grant(now)
-        actions: Actions = [] if member.ready else [Joined(member.session, member.name)]
+        actions: Actions = [] if member.ready else [Joined(member.session, member.name, member.machine.host)]
         member.sink, member.ready, member.reads = peer, True, message.reads
         # A worker that was given up and came back has counted on; sequences must not run behind it.
         member.sequence = max(member.sequence, message.received)

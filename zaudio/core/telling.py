@@ -75,8 +75,8 @@ class Teller:
                 return self._dropped(action, at)
             case Send(message=Welcome(session=session)):
                 return self._of(events.Welcomed, at, name(session))
-            case Joined(session=session, name=worker):
-                return self._of(events.Joined, at, worker, session=_short(session))
+            case Joined(session=session, name=worker, host=host):
+                return self._of(events.Joined, at, worker, session=_short(session), host=host)
             case Lost(session=session, name=worker, reason=reason):
                 return self._of(events.Lost, at, worker, reason=reason, session=_short(session))
         return None

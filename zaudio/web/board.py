@@ -137,8 +137,8 @@ class Board:
             case Withdrawn(worker=worker, chunk=chunk, chunks=chunks):
                 self.staff.end(worker, chunk, at=event.at, chunks=-chunks, heard=False)
                 self.cells.withdraw(chunk, chunks)
-            case Joined(worker=worker, session=session):
-                self.staff.join(worker, session, at=event.at)
+            case Joined(worker=worker, session=session, host=host):
+                self.staff.join(worker, session, at=event.at, host=host)
             case Lost(worker=worker, session=session, reason=reason):
                 self.staff.leave(worker, session, reason, at=event.at)
             case Stuck(worker=worker):

@@ -24,6 +24,7 @@ class Worker:
         sessions: Those of its name that are ready.
         chunks: Chunks of it that count.
         weight: Chunks, those of long ago counted less; `since` is when they were last weighed.
+        host: The machine that it says to be on.
         begun: When it first took part.
         sign: When it last gave a result or joined.
         held: Messages of chunks that it holds, by their first chunk: when each was granted.
@@ -35,6 +36,7 @@ class Worker:
 
     begun: float
     sign: float
+    host: str = ""
     sessions: set[str] = field(default_factory=set)
     chunks: int = 0
     weight: float = 0.0
@@ -81,9 +83,10 @@ class Staff:
             worker.held.clear()
             worker.stuck = False
 
-    def join(self, name: str, session: str, *, at: float) -> None:
+    def join(self, name: str, session: str, *, at: float, host: str = "") -> None:
         """Note that a worker takes part."""
         worker = self._of(name, at)
+        worker.host = host[:NAME_MAX]
         worker.sessions.add(session)
         worker.sign, worker.end = at, ""
 
@@ -149,6 +152,7 @@ class Staff:
         return [
             {
                 "name": name[:NAME_MAX],
+                "host": worker.host,
                 "state": worker.state,
                 "chunks": worker.chunks,
                 "rate": round(worker.rate(now), 3),
