@@ -1,4 +1,4 @@
-"""What does it cost a farm to be looked at?
+"""Does it cost a farm anything to be looked at?
 
 Runs the same job without a page, with a page that nobody opens, and with 50 readers that follow it, in turn. Takes the
 processor time of the command with its workers, and the time of the job alone. The readers are one other process, whose

@@ -20,7 +20,7 @@ def run_module(*arguments, options=()):
 
 def test_the_commands_are_those_of_the_documentation():
     results = ["batch", "coordinator", "decrypt", "farm", "verify", "worker"]
-    rest = ["generate", "identity", "keys", "log", "loudness", "ops", "render", "seal", "stats", "view"]
+    rest = ["generate", "identity", "keys", "log", "loudness", "ops", "render", "seal", "stats", "status", "view"]
     assert sorted([*results, *rest]) == COMMANDS
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from zaudio.errors import UsageError
 from zaudio.web.address import Address
-from zaudio.web.asking import Refusal, answer, check_token, fetch, parse
+from zaudio.web.asking import Refusal, answer, check_token, parse
+from zaudio.web.client import fetch
 from zaudio.web.page import load_page
 
 HERE = Address("127.0.0.1", 80)

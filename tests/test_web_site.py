@@ -12,8 +12,9 @@ from zaudio.errors import UsageError, ZaudioError
 from zaudio.facts import Progress
 from zaudio.ledger import Ledger
 from zaudio.stream import Stream
-from zaudio.web import Site, fetch, parse_address
+from zaudio.web import Site, parse_address
 from zaudio.web import site as module
+from zaudio.web.client import fetch
 
 TOKEN = "0123456789abcdef"
 PATIENCE = 20.0

@@ -22,6 +22,7 @@ PAGES = (
     "docs/protocol.md",
     "docs/result-format.md",
     "docs/security.md",
+    "docs/seeing.md",
 )
 
 LONGEST = 35  # words; about 20 read well, and a list of things may take more

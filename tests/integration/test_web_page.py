@@ -10,7 +10,7 @@ from net_support import PATIENCE, wait_until
 
 from zaudio.errors import ZaudioError
 from zaudio.result import read_address
-from zaudio.web import fetch
+from zaudio.web.client import fetch
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -48,7 +48,7 @@ def find(where: str) -> dict[str, Any]:
         ZaudioError: Nothing answers at an address.
     """
     from zaudio.result import glance, read_address
-    from zaudio.web import fetch
+    from zaudio.web.client import fetch
 
     if where.startswith(("http://", "https://")):
         return {"source": "page", **fetch(where)}

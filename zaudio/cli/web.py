@@ -84,7 +84,8 @@ class Shown:
                 "the page is not encrypted: others on the network may read it, and the token; "
                 "a tunnel by ssh to a page on 127.0.0.1 is safe"
             )
-        voice.err(f"see it at: {self._site.url}")
+        if not voice.is_quiet():
+            voice.err(f"see it at: {self._site.url}")
 
     def end(self, lines: str, *, ended: Callable[[], bool]) -> None:
         """Show the end of the job for a while, or until `ended` says that nobody waits for it."""

@@ -4,8 +4,7 @@
       7    writer       ResultWriter; small     a result that is in memory
       6    opening      a new job, or a resumed one
       5    folder       lock, parts, publication     decryption   sealed   audio to a file, or to a job
-      4    earlier      what an earlier life left    reader       four files as one; verify
-           glance       what a folder tells without the key
+      4    earlier   glance   left by an earlier life; seen without the key   reader   four files as one; verify
       3    journal      the job and its checkpoints       plaintext   header, samples, padding
       2    description  keystore   spool             the same, and  fileset   four files as one
       1    primitives   publication   pipeline   keyfile   notes     the first two, and keyfile

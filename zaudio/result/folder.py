@@ -59,6 +59,7 @@ class ResultFolder:
         key_file: As given.
         unfinished: The job as an earlier life left it, to be resumed; None when the job begins here.
         done: Whether this very job was published already. Then nothing is left to do.
+        page_token: Set by the job's writer, which has the key; see there.
 
     Raises:
         FolderBusyError: Another job holds the lock.
@@ -86,6 +87,7 @@ class ResultFolder:
         self.key_store = key_store if key_store is not None else RawKey()
         self.unfinished: Unfinished | None = None
         self.done = False
+        self.page_token = ""
         self._overwrite = overwrite
         self._made: dict[str, tuple[int, int]] = {}  # parts of this job by name: their identity
         self._committed = False

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 
 from zaudio import disk
 from zaudio.errors import UsageError
-from zaudio.result.description import Description, decode_description
+from zaudio.result.description import FILE_BYTES_MAX, Description, decode_description, split_file
 from zaudio.result.journal import MAGIC, RECORD_MAX
 from zaudio.result.primitives import TAG_BYTES
 from zaudio.result.publication import ADDRESS, COMMIT, DESCRIPTION, JOURNAL, NAMES, PART, RESULT
 
 ADDRESS_MAX = 4096  # bytes
-DESCRIPTION_MAX = 1 << 20
 HEAD_MAX = len(MAGIC) + 4 + (1 << 20)  # bytes of a journal in which its first record ends
 TAIL = 84  # bytes of a checkpoint's record
 
@@ -30,12 +29,12 @@ _CHECKPOINT = struct.Struct(f">QQ{TAG_BYTES}s")
 
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """What lies in an output folder.
+    """The state of an output folder.
 
     Attributes:
         state: ``running``, ``interrupted``, ``done``, or ``empty``. A job that replaces a result is ``running``.
-        bytes: Bytes of samples of the result; 0 when that is not known.
-        written: Bytes of it that lie in the folder, some of which may not be on the disk yet.
+        bytes: Bytes of samples of the result; 0 when that is unknown.
+        written: Bytes of it that lie in the folder, of which the last are perhaps not on the disk yet.
         incarnation: The life of the coordinator that wrote the last checkpoint; 0 when there is none.
         description: The description of the result, if it is known.
         quiet: Seconds since something was last written; None when nothing lies there.
@@ -101,7 +100,8 @@ def _glance(fd: int, now: float) -> Glance:
 def _published(fd: int, now: float) -> Glance:
     status = disk.lstat(DESCRIPTION, dir_fd=fd)
     try:
-        described = decode_description(bytes(disk.read_file(DESCRIPTION, DESCRIPTION_MAX, dir_fd=fd)))
+        content = bytes(disk.read_file(DESCRIPTION, FILE_BYTES_MAX, dir_fd=fd))
+        described = decode_description(split_file(content)[0])
     except (ValueError, OSError):
         return Glance("done")
     quiet = max(0.0, now - status.st_mtime) if status is not None else None

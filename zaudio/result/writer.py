@@ -55,7 +55,6 @@ class ResultWriter:
     Attributes:
         job_id: The job's id in all its lives; set by `open`.
         incarnation: The number of this life, from 1; set by `open`.
-        page_token: Lets its bearer see the page of the job, the same in all its lives; set by `open`.
 
     Raises:
         UsageError: The description is too long, or the header has another length.
@@ -71,7 +70,6 @@ class ResultWriter:
         self._notify: Callable[[], None] = lambda: None  # until `open`
         self.job_id = b""
         self.incarnation = 0
-        self.page_token = ""
         self._fd = -1  # of result.raw.part; it belongs to the storage thread once that runs
         self._written = 0  # bytes of it; these two belong to the storage thread
         self._written_back = 0  # bytes of it that the system was told to take to the disk
@@ -98,6 +96,11 @@ class ResultWriter:
     def spent(self) -> tuple[float, float]:
         """Seconds that the cipher encrypted, and that it waited for the disk."""
         return (self._pipeline.encrypting, self._pipeline.storing) if self._pipeline else (0.0, 0.0)
+
+    @property
+    def page_token(self) -> str:
+        """Text that lets its bearer see the page of the job, the same in all its lives; after `open`."""
+        return self._folder.page_token
 
     @property
     def saved(self) -> int:
@@ -175,7 +178,7 @@ class ResultWriter:
             self._fd, self._tag, self._checkpoints = opened.fd, opened.tag, opened.checkpoints
             self._begin_tag = opened.begin_tag
             encrypt = primitives.cbc_encryptor(key, opened.last)
-            self.page_token = primitives.derive_page_token(key)
+            self._folder.page_token = primitives.derive_page_token(key)
         finally:
             primitives.wipe(key)
         self.job_id, self.incarnation = opened.job_id, opened.incarnation

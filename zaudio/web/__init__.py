@@ -4,14 +4,14 @@
     cells      the map of the chunks       series   throughput over time      staff   the workers      news   sentences
     board      all of it, folded from events: the snapshot       metrics   the same for Prometheus
     asking     a request and its answer, as bytes                page      the one page, and the hashes of its parts
+    client     one request to a page, for `zaudio status`
     site       the thread, its loop and its readers
 
-Rules: all but `site` and `page` are pure, and get the time as an argument. The room reads events and facts; nothing in
-it reaches the farm. The farm's thread never waits for it: events come through a bounded subscription.
+Rules: all but `site`, `page` and `client` are pure, and get the time as an argument. The room reads events and facts;
+nothing in it reaches the farm. The farm's thread never waits for it: events come through a bounded subscription.
 """
 
 from zaudio.web.address import Address, parse_address
-from zaudio.web.asking import fetch
 from zaudio.web.site import Site
 
-__all__ = ["Address", "Site", "fetch", "parse_address"]
+__all__ = ["Address", "Site", "parse_address"]

@@ -1,26 +1,19 @@
-"""Asking: a request and its answer as bytes, for the server; and one request of a client, for `zaudio status`.
+"""Asking: a request and its answer, as bytes.
 
-Rules of the server's side: pure. GET only, one request a connection. What a browser must not do with an answer stands
+Rules: pure. GET only, one request a connection. What a browser must not do with an answer stands
 in its headers: run or load anything else, guess another type, keep it, tell the address to others, show it in a frame.
 """
 
 from __future__ import annotations
 
 import hmac
-import http.client
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
 
-from zaudio.errors import UsageError, ZaudioError
 from zaudio.web.address import Address
 
 HEAD_MAX = 8192  # bytes; browsers send less than one KiB
-PATIENCE = 10.0  # seconds for an answer to `fetch`; snapshots take milliseconds
-ANSWER_MAX = 8 << 20  # bytes
 
 SAFE = {
     "X-Content-Type-Options": "nosniff",
@@ -147,33 +140,3 @@ def answer(status: int, kind: str, body: bytes | None, *, policy: str = NOTHING)
 def refusal(refused: Refusal) -> bytes:
     """Return the answer to a request that is refused."""
     return answer(refused.status, "text/plain; charset=utf-8", f"{refused.sentence}\n".encode())
-
-
-def fetch(url: str, path: str = "/snapshot") -> Any:  # noqa: ANN401  JSON
-    """Return the snapshot of a job from the address of its page, token and all.
-
-    Raises:
-        UsageError: The address is none of a page, or the token is wrong.
-        ZaudioError: Nothing answers there.
-    """
-    parts = urlsplit(url)
-    try:
-        known = parts.scheme == "http" and parts.hostname and parts.fragment and parts.port is not None
-    except ValueError:
-        known = False
-    if not known:
-        raise UsageError(f"{url}: expected an address as --web prints it, http://HOST:PORT/#TOKEN")
-    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=PATIENCE)
-    try:
-        connection.request("GET", path, headers={"Authorization": f"Bearer {parts.fragment}"})
-        response = connection.getresponse()
-        body = response.read(ANSWER_MAX)
-        content = json.loads(body) if response.status == 200 else None
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise ZaudioError(f"{parts.hostname}:{parts.port}: no page of zaudio answers: {error}") from error
-    finally:
-        connection.close()
-    if content is None:
-        sentence = body.decode("utf-8", "replace").strip()
-        raise UsageError(f"{parts.hostname}:{parts.port} answers {response.status}: {sentence}")
-    return content

@@ -65,7 +65,7 @@ class Item:
 
 
 class Board:
-    """What is known of one life of a job.
+    """The facts of one life of a job.
 
     Args:
         life: Names this life: numbers of the news count within it.

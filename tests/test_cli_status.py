@@ -1,0 +1,114 @@
+import json
+import stat
+
+import pytest
+from click.testing import CliRunner
+
+import zaudio.web.client
+from zaudio.cli.app import app
+from zaudio.cli.web import _remove_address, _write_address
+from zaudio.errors import ZaudioError
+from zaudio.result import ADDRESS
+
+PAGE = {
+    "title": "take.wav",
+    "final": False,
+    "limit": {"words": "too few workers", "sentence": "the op limited it"},
+    "counts": {"waiting": 50, "granted": 0, "sealed": 50},
+    "staff": {"busy": 1, "idle": 0, "lost": 1},
+    "more": 3,
+    "workers": [
+        {"name": "a", "host": "nas", "state": "busy", "chunks": 5, "rate": 1.5, "sign": 0.2, "end": ""},
+        {"name": "b\x1b[2J", "host": "", "state": "lost", "chunks": 1, "rate": 0, "sign": 9, "end": "no sign of life"},
+    ],
+    "news": [[1, 61.0, "!", "b is gone"]],
+    "report": [],
+    "progress": {
+        "state": "running",
+        "stage": "main",
+        "chunks": 100,
+        "done": 50,
+        "fraction": 0.5,
+        "bytes_per_second": 2e6,
+        "eta": 65.0,
+    },
+}
+
+
+@pytest.fixture
+def page(monkeypatch):
+    asked = []
+
+    def fetch(url):
+        asked.append(url)
+        return PAGE
+
+    monkeypatch.setattr(zaudio.web.client, "fetch", fetch)
+    return asked
+
+
+def run(*arguments):
+    done = CliRunner().invoke(app, ["status", *arguments])
+    return done.exit_code, done.output
+
+
+def test_an_address_is_asked_for_its_snapshot(page):
+    code, text = run("http://127.0.0.1:80/#token")
+    assert (code, page) == (0, ["http://127.0.0.1:80/#token"])
+    assert "take.wav: running" in text
+    assert "50%  50/100 chunks  2.0 MB/s  ETA 1:05" in text
+    assert "too few workers: the op limited it" in text
+    assert "on nas" in text
+    assert "and 3 more" in text
+    assert "1:01 ! b is gone" in text
+
+
+def test_a_hostile_name_moves_no_cursor(page):
+    assert "\x1b" not in run("http://127.0.0.1:80/#token")[1]
+
+
+def test_json_has_the_whole_snapshot(page):
+    assert json.loads(run("http://127.0.0.1:80/#token", "--json")[1]) == {"source": "page", **PAGE}
+
+
+def test_a_folder_leads_to_its_page(page, tmp_path):
+    _write_address(str(tmp_path), "http://127.0.0.1:80/", "token")
+    assert "take.wav: running" in run(str(tmp_path))[1]
+    assert page == ["http://127.0.0.1:80/#token"]
+
+
+def test_a_folder_whose_page_is_gone_is_looked_at(monkeypatch, tmp_path):
+    def fetch(url):
+        raise ZaudioError("nobody answers")
+
+    monkeypatch.setattr(zaudio.web.client, "fetch", fetch)
+    _write_address(str(tmp_path), "http://127.0.0.1:80/", "token")
+    assert "no job" in run(str(tmp_path))[1]
+    assert json.loads(run(str(tmp_path), "--json")[1])["source"] == "files"
+
+
+def test_no_folder_and_no_address_are_usage_errors(tmp_path):
+    assert run(str(tmp_path / "nowhere"))[0] == 2
+    assert run("http://127.0.0.1:80/")[0] == 2
+
+
+def test_the_address_is_private_and_goes_away_with_its_own_page_only(tmp_path):
+    _write_address(str(tmp_path), "http://127.0.0.1:80/", "token")
+    assert stat.S_IMODE((tmp_path / ADDRESS).stat().st_mode) == 0o600
+    _remove_address(str(tmp_path), "http://127.0.0.1:81/")
+    assert (tmp_path / ADDRESS).exists()
+    _remove_address(str(tmp_path), "http://127.0.0.1:80/")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["farm", "coordinator"])
+@pytest.mark.parametrize("text", ["x", "1:2:x", "99999"])
+def test_a_wrong_address_is_refused_before_the_job(tmp_path, command, text):
+    (tmp_path / "take.raw").write_bytes(bytes(400))
+    bind = ["--bind", "tcp://127.0.0.1:0"] if command == "coordinator" else []
+    done = CliRunner().invoke(
+        app, [command, str(tmp_path / "take.raw"), "-o", str(tmp_path / "out"), *bind, "--web", text]
+    )
+    assert done.exit_code == 2
+    assert "expected PORT or HOST:PORT" in done.output
+    assert not (tmp_path / "out").exists()
