@@ -282,3 +282,9 @@ def test_an_open_address_goes_by_numbers_and_by_the_given_name():
     assert address.admits("box.local:80")
     assert address.admits("192.168.0.7:80")
     assert not address.admits("evil.example")
+
+
+def test_a_batch_lists_its_recordings():
+    board = board_of(started())
+    board.jobs = (("a.wav", "done", 1.0), ("b.wav", "running", 0.5))
+    assert board.snapshot(1.0)["jobs"] == [["a.wav", "done", 1.0], ["b.wav", "running", 0.5]]

@@ -35,12 +35,13 @@ from zaudio.facts import Progress
 from zaudio.limiting import judge
 from zaudio.metering import Meter
 from zaudio.web.cells import Cells
-from zaudio.web.news import news_of
+from zaudio.web.news import cut, news_of
 from zaudio.web.series import Series
 from zaudio.web.staff import Staff
 
 VERSION = 1  # of the snapshot
 NEWS_KEPT = 100
+JOBS_SHOWN = 200
 BUCKETS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)  # seconds; half a decade each
 
 # A reason is a sentence. For a label it becomes one of these, by a word of it.
@@ -75,6 +76,7 @@ class Board:
         seen: The number of the last news.
         report: The report's lines, once there is one.
         final: Whether nothing will change any more.
+        jobs: Of a batch, its recordings: name, state, and the share that is done.
     """
 
     def __init__(self, life: str, title: str = "") -> None:
@@ -83,6 +85,7 @@ class Board:
         self.seen = 0
         self.report: tuple[str, ...] = ()
         self.final = False
+        self.jobs: tuple[tuple[str, str, float], ...] = ()
         self.started: Started | None = None
         self.cells = Cells(0)
         self.staff = Staff()
@@ -195,6 +198,8 @@ class Board:
             "audit": {"audited": self.audited, "dropped": [[name, count] for name, count in self.dropped[:16]]},
             "series": {"step": self._series.step, "values": [round(value) for value in self._series.values]},
             "news": [[i.number, round(i.seconds, 1), i.mood, i.sentence] for i in self._news if i.number > after],
+            "jobs": [[cut(name), state, round(share, 4)] for name, state, share in self.jobs[:JOBS_SHOWN]],
+            "jobs_more": max(0, len(self.jobs) - JOBS_SHOWN),
             "report": list(self.report),
             "final": self.final,
         }

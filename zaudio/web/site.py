@@ -47,6 +47,8 @@ PLAIN = "text/plain; charset=utf-8"
 
 log = logging.getLogger("zaudio.web")
 
+Jobs = tuple[tuple[str, str, float], ...]
+
 
 class Events(Protocol):
     """A bounded subscription to the events of a job, as `zaudio.stream` makes it."""
@@ -76,6 +78,7 @@ class Site:
         self._token = ""
         self._events: Events | None = None
         self._progress: Callable[[], Progress] | None = None
+        self._jobs: Callable[[], Jobs] = tuple
         self._quiet = 0  # ticks without an event
         self._sent = 0  # the last news that readers have
         self._connections = 0
@@ -90,7 +93,15 @@ class Site:
         """The address with the token, for the one that may see the page."""
         return f"{self.address.url}#{self._token}"
 
-    def open(self, token: str, events: Events, progress: Callable[[], Progress], *, title: str = "") -> None:
+    def open(
+        self,
+        token: str,
+        events: Events,
+        progress: Callable[[], Progress],
+        *,
+        title: str = "",
+        jobs: Callable[[], Jobs] = tuple,
+    ) -> None:
         """Start to serve.
 
         Args:
@@ -98,8 +109,9 @@ class Site:
             events: The events of the job, all of them.
             progress: Returns how far the job is, in any thread.
             title: The name of the recording.
+            jobs: Returns, for a batch, each recording's name, state and share that is done, in any thread.
         """
-        self._token, self._events, self._progress = token, events, progress
+        self._token, self._events, self._progress, self._jobs = token, events, progress, jobs
         self._board.title = title
         self._thread = threading.Thread(target=self._run, name="zaudio-web", daemon=True)
         self._thread.start()
@@ -182,6 +194,7 @@ class Site:
                 self._board.apply(event)
                 taken += 1
         self._board.tick(self._progress(), now=time.monotonic())
+        self._board.jobs = self._jobs()
         return taken > 0
 
     def _tell(self) -> None:
