@@ -167,7 +167,7 @@ def _is_closed(connection):
 
 def test_a_reader_that_reads_nothing_is_dropped_and_the_others_go_on(farm, monkeypatch):
     site, stream = farm
-    monkeypatch.setattr(module, "BEHIND", 1 << 12)
+    monkeypatch.setattr(module, "BEHIND_SECONDS", 0.05)
     with connect(site) as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.sendall(get("/stream").encode())

@@ -186,24 +186,20 @@ def run(
             page.listen(job)
             shown = display("none" if voice.is_quiet() else progress)
             shown.listen(job.subscribe)
-            with job, shown:
+            with page.until_failed(signals), job, shown:
                 if settings["bind"] is not None and job.endpoint is not None and not voice.is_quiet():
                     keys = " --keys DIR" if settings["keys"] is not None else ""
                     voice.err(f"workers connect with: zaudio worker {job.endpoint}{keys}")
                 page.open(job, os.path.basename(input))
                 started = True
-                try:
-                    done = watch(job, shown, signals)
-                except ZaudioError as error:
-                    page.end(str(error), ended=lambda: signals.received is not None)
-                    raise
+                done = watch(job, shown, signals)
             # The result is published: one signal no longer changes how this ends; a second one always does.
             if report is not None:
                 reports.write(report, done)
             text = reports.text(done, place, voice.command())
             if not voice.is_quiet():
                 say_published(text, place, beside=events == STDOUT)
-            page.end(text, ended=lambda: signals.received is not None)
+            page.end(text, signals)
     except StoppedError:
         signals.raise_received()
         raise

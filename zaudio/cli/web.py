@@ -19,7 +19,8 @@ import click
 
 from zaudio import disk
 from zaudio.cli import voice
-from zaudio.errors import UsageError
+from zaudio.cli.exit import Signals
+from zaudio.errors import StoppedError, UsageError, ZaudioError
 
 if TYPE_CHECKING:
     from zaudio import Coordinator, Rendering
@@ -87,13 +88,26 @@ class Shown:
         if not voice.is_quiet():
             voice.err(f"see it at: {self._site.url}")
 
-    def end(self, lines: str, *, ended: Callable[[], bool]) -> None:
-        """Show the end of the job for a while, or until `ended` says that nobody waits for it."""
+    @contextmanager
+    def until_failed(self, signals: Signals) -> Iterator[None]:
+        """Show for a while that the job failed, if the block raises that."""
+        try:
+            yield
+        except StoppedError:
+            raise
+        except ZaudioError as error:
+            self.end(str(error), signals)
+            raise
+
+    def end(self, lines: str, signals: Signals) -> None:
+        """Show the end of the job for a while, or until a signal comes."""
         if self._site is None or not self._opened:
             return
         self._site.end(tuple(lines.splitlines()))
+        if self._linger and not voice.is_quiet():
+            voice.err(f"the page stays for {self._linger:g} s; Ctrl-C ends it")
         deadline = time.monotonic() + self._linger
-        while time.monotonic() < deadline and not ended():
+        while time.monotonic() < deadline and signals.received is None:
             time.sleep(min(POLL, self._linger))
 
     def close(self) -> None:

@@ -6,7 +6,8 @@ Rules:
 - The farm's thread never waits for it. Four times a second it empties a bounded subscription, and makes at most one
   snapshot, which is serialised once for all readers.
 - Limits stand where connections come in: so many connections, so many bytes and seconds for a head, so many readers.
-  A reader that does not keep up is dropped: its page comes back by itself, and goes on where it was.
+  A slow reader gets fewer snapshots, each of them whole. One that takes nothing for long is dropped; its page comes
+  back by itself, and goes on where it was.
 - The event loop is asyncio's, which has time limits and counts its buffers. `http.server` takes a thread a reader.
 """
 
@@ -21,6 +22,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from zaudio.errors import UsageError
@@ -38,7 +40,7 @@ EVENTS = 1 << 14  # that wait for a tick; the fastest farm makes a few thousand
 CONNECTIONS = 128
 READERS = 64  # pages; each of them costs a write four times a second
 HEAD_SECONDS = 5.0
-BEHIND = 256 << 10  # bytes that a reader may leave unread, besides what the system holds for it
+BEHIND_SECONDS = 10.0  # a reader may take nothing for so long; a tunnel over a bad line comes back within that
 ENDING = 1.0  # seconds for readers to take the rest
 
 JSON = "application/json"
@@ -55,6 +57,14 @@ class Events(Protocol):
 
     def get(self, timeout: float | None = None) -> Event | None:
         """Return the next event, None behind the last one; raise TimeoutError when there is none in time."""
+
+
+@dataclass(slots=True)
+class Reader:
+    """A page that is open: the last news that it was sent, and when it last took all that it was sent."""
+
+    seen: int
+    kept_up: float
 
 
 class Site:
@@ -80,9 +90,8 @@ class Site:
         self._progress: Callable[[], Progress] | None = None
         self._jobs: Callable[[], Jobs] = tuple
         self._quiet = 0  # ticks without an event
-        self._sent = 0  # the last news that readers have
         self._connections = 0
-        self._readers: set[asyncio.StreamWriter] = set()
+        self._readers: dict[asyncio.StreamWriter, Reader] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._ready = threading.Event()
@@ -198,14 +207,17 @@ class Site:
         return taken > 0
 
     def _tell(self) -> None:
-        line = self._line(self._sent)
-        self._sent = self._board.seen
-        for writer in list(self._readers):
-            transport = writer.transport
-            if transport.get_write_buffer_size() > BEHIND:
-                transport.abort()
-            else:
-                transport.write(line)
+        lines: dict[int, bytes] = {}  # nearly always one: readers that keep up have the same news
+        now = time.monotonic()
+        for writer, reader in list(self._readers.items()):
+            if writer.transport.get_write_buffer_size():  # its last line is still here
+                if now - reader.kept_up > BEHIND_SECONDS:
+                    writer.transport.abort()
+                continue
+            if reader.seen not in lines:
+                lines[reader.seen] = self._line(reader.seen)
+            writer.transport.write(lines[reader.seen])
+            reader.seen, reader.kept_up = self._board.seen, now
 
     def _line(self, after: int) -> bytes:
         snapshot = self._board.snapshot(time.monotonic(), after=after)
@@ -231,7 +243,7 @@ class Site:
             pass  # it is gone
         finally:
             self._connections -= 1
-            self._readers.discard(writer)
+            self._readers.pop(writer, None)
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -276,12 +288,11 @@ class Site:
         _keep_little(writer)
         life, seen = asked.place
         writer.write(answer(200, LINES, None))
-        # Up to the last news that others have: the next line goes on there.
         writer.write(self._line(seen if life == self._board.life else 0))
         if self._board.final:
             await writer.drain()
             return
-        self._readers.add(writer)
+        self._readers[writer] = Reader(self._board.seen, time.monotonic())
         await reader.read(1)  # it has nothing more to say: this is its end
 
 
