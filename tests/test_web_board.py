@@ -84,6 +84,7 @@ def test_a_map_forgets_what_is_sealed():
         cells.grant(chunk, 1, repeated=False)
         cells.accept(chunk, 1)
         cells.seal(chunk + 1)
+    cells.prune()
     assert cells._flight == {}
 
 

@@ -166,6 +166,7 @@ class Board:
             self._series.add(progress.bytes_done, now=now)
         self.progress = progress
         self.cells.seal(progress.done)
+        self.cells.prune()
 
     def snapshot(self, now: float, *, after: int = 0) -> dict[str, object]:
         """Return everything that is shown.

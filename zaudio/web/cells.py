@@ -4,7 +4,8 @@
     f  failed: a grant came to nothing, and the chunk is to be granted again    S  sealed after an r or an f
 
 Rules: pure. Chunks are sealed in order, so a number says which. Only those behind it that are on their way are kept
-one by one; the farm's window bounds them. A cell has the letter of its chunk that a user should look at first.
+one by one; the farm's window bounds them, and `prune` forgets the others. A cell has the letter of its chunk that a
+user should look at first.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Cells:
         self._chunks = chunks
         self._done = done
         self.count = min(chunks, MOST)
-        self._flight: dict[int, tuple[int, int]] = {}  # first chunk of a message -> letter, chunks; none is sealed
+        self._flight: dict[int, tuple[int, int]] = {}  # first chunk of a message -> letter, chunks
         self._marked: set[int] = set()  # cells in which a chunk was repeated or failed
 
     def grant(self, chunk: int, chunks: int, *, repeated: bool) -> None:
@@ -60,18 +61,17 @@ class Cells:
     def seal(self, done: int) -> None:
         """Note that so many chunks, from the first on, are sealed."""
         self._done = done
-        for chunk in [each for each, (_, chunks) in self._flight.items() if each + chunks <= done]:
-            del self._flight[chunk]
 
-    def has_next(self) -> bool:
-        """Return whether the next chunk to be sealed has its result."""
-        return self._flight.get(self._done, (0, 0))[0] == ord("c")
+    def prune(self) -> None:
+        """Forget sealed chunks; now and then, since it looks at all that are kept."""
+        done = self._done
+        self._flight = {first: kept for first, kept in self._flight.items() if first + kept[1] > done}
 
     def counts(self) -> dict[str, int]:
         """Return the number of chunks by state."""
         found = dict.fromkeys("cgrf", 0)
         for first, (letter, chunks) in self._flight.items():
-            found[chr(letter)] += first + chunks - max(first, self._done)
+            found[chr(letter)] += max(0, first + chunks - max(first, self._done))
         waiting = max(0, self._chunks - self._done - sum(found.values()))
         return {
             "waiting": waiting,
