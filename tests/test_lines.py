@@ -78,7 +78,7 @@ def test_the_page_names_every_kind_with_every_key(name):
 def test_a_line_has_its_keys_in_a_fixed_order():
     assert line(Joined(at=2.0, job="ab", worker="a"), offset=0.5, incarnation=1) == (
         '{"v":1,"time":"1970-01-01T00:00:02.500000Z","at":2.0,"job":"ab","incarnation":1,"stage":"main",'
-        '"kind":"joined","worker":"a","session":""}'
+        '"kind":"joined","worker":"a","session":"","host":""}'
     )
 
 
