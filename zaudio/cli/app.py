@@ -48,23 +48,7 @@ def app() -> None:
     """Cut one recording into chunks, have workers process them, and encrypt the result, reversed in time."""
 
 
-for command in (
-    generate,
-    farm,
-    batch,
-    render,
-    seal,
-    coordinator,
-    worker,
-    status,
-    keys,
-    decrypt,
-    verify,
-    identity,
-    ops,
-    stats,
-    loudness,
-    view,
-    log,
-):
+_JOBS = (generate, farm, batch, render, seal, coordinator, worker, status, log, keys)
+_FILES = (decrypt, verify, identity, ops, stats, loudness, view)
+for command in (*_JOBS, *_FILES):
     app.add_command(command)
