@@ -6,8 +6,9 @@ from net_support import wait_until
 from result_support import describe, job_record, pattern, payloads, start_writer, write_pattern
 
 from zaudio.errors import UsageError
+from zaudio.records import Schedule
 from zaudio.result import ADDRESS, ResultFolder, glance, is_reserved, read_address
-from zaudio.result.journal import MAGIC, Schedule
+from zaudio.result.journal import MAGIC
 
 DESCRIBED = describe(4096, chunk_frames=1024)
 RECORDING = pattern(4096, 4)
