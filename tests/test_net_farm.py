@@ -32,6 +32,8 @@ class Recording:
 class Destination:
     """Is done with a payload as soon as it has it."""
 
+    spent = (0.0, 0.0)
+
     def __init__(self):
         self.finished, self.sealed, self.error = 0, False, None
 

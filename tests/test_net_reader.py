@@ -1,6 +1,7 @@
 """Reading ahead in a thread: order, errors, stopping."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 import xxhash
@@ -160,3 +161,20 @@ def test_read_that_does_not_return_does_not_hold_up_the_end(reader, tape, monkey
     assert not tape.asked, "it is still inside"
     tape.free.set()
     wait_until(lambda: tape.asked, "the read returns")
+
+
+def test_the_seconds_of_reading_are_those_inside_of_a_read(tape, reader, monkeypatch):
+    now = [0.0]
+    whole = tape.read
+
+    def slow(start, stop):
+        now[0] += 2.0
+        return whole(start, stop)
+
+    monkeypatch.setattr(readers, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(tape, "read", slow)
+    reader.start()
+    for index in range(3):
+        reader.ask(grant(index))
+    wait_until(lambda: len(reader.done) == 3, "all are read")
+    assert reader.reading == 6.0

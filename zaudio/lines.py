@@ -29,6 +29,7 @@ KINDS: Mapping[str, type[Event]] = {
     for kind in vars(events).values()
     if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
 }
+_ENCODE = json.JSONEncoder(separators=(",", ":"), default=dict).encode  # made once: that costs as much as a line
 _NAMES = {kind: name for name, kind in KINDS.items()}
 
 BASE: Mapping[str, Mapping[str, object]] = {
@@ -155,7 +156,7 @@ def line(event: Event, *, offset: float, incarnation: int, private: Callable[[st
         elif type(value) is float:
             value = round(value, 6)
         record[name] = value
-    return json.dumps(record, separators=(",", ":"), default=dict)
+    return _ENCODE(record)
 
 
 def read(text: str) -> Record:

@@ -7,7 +7,7 @@ from farm_support import finish, launch, noise, popen, write_raw
 from net_support import children, kill, wait_until
 from test_resume import CELLS, MONO, Take
 
-from zaudio import Coordinator, Survey, write_events
+from zaudio import Coordinator, Network, Survey, write_events
 from zaudio.cli.log import text
 from zaudio.ops.statistics import StatsSurvey
 from zaudio.summary import Digest
@@ -94,3 +94,17 @@ def test_a_log_is_written_from_python_for_jobs_and_for_measurements(tmp_path):
     measuring.run()
     assert [(life.end, life.lost) for life in digest(log).lives()] == [("done", 0), ("done", 0)]
     assert read(log)[: len(lines)] == lines
+
+
+def test_the_seconds_of_op_cipher_and_reading_are_told_and_are_no_longer_than_the_job(tmp_path):
+    path, log = write_raw(tmp_path / "take.raw", noise(400_000)), tmp_path / "events.jsonl"
+    job = Coordinator(path, tmp_path / "out", workers=1, chunk="64KiB", network=Network(sockets_only=True))
+    write_events(job, log)
+    seconds = job.run().seconds
+    lines = read(log)
+    ops = sum(line["seconds"] for line in lines if line["kind"] == "accepted")
+    last = [line for line in lines if line["kind"] == "advanced"][-1]
+    assert 0 < ops < seconds
+    assert 0 < last["encrypting"] < seconds
+    assert 0 < last["reading"] < seconds
+    assert last["storing"] < seconds
