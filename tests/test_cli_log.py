@@ -39,7 +39,7 @@ def test_a_log_is_summed_up_in_a_screenful(path):
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines() == [
         "job ab, 2001-09-09 01:48:20 UTC: done after 7.75 s",
-        "  5 of 100 chunks encrypted",
+        "  5 of 100 chunks written",
         "  opening 0.50 s, waiting for workers 1.00 s, main 6.00 s, publishing 0.25 s",
         "  loudnorm: -26.87 LUFS",
         "  worker    chunks         op   transfer      waits     unused   op/chunk",
@@ -90,7 +90,7 @@ def test_a_life_after_the_first_says_so(tmp_path):
     (tmp_path / "x").write_text("\n".join(log.lines))
     assert run(tmp_path / "x").stdout.splitlines()[:2] == [
         "job ab (life 2), 2001-09-09 01:48:20 UTC: failed after 16:40 min: no",
-        "  0 of 4 chunks encrypted, 3 before",
+        "  0 of 4 chunks written, 3 before",
     ]
 
 

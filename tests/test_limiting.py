@@ -226,6 +226,12 @@ def test_a_cipher_that_waits_for_the_disk_is_limited_by_storage(job):
     assert "the cipher waited for it 75% of the time" in verdict.sentence()
 
 
+def test_a_file_that_plays_is_limited_by_its_writing_and_by_no_cipher(job):
+    verdict = computed(job.start(), 10, hold=1.0, seconds=0.9, cipher=0.0, storing=0.85).verdict
+    assert verdict.limit is Limit.STORAGE
+    assert verdict.sentence() == "writing the file limited it: its encoder and the disk took 85% of the time"
+
+
 def test_workers_that_compute_all_the_time_are_too_few(job):
     verdict = computed(job.start(), 10, hold=1.0, seconds=0.9, cipher=0.1).verdict
     assert (verdict.limit, verdict.words, verdict.useful) == (Limit.WORKERS, "too few workers", 9)

@@ -52,12 +52,14 @@ class Verdict:
         workers: Workers that were ready, on average.
         useful: Workers that would keep the cipher busy; None when that is unknown.
         share: The share of the time that speaks for it: of the cipher's time, or of the workers'.
+        plain: Whether nothing was encrypted, as in a file that plays.
     """
 
     limit: Limit
     workers: float = 0.0
     useful: int | None = None
     share: float = 0.0
+    plain: bool = False
 
     @property
     def words(self) -> str:
@@ -72,6 +74,8 @@ class Verdict:
                 return "too little happened to say what limited it"
             case Limit.CIPHER:
                 return f"the cipher limited it: it worked {share}, so more workers would not have helped"
+            case Limit.STORAGE if self.plain:
+                return f"writing the file limited it: its encoder and the disk took {share}"
             case Limit.STORAGE:
                 return f"the disk of the result limited it: the cipher waited for it {share}"
             case Limit.READING:
@@ -99,7 +103,8 @@ def judge(times: Times) -> Verdict:
         return Verdict(Limit.WORKERS, 0.0, useful, times.absent / seconds)
     if times.encrypting + times.storing >= SERIAL * seconds:
         serial = Limit.CIPHER if times.encrypting >= times.storing else Limit.STORAGE
-        return Verdict(serial, workers, useful, min(1.0, max(times.encrypting, times.storing) / seconds))
+        share = min(1.0, max(times.encrypting, times.storing) / seconds)
+        return Verdict(serial, workers, useful, share, plain=times.encrypting <= 0)
     spent = {Limit.OP: times.op + times.unused, Limit.TRANSFER: times.transfer, Limit.COORDINATOR: times.idle}
     total = sum(spent.values())
     if total <= 0:

@@ -100,7 +100,7 @@ def _of_life(facts: LifeFacts) -> Iterator[str]:
     end = f"{facts.end} after {_s(facts.seconds)}{why}"
     yield f"job {facts.job[:8] or '-'}{life}, {facts.began:%Y-%m-%d %H:%M:%S} UTC: {end}"
     before = f", {facts.resumed_chunks} before" if facts.resumed_chunks else ""
-    yield f"  {facts.done} of {_count(facts.chunks, 'chunk')} encrypted{before}"
+    yield f"  {facts.done} of {_count(facts.chunks, 'chunk')} written{before}"
     yield "  " + ", ".join(f"{printable(name)} {_s(seconds)}" for name, seconds in facts.phases.items())
     yield from (f"  {printable(sentence)}" for sentence in facts.measured)
     yield from _workers(facts.workers)
