@@ -79,7 +79,7 @@ class FakeCoordinator:
 
     @property
     def named(self):
-        return self.made[-1][:2]
+        return self.made[-1][0], os.fspath(self.made[-1][1].path)
 
     def follow(self, function, size):
         self.followed.append(function)
