@@ -289,3 +289,13 @@ def test_a_batch_lists_its_recordings():
     board = board_of(started())
     board.jobs = (("a.wav", "done", 1.0), ("b.wav", "running", 0.5))
     assert board.snapshot(1.0)["jobs"] == [["a.wav", "done", 1.0], ["b.wav", "running", 0.5]]
+
+
+def test_workers_hold_nothing_when_the_job_is_over():
+    board = board_of(
+        started(),
+        events.Joined(**JOB, worker="a"),
+        events.Granted(**JOB, worker="a", chunk=0, chunks=1, attempt=1),
+        events.Published(**JOB, paths={}),
+    )
+    assert board.snapshot(1.0)["workers"][0]["state"] == "idle"

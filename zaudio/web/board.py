@@ -19,6 +19,7 @@ from zaudio.events import (
     Dropped,
     Duplicate,
     Event,
+    Failed,
     Granted,
     Joined,
     Lost,
@@ -154,7 +155,10 @@ class Board:
                 self._enter(chunks, done)
             case StageBegan(chunks=chunks, resumed_chunks=done):
                 self._enter(chunks, done)
+            case Failed():
+                self.staff.begin_stage()  # what workers hold is of no use any more
             case Published():
+                self.staff.begin_stage()
                 self.cells.seal(self.progress.chunks if self.progress is not None else 0)
 
     def tick(self, progress: Progress, *, now: float) -> None:
