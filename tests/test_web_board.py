@@ -299,3 +299,10 @@ def test_workers_hold_nothing_when_the_job_is_over():
         events.Published(**JOB, paths={}),
     )
     assert board.snapshot(1.0)["workers"][0]["state"] == "idle"
+
+
+def test_a_result_for_an_earlier_life_makes_no_worker():
+    late = events.Rejected(**JOB, worker="11630da4", chunk=-1, chunks=0, reason="another job", late=True)
+    snapshot = board_of(started(), late).snapshot(1.0)
+    assert snapshot["workers"] == []
+    assert snapshot["outcomes"] == {"late": 1}

@@ -132,7 +132,8 @@ class Board:
                 self.staff.end(worker, chunk, at=event.at)
                 self.outcomes["noted"] += 1
             case Rejected(worker=worker, chunk=chunk, late=late):
-                self.staff.end(worker, chunk, at=event.at)
+                if self.staff.knows(worker):  # a result for an earlier life is named by its session
+                    self.staff.end(worker, chunk, at=event.at)
                 self.outcomes["late" if late else "rejected"] += 1
             case Requeued(worker=worker, chunk=chunk, chunks=chunks, reason=reason):
                 self.staff.end(worker, chunk, at=event.at, heard=False)

@@ -77,6 +77,10 @@ class Staff:
         self._workers: dict[str, Worker] = {}
         self.forgotten = 0  # workers that were lost and are no longer named
 
+    def knows(self, name: str) -> bool:
+        """Return whether a worker of that name took part."""
+        return name in self._workers
+
     def begin_stage(self) -> None:
         """Forget what workers held: they are granted the chunks of another stage."""
         for worker in self._workers.values():
