@@ -66,6 +66,11 @@ class Early:
         return self._writer.finished
 
     @property
+    def spent(self) -> tuple[float, float]:
+        """Seconds that the writer's cipher encrypted, and that it waited for the disk."""
+        return self._writer.spent
+
+    @property
     def saved(self) -> int:
         """Bytes that a later life can go on from."""
         return self._writer.saved
