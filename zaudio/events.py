@@ -89,9 +89,7 @@ class Started(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading(Event):
-    """More of the recording was read, before the job begins: a stream, what is decoded, or a sealed result.
-
-    Its job is not known yet, and is empty.
+    """More of the recording was read, before a job is known: a stream, what is decoded, or a sealed result.
 
     Attributes:
         verb: ``reading``, ``decoding`` or ``verifying``.

@@ -23,7 +23,7 @@ from zaudio.audio.wave import WaveFile
 from zaudio.errors import OutputExistsError, UsageError
 from zaudio.fileoutput import FileOutput, Settlement
 from zaudio.inputs import is_part_of
-from zaudio.net.stage import Destination
+from zaudio.net.destination import Destination
 from zaudio.ops.chain import Course, Pass
 from zaudio.ops.spec import OpSpec, parse_chain
 from zaudio.plan import Plan

@@ -23,8 +23,9 @@ from zaudio.classes import JobClass
 from zaudio.errors import ConflictError, ResumeError
 from zaudio.events import Event, Measured, Published, Reading, StageBegan, Started, State, StateChanged
 from zaudio.inputs import open_input
+from zaudio.net.destination import Destination
 from zaudio.net.farm import Farm
-from zaudio.net.stage import Destination, Stage
+from zaudio.net.stage import Stage
 from zaudio.ops.chain import Course, from_step, make_ops, to_step
 from zaudio.ops.contract import Op
 from zaudio.ops.functions import Allowed

@@ -29,8 +29,9 @@ from zaudio.core.jury import SECRET_BYTES, Audit
 from zaudio.errors import UsageError
 from zaudio.events import Event, Measured, StageBegan, Started
 from zaudio.fold import Fold
+from zaudio.net.destination import Destination
 from zaudio.net.farm import Farm
-from zaudio.net.stage import Destination, Stage
+from zaudio.net.stage import Stage
 from zaudio.ops.beside import beside
 from zaudio.ops.chain import GRID_LEAST, GRID_MOST, Course, Pass
 from zaudio.ops.contract import Array, Op

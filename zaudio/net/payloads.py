@@ -17,7 +17,7 @@ from zaudio.steps import Buffer
 
 
 class Taker(Protocol):
-    """The part of a destination that takes payloads: see `zaudio.net.stage.Destination`."""
+    """The part of a destination that takes payloads: see `zaudio.net.destination.Destination`."""
 
     @property
     def finished(self) -> int:

@@ -38,12 +38,12 @@ from zaudio.core.job import Job, Ways
 from zaudio.core.telling import Teller, said
 from zaudio.errors import ProtocolError, UsageError, ZaudioError
 from zaudio.events import Advanced, Event
+from zaudio.net.destination import Destination
 from zaudio.net.failure import log_failure
 from zaudio.net.local import LocalWorkers
 from zaudio.net.payloads import Payloads
 from zaudio.net.reader import Frames, Reader
-from zaudio.plan import Order, Span
-from zaudio.signal import Signal
+from zaudio.plan import Span
 from zaudio.steps import Buffer
 from zaudio.wire.codec import decode, encode
 from zaudio.wire.messages import Chunk, Failed, Message, Result, Sent, Welcome
@@ -51,59 +51,6 @@ from zaudio.wire.messages import Chunk, Failed, Message, Result, Sent, Welcome
 log = logging.getLogger("zaudio.coordinator")
 
 SendMessage = Callable[[Peer, Message, Buffer | None], bool]  # False: the peer is gone, or takes nothing more
-
-
-class Destination(Protocol):
-    """The place where a stage's results go. The sealed result is one: see `zaudio.result.ResultWriter`.
-
-    A stage uses `put`, `finished`, `spent`, `seal`, `sealed` and `error`. Its owner opens it before and publishes
-    or aborts it afterwards.
-    """
-
-    def open(self, signal: Signal, order: Order, *, notify: Callable[[], None], pause: Callable[[], None]) -> int:
-        """Open the destination; return the bytes that an earlier life of the job has left in it.
-
-        Args:
-            signal: The results, put together.
-            order: The order of their frames.
-            notify: Called from any thread when `finished`, `sealed` or `error` changed.
-            pause: Called now and then while an earlier life's bytes are read. An exception of it ends that.
-        """
-
-    @property
-    def finished(self) -> int:
-        """Payloads that the destination does not refer to any more."""
-
-    @property
-    def spent(self) -> tuple[float, float]:
-        """Seconds that a cipher encrypted, and that it waited for the disk; 0.0 where there is none."""
-
-    @property
-    def saved(self) -> int:
-        """Bytes that a later life of the job can go on from."""
-
-    @property
-    def sealed(self) -> bool:
-        """Whether all payloads are stored, unpublished."""
-
-    @property
-    def error(self) -> ZaudioError | None:
-        """The failure that ended it, if one did."""
-
-    def put(self, payload: Buffer) -> None:
-        """Take the next payload in output order. It must not change until `finished` counts it."""
-
-    def seal(self) -> None:
-        """Complete the result: no payload follows."""
-
-    def publish(self) -> dict[str, str]:
-        """Give the result its final names, all or none; return its paths."""
-
-    def abort(self) -> None:
-        """Let go of everything; keep only what a later life can go on from. Idempotent."""
-
-    def disown(self) -> None:
-        """Abort, and keep nothing: the bytes so far are in doubt."""
 
 
 class Stage:
