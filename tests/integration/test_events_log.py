@@ -7,7 +7,7 @@ from farm_support import finish, launch, noise, popen, write_raw
 from net_support import children, kill, wait_until
 from test_resume import CELLS, MONO, Take
 
-from zaudio import Coordinator, Network, Survey, write_events
+from zaudio import Coordinator, Network, Playable, Rendering, Survey, write_events
 from zaudio.cli.log import text
 from zaudio.ops.statistics import StatsSurvey
 from zaudio.summary import Digest
@@ -108,3 +108,21 @@ def test_the_seconds_of_op_cipher_and_reading_are_told_and_are_no_longer_than_th
     assert 0 < last["encrypting"] < seconds
     assert 0 < last["reading"] < seconds
     assert last["storing"] < seconds
+
+
+def test_a_rendering_has_a_log_and_at_each_start_another_token_for_its_page(tmp_path):
+    path, log = write_raw(tmp_path / "take.raw", noise(400_000)), tmp_path / "events.jsonl"
+    tokens = set()
+    for name in ("a.flac", "b.flac"):
+        file = Playable(tmp_path / name, format="s16le")
+        job = Rendering(path, file, ops="gain:db=-20", workers=1, chunk="64KiB")
+        write_events(job, log)
+        with job:
+            tokens.add(job.page_token)
+            job.wait()
+    assert [len(token) for token in tokens] == [48, 48]
+    started = [(line["container"], line["order"]) for line in read(log) if line["kind"] == "started"]
+    assert started == [("FLAC", "forward")] * 2
+    assert [life.end for life in digest(log).lives()] == ["done", "done"]
+    last = [line for line in read(log) if line["kind"] == "advanced"][-1]
+    assert last["storing"] > 0 == last["encrypting"]
