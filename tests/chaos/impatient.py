@@ -33,8 +33,8 @@ def impatient(durations, events):
             shown = settings.pop("on_event", None)  # the command's own
             timing = dataclasses.replace(limits.durations(None), **durations)
             limits = Limits(memory=limits.memory)
-            super().__init__(*arguments, **settings, limits=limits, timing=timing)
-            self._on_event = lambda event: write(event, shown)
+            settings |= {"limits": limits, "timing": timing}
+            super().__init__(*arguments, **settings, on_event=lambda event: write(event, shown))
 
     return Impatient
 
