@@ -185,7 +185,8 @@ class Soak:
         self.victim.finish(within=120)
         assert_promises(self.victim)
         out = self.victim.output
-        published = (out / "result.raw").exists() and not (out / "result.commit").exists()
+        open_ends = [out / "result.commit", out / "result.journal"]  # beside an older result, too
+        published = (out / "result.raw").exists() and not any(path.exists() for path in open_ends)
         if self.victim.code != 0 and not published:  # killed behind its publication, it is done all the same
             self.scene.resume(self.victim, op=OP)
         done = len(self.series.out.splitlines())
