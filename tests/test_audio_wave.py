@@ -7,11 +7,11 @@ import subprocess
 import pytest
 import soundfile
 from audio_support import need, read_by_ffmpeg, read_by_soundfile, read_by_sox, samples_of, signal_of, upper
-from zaudio.packing import pack
 
 from zaudio.audio import open_source
 from zaudio.audio.wave import RF64_FROM, WaveFile, chunk
 from zaudio.formats import FORMATS, PACKED
+from zaudio.packing import pack
 
 GIB = 2**30
 
