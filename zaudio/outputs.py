@@ -100,7 +100,7 @@ class Claim:
         output: The destination, to be opened; None when the job is done already.
         described: The description of the result, as far as it is known.
         paths: The paths of the result, when the job is done already.
-        earlier: What an earlier life of the job left; None when there is none.
+        earlier: What an earlier life of the job left; None for a new job.
         container: The kind of file that people find: ``raw``, ``WAV`` or ``FLAC``.
         sentences: What a user should know.
     """

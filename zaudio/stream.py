@@ -61,7 +61,7 @@ class Subscription:
             return self._next()
 
     def take(self, timeout: float | None = None) -> list[Event]:
-        """Return all events that are there, and wait for one if there is none. An empty list: there will be no more.
+        """Return all events that wait; wait for the first one. An empty list: the stream has ended.
 
         Args:
             timeout: Seconds to wait; None for as long as it takes.

@@ -203,7 +203,7 @@ class PartFile:
         self.unfinished = journal
 
     def _read_journal(self) -> Journal | str | None:
-        """Return the journal; a string, its damage; None when there is none, or none that says anything."""
+        """Return the journal; a string, its damage; None when no journal says anything."""
         status = disk.lstat(self._name + JOURNAL, dir_fd=self._folder)
         if status is None:
             return None

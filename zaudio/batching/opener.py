@@ -204,7 +204,7 @@ class Opener:
 
 
 def _status(path: str) -> os.stat_result:
-    """Return the state of a file; of nothing, when there is none, as opening it will say."""
+    """Return the state of a file; zeros for a missing one, since opening it will say so."""
     try:
         return os.stat(path)
     except (OSError, ValueError):

@@ -136,7 +136,7 @@ class Granting:
         return frozenset()
 
     def _preparing(self) -> str:
-        """Return the end of a sentence that tells of workers that were never ready; empty when there are none."""
+        """Return the end of a sentence that tells of workers that were never ready; empty without such workers."""
         count = sum(member.sink is None for member in self._roster)
         if not count:
             return ""

@@ -37,7 +37,7 @@ class Destination(Protocol):
 
     @property
     def spent(self) -> tuple[float, float]:
-        """Seconds that a cipher encrypted, and that it waited for the disk; 0.0 where there is none."""
+        """Seconds that a cipher encrypted, and that it waited for the disk; 0.0 without a cipher or a disk."""
 
     @property
     def saved(self) -> int:

@@ -249,7 +249,7 @@ def read_taps(lines: Iterable[str], name: str) -> Array:
         name: Its name, for sentences.
 
     Raises:
-        UsageError: A line is no number, or there are none, or too many.
+        UsageError: A line is no number, the file has no numbers, or it has too many.
     """
     taps: list[float] = []
     for place, line in enumerate(lines, 1):

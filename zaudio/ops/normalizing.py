@@ -246,7 +246,7 @@ def _limited(factor: float) -> tuple[float, str]:
 
 
 def _greatest(signal: Signal) -> float:
-    """Return the greatest sample of a signal's format; there is none of floats."""
+    """Return the greatest sample of a signal's format; infinity for floats."""
     bits = signal.format.bits - 1
     return math.inf if signal.format.dtype[1] == "f" else 1.0 - 2.0**-bits
 

@@ -35,7 +35,7 @@ class Glance:
         state: ``running``, ``interrupted``, ``done``, or ``empty``. A job that replaces a result is ``running``.
         bytes: Bytes of samples of the result; 0 when that is unknown.
         written: Bytes of it that lie in the folder, of which the last are perhaps not on the disk yet.
-        incarnation: The life of the coordinator that wrote the last checkpoint; 0 when there is none.
+        incarnation: The life of the coordinator that wrote the last checkpoint; 0 before the first one.
         description: The description of the result, if it is known.
         quiet: Seconds since something was last written; None when nothing lies there.
     """

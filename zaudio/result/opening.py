@@ -58,7 +58,7 @@ class Opened:
         incarnation: This life's number, from 1.
         fd: The descriptor of the part that the ciphertext goes to, at the part's end.
         length: Bytes of that part.
-        tag: The tag's state after them; None when there are none.
+        tag: The tag's state after them; None where the part is empty.
         begin_tag: Makes the tag of a description, before the first byte.
         last: The block that the chain goes on from.
         checkpoints: The journal; None when the job keeps none.

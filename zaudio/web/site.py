@@ -56,7 +56,7 @@ class Events(Protocol):
     """A bounded subscription to the events of a job, as `zaudio.stream` makes it."""
 
     def get(self, timeout: float | None = None) -> Event | None:
-        """Return the next event, None behind the last one; raise TimeoutError when there is none in time."""
+        """Return the next event, None behind the last one; raise TimeoutError when no event came in time."""
 
 
 @dataclass(slots=True)
