@@ -26,7 +26,7 @@ LINE_MAX = 1 << 20  # characters; a line of ours has a few hundred, and with a t
 
 KINDS: Mapping[str, type[Event]] = {
     re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind
-    for kind in vars(events).values()
+    for kind in map(vars(events).get, events.__all__)
     if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
 }
 _ENCODE = json.JSONEncoder(separators=(",", ":"), default=dict).encode  # made once: that costs as much as a line
