@@ -23,6 +23,8 @@ def log():
     log.compute("<b>\x1b", 4, seconds=2.0, op=0.5)
     log.tell(events.Measured, sentence="loudnorm: -26.87 LUFS")
     log.tell(events.Lost, worker="<b>\x1b", reason="it was killed:\nsignal 9", session="<b>\x1b")
+    log.tell(events.Refused, worker="old\x1b", host="attic", reason="it lacks gain")
+    log.tell(events.Refused, worker="old", host="attic", reason="it lacks gain", more=3)
     log.tell(events.Requeued, worker="<b>\x1b", chunk=5, chunks=1, attempt=1, reason="it is gone")
     return log.advance(5, encrypting=0.6).publish()
 
@@ -48,6 +50,8 @@ def test_a_log_is_summed_up_in_a_screenful(path):
         r"  slowest chunks: 4 (<b>\x1b, 2.00 s, op 0.50 s), 3 (local-1, 1.00 s, op 0.90 s), "
         "2 (local-1, 1.00 s, op 0.90 s)",
         r"  lost <b>\x1b after 7.50 s: it was killed:\nsignal 9",
+        r"  refused old\x1b on attic after 7.50 s: it lacks gain",
+        "  and 3 refusals more",
         "  requeued 1: it is gone",
         "  main: the coordinator limited it: workers waited for its grants 50% of the time",
     ]

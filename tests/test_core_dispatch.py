@@ -24,7 +24,7 @@ from core_support import (
 )
 from core_support import result as result_of
 
-from zaudio.core.actions import Duplicate, Fail, Grant, Joined, Lost, Peer, Requeued, Send, Stuck
+from zaudio.core.actions import Duplicate, Fail, Grant, Joined, Lost, Peer, Requeued, Send, Stuck, TurnedAway
 from zaudio.core.dispatch import LOSSES, STRIKES
 from zaudio.core.register import HELLOS, SESSIONS_KEPT
 from zaudio.errors import ConflictError, NoWorkerError, ProtocolError
@@ -86,25 +86,27 @@ def test_a_heartbeat_does_not_make_a_worker_ready(desk):
 
 
 def test_another_protocol_version_is_refused(desk):
-    (send,) = desk.hello("a", version=2)
+    send, refusal = desk.hello("a", version=2)
     assert send.message == Refused("it speaks protocol version 2, this coordinator speaks 1")
+    assert refusal == TurnedAway("a", "host", send.message.reason)
     assert not desk.desk.knows(session("a"))
 
 
 def test_a_worker_that_lacks_an_op_is_refused_with_a_sentence(desks):
     desk = desks(ops=(Step("invert"), Step("mine:echo"), Step("gain")))
-    (send,) = desk.hello("a", ops=("invert",))
+    send, _ = desk.hello("a", ops=("invert",))
     assert send.message == Refused("it lacks mine:echo, gain; start it with --allow mine")
-    (send,) = desk.hello("b", ops=("invert", "mine:echo"))
+    send, _ = desk.hello("b", ops=("invert", "mine:echo"))
     assert send.message == Refused("it lacks gain")
     assert isinstance(desk.hello("c", ops=("gain", "invert", "mine:echo"))[0].message, Welcome)
 
 
 def test_bytes_of_no_message_are_refused_with_the_version_spoken_here(desk):
-    (send,) = desk.desk.refuse(route("a"), ProtocolError("expected 3 parts, got 1"))
+    send, refusal = desk.desk.refuse(route("a"), ProtocolError("expected 3 parts, got 1"))
     assert send.peer == route("a")
     assert "protocol version 1" in send.message.reason
     assert "expected 3 parts, got 1" in send.message.reason
+    assert refusal == TurnedAway("", "", send.message.reason)
 
 
 def test_an_unknown_session_is_asked_to_say_hello_again(desk):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from core_support import JOB_ID, TIMING, Desk, granted, only, requeued, result, route, session, sink
 
-from zaudio.core.actions import Fail, Impostor, Lost, Send
+from zaudio.core.actions import Fail, Impostor, Lost, Send, TurnedAway
 from zaudio.core.register import SESSIONS_KEPT, Register
 from zaudio.wire.messages import VERSION, Again, Failed, Goodbye, Heartbeat, Hello, Ready, Refused, Welcome
 
@@ -71,7 +71,9 @@ ABOUT_A = [
 def test_nobody_speaks_for_a_session_of_another_key(desk, message):
     join(desk, "a")
     desk.wait(TIMING.dead_after * 0.8)
-    assert say(desk, KEYS["b"], message) == [Send(replace(route("by key of b"), identity=KEYS["b"]), Refused(ANOTHERS))]
+    refused, *told = say(desk, KEYS["b"], message)
+    assert refused == Send(replace(route("by key of b"), identity=KEYS["b"]), Refused(ANOTHERS))
+    assert all(isinstance(each, TurnedAway) for each in told)
     assert held(desk, "a") == [0, 1]
     # Nor does it prove life.
     assert [lost.name for lost in only(desk.wait(TIMING.dead_after * 0.4), Lost)] == ["a"]

@@ -265,3 +265,11 @@ def test_what_is_rarer_than_chunks_is_a_sentence_and_the_rest_is_traffic():
         events.Noted(**chunk): "",
     }
     assert {event: said(event) for event in sentences} == sentences
+
+
+def test_a_refused_worker_is_told_of(desk):
+    (told,) = tell(desk, desk.hello("old", version=2))
+    assert told == events.Refused(
+        **ABOUT, worker="old", host="host", reason="it speaks protocol version 2, this coordinator speaks 1"
+    )
+    assert said(told) == f"old cannot take part: {told.reason}"

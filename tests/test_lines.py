@@ -162,7 +162,7 @@ def test_folders_that_the_user_did_not_name_are_taken_out_of_sentences(sentence,
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in KINDS if name in ("lost", "requeued", "rejected", "failed", "dropped")]
+    "name", [name for name in KINDS if name in ("lost", "requeued", "rejected", "failed", "dropped", "refused")]
 )
 def test_sentences_of_workers_and_errors_are_made_private(name):
     text = written(name, private=lambda sentence: "private")

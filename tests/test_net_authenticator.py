@@ -145,6 +145,8 @@ def test_unknown_key_gets_no_byte_in_and_is_named_by_its_public_half(door, far, 
     [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert f"its public key {STRANGE_PUBLIC.decode()} is not admitted" in warning
     assert STRANGE_SECRET.decode() not in caplog.text
+    assert {*door.gate.take_refused()} == {("127.0.0.1", "its key is not admitted", STRANGE_PUBLIC.decode())}
+    assert door.gate.take_refused() == []
 
 
 def test_wrong_key_of_the_coordinator_lets_nothing_out(door, far, studio):

@@ -128,6 +128,14 @@ def test_losses_requeues_and_rejections_have_their_reasons(log):
     assert facts.dropped == {"b": "a liar"}
 
 
+def test_refused_workers_are_told_with_their_reasons_and_all_of_them_counted(log):
+    log.run("a").after(2).tell(events.Refused, worker="old", host="attic", reason="it speaks protocol version 9")
+    log.tell(events.Refused, worker="", host="10.0.0.7", reason="its key is not admitted", key="k", more=12)
+    (told,) = log.facts.refusals
+    assert (told.seconds, told.worker, told.host) == (3.5, "old", "attic")
+    assert log.facts.refused == 13
+
+
 def test_what_limited_the_job_is_a_sentence_and_workers_useful_a_number(log):
     log.run("a", chunks=100)
     for chunk in range(4):

@@ -8,6 +8,7 @@ from zaudio.facts import Progress
 from zaudio.web.address import parse_address
 from zaudio.web.board import NEWS_KEPT, Board, kind_of
 from zaudio.web.cells import MOST, Cells
+from zaudio.web.metrics import metrics
 from zaudio.web.news import TEXT_MAX
 from zaudio.web.series import POINTS, Series
 from zaudio.web.staff import KEPT, SHOWN, Staff
@@ -306,3 +307,31 @@ def test_a_result_for_an_earlier_life_makes_no_worker():
     snapshot = board_of(started(), late).snapshot(1.0)
     assert snapshot["workers"] == []
     assert snapshot["outcomes"] == {"late": 1}
+
+
+def test_a_refused_worker_has_a_row_with_the_reason_and_a_place_in_the_counts():
+    refused = {**JOB, "worker": "old", "host": "attic", "reason": "it lacks gain"}
+    board = board_of(
+        started(),
+        events.Joined(**JOB, worker="old", session="1", host="studio"),
+        events.Refused(**refused),
+        events.Refused(**refused, more=12),
+    )
+    assert [(each["name"], each["host"], each["state"], each["end"]) for each in board.staff.rows(1.0)] == [
+        ("old", "studio", "idle", ""),
+        ("old", "attic", "refused", "it lacks gain"),
+    ]
+    assert board.staff.counts()["refused"] == 1
+    assert board.snapshot(1.0)["news"][-1][3] == "12 more refusals; the newest: old cannot take part: it lacks gain"
+    text = metrics(board, now=1.0)
+    assert 'zaudio_workers{state="refused"} 1.0' in text
+    assert "zaudio_refused_total 13.0" in text
+
+
+def test_a_worker_that_was_welcomed_and_then_refused_has_one_row_until_it_takes_part():
+    staff = Staff()
+    staff.leave("a", "1", "another class", at=1.0)
+    staff.refuse("a", "studio", "another class", at=1.0)
+    assert [each["state"] for each in staff.rows(2.0)] == ["refused"]
+    staff.join("a", "2", at=3.0, host="studio")
+    assert [each["state"] for each in staff.rows(4.0)] == ["idle"]

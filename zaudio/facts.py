@@ -218,6 +218,7 @@ class Report(Extent):
         repeated: Grants of chunks that another worker was at, made because this one was idle.
         lost: How many workers were lost before the end.
         losses: The first 64 of them, with the reasons.
+        refused: How often a worker was told that it cannot take part.
         warnings: Sentences about oddities of the recording that were overcome.
         clipped: Samples that were limited to the range of their integers, as by `gain`; those of chunks that an
             earlier, interrupted start had done are not among them.
@@ -242,6 +243,7 @@ class Report(Extent):
     repeated: int = 0
     lost: int = 0
     losses: tuple[Loss, ...] = ()
+    refused: int = 0
     warnings: tuple[str, ...] = ()
     clipped: int = 0
     zeroed: int = 0

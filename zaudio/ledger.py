@@ -36,6 +36,7 @@ from zaudio.events import (
     Lost,
     Measured,
     Published,
+    Refused,
     Rejected,
     Requeued,
     StageBegan,
@@ -107,6 +108,7 @@ class Ledger:
         self._zeroed = 0
         self._duplicates = 0
         self._rejected = 0
+        self._refused = 0
 
     def apply(self, event: Event) -> None:
         """Count an event. Those that count nothing may come too."""
@@ -138,6 +140,8 @@ class Ledger:
                 self._join(event)
             case Lost():
                 self._lose(event)
+            case Refused(more=more):
+                self._refused += more or 1
             case Started():
                 self._started = event
                 self._enter(event, MAIN, measures=False)
@@ -288,6 +292,7 @@ class Ledger:
             repeated=self._now.repeated,
             lost=self._lost,
             losses=tuple(self._losses),
+            refused=self._refused,
             warnings=started.warnings,
             clipped=self._clipped,
             zeroed=self._zeroed,

@@ -26,6 +26,7 @@ from zaudio.events import (
     Missed,
     Published,
     Reading,
+    Refused,
     Rejected,
     Requeued,
     Sampled,
@@ -99,6 +100,16 @@ class LossAt:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusalAt:
+    """A worker that could not take part, seconds after the start, with its machine or address, and why."""
+
+    seconds: float
+    worker: str
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class LifeFacts:
     """The facts of one life of a job.
 
@@ -117,6 +128,8 @@ class LifeFacts:
         slowest: The chunks that took longest, the slowest first.
         losses: Workers that were lost before the end.
         lost: How many.
+        refusals: Workers that could not take part.
+        refused: How often a worker was told that, those included that were not told by themselves.
         requeued: Grants that came to nothing, by reason.
         rejected: Results that could not be accepted, by reason.
         dropped: Workers that gave wrong results, and the sentence about each.
@@ -141,6 +154,8 @@ class LifeFacts:
     slowest: list[Slow]
     losses: list[LossAt]
     lost: int
+    refusals: list[RefusalAt]
+    refused: int
     requeued: dict[str, int]
     rejected: dict[str, int]
     dropped: dict[str, str]
@@ -214,6 +229,8 @@ class _Counts:
     sentence: str = ""
     losses: list[LossAt] = field(default_factory=list)
     lost: int = 0
+    refusals: list[RefusalAt] = field(default_factory=list)
+    refused: int = 0
     requeued: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     dropped: dict[str, str] = field(default_factory=dict)
@@ -268,6 +285,11 @@ class _Life:
                 counts.lost += 1
                 if len(counts.losses) < LOSSES_KEPT:
                     counts.losses.append(LossAt(round(event.at - self._at, 6), event.worker, event.reason))
+            case Refused():
+                counts.refused += event.more or 1
+                if not event.more and len(counts.refusals) < LOSSES_KEPT:
+                    after = round(event.at - self._at, 6)
+                    counts.refusals.append(RefusalAt(after, event.named, event.host, event.reason))
             case Dropped():
                 counts.dropped[event.worker] = event.reason
             case Measured():
@@ -304,6 +326,8 @@ class _Life:
             slowest=sorted(self._slowest, reverse=True),
             losses=list(counts.losses),
             lost=counts.lost,
+            refusals=list(counts.refusals),
+            refused=counts.refused,
             requeued=dict(counts.requeued.most_common()),
             rejected=dict(counts.rejected.most_common()),
             dropped=dict(counts.dropped),

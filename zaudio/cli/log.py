@@ -106,6 +106,7 @@ def _of_life(facts: LifeFacts) -> Iterator[str]:
     yield from _workers(facts.workers)
     yield from _slowest(facts)
     yield from _losses(facts)
+    yield from _refusals(facts)
     yield from _reasons("requeued", facts.requeued)
     yield from _reasons("rejected", facts.rejected)
     yield from (f"  dropped {printable(name)}: {printable(reason)}" for name, reason in facts.dropped.items())
@@ -146,6 +147,14 @@ def _losses(facts: LifeFacts) -> Iterator[str]:
         yield f"  lost {printable(loss.worker)} after {_s(loss.seconds)}: {printable(loss.reason)}"
     if facts.lost > NAMED:
         yield f"  and {_count(facts.lost - NAMED, 'worker')} more"
+
+
+def _refusals(facts: LifeFacts) -> Iterator[str]:
+    for each in facts.refusals[:NAMED]:
+        where = f" on {printable(each.host)}" if each.host and each.host not in each.worker else ""
+        yield f"  refused {printable(each.worker)}{where} after {_s(each.seconds)}: {printable(each.reason)}"
+    if facts.refused > len(facts.refusals[:NAMED]):
+        yield f"  and {facts.refused - len(facts.refusals[:NAMED])} refusals more"
 
 
 def _reasons(word: str, reasons: dict[str, int]) -> Iterator[str]:

@@ -85,6 +85,25 @@ class Stuck:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """A worker cannot take part, and is told so. Texts are empty where nothing is known.
+
+    Attributes:
+        name: Its name.
+        host: Its machine, or its address.
+        reason: Why.
+        key: Its public key, or the name of its key if that is admitted.
+        more: As in `zaudio.events.Refused`.
+    """
+
+    name: str
+    host: str
+    reason: str
+    key: str = ""
+    more: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Impostor:
     """A result came from a peer that does not speak for the session that it names: it was not looked at."""
 
@@ -235,7 +254,7 @@ class Discard:
     """Forget all chunks and results: their job is over."""
 
 
-DispatcherAction = Send | Grant | Joined | Lost | Requeued | Stuck | Impostor | Fail
+DispatcherAction = Send | Grant | Joined | Lost | Requeued | Stuck | TurnedAway | Impostor | Fail
 AssemblerAction = Accepted | Released | Duplicate | Rejected | Noted | Liar | Withdrawn | Fail
 DeskAction = DispatcherAction | AssemblerAction
 SessionAction = Connect | ConnectSink | Say | Deliver | Prepare | Compute | Discard

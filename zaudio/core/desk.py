@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from zaudio.core.actions import Accepted, DeskAction, Grant, Impostor, Liar, Noted, Peer, Rejected, Withdrawn
+from zaudio.core.admission import Admission
 from zaudio.core.assembly import Assembler
 from zaudio.core.blame import Blame
 from zaudio.core.classes import StageClass
@@ -66,6 +67,7 @@ class Desk:
         self._machines = StageClass(
             job.ops, job.signal, register.classes, expected=job.machine_class, name=job.class_name
         )
+        self._admission = Admission(job, register=register, roster=self._roster, machines=self._machines, offers=offers)
         self._dispatcher = Dispatcher(
             job,
             ways=ways,
@@ -74,8 +76,7 @@ class Desk:
             leases=self._leases,
             granting=self._granting,
             blame=self._blame,
-            machines=self._machines,
-            offers=offers,
+            admission=self._admission,
             now=now,
         )
         self._assembler = Assembler(
@@ -126,6 +127,10 @@ class Desk:
     def refuse(self, peer: Peer, error: ProtocolError) -> Actions:
         """Answer bytes that are no message of this version."""
         return [*self._dispatcher.refuse(peer, error)]
+
+    def turned_away(self, address: str, reason: str, key: str) -> Actions:
+        """Take note that the gate refused a peer: none of its messages comes here."""
+        return [*self._admission.tell("", address, reason, key)]
 
     def progressed(self, *, ciphered: int, now: float) -> Actions:
         """Move the window: the cipher has finished with that many chunks, those of earlier lives included.

@@ -22,11 +22,12 @@ Granting decides which worker is granted which chunk. Blame decides which chunk 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 from zaudio.core.actions import DispatcherAction, Fail, Grant, Impostor, Joined, Lost, Peer, Send, Stuck
+from zaudio.core.admission import Admission
 from zaudio.core.blame import Blame
-from zaudio.core.classes import Machine, StageClass
+from zaudio.core.classes import Machine
 from zaudio.core.granting import Granting
 from zaudio.core.job import Job, Ways
 from zaudio.core.leases import Leases
@@ -66,8 +67,7 @@ class Dispatcher:
         leases: Its leases.
         granting: Its grants.
         blame: The ends of its leases.
-        machines: Its class of machines.
-        offers: Returns whether a worker that offers those ops has that one.
+        admission: Says which workers may take part.
         now: The time at which the job begins.
     """
 
@@ -81,8 +81,7 @@ class Dispatcher:
         leases: Leases,
         granting: Granting,
         blame: Blame,
-        machines: StageClass,
-        offers: Callable[[Sequence[str], str], bool],
+        admission: Admission,
         now: float,
     ) -> None:
         self._job = job
@@ -93,8 +92,7 @@ class Dispatcher:
         self._leases = leases
         self._granting = granting
         self._blame = blame
-        self._machines = machines
-        self._offers = offers
+        self._admission = admission
         self._ticked = now
         self._beat = now  # when heartbeats are due next
         self._complaint = ""  # why the last worker could not take part
@@ -106,9 +104,9 @@ class Dispatcher:
         if isinstance(message, Hello) and not self._register.greet(peer, now=now):
             return []
         if isinstance(message, Hello | Heartbeat | Ready | Failed | Goodbye) and (
-            bar := self._bar(peer, message.session)
+            bar := self._admission.bar(peer, message.session)
         ):
-            return [Send(peer, Refused(bar))]
+            return [*self._admission.refuse(peer, bar, message)]
         if isinstance(message, Hello):
             return self._hello(peer, message, now)
         member = self._known(message)
@@ -132,7 +130,7 @@ class Dispatcher:
     def refuse(self, peer: Peer, error: ProtocolError) -> Actions:
         """Answer bytes that are no message of this version."""
         self._complaint = f"a peer does not speak protocol version {VERSION}: {error}"
-        return [Send(peer, Refused(f"this coordinator speaks protocol version {VERSION}: {error}"))]
+        return [*self._admission.refuse(peer, f"this coordinator speaks protocol version {VERSION}: {error}")]
 
     def heard(self, session: bytes, peer: Peer, *, now: float) -> Actions:
         """Take note that a result came: its worker lives, and a stranger is asked to say hello.
@@ -141,7 +139,7 @@ class Dispatcher:
         """
         member = self._roster.get(session)
         if self._register.asks:
-            if bar := self._bar(peer, session):
+            if bar := self._admission.bar(peer, session):
                 return [Send(peer, Refused(bar)), Impostor(peer, session)]
             if self._roster.owner(session) is None:
                 return [Send(peer, Again()), Impostor(peer, session)]
@@ -235,6 +233,7 @@ class Dispatcher:
         if now >= self._beat:
             self._beat = now + self._timing.heartbeat
             actions += self._heartbeats()
+        actions += self._register.refusals.sum_up(now=now)
         actions += self._granting.grant(now)
         if reason := self._granting.starved(now):
             actions.append(Fail(NoWorkerError(f"{reason}; {self._complaint}" if self._complaint else reason)))
@@ -257,10 +256,6 @@ class Dispatcher:
 
     # Workers come and go
 
-    def _bar(self, peer: Peer, session: bytes) -> str:
-        """Return why nothing of that session may come from that peer; empty when it may."""
-        return self._register.bar(peer, self._roster.owner(session)) if self._register.asks else ""
-
     def _known(self, message: Message) -> Member | None:
         if not isinstance(message, Heartbeat | Ready | Failed | Goodbye):
             return None
@@ -269,10 +264,9 @@ class Dispatcher:
         return self._roster.get(message.session)
 
     def _hello(self, peer: Peer, hello: Hello, now: float) -> Actions:
-        reason = self._objection(hello)
-        if reason:
+        if reason := self._admission.objection(hello):
             self._complaint = f"worker {hello.name} was refused: {reason}"
-            return [Send(peer, Refused(cut(reason)))]
+            return [*self._admission.refuse(peer, reason, hello)]
         actions: Actions = []
         member = self._roster.get(hello.session)
         if member is None:
@@ -287,13 +281,6 @@ class Dispatcher:
         source = self._job.source_for(hello.reads)
         welcome = self._job.welcome(hello.session, self._ways.sinks, source)
         return [*actions, Send(peer, welcome)]
-
-    def _objection(self, hello: Hello) -> str:
-        if banned := self._register.banned(hello.session):
-            return banned
-        if hello.version != VERSION:
-            return f"it speaks protocol version {hello.version}, this coordinator speaks {VERSION}"
-        return self._job.missing(hello.ops, self._offers)
 
     def _give_outbox(self, member: Member, outbox: bytes) -> Actions:
         """Give an outbox to the worker that names it: the one that had it before was replaced.
@@ -310,8 +297,9 @@ class Dispatcher:
         return actions
 
     def _ready(self, member: Member, peer: Peer, message: Ready, now: float) -> Actions:
-        if reason := self._machines.judge(message.numbers, member.machine):
-            return self._dismiss(member.session, reason) + self._granting.grant(now)
+        if reason := self._admission.judge(message.numbers, member.machine):
+            told = self._admission.refuse_member(member, reason)
+            return [*self._dismiss(member.session, reason), *told, *self._granting.grant(now)]
         actions: Actions = [] if member.ready else [Joined(member.session, member.name, member.machine.host)]
         member.sink, member.ready, member.reads = peer, True, message.reads
         # A worker that was given up and came back has counted on; sequences must not run behind it.

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 
 from zaudio.core.actions import Peer
 from zaudio.core.classes import Classes
+from zaudio.core.refusals import Refusals
 
 HELLOS = 16  # a second on one connection; a worker says one, and one more at each stage
 SESSIONS_KEPT = 4096  # of those that came, and of those that were sent away: results of them may still come
@@ -32,10 +33,12 @@ class Register:
 
     Attributes:
         classes: What ops give on the machines that the farm has.
+        refusals: The workers that it refused.
     """
 
     def __init__(self, *, shared: str | None = None) -> None:
         self.classes = Classes()
+        self.refusals = Refusals()
         self._shared = shared
         self._admitted: frozenset[str] | None = None  # identities that may take part; None to ask for none
         self._keys: dict[str, str] = {}  # identity -> the name of its key; also of those that were admitted once
@@ -127,6 +130,10 @@ class Register:
         """Return the name of the key by which that session was admitted; empty when it has none of its own."""
         return self._keys.get(self.identity(session) or "", "")
 
+    def key_of(self, identity: str) -> str:
+        """Return the name of that key; the key itself if it has none, and nothing for the one that many share."""
+        return self._keys.get(identity) or ("" if identity == self._shared else identity)
+
     @property
     def asks(self) -> bool:
         """Whether a worker needs an identity."""
@@ -135,6 +142,7 @@ class Register:
     def check(self) -> None:
         """Assert the invariants."""
         self.classes.check()
+        self.refusals.check()
         assert len(self._known) <= SESSIONS_KEPT, "sessions are bounded"
         assert all(1 <= said <= HELLOS + 1 for said in self._hellos.values()), "hellos beyond are not counted"
         assert len(self._banned) <= SESSIONS_KEPT, "banned sessions are bounded"

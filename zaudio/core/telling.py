@@ -23,6 +23,7 @@ from zaudio.core.actions import (
     Requeued,
     Send,
     Stuck,
+    TurnedAway,
     Withdrawn,
 )
 from zaudio.core.desk import Desk
@@ -79,6 +80,8 @@ class Teller:
                 return self._of(events.Joined, at, worker, session=_short(session), host=host)
             case Lost(session=session, name=worker, reason=reason):
                 return self._of(events.Lost, at, worker, reason=reason, session=_short(session))
+            case TurnedAway(name=worker, host=host, reason=reason, key=key, more=more):
+                return self._of(events.Refused, at, worker, host=host, reason=reason, key=key, more=more)
         return None
 
     # Of every bundle there is one of these two at least: they are made without detours.
@@ -151,6 +154,9 @@ def said(event: Event) -> str:
             return f"worker {worker} takes part"
         case events.Lost(worker=worker, reason=reason):
             return f"worker {worker} is gone: {reason}"
+        case events.Refused(reason=reason, more=more):
+            others = f"{more} workers were refused, at last " if more else ""
+            return f"{others}{event.named} cannot take part: {reason}"
         case events.Stuck(worker=worker, chunk=chunk):
             return f"worker {worker} is past the deadline of chunk {chunk}"
         case events.Requeued(worker=worker, chunk=chunk, reason=reason):

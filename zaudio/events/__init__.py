@@ -25,7 +25,7 @@ from zaudio.events.job import (
     StateChanged,
 )
 from zaudio.events.missing import Missed, Sampled
-from zaudio.events.workers import Dropped, Joined, Lost, Stuck, Welcomed
+from zaudio.events.workers import Dropped, Joined, Lost, Refused, Stuck, Welcomed
 
 __all__ = [  # in the order of the schema
     "MAIN",
@@ -45,6 +45,7 @@ __all__ = [  # in the order of the schema
     "Lost",
     "Stuck",
     "Dropped",
+    "Refused",
     "Granted",
     "Requeued",
     "Accepted",

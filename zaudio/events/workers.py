@@ -69,3 +69,28 @@ class Dropped(Event):
     reason: str
     unchecked: int
     key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused(Event):
+    """A worker cannot take part, and was told why. Sixteen different refusals are told by themselves, others as sums.
+
+    Attributes:
+        worker: The name that it gives itself; empty when it did not come so far as to say it.
+        host: The machine that it says to be on, or its address; empty when neither is known.
+        reason: Why.
+        key: Its public key, or the name of its key if that is on the list; empty when it has none of its own.
+        more: Refusals since the last event of this kind that count none of their own: this is the newest of them. 0 for
+            one that is told by itself.
+    """
+
+    worker: str
+    host: str
+    reason: str
+    key: str = ""
+    more: int = 0
+
+    @property
+    def named(self) -> str:
+        """Its name, or else its key or its address; for sentences."""
+        return self.worker or (f"a worker with key {self.key}" if self.key else f"a peer at {self.host or '(unknown)'}")

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import zmq
 from zmq.utils import z85
@@ -30,6 +31,14 @@ STRANGERS_NAMED = 16  # unknown keys that get a warning; a flood of them must no
 ADMITTED, REFUSED, FAILED = b"200", b"400", b"500"
 
 log = logging.getLogger("zaudio.coordinator")
+
+
+class Stranger(NamedTuple):
+    """A peer that was refused: its address, the reason, and its public key, which is empty if it showed none."""
+
+    address: str
+    reason: str
+    key: str
 
 
 class Authenticator:
@@ -50,6 +59,7 @@ class Authenticator:
         self._allowed = keys.allowed
         self.local = keys.local.public.decode()
         self._strangers: set[str] = set()
+        self._refused: list[Stranger] = []
         self._faults: tuple[str, ...] = ()
         self._trouble = ""
         self._names: dict[str, str] = {self.local: LOCAL}
@@ -83,6 +93,11 @@ class Authenticator:
             number = request[1] if len(request) > 1 else b""
             self.socket.send_multipart([b"1.0", number, status, text.encode(), key.encode(), b""])
 
+    def take_refused(self) -> list[Stranger]:
+        """Return the peers that were refused since the last call. Take them after each `serve`, which bounds them."""
+        taken, self._refused = self._refused, []
+        return taken
+
     def refresh(self, now: float) -> bool:
         """Read the list again if that is due; return whether the admitted keys changed since the last call."""
         if now >= self.due:
@@ -95,17 +110,20 @@ class Authenticator:
     def _judge(self, request: Sequence[Buffer]) -> tuple[bytes, str, str]:
         version, _, domain, address, _, mechanism, *credentials = map(bytes, request)
         if (version, domain, mechanism) != (b"1.0", ZAP_DOMAIN, b"CURVE") or len(credentials) != 1:
+            self._refused.append(Stranger(address.decode("ascii", "replace"), "it does not use CURVE", ""))
             log.warning("a peer at %s was refused: it does not use CURVE", address.decode("ascii", "replace"))
             return REFUSED, "only CURVE is admitted", ""
-        key = z85.encode(credentials[0]).decode()
+        key, name = z85.encode(credentials[0]).decode(), address.decode("ascii", "replace")
         if key == self.local:  # on no list, so a list that cannot be read must not keep it out
             return ADMITTED, "", key
         if not self._reread():
+            self._refused.append(Stranger(name, "the list of keys cannot be read", key))
             return FAILED, "the list of keys cannot be read", ""
         if key in self._names:
-            log.info("%s connects from %s", self._names[key], address.decode("ascii", "replace"))
+            log.info("%s connects from %s", self._names[key], name)
             return ADMITTED, "", key
-        self._warn_of(key, address.decode("ascii", "replace"))
+        self._refused.append(Stranger(name, "its key is not admitted", key))
+        self._warn_of(key, name)
         return REFUSED, "this key is not admitted", ""
 
     def _reread(self) -> bool:

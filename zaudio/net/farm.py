@@ -246,6 +246,8 @@ class Farm:
             return
         if self._gate.socket in ready:
             self._gate.serve()
+            for stranger in self._gate.take_refused():
+                stage.turned_away(stranger.address, stranger.reason, stranger.key)
         if self._gate.refresh(now):
             self._register.call(self._gate.names)
             stage.admit(self._gate.admitted, now=now)

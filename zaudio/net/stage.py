@@ -194,6 +194,10 @@ class Stage:
         """Take note that a local worker's process has died."""
         self.do(self._desk.gone(session, cause, now=now))
 
+    def turned_away(self, address: str, reason: str, key: str) -> None:
+        """Take note that the gate refused a peer."""
+        self.do(self._desk.turned_away(address, reason, key))
+
     def admit(self, identities: frozenset[str], *, now: float) -> None:
         """Let these identities take part from now on, and no others."""
         self.do(self._desk.admit(identities, now=now))

@@ -25,6 +25,7 @@ from zaudio.events import (
     Lost,
     Noted,
     Published,
+    Refused,
     Rejected,
     Requeued,
     StageBegan,
@@ -96,6 +97,7 @@ class Board:
         self.seconds = [0] * (len(BUCKETS) + 1)  # chunks by the time that they took
         self.seconds_sum = 0.0
         self.audited = 0
+        self.refused = 0  # times that a worker was told that it cannot take part
         self.dropped: list[tuple[str, int]] = []
         self.progress: Progress | None = None
         self._series = Series()
@@ -146,6 +148,10 @@ class Board:
                 self.staff.join(worker, session, at=event.at, host=host)
             case Lost(worker=worker, session=session, reason=reason):
                 self.staff.leave(worker, session, reason, at=event.at)
+            case Refused(host=host, reason=reason, more=more):
+                self.refused += more or 1
+                if not more:
+                    self.staff.refuse(event.named, host, reason, at=event.at)
             case Stuck(worker=worker):
                 self.staff.delay(worker, at=event.at)
             case Dropped(worker=worker, reason=reason, unchecked=unchecked):

@@ -34,6 +34,7 @@ def metrics(board: Board, *, now: float) -> str:
             _by("reason", {name: board.requeued[name] for name in REASONS}),
         ),
         *_family("zaudio_workers", "gauge", "Workers of the job.", _by("state", board.staff.counts())),
+        *_single("zaudio_refused_total", "counter", "Tries to take part that were refused.", board.refused),
         *_histogram(board),
         *_single(
             "zaudio_cipher_starved_seconds_total",

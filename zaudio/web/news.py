@@ -15,6 +15,7 @@ from zaudio.events import (
     Measured,
     Missed,
     Published,
+    Refused,
     Rejected,
     Requeued,
     StageBegan,
@@ -50,6 +51,9 @@ def _sentence(event: Event) -> tuple[str, str] | None:
             return GOOD, f"{worker} takes part"
         case Lost(worker=worker, reason=reason):
             return BAD, f"{worker} is gone: {reason}"
+        case Refused(reason=reason, more=more):
+            others = f"{more} more refusals; the newest: " if more else ""
+            return BAD, f"{others}{event.named} cannot take part: {reason}"
         case Stuck(worker=worker, chunk=chunk):
             return BAD, f"{worker} is past the deadline of chunk {chunk}"
         case Dropped(worker=worker, reason=reason):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from zaudio.web.news import cut
 
 KEPT = 1024  # workers that are remembered by name
+REFUSED_KEPT = 64  # the farm tells of fewer by themselves
 SHOWN = 256  # a long table already
 RATE_SECONDS = 20.0  # the time over which a worker's rate is smoothed
 NAME_MAX = 120  # characters
@@ -31,6 +32,7 @@ class Worker:
         stuck: Whether it is past a deadline.
         end: How it ended; empty while it takes part.
         dropped: Whether it was sent away for good.
+        refused: Whether it was never let in.
         losses: How often it was lost.
     """
 
@@ -45,11 +47,14 @@ class Worker:
     stuck: bool = False
     end: str = ""
     dropped: bool = False
+    refused: bool = False
     losses: int = 0
 
     @property
     def state(self) -> str:
         """One of `STATES`."""
+        if self.refused:
+            return "refused"
         if self.dropped:
             return "dropped"
         if not self.sessions:
@@ -67,7 +72,7 @@ class Worker:
         return weight / (RATE_SECONDS * (1 - math.exp((self.begun - now) / RATE_SECONDS)))
 
 
-STATES = ("busy", "idle", "late", "lost", "dropped")
+STATES = ("busy", "idle", "late", "lost", "dropped", "refused")
 
 
 class Staff:
@@ -75,6 +80,7 @@ class Staff:
 
     def __init__(self) -> None:
         self._workers: dict[str, Worker] = {}
+        self._refused: dict[tuple[str, str], tuple[float, str]] = {}  # name and host -> when, and why
         self.forgotten = 0  # workers that were lost and are no longer named
 
     def knows(self, name: str) -> bool:
@@ -93,6 +99,15 @@ class Staff:
         worker.host = host[:NAME_MAX]
         worker.sessions.add(session)
         worker.sign, worker.end = at, ""
+        self._refused.pop((name, worker.host), None)  # it may now
+
+    def refuse(self, name: str, host: str, reason: str, *, at: float) -> None:
+        """Note that a worker cannot take part. Any name may be used by it, that of another one too."""
+        worker = self._workers.get(name)
+        if worker is not None and not (worker.sessions or worker.chunks or worker.dropped):
+            del self._workers[name]  # it was welcomed, and lost as its machine was known
+        if len(self._refused) < REFUSED_KEPT:
+            self._refused[name, host[:NAME_MAX]] = at, cut(reason)
 
     def leave(self, name: str, session: str, reason: str, *, at: float) -> None:
         """Note that a worker is gone."""
@@ -147,12 +162,14 @@ class Staff:
         for worker in self._workers.values():
             found[worker.state] += 1
         found["lost"] += self.forgotten
+        found["refused"] = len(self._refused)
         return found
 
     def rows(self, now: float) -> list[dict[str, object]]:
         """Return what is told of each worker, those that take part first."""
         order = {state: place for place, state in enumerate(("late", "busy", "idle", "dropped", "lost"))}
         named = sorted(self._workers.items(), key=lambda item: (order[item[1].state] > 2, item[0]))
+        refused = [(name, _turned_away(host, *why)) for (name, host), why in self._refused.items()]
         return [
             {
                 "name": name[:NAME_MAX],
@@ -166,7 +183,7 @@ class Staff:
                 "end": worker.end,
                 "losses": worker.losses,
             }
-            for name, worker in named[:SHOWN]
+            for name, worker in [*named[:SHOWN], *refused]
         ]
 
     @property
@@ -186,3 +203,7 @@ class Staff:
         gone = next((name for name, worker in self._workers.items() if not worker.sessions), None)
         del self._workers[gone if gone is not None else next(iter(self._workers))]
         self.forgotten += 1
+
+
+def _turned_away(host: str, at: float, reason: str) -> Worker:
+    return Worker(begun=at, sign=at, host=host, end=reason, refused=True)
