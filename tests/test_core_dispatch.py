@@ -827,3 +827,20 @@ def test_a_chunk_whose_result_was_rejected_is_granted_to_another_worker(desks):
     assert (desk.leases.load(session("a")), desk.leases.load(session("b"))) == (1, 1)
     actions = desk.result("a", 0, length=3)  # now a holds nothing
     assert grants(actions)[0] == ("b", 0, 2)
+
+
+# The last signs of life
+
+
+def test_the_last_sign_of_each_worker_is_known_as_of_the_last_heartbeat(desk):
+    desk.join("a")
+    desk.join("b")
+    began = desk.now
+    desk.wait(HEARTBEAT)
+    desk.alive("b")
+    heard = desk.now
+    only_a = desk.desk.signs["a"]
+    desk.wait(HEARTBEAT)
+    assert (only_a, desk.desk.signs) == (began, {"a": began, "b": heard})
+    desk.wait(DEAD)
+    assert "a" not in desk.desk.signs

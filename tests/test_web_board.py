@@ -335,3 +335,12 @@ def test_a_worker_that_was_welcomed_and_then_refused_has_one_row_until_it_takes_
     assert [each["state"] for each in staff.rows(2.0)] == ["refused"]
     staff.join("a", "2", at=3.0, host="studio")
     assert [each["state"] for each in staff.rows(4.0)] == ["idle"]
+
+
+def test_the_last_sign_of_a_worker_is_any_message_and_never_goes_back():
+    staff = Staff()
+    staff.join("a", "1", at=10.0)
+    staff.hear({"a": 14.0, "stranger": 14.0})
+    assert [(each["name"], each["sign"]) for each in staff.rows(15.0)] == [("a", 1.0)]
+    staff.hear({"a": 13.0})
+    assert row(staff, "a", 15.0)["sign"] == 1.0

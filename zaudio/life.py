@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from types import TracebackType
@@ -191,6 +191,14 @@ class Life(ABC, Generic[Outcome]):
     def progress(self) -> Progress:
         """How far the job has come."""
         return self._ledger.progress(time.monotonic())
+
+    @property
+    def signs(self) -> Mapping[str, float]:
+        """When each worker that takes part gave its last sign of life, by name, in seconds of the monotonic clock.
+
+        Any message is one. It is looked at once in each heartbeat.
+        """
+        return self._farm.signs if self._farm is not None else {}
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -123,7 +123,7 @@ def _of_page(found: dict[str, Any]) -> list[str]:
         end = f"  on {worker['host']}{end}" if worker["host"] else end
         lines.append(
             f"  {worker['name']:{width}}  {worker['state']:7} {worker['chunks']:>7} chunks  {worker['rate']:>8.2f}/s  "
-            f"last result {worker['sign']:.0f} s ago{end}"
+            f"last sign {worker['sign']:.0f} s ago{end}"
         )
     hidden = max(0, len(found["workers"]) - ROWS) + found["more"]
     lines += [f"  and {hidden} more"] if hidden else []

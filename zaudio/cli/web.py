@@ -76,7 +76,7 @@ class Shown:
         """Show a job that has begun, and say where."""
         if self._site is None or not job.page_token:
             return
-        self._site.open(job.page_token, self._events, lambda: job.progress, title=title)
+        self._site.open(job.page_token, self._events, lambda: job.progress, title=title, signs=lambda: job.signs)
         self._opened = True
         if self._folder is not None:
             _write_address(self._folder, self._site.address.url, job.page_token)

@@ -181,6 +181,11 @@ class Desk:
         return self._roster.get(session) is not None
 
     @property
+    def signs(self) -> Mapping[str, float]:
+        """When each living worker was last heard of, by name, as of the last heartbeat; for any thread."""
+        return self._dispatcher.signs
+
+    @property
     def routes(self) -> tuple[Peer, ...]:
         """One connection of every living worker, so that the farm can tell all of them that another stage begins.
 

@@ -22,7 +22,7 @@ Granting decides which worker is granted which chunk. Blame decides which chunk 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from zaudio.core.actions import DispatcherAction, Fail, Grant, Impostor, Joined, Lost, Peer, Send, Stuck
 from zaudio.core.admission import Admission
@@ -69,6 +69,10 @@ class Dispatcher:
         blame: The ends of its leases.
         admission: Says which workers may take part.
         now: The time at which the job begins.
+
+    Attributes:
+        signs: When each worker was last heard of, by name, as of the last heartbeat. Replaced as a whole, so that any
+            thread may read it.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class Dispatcher:
         self._admission = admission
         self._ticked = now
         self._beat = now  # when heartbeats are due next
+        self.signs: Mapping[str, float] = {}
         self._complaint = ""  # why the last worker could not take part
 
     # Messages
@@ -233,6 +238,8 @@ class Dispatcher:
         if now >= self._beat:
             self._beat = now + self._timing.heartbeat
             actions += self._heartbeats()
+            # Two of the same name are one to users: the one that was heard of last stays.
+            self.signs = {member.name: member.heard for member in sorted(self._roster, key=lambda each: each.heard)}
         actions += self._register.refusals.sum_up(now=now)
         actions += self._granting.grant(now)
         if reason := self._granting.starved(now):

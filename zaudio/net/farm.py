@@ -17,7 +17,7 @@ import logging
 import math
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -112,6 +112,12 @@ class Farm:
     def sink_endpoint(self) -> str | None:
         """The address where they send results; None before it is bound, and for local workers alone."""
         return from_elsewhere(self._bound.sink, host=socket.gethostname()) if self._bound is not None else None
+
+    @property
+    def signs(self) -> Mapping[str, float]:
+        """When each living worker was last heard of, by name: any message counts. From any thread."""
+        desk = self._desk
+        return desk.signs if desk is not None else {}
 
     # The thread's own
 

@@ -21,7 +21,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -88,6 +88,7 @@ class Site:
         self._token = ""
         self._events: Events | None = None
         self._progress: Callable[[], Progress] | None = None
+        self._signs: Callable[[], Mapping[str, float]] = dict
         self._jobs: Callable[[], Jobs] = tuple
         self._quiet = 0  # ticks without an event
         self._connections = 0
@@ -109,6 +110,7 @@ class Site:
         progress: Callable[[], Progress],
         *,
         title: str = "",
+        signs: Callable[[], Mapping[str, float]] = dict,
         jobs: Callable[[], Jobs] = tuple,
     ) -> None:
         """Start to serve.
@@ -118,9 +120,11 @@ class Site:
             events: The events of the job, all of them.
             progress: Returns how far the job is, in any thread.
             title: The name of the recording.
+            signs: Returns when each worker gave its last sign of life, by name, in any thread.
             jobs: Returns, for a batch, each recording's name, state and share that is done, in any thread.
         """
-        self._token, self._events, self._progress, self._jobs = token, events, progress, jobs
+        self._token, self._events, self._progress = token, events, progress
+        self._signs, self._jobs = signs, jobs
         self._board.title = title
         self._thread = threading.Thread(target=self._run, name="zaudio-web", daemon=True)
         self._thread.start()
@@ -203,6 +207,7 @@ class Site:
                 self._board.apply(event)
                 taken += 1
         self._board.tick(self._progress(), now=time.monotonic())
+        self._board.staff.hear(self._signs())
         self._board.jobs = self._jobs()
         return taken > 0
 

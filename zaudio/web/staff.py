@@ -6,6 +6,7 @@ Rules: pure, and bounded. Of more workers than `KEPT`, those that were lost firs
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from zaudio.web.news import cut
@@ -27,7 +28,7 @@ class Worker:
         weight: Chunks, those of long ago counted less; `since` is when they were last weighed.
         host: The machine that it says to be on.
         begun: When it first took part.
-        sign: When it last gave a result or joined.
+        sign: When it last gave a sign of life: a result, its coming, or a message of which there is no event.
         held: Messages of chunks that it holds, by their first chunk: when each was granted.
         stuck: Whether it is past a deadline.
         end: How it ended; empty while it takes part.
@@ -155,6 +156,12 @@ class Staff:
             worker.weight = worker.weight * math.exp((worker.since - at) / RATE_SECONDS) + chunks
             worker.since = at
         return None if granted is None else at - granted
+
+    def hear(self, signs: Mapping[str, float]) -> None:
+        """Take the last signs of life of workers, by name."""
+        for name, at in signs.items():
+            if (worker := self._workers.get(name)) is not None:
+                worker.sign = max(worker.sign, at)
 
     def counts(self) -> dict[str, int]:
         """Return the number of workers by state."""
