@@ -66,6 +66,7 @@ BASE = {
     "limiting",
     "metering",
     "lines",
+    "lives",
     "thinning",
     "eventlog",
     "summary",
@@ -181,7 +182,7 @@ ALLOWED = {
     "metering": {"events"},
     "lines": {"events"},
     "thinning": {"events"},
-    "summary": {"events", "limiting", "metering", "lines"},
+    "summary": {"events", "limiting", "metering", "lines", "lives"},
     "eventlog": {"disk", "errors", "events", "lines", "stream", "thinning"},
     "facts": {"events"},
     "into": {"errors", "plan", "signal", "steps"},
@@ -508,7 +509,7 @@ TELLS_THE_TIME = {
     "zaudio.cli.status": "says for how long a file was not written, whose time is that of the day",
     "zaudio.eventlog": "says how far the wall clock is ahead, when it writes lines",
     "zaudio.lines": "writes that time into a line, and reads it",
-    "zaudio.summary": "has the type of it, in its facts",
+    "zaudio.lives": "has the type of it, in its facts",
 }
 
 

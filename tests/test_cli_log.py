@@ -134,3 +134,14 @@ def test_a_file_is_needed():
 
 def test_the_schema_is_printed():
     assert json.loads(run("--schema").stdout) == json.loads(json.dumps(schema()))
+
+
+def test_a_batch_tells_its_recordings_and_why_they_failed(tmp_path):
+    log = Log().start(0, recordings=2)
+    log.tell(events.StageBegan, chunks=1, chunk_frames=10, bytes=40, recordings=("a.wav",))
+    log.tell(events.RecordingEnded, input="a.wav", output="out/a", state="done")
+    log.tell(events.RecordingEnded, input="b\x1b.wav", output="out/b", state="failed", sentence="it is no WAV")
+    path = tmp_path / "events.jsonl"
+    path.write_text("\n".join(log.lines) + "\n")
+    lines = run(path).stdout.splitlines()
+    assert lines[1:3] == ["  2 of 2 recordings ended: 1 done, 1 failed", r"  b\x1b.wav failed: it is no WAV"]

@@ -21,6 +21,8 @@ PAGE = {
         {"name": "a", "host": "nas", "state": "busy", "chunks": 5, "rate": 1.5, "sign": 0.2, "end": ""},
         {"name": "b\x1b[2J", "host": "", "state": "lost", "chunks": 1, "rate": 0, "sign": 9, "end": "no sign of life"},
     ],
+    "jobs": [],
+    "jobs_counts": {},
     "news": [[1, 61.0, "!", "b is gone"]],
     "report": [],
     "progress": {
@@ -28,6 +30,7 @@ PAGE = {
         "stage": "main",
         "chunks": 100,
         "done": 50,
+        "unit": "chunks",
         "fraction": 0.5,
         "bytes_per_second": 2e6,
         "eta": 65.0,
@@ -112,3 +115,19 @@ def test_a_wrong_address_is_refused_before_the_job(tmp_path, command, text):
     assert done.exit_code == 2
     assert "expected PORT or HOST:PORT" in done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_batch_tells_its_recordings(page, monkeypatch):
+    rows = [
+        ["b.wav", "running", 0.5, ""],
+        ["bad\x1b.wav", "failed", 0.0, "it is no WAV"],
+        ["c.wav", "waiting", 0.0, ""],
+    ]
+    batch = {"jobs": rows, "jobs_counts": {"running": 1, "failed": 1, "waiting": 98}}
+    progress = {**PAGE["progress"], "unit": "recordings"}
+    monkeypatch.setattr(zaudio.web.client, "fetch", lambda url: {**PAGE, **batch, "progress": progress})
+    _, text = run("http://127.0.0.1:80/#token")
+    assert "50/100 recordings" in text
+    assert "recordings: 1 running, 1 failed, 98 waiting" in text
+    assert r"  bad\x1b.wav  failed  it is no WAV" in text
+    assert "c.wav" not in text

@@ -220,3 +220,21 @@ def test_the_time_in_which_a_recording_is_read_belongs_to_the_life_that_follows(
     log.job = "ab"
     [life] = log.run("a").publish().lives
     assert (life.job, life.phases["opening"]) == ("ab", 4.5)
+
+
+def test_a_batch_is_one_life_with_its_recordings_and_all_their_chunks(log):
+    log.start(0, recordings=3).tell(events.StateChanged, state=State.RUNNING)
+    for chunks, names in ((2, ("a.wav", "b.wav")), (3, ("long.wav",))):
+        log.tell(events.StageBegan, chunks=chunks, chunk_frames=10, bytes=40 * chunks, recordings=names)
+        log.tell(events.Welcomed, worker="w").tell(events.Joined, worker="w", session="1")
+        for chunk in range(chunks):
+            log.compute("w", chunk, seconds=1.0, op=0.5)
+        log.advance(chunks)
+    for name, state, why in (("a.wav", "done", ""), ("b.wav", "failed", "it is no WAV"), ("long.wav", "done", "")):
+        log.tell(events.RecordingEnded, input=name, output=f"out/{name}", state=state, sentence=why)
+    facts = log.tell(events.StateChanged, state=State.DONE).facts
+    assert (facts.end, facts.batch.recordings, facts.batch.ended) == ("done", 3, {"done": 2, "failed": 1})
+    assert [(each.recording, each.sentence) for each in facts.batch.failures] == [("b.wav", "it is no WAV")]
+    assert (facts.chunks, facts.done, facts.workers["w"].chunks, facts.workers["w"].op) == (5, 5, 5, 2.5)
+    assert {slow.recording for slow in facts.slowest} == {"a.wav and 1 more", "long.wav"}
+    assert list(facts.limits) == [MAIN]

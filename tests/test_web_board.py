@@ -4,7 +4,7 @@ import pytest
 
 from zaudio import events
 from zaudio.errors import UsageError
-from zaudio.facts import Progress
+from zaudio.facts import BatchProgress, Listed, Progress, Row
 from zaudio.web.address import parse_address
 from zaudio.web.board import NEWS_KEPT, Board, kind_of
 from zaudio.web.cells import MOST, Cells
@@ -168,6 +168,11 @@ def started(chunks=4, **more):
     return events.Started(**JOB, chunks=chunks, **facts, **more)
 
 
+def batch_started(recordings):
+    sizes = dict.fromkeys(("chunks", "chunk_frames", "frames", "channels", "samplerate", "bytes"), 0)
+    return events.Started(**JOB, **sizes, format="", recordings=recordings)
+
+
 def progress(done=0, chunks=4, state=events.State.RUNNING, stage="main"):
     return Progress(state, chunks, done, 160, 40 * done, 1, 0, 0, 1.0, stage=stage)
 
@@ -287,9 +292,42 @@ def test_an_open_address_goes_by_numbers_and_by_the_given_name():
 
 
 def test_a_batch_lists_its_recordings():
-    board = board_of(started())
-    board.jobs = (("a.wav", "done", 1.0), ("b.wav", "running", 0.5))
-    assert board.snapshot(1.0)["jobs"] == [["a.wav", "done", 1.0], ["b.wav", "running", 0.5]]
+    board = board_of(batch_started(100_000))
+    rows = (Row("b.wav", "running", 0.5), Row("bad.wav", "failed", 0.0, "it is no WAV"))
+    board.jobs = Listed(rows, 99_998, {"running": 1, "failed": 1, "waiting": 99_998})
+    snapshot = board.snapshot(1.0)
+    assert snapshot["jobs"] == [["b.wav", "running", 0.5, ""], ["bad.wav", "failed", 0.0, "it is no WAV"]]
+    assert (snapshot["jobs_more"], snapshot["jobs_counts"]["waiting"]) == (99_998, 99_998)
+    assert "recording" not in snapshot, "each has its own"
+    assert 'zaudio_recordings{state="failed"} 1.0' in metrics(board, now=1.0)
+
+
+def test_a_batch_adds_up_the_bytes_of_its_stages_and_maps_the_one_that_runs():
+    sizes = {"chunk_frames": 10, "bytes": 160}
+    board = board_of(
+        batch_started(2),
+        events.StageBegan(**JOB, chunks=4, recordings=("a.wav",), **sizes),
+        events.Advanced(**JOB, chunks=4, bytes=160),
+        events.StageBegan(**JOB, chunks=3, recordings=("b.wav",), **sizes),
+        events.Advanced(**JOB, chunks=1, bytes=40),
+    )
+    board.tick(BatchProgress(events.State.RUNNING, 2, 1, 160, 40, 1, 0, 0, 2.0), now=2.0)
+    snapshot = board.snapshot(2.0)
+    assert cells_of(snapshot["map"]) == "s..", "recordings are no chunks"
+    assert (snapshot["progress"]["unit"], snapshot["progress"]["bytes_per_second"]) == ("recordings", 100.0)
+    assert "zaudio_bytes_sealed_total 200.0" in metrics(board, now=2.0)
+
+
+def test_a_worker_of_the_stage_before_is_no_news_and_a_recording_that_failed_is():
+    joined = events.Joined(**JOB, worker="a", session="1")
+    failed = events.RecordingEnded(**JOB, input="bad.wav", output="out/bad", state="failed", sentence="it is no WAV")
+    done = events.RecordingEnded(**JOB, input="a.wav", output="out/a", state="done")
+    board = board_of(batch_started(2), joined, joined, done, failed)
+    assert [item.sentence for item in board._news] == [
+        "a batch of 2 recordings begins",
+        "a takes part",
+        "bad.wav failed: it is no WAV",
+    ]
 
 
 def test_workers_hold_nothing_when_the_job_is_over():

@@ -106,6 +106,38 @@ class BatchProgress(Progress):
 
 
 @dataclass(frozen=True, slots=True)
+class Row:
+    """A recording of a batch, for a table.
+
+    Attributes:
+        recording: Its file, as it was named.
+        state: ``waiting``, ``running``, ``done``, ``failed`` or ``skipped``.
+        share: The share of it that is done, from 0.0 to 1.0: of small ones that run together, that of all of them.
+        sentence: Why it failed; empty otherwise.
+    """
+
+    recording: str
+    state: str
+    share: float
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The recordings of a batch, as far as a table has room.
+
+    Attributes:
+        rows: Those that run, those that failed, the next that wait, and the last that ended.
+        more: Recordings without a row.
+        counts: The number of recordings by state.
+    """
+
+    rows: tuple[Row, ...] = ()
+    more: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingReport:
     """The end of a recording of a batch.
 

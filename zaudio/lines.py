@@ -209,12 +209,14 @@ def privacy(named: Iterable[str]) -> Callable[[str], str]:
     Args:
         named: The paths that the user named; what lies in them is the user's too.
     """
-    kept = tuple(path.rstrip("/") for path in named if path.rstrip("/"))
+    kept = {path.rstrip("/") for path in named if path.rstrip("/")}  # a batch has many
 
     def shorten(match: re.Match[str]) -> str:
-        path = match.group()
-        if any(path == each or path.startswith(f"{each}/") for each in kept):
-            return path
+        path = above = match.group()
+        while above:
+            if above in kept:
+                return path
+            above = above.rpartition("/")[0]
         return "…/" + path.rpartition("/")[2]
 
     return lambda sentence: _PATH.sub(shorten, sentence) if "/" in sentence else sentence

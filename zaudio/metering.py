@@ -96,6 +96,11 @@ class Times:
         wanted = (self.op / self.computed) / (self.encrypting / self.done)
         return max(1, min(math.ceil(wanted), -(-self.chunks // self.together)))
 
+    def __add__(self, later: Times) -> Times:
+        """Return the seconds and chunks of this stage and a later one of the same name."""
+        spent = {name: getattr(self, name) + getattr(later, name) for name in _ADDED}
+        return replace(later, **spent, together=max(self.together, later.together), chunks=self.chunks + later.chunks)
+
     def __sub__(self, earlier: Times) -> Times:
         """Return the seconds and chunks since then; those of this one when that is of another stage."""
         if earlier.stage != self.stage:
@@ -197,7 +202,7 @@ class Meter:
     """The times of one life of a job, stage by stage. One thread uses it.
 
     Attributes:
-        ended: The times of the stages that are over, by name.
+        ended: The times of the stages that are over, by name; those of one name are added up.
     """
 
     def __init__(self) -> None:
@@ -273,6 +278,11 @@ class Meter:
             computed=sum(one.computed for one in each),
         )
 
+    def total(self, now: float) -> Times:
+        """Return the times of all stages of that name so far: a batch has many."""
+        times = self.times(now)
+        return self.ended[times.stage] + times if times.stage in self.ended else times
+
     def _of(self, worker: str) -> Labour:
         return self._labour.setdefault(worker, Labour())
 
@@ -282,7 +292,7 @@ class Meter:
 
     def _enter(self, stage: str, chunks: int, first: int, at: float) -> None:
         if self._began is not None:
-            self.ended[self._base.stage] = self.times(at)
+            self.ended[self._base.stage] = self.total(at)
         self._base = Times(stage=stage, chunks=chunks)
         self._first = first
         self._began = self._over = self._whole = self._alone = None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from heapq import heappush, heappushpop
 
 from zaudio.events import (
@@ -26,6 +25,7 @@ from zaudio.events import (
     Missed,
     Published,
     Reading,
+    RecordingEnded,
     Refused,
     Rejected,
     Requeued,
@@ -38,136 +38,12 @@ from zaudio.events import (
 )
 from zaudio.limiting import judge
 from zaudio.lines import NewerError, Record, read
+from zaudio.lives import SECONDS, BatchFacts, FailureOf, LifeFacts, LossAt, RefusalAt, Share, Slow
 from zaudio.metering import Meter, Times
 
 SLOWEST = 10  # chunks that are named
 LOSSES_KEPT = 1000  # more than anybody reads; all are counted
 OPENING, WAITING, PUBLISHING = "opening", "waiting for workers", "publishing"
-
-
-@dataclass(slots=True)
-class Share:
-    """The work of one worker in one life of a job: chunks of the main stage, seconds in all of them.
-
-    Attributes:
-        chunks: Chunks of the result that are its.
-        op: Seconds that it computed.
-        op_main: Those of them in the main stage.
-        transfer: Seconds that it held chunks and had nothing to compute.
-        idle: Seconds that it held nothing.
-        unused: Seconds that it held chunks of which nothing was accepted.
-        ready: Seconds that it took part.
-    """
-
-    chunks: int = 0
-    op: float = 0.0
-    op_main: float = 0.0
-    transfer: float = 0.0
-    idle: float = 0.0
-    unused: float = 0.0
-    ready: float = 0.0
-
-
-_SECONDS = ("op", "op_main", "transfer", "idle", "unused", "ready")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Slow:
-    """A chunk that took long, from its grant to its result.
-
-    Attributes:
-        seconds: From the grant to the result.
-        chunk: The first chunk of the message.
-        op: Seconds that its worker computed.
-        worker: Its name.
-        stage: The stage.
-    """
-
-    seconds: float
-    chunk: int
-    op: float
-    worker: str
-    stage: str
-
-
-@dataclass(frozen=True, slots=True)
-class LossAt:
-    """A worker that was lost, seconds after the start, and why."""
-
-    seconds: float
-    worker: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class RefusalAt:
-    """A worker that could not take part, seconds after the start, with its machine or address, and why."""
-
-    seconds: float
-    worker: str
-    host: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class LifeFacts:
-    """The facts of one life of a job.
-
-    Attributes:
-        job: The job's id.
-        incarnation: Which life.
-        began: When its first line was written, in UTC.
-        seconds: From its first line to its last.
-        end: ``done``, ``failed`` or ``stopped``; ``cut off`` when the log has no end of it.
-        sentence: The error's, if it failed.
-        chunks: Chunks of the result.
-        resumed_chunks: Chunks that an earlier life had done.
-        done: Chunks that this life encrypted.
-        phases: Seconds by phase, in their order.
-        workers: The work of each worker.
-        slowest: The chunks that took longest, the slowest first.
-        losses: Workers that were lost before the end.
-        lost: How many.
-        refusals: Workers that could not take part.
-        refused: How often a worker was told that, those included that were not told by themselves.
-        requeued: Grants that came to nothing, by reason.
-        rejected: Results that could not be accepted, by reason.
-        dropped: Workers that gave wrong results, and the sentence about each.
-        measured: Sentences about what was measured.
-        limits: For each stage, the sentence about what limited it.
-        useful: Workers that would have kept the cipher busy in the main stage; None when that is not known.
-        missed: Events that the log was too slow for.
-        sampled: Events of chunks that it left out.
-    """
-
-    job: str
-    incarnation: int
-    began: datetime
-    seconds: float
-    end: str
-    sentence: str
-    chunks: int
-    resumed_chunks: int
-    done: int
-    phases: dict[str, float]
-    workers: dict[str, Share]
-    slowest: list[Slow]
-    losses: list[LossAt]
-    lost: int
-    refusals: list[RefusalAt]
-    refused: int
-    requeued: dict[str, int]
-    rejected: dict[str, int]
-    dropped: dict[str, str]
-    measured: list[str]
-    limits: dict[str, str]
-    useful: int | None
-    missed: int
-    sampled: int
-
-    def to_json(self) -> dict[str, object]:
-        """Return it as an object of JSON."""
-        return {**asdict(self), "began": self.began.isoformat()}
 
 
 class Digest:
@@ -233,6 +109,9 @@ class _Counts:
     refused: int = 0
     requeued: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
+    chunks: int = 0  # of the stages that make results
+    ended: Counter[str] = field(default_factory=Counter)
+    failures: list[FailureOf] = field(default_factory=list)
     dropped: dict[str, str] = field(default_factory=dict)
     measured: list[str] = field(default_factory=list)
     missed: int = 0
@@ -255,6 +134,7 @@ class _Life:
         self._shares: dict[str, Share] = {}
         self._granted: dict[tuple[str, int], float] = {}
         self._slowest: list[Slow] = []
+        self._recording = ""  # of a batch: see Slow
 
     def take(self, event: Event) -> None:
         """Count an event."""
@@ -262,6 +142,7 @@ class _Life:
         if isinstance(event, Started | StageBegan):
             self._settle()  # the meter forgets the workers of the stage before
             self._granted.clear()
+            self._recording = _recording(event)
         self._meter.apply(event)
         self._follow_phase(event)
         counts = self._counts
@@ -298,6 +179,11 @@ class _Life:
                 counts.started = event
             case StageBegan(measures=False):
                 counts.main = event
+                counts.chunks += event.chunks
+            case RecordingEnded():
+                counts.ended[event.state] += 1
+                if event.state == "failed" and len(counts.failures) < LOSSES_KEPT:
+                    counts.failures.append(FailureOf(event.input, event.sentence))
             case Published() | StateChanged(state=State.DONE):
                 counts.end = "done"
             case Failed():
@@ -307,7 +193,9 @@ class _Life:
     def facts(self) -> LifeFacts:
         """Return the facts so far."""
         counts, main = self._counts, self._counts.main or self._counts.started
-        times = {**self._meter.ended, self._meter.times(self._last).stage: self._meter.times(self._last)}
+        recordings = counts.started.recordings if counts.started is not None else 0
+        total = self._meter.total(self._last)
+        times = {**self._meter.ended, total.stage: total}
         phases = dict(self._phases)
         if not self._over:
             _add(phases, self._phase[0], self._last - self._phase[1])
@@ -318,9 +206,10 @@ class _Life:
             seconds=round(self._last - self._at, 6),
             end=counts.end,
             sentence=counts.sentence,
-            chunks=main.chunks if main is not None else 0,
+            chunks=counts.chunks if recordings else main.chunks if main is not None else 0,
             resumed_chunks=main.resumed_chunks if main is not None else 0,
             done=times[MAIN].done if MAIN in times else 0,
+            batch=BatchFacts(recordings, dict(counts.ended), list(counts.failures)) if recordings else None,
             phases={name: round(seconds, 6) for name, seconds in phases.items()},
             workers=dict(sorted(self._all_shares().items())),
             slowest=sorted(self._slowest, reverse=True),
@@ -364,7 +253,8 @@ class _Life:
         granted = self._granted.pop((event.worker, event.chunk), None)
         if granted is None:
             return
-        slow = Slow(round(event.at - granted, 6), event.chunk, event.seconds, event.worker, event.stage)
+        seconds = round(event.at - granted, 6)
+        slow = Slow(seconds, event.chunk, event.seconds, event.worker, event.stage, self._recording)
         if len(self._slowest) < SLOWEST:
             heappush(self._slowest, slow)
         else:
@@ -389,10 +279,17 @@ class _Life:
             share.idle += labour.idle_until(self._last)
             share.ready += labour.ready_until(self._last)
         for share in shares.values():
-            for name in _SECONDS:
+            for name in SECONDS:
                 setattr(share, name, round(getattr(share, name), 6))
         return shares
 
 
 def _add(phases: dict[str, float], name: str, seconds: float) -> None:
     phases[name] = phases.get(name, 0.0) + max(0.0, seconds)
+
+
+def _recording(event: Started | StageBegan) -> str:
+    if isinstance(event, Started) or not event.recordings:
+        return ""
+    first, *others = event.recordings
+    return f"{first} and {len(others)} more" if others else first

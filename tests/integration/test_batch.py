@@ -18,9 +18,11 @@ from zaudio.batching import lots
 from zaudio.errors import FolderBusyError, JobError, StoppedError, UsageError
 from zaudio.ops.chain import Chain
 from zaudio.plan import Order
-from zaudio.result import ResultWriter
+from zaudio.result import ResultWriter, read_address
 from zaudio.settings import Sealed
 from zaudio.stages import signal_of
+from zaudio.summary import Digest
+from zaudio.web.client import fetch
 
 HIGHPASS = "highpass:hz=80"
 
@@ -324,10 +326,15 @@ def command(folder, *more):
 def test_a_batch_that_was_killed_goes_on_with_the_same_command(tmp_path, how):
     paths = [raw(tmp_path, f"r{n}", frames=1000 + n) for n in range(40)]
     paths.append(wav(tmp_path / "long.wav", 1_300_001))
-    line = [*paths, "--op", "farm_ops:slow:ms=20"]
+    page = ("--web", "0", "--web-linger", "0", "--events", "events.jsonl")
+    line = [*paths, "--op", "farm_ops:slow:ms=20", *page]
     process = command(tmp_path, *line)
     manifest_path = tmp_path / "out" / "manifest.jsonl"
     wait_until(lambda: manifest_path.exists() and manifest_path.read_bytes().count(b"\n") >= 5, "some are done")
+    address, token = read_address(tmp_path / "out")
+    snapshot = fetch(f"{address}#{token}")
+    assert (snapshot["title"], snapshot["progress"]["unit"], len(snapshot["jobs"])) == ("out", "recordings", 41)
+    assert snapshot["jobs_counts"]["running"] > 0
     if how == signal.SIGKILL:
         kill(process.pid)
     else:
@@ -342,6 +349,15 @@ def test_a_batch_that_was_killed_goes_on_with_the_same_command(tmp_path, how):
     assert code == 0, err
     assert "41 recordings: " in out
     assert "done by an earlier run" in out
+    assert token in err, "the page of the next run has the same token"
+    digest = Digest()
+    for text in (tmp_path / "events.jsonl").read_text().splitlines():
+        digest.take(text)
+    first, second = digest.lives()
+    assert first.end == ("cut off" if how == signal.SIGKILL else "stopped")
+    assert (second.end, second.batch.recordings, sum(second.batch.ended.values())) == ("done", 41, 41)
+    assert second.batch.ended["skipped"] > 0
+    assert second.done == second.chunks > 0
     for path in paths:
         check(tmp_path / "out" / os.path.splitext(os.path.basename(path))[0], path)
 
@@ -360,3 +376,21 @@ def test_lists_name_recordings_and_failures_are_told(tmp_path):
     code, out, err = finish(command(tmp_path, "@nothing.txt"))
     assert code == 3
     assert "nothing.txt: this list of recordings cannot be read" in err
+
+
+@pytest.mark.parametrize("name", ["manifest.jsonl", "page.secret", "result.web"])
+def test_a_log_of_events_takes_the_place_of_no_file_of_the_batch(tmp_path, name):
+    code, _, err = finish(command(tmp_path, raw(tmp_path, "a"), "--events", f"out/{name}"))
+    assert code == 2
+    assert name in err
+    assert "choose another file" in err
+
+
+def test_a_batch_that_is_done_tells_in_its_log_that_all_were_skipped(tmp_path):
+    line = [raw(tmp_path, "a"), "--events", "-", "--web", "0", "--web-linger", "0"]
+    assert finish(command(tmp_path, *line))[0] == 0
+    code, out, err = finish(command(tmp_path, *line))
+    assert code == 0
+    assert [json.loads(each)["kind"] for each in out.splitlines()] == ["started", "recording_ended", "state_changed"]
+    assert "1 recording: 0 done, 1 done by an earlier run" in err
+    assert "see it at" not in err

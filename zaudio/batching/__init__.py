@@ -7,6 +7,8 @@
     alone        a recording that is a job of its own
     ends         Ends              reports, counts and the manifest's lines
     manifest     Manifest          what became of each recording, for the next run
+    roll         Roll              where each recording stands, for a table
+    secret       page_token()      the token of the page
     publishers   Publishers        threads that publish results while the farm goes on
 
 Rules: a module imports only from those below its own. A recording that fails costs its own result alone.

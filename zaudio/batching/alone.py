@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from zaudio.audio import Source
 from zaudio.batching.ends import Begun, Ends
 from zaudio.errors import ZaudioError
-from zaudio.events import Event, Measured, StateChanged
+from zaudio.events import Advanced, Event, Measured, StageBegan, StateChanged
 from zaudio.net.farm import Farm
 from zaudio.outputs import Output
 from zaudio.plan import Order
@@ -140,15 +140,22 @@ class Alone:
         Raises:
             ZaudioError: One failed.
         """
+        sizes: dict[str, object] = {}
 
         def say_some(kind: Callable[..., Event], **facts: object) -> None:
             if kind is Measured:  # it goes to the report of the recording
                 self.measured.append(str(facts["sentence"]))
+            elif kind is StageBegan:
+                sizes.update(chunks=facts["chunks"], bytes=facts["bytes"])
+                say(kind, **facts, recordings=(self.begun.named.path,))
             elif kind is not StateChanged:  # the batch has states of its own
                 say(kind, **facts)
 
         if isinstance(self.work, OpenJob):
             self.work.run_stages(farm, say=say_some, on_open=on_open, destination=Early(self.work.writer))
+            # For the farm it is done: what is not encrypted yet needs no worker.
+            encrypting, storing = self.work.writer.spent
+            say(Advanced, **sizes, encrypting=encrypting, storing=storing)
 
     def publish(self, ends: Ends) -> None:
         """Publish the result, in a publisher's thread; turn every failure into the report of the recording."""

@@ -16,10 +16,12 @@ from queue import Empty, SimpleQueue
 from zaudio.batching.ends import Ends
 from zaudio.batching.manifest import Manifest, name_all
 from zaudio.batching.opener import Opener
+from zaudio.batching.roll import Roll
+from zaudio.batching.secret import page_token
 from zaudio.batching.work import OpenBatch, job_of
 from zaudio.errors import UsageError
 from zaudio.events import Event, State, StateChanged
-from zaudio.facts import BatchProgress, BatchReport, RecordingReport
+from zaudio.facts import BatchProgress, BatchReport, Listed, RecordingReport
 from zaudio.life import Life
 from zaudio.net.wake import Waker
 from zaudio.ops.chain import make_ops
@@ -32,11 +34,15 @@ from zaudio.stages import Say, Work, import_named
 LOOK = 0.1  # s between two looks at whether a batch has ended
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
 class _DoneBatch(DoneJob):
     """A batch with nothing left to farm."""
 
+    ends: Ends
+
     def tell(self, say: Say) -> None:
-        """Say that it is done."""
+        """Say how its recordings ended, and that it is done."""
+        self.ends.tell(say)
         say(StateChanged, state=State.DONE)
 
 
@@ -161,6 +167,7 @@ class Batch(Life[BatchReport]):
         self._verify = False
         self._batch: OpenBatch | None = None
         self._ends: Ends | None = None
+        self._roll = Roll(())
         self._reports: SimpleQueue[RecordingReport] = SimpleQueue()
 
     def verify_skipped(self) -> None:
@@ -209,13 +216,38 @@ class Batch(Life[BatchReport]):
             share=0.0 if own.state.ended else share,
         )
 
+    def listed(self) -> Listed:
+        """Return where the recordings stand, at most 200 of them: those that run and those that failed come first."""
+        own = self._ledger.progress(time.monotonic())
+        return self._roll.listed(own.fraction if own.bytes else 0.0)
+
+    @property
+    def page_token(self) -> str:
+        """Text that lets its bearer see the batch's page, the same in all runs with this folder; after `start`.
+
+        It is derived from a secret beside the manifest, since each result has a key of its own. Empty when all
+        recordings had ended already.
+
+        Raises:
+            StorageError: The secret cannot be written.
+        """
+        return page_token(self._request.output) if isinstance(self._work, OpenBatch) else ""
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """The paths of files and folders that the user named."""
+        return (*super().named, *self._inputs)
+
     def _prepare(self, stack: ExitStack, waker: Waker) -> Work | DoneJob:
         request = self._request
         ops = make_ops(request.specs, import_named(request.specs))
         manifest = stack.enter_context(Manifest(request.output))
         named, twice = name_all(self._inputs, manifest.names)
         self._inputs = [each.path for each in named]
-        self._ends = ends = Ends(request.output, manifest, job_of(request, ops), self._max_fails, self._reports.put)
+        self._roll = Roll(self._inputs)
+        self._ends = ends = Ends(
+            request.output, manifest, job_of(request, ops), self._max_fails, self._reports.put, self._roll
+        )
         opener = Opener(
             request,
             named,
@@ -232,6 +264,7 @@ class Batch(Life[BatchReport]):
             len(named),
             opener,
             ends,
+            self._roll,
             ops,
             notify=waker.wake,
             publish=self._stream.publish,
@@ -239,7 +272,7 @@ class Batch(Life[BatchReport]):
         )
         if opener.empty:
             ends.check()
-            return _DoneBatch(request, work.started, {}, work.warnings)
+            return _DoneBatch(request, work.started, {}, work.warnings, ends)
         return work
 
     def _pass_on(self, event: Event) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zaudio.batching.manifest import Entry, Manifest, Named
+from zaudio.batching.roll import Roll
 from zaudio.errors import JobError, OutputExistsError, ZaudioError
 from zaudio.events import RecordingEnded
 from zaudio.facts import RecordingReport
@@ -47,6 +48,7 @@ class Ends:
         job: A hash of what a result follows from besides its recording.
         max_fails: The failures that end the batch; None for none.
         take: Takes each report.
+        roll: Is told of each end.
 
     Attributes:
         counts: Recordings that were ``done``, ``failed`` or ``skipped``.
@@ -54,7 +56,13 @@ class Ends:
     """
 
     def __init__(
-        self, folder: str, manifest: Manifest, job: str, max_fails: int | None, take: Callable[[RecordingReport], None]
+        self,
+        folder: str,
+        manifest: Manifest,
+        job: str,
+        max_fails: int | None,
+        take: Callable[[RecordingReport], None],
+        roll: Roll,
     ) -> None:
         self.counts = dict.fromkeys(("done", "failed", "skipped"), 0)
         self.bytes = 0
@@ -63,6 +71,7 @@ class Ends:
         self._job = job
         self._max_fails = max_fails
         self._take = take
+        self._roll = roll
         self._lock = threading.Lock()
         self._untold: deque[RecordingReport] = deque()
 
@@ -170,5 +179,6 @@ class Ends:
             self.counts[report.state] += 1
             if report.state == "done":
                 self.bytes += report.bytes
+            self._roll.end(report.input, report.state, report.sentence)
             self._untold.append(report)
             self._take(report)

@@ -24,8 +24,11 @@ from typing import Any, NamedTuple, Self
 
 from zaudio import disk
 from zaudio.errors import FolderBusyError, UsageError
+from zaudio.result import ADDRESS
 
 NAME = "manifest.jsonl"
+PAGE = "page.secret"
+OWN = (NAME, PAGE, ADDRESS)  # names in the folder of a batch that no result has
 LINE_MAX = 1 << 16  # bytes
 STATES = ("done", "failed")
 
@@ -178,7 +181,7 @@ def name_all(paths: Iterable[str], known: Mapping[str, str]) -> tuple[list[Named
     Returns:
         The recordings, and the files that were named twice.
     """
-    taken = {NAME, *known.values()}
+    taken = {*OWN, *known.values()}
     seen: set[str] = set()
     last: dict[str, int] = {}  # the number that was given last, by name
     named, twice = [], []

@@ -21,8 +21,9 @@ from zaudio.batching.ends import Ends
 from zaudio.batching.lots import LOT_SHARE, Small, lot_stage
 from zaudio.batching.opener import Opener
 from zaudio.batching.publishers import Publishers
+from zaudio.batching.roll import Roll
 from zaudio.errors import NoWorkerError, StoppedError, UsageError, WorkersDiedError, ZaudioError
-from zaudio.events import Event, StageBegan, Started, State, StateChanged
+from zaudio.events import Advanced, Event, StageBegan, Started, State, StateChanged
 from zaudio.net.farm import Farm
 from zaudio.net.stage import Stage
 from zaudio.ops.chain import versions_of
@@ -84,6 +85,7 @@ class OpenBatch:
         count: The number of recordings.
         opener: Opens them.
         ends: Takes their ends.
+        roll: Is told of those that begin.
         ops: The operations.
         notify: Wakes the farm.
         warnings: Sentences for the user.
@@ -99,6 +101,7 @@ class OpenBatch:
         count: int,
         opener: Opener,
         ends: Ends,
+        roll: Roll,
         ops: Sequence[Op],
         *,
         notify: Callable[[], None],
@@ -111,6 +114,7 @@ class OpenBatch:
         self.running = 0
         self._opener = opener
         self._ends = ends
+        self._roll = roll
         self._ops = ops
         self._notify = notify
         self._publish = publish
@@ -118,13 +122,14 @@ class OpenBatch:
         self.started = Started(
             at=time.monotonic(),
             job=os.urandom(ID_BYTES).hex(),
-            chunks=count,
+            chunks=0,
             chunk_frames=0,
             frames=0,
             channels=0,
             samplerate=0,
             format="",
             bytes=0,
+            recordings=count,
         )
 
     @property
@@ -203,7 +208,7 @@ class OpenBatch:
             stage = lot_stage(
                 self.request, lot, give=give, has_room=has_room, notify=self._notify, publish=self._pass_on
             )
-            self._begin(say, stage, len(lot))
+            self._begin(say, stage, [small.begun.named.path for small in lot])
             try:
                 farm.run(stage, on_open=opened)
             except BaseException as error:
@@ -215,16 +220,20 @@ class OpenBatch:
                     failed = lot.pop(stage.failed)
                     failed.source.close()
                     self._ends.failed(failed.begun.named, error, failed.source.warnings)
+            else:
+                # Told by no progress of its own: the stage ends with its last result.
+                say(Advanced, chunks=stage.job.chunks, bytes=stage.job.plan.frames * stage.frame_bytes)
             lot = lot[len(whole) :]
 
-    def _begin(self, say: Say, stage: Stage, recordings: int) -> None:
-        self.running = recordings
-        frames, chunk_frames = stage.job.plan.frames, stage.job.chunk_frames
+    def _begin(self, say: Say, stage: Stage, recordings: list[str]) -> None:
+        self.running = len(recordings)
+        self._roll.begin(recordings)
         say(
             StageBegan,
-            chunks=-(-frames // chunk_frames),
-            chunk_frames=chunk_frames,
-            bytes=frames * stage.frame_bytes,
+            chunks=stage.job.chunks,
+            chunk_frames=stage.job.chunk_frames,
+            bytes=stage.job.plan.frames * stage.frame_bytes,
+            recordings=tuple(recordings),
         )
 
     # Jobs of their own
@@ -233,6 +242,7 @@ class OpenBatch:
         self, farm: Farm, alone: Alone, publishers: Publishers[Whole | Alone], say: Say, opened: Callable[[], None]
     ) -> None:
         self.running = 1
+        self._roll.begin([alone.begun.named.path])
         try:
             alone.run(farm, say=say, on_open=opened)
         except BaseException as error:

@@ -11,9 +11,10 @@ import click
 
 from zaudio.cli import voice
 from zaudio.cli.exit import Signals
-from zaudio.cli.farm import watch
+from zaudio.cli.farm import STDOUT, check_log, watch
 from zaudio.cli.jobs import batch_options, stored
 from zaudio.cli.options import bind_options, grouped, path_option
+from zaudio.cli.web import showing, web_options
 from zaudio.errors import InputError, JobError, StoppedError, StorageError, UsageError
 from zaudio.machine import check_limits, usable_cores
 from zaudio.needed import required
@@ -59,7 +60,8 @@ LIST_MARK = "@"
 @path_option
 @bind_options(required=False)
 @batch_options
-def batch(inputs: tuple[str, ...], report: str | None, progress: str, **settings: Any) -> None:  # noqa: ANN401  click's
+@web_options
+def batch(inputs: tuple[str, ...], **settings: Any) -> None:  # noqa: ANN401  click's
     """Process many recordings on one farm, into a result each.
 
     A FILE is a recording. @LIST names a text file with a recording a line, and - reads such lines from standard input;
@@ -74,7 +76,7 @@ def batch(inputs: tuple[str, ...], report: str | None, progress: str, **settings
         settings["workers"] = usable_cores()
     starter = Starter(preload=required(settings["ops"])) if settings["workers"] else None
     try:
-        run(listed(inputs), starter=starter, report=report, progress=progress, **settings)
+        run(listed(inputs), starter=starter, **settings)
     finally:
         if starter is not None:
             starter.close()
@@ -107,7 +109,10 @@ def run(
     *,
     output: str,
     report: str | None,
+    events: str | None,
     progress: str,
+    web: str | None,
+    web_linger: float,
     starter: Any,  # noqa: ANN401  a Starter, which is not imported here
     **settings: Any,  # noqa: ANN401
 ) -> None:
@@ -116,16 +121,14 @@ def run(
     Raises:
         JobError: A recording failed, or the batch.
     """
-    from zaudio import Batch
     from zaudio.cli.progress import display
 
     if report is not None:
         check_report(report, inputs, output)
-    thorough = settings.pop("verify")
-    store = stored({"output": output, "forward": settings.pop("forward"), "inside": settings.pop("inside")})
-    job = Batch(inputs, store, **grouped(settings))
-    if thorough:
-        job.verify_skipped()
+    if events is not None:
+        check_log(events, inputs, output, None, report)
+        check_own(events, output, option="--events")
+    job = prepared(inputs, output, events, settings)
     if starter is not None:
         job.use(starter)
 
@@ -133,35 +136,54 @@ def run(
         if not started:
             job.stop(wait=False)
 
-    started = False
+    started, done = False, None
     signals = Signals(leave=leave)
     try:
-        with signals:
+        with signals, showing(web, output, linger=web_linger) as page:
             signals.raise_received()
-            with job, display("none" if voice.is_quiet() else progress) as shown:
+            page.listen(job)
+            shown = display("none" if voice.is_quiet() else progress)
+            with page.until_failed(signals), job, shown:
                 if settings["bind"] is not None and job.endpoint is not None and not voice.is_quiet():
                     keys = " --keys DIR" if settings["keys"] is not None else ""
                     voice.err(f"workers connect with: zaudio worker {job.endpoint}{keys}")
+                page.open(job, os.path.basename(os.path.abspath(output)), jobs=job.listed)
                 started = True
                 told = Told(job)
                 done = watch(told, shown, signals)
                 told.tell()
+            if report is not None:
+                write_report(report, done)
+            text = summary(done, output)
+            if not voice.is_quiet():
+                (voice.err if events == STDOUT else voice.out)(text)
+            page.end(text, signals)
     except StoppedError:
         signals.raise_received()
         raise
     except BaseException as error:
-        if not isinstance(error, UsageError):
+        if done is None and not isinstance(error, UsageError):
             error.add_note(f"what is done is kept in {output}, and the same command does the rest")
         raise
-    if report is not None:
-        write_report(report, done)
-    if not voice.is_quiet():
-        voice.out(summary(done, output))
     if done.failed:
         raise JobError(
             f"{_count(done.failed, 'recording')} failed; {os.path.join(output, 'manifest.jsonl')} says why, and the "
             "same command tries again"
         )
+
+
+def prepared(inputs: Sequence[str], output: str, events: str | None, settings: dict[str, Any]) -> Batch:
+    """Return the batch, not started, with its log of events."""
+    from zaudio import Batch, write_events
+
+    thorough = settings.pop("verify")
+    store = stored({"output": output, "forward": settings.pop("forward"), "inside": settings.pop("inside")})
+    job = Batch(inputs, store, **grouped(settings))
+    if thorough:
+        job.verify_skipped()
+    if events is not None:
+        write_events(job, events)
+    return job
 
 
 class Told:
@@ -222,11 +244,22 @@ def check_report(path: str, inputs: Sequence[str], output: str) -> None:
     from zaudio.cli import report as reports
 
     reports.check(path, "", output)
+    check_own(path, output, option="--report")
     target = os.path.realpath(path)
-    if target == os.path.realpath(os.path.join(output, "manifest.jsonl")):
-        raise UsageError(f"--report {path}: that is the manifest; choose another file")
     if os.path.exists(target) and any(os.path.exists(each) and os.path.samefile(target, each) for each in inputs):
         raise UsageError(f"--report {path}: this is an input")
+
+
+def check_own(path: str, output: str, *, option: str) -> None:
+    """Make sure that a batch does not keep that file for itself.
+
+    Raises:
+        UsageError: It does.
+    """
+    from zaudio.batching.manifest import OWN
+
+    if os.path.realpath(path) in {os.path.realpath(os.path.join(output, name)) for name in OWN}:
+        raise UsageError(f"{option} {path}: the batch keeps {os.path.basename(path)} itself; choose another file")
 
 
 def write_report(path: str, done: BatchReport) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
@@ -158,7 +158,7 @@ def run(
     if report is not None:
         reports.check(report, input, place, settings.get("key_out"))
     if events is not None:
-        check_log(events, input, place, settings.get("key_out"), report)
+        check_log(events, [input], place, settings.get("key_out"), report)
     from zaudio import Coordinator, Rendering, write_events
 
     job: Coordinator | Rendering
@@ -236,7 +236,7 @@ def show_reading() -> Callable[[Event], None]:
     return show
 
 
-def check_log(events: str, input: str, output: str, key_out: str | None, report: str | None) -> None:
+def check_log(events: str, inputs: Sequence[str], output: str, key_out: str | None, report: str | None) -> None:
     """Make sure that a log of events can be written to that file.
 
     Raises:
@@ -249,7 +249,9 @@ def check_log(events: str, input: str, output: str, key_out: str | None, report:
         return
     if report is not None and os.path.realpath(report) == os.path.realpath(events):
         raise UsageError(f"--events {events}: the report goes to that file; choose another")
-    reports.check(events, input, output, key_out, option="--events")
+    reports.check(events, inputs[0] if inputs else "", output, key_out, option="--events")
+    if os.path.exists(events) and any(os.path.exists(each) and os.path.samefile(events, each) for each in inputs):
+        raise UsageError(f"--events {events}: this is an input; choose another file")
     eventlog.check(events)
 
 

@@ -56,7 +56,7 @@ def batch_options(command: Command) -> Command:
             *RAW_OPTIONS,
             *INPUT_OPTIONS,
             *(option for option in _SEALED_OPTIONS if option is not _KEY_OUT_OPTION),
-            *(option for option in _END_OPTIONS if option is not _EVENTS_OPTION),  # a batch has a manifest
+            *_END_OPTIONS,
         ],
     )
 
@@ -255,15 +255,6 @@ _SEALED_OPTIONS: list[Callable[[Any], Any]] = [
     _KEY_OUT_OPTION,
 ]
 
-_EVENTS_OPTION = click.option(
-    "--events",
-    metavar="FILE|-",
-    type=click.Path(),
-    show_default="none",
-    help="Append a line of JSON for every event to this file; - is standard output, and the report then goes to "
-    "standard error. `zaudio log` sums it up.",
-)
-
 _END_OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "--audit",
@@ -289,6 +280,13 @@ _END_OPTIONS: list[Callable[[Any], Any]] = [
         show_default="none",
         help="Write a report as JSON to this file, in place of an older one.",
     ),
-    _EVENTS_OPTION,
+    click.option(
+        "--events",
+        metavar="FILE|-",
+        type=click.Path(),
+        show_default="none",
+        help="Append a line of JSON for every event to this file; - is standard output, and the report then goes to "
+        "standard error. `zaudio log` sums it up.",
+    ),
     PROGRESS_OPTION,
 ]

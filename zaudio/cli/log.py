@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import IO
 
-    from zaudio.summary import Digest, LifeFacts, Share
+    from zaudio.lives import BatchFacts, LifeFacts, Share, Slow
+    from zaudio.summary import Digest
 
 NAMED = 16  # workers, losses and reasons: a screenful; the JSON has more
 NAMED_CHUNKS = 3
@@ -99,6 +100,7 @@ def _of_life(facts: LifeFacts) -> Iterator[str]:
     why = f": {printable(facts.sentence)}" if facts.sentence else ""
     end = f"{facts.end} after {_s(facts.seconds)}{why}"
     yield f"job {facts.job[:8] or '-'}{life}, {facts.began:%Y-%m-%d %H:%M:%S} UTC: {end}"
+    yield from _recordings(facts.batch)
     before = f", {facts.resumed_chunks} before" if facts.resumed_chunks else ""
     yield f"  {facts.done} of {_count(facts.chunks, 'chunk')} written{before}"
     yield "  " + ", ".join(f"{printable(name)} {_s(seconds)}" for name, seconds in facts.phases.items())
@@ -115,6 +117,16 @@ def _of_life(facts: LifeFacts) -> Iterator[str]:
         yield f"  the log was too slow for {_count(facts.missed, 'event')}: these numbers are too small"
     if facts.sampled:
         yield f"  {_count(facts.sampled, 'event')} of chunks have no line of their own: times of workers are estimates"
+
+
+def _recordings(batch: BatchFacts | None) -> Iterator[str]:
+    if batch is None:
+        return
+    told = [f"{count} {state}" for state, count in sorted(batch.ended.items()) if count]
+    yield f"  {sum(batch.ended.values())} of {_count(batch.recordings, 'recording')} ended: {', '.join(told) or 'none'}"
+    yield from (f"  {printable(each.recording)} failed: {printable(each.sentence)}" for each in batch.failures[:NAMED])
+    if batch.ended.get("failed", 0) > NAMED:
+        yield f"  and {batch.ended['failed'] - NAMED} failures more"
 
 
 def _workers(workers: dict[str, Share]) -> Iterator[str]:
@@ -136,10 +148,14 @@ def _workers(workers: dict[str, Share]) -> Iterator[str]:
 def _slowest(facts: LifeFacts) -> Iterator[str]:
     if facts.slowest:
         chunks = [
-            f"{slow.chunk} ({printable(slow.worker)}, {_s(slow.seconds)}, op {_s(slow.op)})"
+            f"{_place(slow)} ({printable(slow.worker)}, {_s(slow.seconds)}, op {_s(slow.op)})"
             for slow in facts.slowest[:NAMED_CHUNKS]
         ]
         yield f"  slowest chunks: {', '.join(chunks)}"
+
+
+def _place(slow: Slow) -> str:
+    return f"{slow.chunk} of {printable(slow.recording)}" if slow.recording else str(slow.chunk)
 
 
 def _losses(facts: LifeFacts) -> Iterator[str]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zaudio.result import Glance
 
 ROWS = 16  # workers on a screen
+JOBS = 8  # recordings of a batch
 NEWS = 6
 BAR = 40  # characters
 
@@ -108,13 +109,18 @@ def _of_page(found: dict[str, Any]) -> list[str]:
         return ["the job begins"]
     state = progress["state"] if progress["stage"] == "main" else progress["stage"]
     left = "" if progress["eta"] is None or found["final"] else f"  ETA {clock(progress['eta'])}"
+    unit = progress["unit"]
     lines = [
         f"{found['title']}: {state}",
-        f"{_bar(progress['fraction'])} {progress['fraction']:.0%}  {progress['done']}/{progress['chunks']} chunks  "
+        f"{_bar(progress['fraction'])} {progress['fraction']:.0%}  {progress['done']}/{progress['chunks']} {unit}  "
         f"{progress['bytes_per_second'] / 1e6:.1f} MB/s{left}",
     ]
     if found["limit"]["words"]:
         lines.append(f"{found['limit']['words']}: {found['limit']['sentence']}")
+    if found["jobs_counts"]:
+        lines.append("recordings: " + _counted(found["jobs_counts"]))
+    jobs = [each for each in found["jobs"] if each[1] != "waiting"][:JOBS]
+    lines += [f"  {name}  {state}  {why}".rstrip() for name, state, _, why in jobs]
     lines.append("chunks: " + _counted(found["counts"]))
     lines.append("workers: " + (_counted(found["staff"]) or "none yet"))
     width = max([len(worker["name"]) for worker in found["workers"][:ROWS]], default=0)

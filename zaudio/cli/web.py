@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
@@ -23,7 +23,10 @@ from zaudio.cli.exit import Signals
 from zaudio.errors import StoppedError, UsageError, ZaudioError
 
 if TYPE_CHECKING:
-    from zaudio import Coordinator, Rendering
+    from collections.abc import Mapping
+
+    from zaudio.facts import Listed, Progress
+    from zaudio.stream import Subscription
     from zaudio.web import Address, Site
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -50,6 +53,25 @@ def web_options(command: Command) -> Command:
     )(command)
 
 
+class Job(Protocol):
+    """A job, or a batch, as its page needs it."""
+
+    @property
+    def progress(self) -> Progress:
+        """Its progress."""
+
+    @property
+    def signs(self) -> Mapping[str, float]:
+        """When each worker was last heard of."""
+
+    @property
+    def page_token(self) -> str:
+        """The token of its page; empty when there is nothing to show."""
+
+    def subscribe(self, size: int) -> Subscription:
+        """Return a subscription to its events."""
+
+
 class Shown:
     """The page of one command; without `--web` it does nothing.
 
@@ -65,21 +87,22 @@ class Shown:
         self._opened = False
         self._site = _site(text, folder) if text is not None else None
 
-    def listen(self, job: Coordinator | Rendering) -> None:
+    def listen(self, job: Job) -> None:
         """Hear all events of a job that has not begun."""
         if self._site is not None:
             from zaudio.web.site import EVENTS
 
             self._events = job.subscribe(EVENTS)
 
-    def open(self, job: Coordinator | Rendering, title: str) -> None:
-        """Show a job that has begun, and say where."""
-        if self._site is None or not job.page_token:
+    def open(self, job: Job, title: str, *, jobs: Callable[[], Listed] | None = None) -> None:
+        """Show a job that has begun, and say where; `jobs` returns where the recordings of a batch stand."""
+        if self._site is None or not (token := job.page_token):
             return
-        self._site.open(job.page_token, self._events, lambda: job.progress, title=title, signs=lambda: job.signs)
+        recordings = {"jobs": jobs} if jobs is not None else {}
+        self._site.open(token, self._events, lambda: job.progress, title=title, signs=lambda: job.signs, **recordings)
         self._opened = True
         if self._folder is not None:
-            _write_address(self._folder, self._site.address.url, job.page_token)
+            _write_address(self._folder, self._site.address.url, token)
         if not self._site.address.is_loopback:
             voice.warn(
                 "the page is not encrypted: others on the network may read it, and the token; "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 
 from zaudio.core.jury import Audit
 from zaudio.lot import LotPlan
@@ -64,6 +65,16 @@ class Job:
     machine_class: tuple[int, ...] = ()
     class_name: str = ""
     lengths: tuple[int, ...] = ()
+    _ends: tuple[int, ...] = field(init=False, repr=False, compare=False)  # user's chunks up to each recording's end
+
+    def __post_init__(self) -> None:
+        plans = self.plan.plans if isinstance(self.plan, LotPlan) else (self.plan,)
+        object.__setattr__(self, "_ends", tuple(accumulate(-(-plan.frames // self._length(plan)) for plan in plans)))
+
+    @property
+    def chunks(self) -> int:
+        """The user's chunks of all recordings."""
+        return self._ends[-1]
 
     def chunk_at(self, start: int, index: int = 0) -> int:
         """Return the user's chunk that begins at that frame; chunks of a recording are counted in output order.
@@ -73,7 +84,7 @@ class Job:
             index: A grant of the same recording.
         """
         plan = self.plan.of(index)
-        return Plan(plan.frames, min(self.chunk_frames, plan.chunk_frames), plan.order).index_at(start)
+        return Plan(plan.frames, self._length(plan), plan.order).index_at(start)
 
     def frames_of(self, recording: int) -> int:
         """Return the frames of a recording as a Chunk says them: -1 for those of the welcome."""
@@ -87,6 +98,19 @@ class Job:
         """Return the user's chunk at which this grant starts, and the number of chunks that travel in it."""
         span = self.plan.span(index)
         return self.chunk_at(span.start, index), -(-span.frames // self.chunk_frames)
+
+    def place_in_all(self, index: int) -> tuple[int, int]:
+        """Return the same with chunks numbered through all recordings: so events tell the chunks of a lot apart."""
+        chunk, chunks = self.place(index)
+        number = self.plan.span(index).recording
+        return chunk + (self._ends[number - 1] if number else 0), chunks
+
+    def chunks_before(self, index: int) -> int:
+        """Return how many of the user's chunks lie in front of that grant; all of them for the index after the last."""
+        return self.place_in_all(index)[0] if index < len(self.plan) else self.chunks
+
+    def _length(self, plan: Plan) -> int:
+        return min(self.chunk_frames, plan.chunk_frames)
 
     @property
     def chunks_a_grant(self) -> int:

@@ -26,6 +26,7 @@ class Started(Event):
         order: The order of the result's frames, ``reversed`` or ``forward``.
         container: The kind of file that a person gets: ``raw``, ``WAV`` or ``FLAC``.
         incarnation: Which life of the job this is, from 1: it grows by one at each resume. 0 for a job that was done.
+        recordings: Recordings of a batch, of which all other numbers are 0, for each has its own; 0 for one job.
     """
 
     chunks: int
@@ -41,6 +42,7 @@ class Started(Event):
     order: str = "reversed"
     container: str = "raw"
     incarnation: int = 1
+    recordings: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ class StageBegan(Event):
         measures: Whether it is a measuring stage.
         resumed_chunks: Chunks that an earlier, interrupted start had done.
         resumed_bytes: Bytes that it had encrypted.
+        recordings: In a batch, the recordings that the stage goes over, by their files; small ones share a stage.
     """
 
     chunks: int
@@ -87,6 +90,7 @@ class StageBegan(Event):
     measures: bool = False
     resumed_chunks: int = 0
     resumed_bytes: int = 0
+    recordings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

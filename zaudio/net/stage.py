@@ -243,13 +243,12 @@ class Stage:
 
     def _progress(self, done: int) -> Advanced:
         frames = self.job.plan.output_before(done)
-        chunks = -(-frames // self.job.chunk_frames)
         encrypting, storing = self._destination.spent
         return Advanced(
             at=time.monotonic(),
             job=self.job.job.hex(),
             stage=self.name,
-            chunks=chunks,
+            chunks=self.job.chunks_before(done),
             bytes=frames * self.frame_bytes,
             encrypting=encrypting,
             storing=storing,

@@ -21,6 +21,7 @@ from zaudio.result.journal import JobRecord, Journal, difference
 from zaudio.result.keyfile import KeyFile
 from zaudio.result.keystore import KeyStore, RawKey, WrappedKey, make_identity, parse_recipient, read_identity
 from zaudio.result.notes import Machines, Measured, decode_note, encode_note
+from zaudio.result.primitives import derive_page_token
 from zaudio.result.publication import ADDRESS, KEY, is_reserved, result_of
 from zaudio.result.reader import OpenResult, verify
 from zaudio.result.sealed import SealedSource
@@ -51,6 +52,7 @@ __all__ = [
     "check_output",
     "decode_note",
     "decrypt",
+    "derive_page_token",
     "difference",
     "encode_note",
     "glance",

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 from zaudio.events import (
+    MAIN,
     Accepted,
     Advanced,
     Dropped,
@@ -30,10 +31,12 @@ from zaudio.events import (
     Requeued,
     StageBegan,
     Started,
+    State,
+    StateChanged,
     Stuck,
     Withdrawn,
 )
-from zaudio.facts import Progress
+from zaudio.facts import Listed, Progress
 from zaudio.limiting import judge
 from zaudio.metering import Meter
 from zaudio.web.cells import Cells
@@ -43,7 +46,6 @@ from zaudio.web.staff import Staff
 
 VERSION = 1  # of the snapshot
 NEWS_KEPT = 100
-JOBS_SHOWN = 200
 BUCKETS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)  # seconds; half a decade each
 
 # A reason is a sentence. For a label it becomes one of these, by a word of it.
@@ -78,7 +80,7 @@ class Board:
         seen: The number of the last news.
         report: The report's lines, once there is one.
         final: Whether nothing will change any more.
-        jobs: Of a batch, its recordings: name, state, and the share that is done.
+        jobs: Of a batch, where its recordings stand.
     """
 
     def __init__(self, life: str, title: str = "") -> None:
@@ -87,7 +89,7 @@ class Board:
         self.seen = 0
         self.report: tuple[str, ...] = ()
         self.final = False
-        self.jobs: tuple[tuple[str, str, float], ...] = ()
+        self.jobs = Listed()
         self.started: Started | None = None
         self.cells = Cells(0)
         self.staff = Staff()
@@ -100,6 +102,7 @@ class Board:
         self.refused = 0  # times that a worker was told that it cannot take part
         self.dropped: list[tuple[str, int]] = []
         self.progress: Progress | None = None
+        self._bytes = [0, 0]  # of the stages of a batch that are over, and of the one that runs
         self._series = Series()
         self._stage = ""
         self._news: deque[Item] = deque(maxlen=NEWS_KEPT)
@@ -107,6 +110,7 @@ class Board:
     def apply(self, event: Event) -> None:
         """Take an event."""
         self.meter.apply(event)
+        told = news_of(event)
         match event:  # the most frequent first
             case Granted(worker=worker, chunk=chunk, chunks=chunks, repeated=repeated):
                 self.staff.grant(worker, chunk, at=event.at)
@@ -118,12 +122,15 @@ class Board:
                 self.audited += chunks if event.audited else 0
             case Advanced(chunks=chunks):
                 self.cells.seal(chunks)
+                self._bytes[1] = event.bytes
+            case Joined(worker=worker, session=session) if self.staff.has(worker, session):
+                told = None  # it takes part in the next stage too
             case _:
                 self._apply_rare(event)
-        if (found := news_of(event)) is not None:
+        if told is not None:
             self.seen += 1
             begun = self.started.at if self.started is not None else event.at
-            self._news.append(Item(self.seen, max(0.0, event.at - begun), *found))
+            self._news.append(Item(self.seen, max(0.0, event.at - begun), *told))
 
     def _apply_rare(self, event: Event) -> None:
         match event:
@@ -161,22 +168,36 @@ class Board:
                 self.started = event
                 self._enter(chunks, done)
             case StageBegan(chunks=chunks, resumed_chunks=done):
+                self._bytes = [sum(self._bytes), 0]
                 self._enter(chunks, done)
-            case Failed():
+            case Failed() | StateChanged(state=State.DONE):
                 self.staff.begin_stage()  # what workers hold is of no use any more
             case Published():
                 self.staff.begin_stage()
-                self.cells.seal(self.progress.chunks if self.progress is not None else 0)
+                self.cells.seal(self.cells.chunks)
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it shows a batch: progress counts recordings then, and stages follow one another."""
+        return self.started is not None and self.started.recordings > 0
+
+    @property
+    def bytes_sealed(self) -> int:
+        """Bytes of results that are encrypted; of a batch, those that were computed."""
+        if self.is_batch:
+            return sum(self._bytes)
+        return self.progress.bytes_done if self.progress is not None and self.progress.stage == MAIN else 0
 
     def tick(self, progress: Progress, *, now: float) -> None:
         """Take the progress; a point of the throughput may be due."""
-        if progress.stage != self._stage:
+        if progress.stage != self._stage and not self.is_batch:
             self._stage = progress.stage
             self._series.reset()
         if not progress.state.ended and progress.workers:
-            self._series.add(progress.bytes_done, now=now)
+            self._series.add(sum(self._bytes) if self.is_batch else progress.bytes_done, now=now)
         self.progress = progress
-        self.cells.seal(progress.done)
+        if not self.is_batch:
+            self.cells.seal(progress.done)
         self.cells.prune()
 
     def snapshot(self, now: float, *, after: int = 0) -> dict[str, object]:
@@ -187,7 +208,7 @@ class Board:
             after: The number of the last news that the reader has.
         """
         progress, started = self.progress, self.started
-        verdict = judge(self.meter.times(now))
+        verdict = judge(self.meter.total(now))
         found: dict[str, object] = {
             "v": VERSION,
             "life": self.life,
@@ -202,6 +223,7 @@ class Board:
             },
             "map": self.cells.text(),
             "cells": self.cells.count,
+            "of": self.cells.chunks,
             "counts": self.cells.counts(),
             "workers": self.staff.rows(now),
             "more": self.staff.more,
@@ -210,12 +232,13 @@ class Board:
             "audit": {"audited": self.audited, "dropped": [[name, count] for name, count in self.dropped[:16]]},
             "series": {"step": self._series.step, "values": [round(value) for value in self._series.values]},
             "news": [[i.number, round(i.seconds, 1), i.mood, i.sentence] for i in self._news if i.number > after],
-            "jobs": [[cut(name), state, round(share, 4)] for name, state, share in self.jobs[:JOBS_SHOWN]],
-            "jobs_more": max(0, len(self.jobs) - JOBS_SHOWN),
+            "jobs": [[cut(row.recording), row.state, round(row.share, 4), cut(row.sentence)] for row in self.jobs.rows],
+            "jobs_more": self.jobs.more,
+            "jobs_counts": dict(self.jobs.counts),
             "report": list(self.report),
             "final": self.final,
         }
-        if started is not None:
+        if started is not None and not self.is_batch:
             found["recording"] = {
                 "frames": started.frames,
                 "channels": started.channels,
@@ -223,7 +246,10 @@ class Board:
                 "format": started.format,
             }
         if progress is not None:
-            found["progress"] = _figures(progress)
+            speed = progress.bytes_per_second
+            if self.is_batch and progress.seconds:  # the speed of a short stage says little
+                speed = self.bytes_sealed / progress.seconds
+            found["progress"] = _figures(progress, speed)
         return found
 
     def _enter(self, chunks: int, done: int) -> None:
@@ -244,8 +270,9 @@ def kind_of(reason: str) -> str:
     return next((kind for word, kind in _REASONS if word in reason), "gone")
 
 
-def _figures(progress: Progress) -> dict[str, object]:
+def _figures(progress: Progress, speed: float) -> dict[str, object]:
     return {
+        "unit": progress.unit,
         "state": progress.state.value,
         "stage": progress.stage,
         "chunks": progress.chunks,
@@ -254,7 +281,7 @@ def _figures(progress: Progress) -> dict[str, object]:
         "bytes_done": progress.bytes_done,
         "bytes_resumed": progress.bytes_resumed,
         "fraction": round(progress.fraction, 5),
-        "bytes_per_second": round(progress.bytes_per_second, 1),
+        "bytes_per_second": round(speed, 1),
         "eta": None if progress.eta is None else round(progress.eta, 1),
         "seconds": round(progress.seconds, 1),
         "workers": progress.workers,

@@ -27,10 +27,11 @@ class Cells:
 
     Attributes:
         count: Cells of the map.
+        chunks: The stage's chunks.
     """
 
     def __init__(self, chunks: int, done: int = 0) -> None:
-        self._chunks = chunks
+        self.chunks = chunks
         self._done = done
         self.count = min(chunks, MOST)
         self._flight: dict[int, tuple[int, int]] = {}  # first chunk of a message -> letter, chunks
@@ -72,7 +73,7 @@ class Cells:
         found = dict.fromkeys("cgrf", 0)
         for first, (letter, chunks) in self._flight.items():
             found[chr(letter)] += max(0, first + chunks - max(first, self._done))
-        waiting = max(0, self._chunks - self._done - sum(found.values()))
+        waiting = max(0, self.chunks - self._done - sum(found.values()))
         return {
             "waiting": waiting,
             "granted": found["g"],
@@ -86,7 +87,7 @@ class Cells:
         """Return the letters of all cells, each run as its length and letter: ``120s3g``."""
         if not self.count:
             return ""
-        sealed = self._done * self.count // self._chunks
+        sealed = self._done * self.count // self.chunks
         letters = bytearray(b"s" * sealed + b"." * (self.count - sealed))
         for first, (letter, chunks) in self._flight.items():
             for cell in range(max(self._cell(first), sealed), self._cell(first + chunks - 1) + 1):
@@ -98,12 +99,12 @@ class Cells:
         return "".join(f"{len(run[0])}{chr(run[1][0])}" for run in _RUN.finditer(letters))
 
     def _put(self, letter: str, chunk: int, chunks: int) -> None:
-        if chunk + chunks > self._done and 0 <= chunk < self._chunks:
-            self._flight[chunk] = ord(letter), min(chunks, self._chunks - chunk)
+        if chunk + chunks > self._done and 0 <= chunk < self.chunks:
+            self._flight[chunk] = ord(letter), min(chunks, self.chunks - chunk)
 
     def _mark(self, chunk: int, chunks: int) -> None:
-        if 0 <= chunk < self._chunks:
-            self._marked.update(range(self._cell(chunk), self._cell(min(chunk + chunks, self._chunks) - 1) + 1))
+        if 0 <= chunk < self.chunks:
+            self._marked.update(range(self._cell(chunk), self._cell(min(chunk + chunks, self.chunks) - 1) + 1))
 
     def _cell(self, chunk: int) -> int:
-        return chunk * self.count // self._chunks
+        return chunk * self.count // self.chunks

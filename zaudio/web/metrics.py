@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from zaudio.events import MAIN
 from zaudio.limiting import judge
 from zaudio.web.board import BUCKETS, Board
 
@@ -44,6 +43,8 @@ def metrics(board: Board, *, now: float) -> str:
         ),
         *_single("zaudio_audited_chunks_total", "counter", "Chunks on which two workers agreed.", board.audited),
     ]
+    if board.jobs.counts:
+        lines += _family("zaudio_recordings", "gauge", "Recordings of the batch.", _by("state", board.jobs.counts))
     if useful is not None:
         lines += _single("zaudio_workers_useful", "gauge", "Workers that would keep the cipher busy.", useful)
     if progress is not None:
@@ -51,14 +52,16 @@ def metrics(board: Board, *, now: float) -> str:
             *_single(
                 "zaudio_bytes_sealed_total",
                 "counter",
-                "Bytes of the result that are encrypted, those of earlier lives included.",
-                progress.bytes_done if progress.stage == MAIN else 0,
+                "Bytes of the result that are encrypted, those of earlier lives included; of a batch, all results.",
+                board.bytes_sealed,
             ),
             *_single("zaudio_bytes", "gauge", "Bytes of the stage.", progress.bytes),
             *_single("zaudio_job_seconds", "gauge", "Time since the first worker was welcomed.", progress.seconds),
         ]
         if progress.eta is not None:
-            lines += _single("zaudio_eta_seconds", "gauge", "Time that the stage will still take.", progress.eta)
+            lines += _single(
+                "zaudio_eta_seconds", "gauge", "Time that the stage, or the batch, will still take.", progress.eta
+            )
     return "\n".join(lines) + "\n"
 
 

@@ -15,6 +15,7 @@ from zaudio.events import (
     Measured,
     Missed,
     Published,
+    RecordingEnded,
     Refused,
     Rejected,
     Requeued,
@@ -71,6 +72,8 @@ def _of_the_job(event: Event) -> tuple[str, str] | None:
     match event:
         case Started(resumed_chunks=resumed, chunks=chunks) if resumed:
             return GOOD, f"an interrupted job goes on: {resumed} of {chunks} chunks were sealed before"
+        case Started(recordings=recordings) if recordings:
+            return GOOD, f"a batch of {recordings} recordings begins"
         case Started(chunks=chunks):
             return GOOD, f"a job of {chunks} chunks begins"
         case StageBegan(stage=stage, measures=True):
@@ -79,6 +82,8 @@ def _of_the_job(event: Event) -> tuple[str, str] | None:
             return PLAIN, sentence
         case StateChanged(state=state):
             return PLAIN, f"the job is {state.value}"
+        case RecordingEnded(input=recording, state="failed", sentence=sentence):
+            return BAD, f"{recording} failed: {sentence}"
         case Published():
             return GOOD, "the result is published"
         case Failed(sentence=sentence):

@@ -27,7 +27,7 @@ from typing import Protocol
 
 from zaudio.errors import UsageError
 from zaudio.events import Event
-from zaudio.facts import Progress
+from zaudio.facts import Listed, Progress
 from zaudio.web.address import Address
 from zaudio.web.asking import HEAD_MAX, Asked, Refusal, answer, check_token, parse, refusal
 from zaudio.web.board import Board
@@ -48,8 +48,6 @@ LINES = "application/x-ndjson"
 PLAIN = "text/plain; charset=utf-8"
 
 log = logging.getLogger("zaudio.web")
-
-Jobs = tuple[tuple[str, str, float], ...]
 
 
 class Events(Protocol):
@@ -89,7 +87,7 @@ class Site:
         self._events: Events | None = None
         self._progress: Callable[[], Progress] | None = None
         self._signs: Callable[[], Mapping[str, float]] = dict
-        self._jobs: Callable[[], Jobs] = tuple
+        self._jobs: Callable[[], Listed] = Listed
         self._quiet = 0  # ticks without an event
         self._connections = 0
         self._readers: dict[asyncio.StreamWriter, Reader] = {}
@@ -111,7 +109,7 @@ class Site:
         *,
         title: str = "",
         signs: Callable[[], Mapping[str, float]] = dict,
-        jobs: Callable[[], Jobs] = tuple,
+        jobs: Callable[[], Listed] = Listed,
     ) -> None:
         """Start to serve.
 
@@ -121,7 +119,7 @@ class Site:
             progress: Returns how far the job is, in any thread.
             title: The name of the recording.
             signs: Returns when each worker gave its last sign of life, by name, in any thread.
-            jobs: Returns, for a batch, each recording's name, state and share that is done, in any thread.
+            jobs: Returns, for a batch, where its recordings stand, in any thread.
         """
         self._token, self._events, self._progress = token, events, progress
         self._signs, self._jobs = signs, jobs

@@ -88,6 +88,10 @@ class Staff:
         """Return whether a worker of that name took part."""
         return name in self._workers
 
+    def has(self, name: str, session: str) -> bool:
+        """Return whether a worker takes part."""
+        return name in self._workers and session in self._workers[name].sessions
+
     def begin_stage(self) -> None:
         """Forget what workers held: they are granted the chunks of another stage."""
         for worker in self._workers.values():
