@@ -8,8 +8,13 @@ import pytest
 from farm_support import launch, numbered, write_raw
 from net_support import PATIENCE, wait_until
 
+from zaudio import events
 from zaudio.errors import ZaudioError
+from zaudio.facts import BatchProgress, Listed, Row
+from zaudio.ledger import Ledger
 from zaudio.result import read_address
+from zaudio.stream import Stream
+from zaudio.web import Site, parse_address
 from zaudio.web.client import fetch
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -149,3 +154,27 @@ def test_page_without_its_token_says_so(browser, farm):
     farm.start()
     browser.get(farm.address.partition("#")[0])
     wait(lambda: "token is missing" in text_of(browser, "gone"))
+
+
+def test_page_lists_the_recordings_of_a_batch_and_the_workers_that_were_refused(browser):
+    job = {"at": 0.0, "job": "ab"}
+    sizes = dict.fromkeys(("chunks", "chunk_frames", "frames", "channels", "samplerate", "bytes"), 0)
+    rows = (Row("b.wav", "running", 0.5), Row(HOSTILE, "failed", 0.0, HOSTILE), Row("c.wav", "waiting", 0.0))
+    jobs = Listed(rows, 99_997, {"running": 1, "failed": 1, "waiting": 99_998})
+    progress = BatchProgress(events.State.RUNNING, 100_000, 1, 160, 40, 1, 0, 0, 2.0)
+    stream = Stream(Ledger())
+    with Site(parse_address("0")) as site:
+        site.open("t" * 48, stream.subscribe(), lambda: progress, title="out", jobs=lambda: jobs)
+        stream.publish(events.Started(**job, **sizes, format="", recordings=100_000))
+        stream.publish(events.Refused(**job, worker=HOSTILE, host="attic", reason="it lacks gain"))
+        browser.get(site.url)
+        wait(lambda: "100,000 recordings" in text_of(browser, "chunks") and text_of(browser, "rows"))
+        assert text_of(browser, "jobs-counts") == "1 running, 1 failed, 99,998 waiting"
+        assert text_of(browser, "jobs-more") == "and 99,997 recordings more"
+        recordings = text_of(browser, "jobs-rows")
+        assert "b.wav\u25b6running50%" in recordings
+        assert f"{HOSTILE}\u2715failed{HOSTILE}" in recordings
+        assert f"{HOSTILE}attic\u2298refused0" in text_of(browser, "rows")
+        assert "it lacks gain" in text_of(browser, "rows")
+        assert browser.title != "robbed"
+        assert errors(browser) == []
