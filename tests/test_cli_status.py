@@ -130,4 +130,5 @@ def test_a_batch_tells_its_recordings(page, monkeypatch):
     assert "50/100 recordings" in text
     assert "recordings: 1 running, 1 failed, 98 waiting" in text
     assert r"  bad\x1b.wav  failed  it is no WAV" in text
+    assert text.index("bad") < text.index("b.wav  running"), "those that failed come first"
     assert "c.wav" not in text

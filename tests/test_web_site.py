@@ -6,6 +6,7 @@ import threading
 from contextlib import ExitStack
 
 import pytest
+from net_support import wait_until
 
 from zaudio import events
 from zaudio.errors import UsageError, ZaudioError
@@ -112,6 +113,14 @@ def test_a_probe_needs_no_token(farm):
 def test_a_slow_head_is_given_up(farm, monkeypatch):
     monkeypatch.setattr(module, "HEAD_SECONDS", 0.05)
     assert status(ask(farm[0], "GET / HTTP/1.1\r\nHost: local")) == 408
+
+
+def test_a_connection_that_says_nothing_does_not_disturb_the_end(farm, caplog):
+    site, _ = farm
+    with connect(site):
+        wait_until(lambda: site._connections == 1, "it is met")
+        site.close()
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
 
 
 @pytest.mark.parametrize("size", [module.HEAD_MAX, 3 * module.HEAD_MAX])

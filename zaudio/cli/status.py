@@ -119,7 +119,7 @@ def _of_page(found: dict[str, Any]) -> list[str]:
         lines.append(f"{found['limit']['words']}: {found['limit']['sentence']}")
     if found["jobs_counts"]:
         lines.append("recordings: " + _counted(found["jobs_counts"]))
-    jobs = [each for each in found["jobs"] if each[1] != "waiting"][:JOBS]
+    jobs = sorted((each for each in found["jobs"] if each[1] != "waiting"), key=lambda each: each[1] != "failed")[:JOBS]
     lines += [f"  {name}  {state}  {why}".rstrip() for name, state, _, why in jobs]
     lines.append("chunks: " + _counted(found["counts"]))
     lines.append("workers: " + (_counted(found["staff"]) or "none yet"))

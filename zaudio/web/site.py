@@ -244,6 +244,8 @@ class Site:
             await self._answer(reader, writer)
         except (OSError, EOFError):
             pass  # it is gone
+        except asyncio.CancelledError:
+            pass  # the page is closed; Python 3.11 would print a traceback for a connection that said nothing yet
         finally:
             self._connections -= 1
             self._readers.pop(writer, None)
