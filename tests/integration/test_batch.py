@@ -258,6 +258,14 @@ def test_small_recordings_are_cut_when_their_chunks_are_small(tmp_path, monkeypa
             check(out / os.path.basename(path)[:-4], path)
 
 
+def test_small_results_of_24_bits_are_made_in_lots(tmp_path):
+    path = write_raw(tmp_path / "r.raw", noise(1000, seed=1))
+    [report] = zaudio.batch([path], tmp_path / "out", ops="convert:format=s24le", workers=1)
+    assert report.state == "done", report.sentence
+    Coordinator(path, tmp_path / "one", ops="convert:format=s24le", workers=1).run()
+    assert decrypted(tmp_path / "out" / "r") == decrypted(tmp_path / "one")
+
+
 def test_little_memory_is_enough_for_many_recordings(tmp_path):
     paths = [write_raw(tmp_path / f"r{n}.raw", noise(100_000, seed=n)) for n in range(8)]
     reports = list(zaudio.batch(paths, tmp_path / "out", workers=2, limits=Limits(memory="1MiB"), chunk="64KiB"))

@@ -74,7 +74,7 @@ class Small:
     @property
     def bytes(self) -> int:
         """Bytes that it takes in memory: its samples, and those of its result."""
-        return signal_of(self.source).bytes + self.described.plaintext_bytes
+        return signal_of(self.source).bytes + self.described.signal.bytes
 
 
 def open_small(request: Request, begun: Begun, source: Source, ops: Sequence[Op]) -> Small | None:
@@ -89,7 +89,7 @@ def open_small(request: Request, begun: Begun, source: Source, ops: Sequence[Op]
     main = course.main
     plan = cut(request, main)
     described = describe(request.specs, course, plan)
-    if max(signal_of(source).bytes, described.plaintext_bytes) > SMALL_MOST:
+    if max(signal_of(source).bytes, described.signal.bytes) > SMALL_MOST:
         return None
     bundles = plan.in_bundles(BUNDLE_BYTES // max(1, chunk_bytes(plan, main)))
     return Small(begun, source, main, plan, bundles, described)
@@ -173,7 +173,7 @@ def lot_stage(
         job,
         sources=[small.source for small in lot],
         destination=dealer,
-        frame_bytes=first.described.frame_bytes,
+        frame_bytes=first.described.signal.frame_bytes,
         notify=notify,
         publish=publish,
     )
