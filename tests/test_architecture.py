@@ -96,6 +96,7 @@ ALLOWED = {
     },
     "batching": {
         "classes",
+        "fileoutput",
         "outputs",
         "life",
         "preparation",

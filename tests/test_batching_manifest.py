@@ -26,7 +26,7 @@ def test_what_was_added_is_there_for_the_next_run(tmp_path):
         assert manifest.get("take") == DONE
         assert manifest.get("bad") == FAILED
         assert manifest.get("other") is None
-        assert manifest.names == {"/srv/take.wav": "take", "/srv/bad.wav": "bad"}
+        assert manifest.names() == {"/srv/take.wav": "take", "/srv/bad.wav": "bad"}
 
 
 def test_the_last_line_about_an_output_counts(tmp_path):

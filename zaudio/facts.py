@@ -143,16 +143,17 @@ class RecordingReport:
 
     Attributes:
         input: Its file, as it was named.
-        output: The folder of its result.
+        output: The folder of its result, or its file.
         state: ``done``, ``failed``, or ``skipped`` when an earlier run had done it.
         sentence: Why it failed; empty otherwise.
         error: The name of the error's class; empty otherwise.
         frames: Frames of the result.
         bytes: Bytes of its samples.
         seconds: Seconds from the beginning of its stage to its end; those of other recordings count too.
-        tag: The tag of the result, in hex.
+        tag: The tag of a sealed result, in hex.
         warnings: Sentences about oddities of the recording that were overcome.
         measured: Sentences about what was measured before the result was made.
+        sha256: SHA-256 of a file that plays, in hex.
     """
 
     input: str
@@ -166,6 +167,7 @@ class RecordingReport:
     tag: str = ""
     warnings: tuple[str, ...] = ()
     measured: tuple[str, ...] = ()
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
+from zaudio.audio.marks import FileMark
 from zaudio.audio.rendering import AudioFile
 from zaudio.errors import ZaudioError
 from zaudio.plan import Order
@@ -28,6 +29,7 @@ class FileOutput:
         self._file = file
         self._page_token = secrets.token_hex(TOKEN_BYTES)
         self._describe: Callable[[], Settlement] | None = None
+        self._described: Description | None = None
 
     @property
     def job_id(self) -> bytes:
@@ -43,6 +45,16 @@ class FileOutput:
     def page_token(self) -> str:
         """Text that lets its bearer see the page of the job, of this life only: there is no key to derive it from."""
         return self._page_token
+
+    @property
+    def description(self) -> Description:
+        """The description of the result, in the words of a sealed one; known when the file is sealed."""
+        assert self._described is not None, "it is sealed"
+        return self._described
+
+    def mark(self) -> FileMark:
+        """Return by what a later start recognises the file, which is sealed."""
+        return self._file.mark()
 
     @property
     def kept(self) -> bool:
@@ -85,20 +97,20 @@ class FileOutput:
         self._file.note(encode_note(note))
 
     def describe_by(self, describe: Callable[[], Settlement]) -> None:
-        """Ask that function, once, when the first payload comes; keep the class of machines that it tells."""
+        """Ask that function, once, when the first payload comes or the file is sealed.
+
+        The class of machines that it tells is kept.
+        """
         self._describe = describe
 
     def put(self, payload: Buffer) -> None:
         """Take the next payload in output order."""
-        if self._describe is not None:
-            _, machines = self._describe()
-            self._describe = None
-            if machines is not None:
-                self.note(machines)
+        self._settle()
         self._file.put(payload)
 
     def seal(self) -> None:
         """Complete the file: no payload follows."""
+        self._settle()
         self._file.seal()
 
     def publish(self) -> dict[str, str]:
@@ -112,3 +124,10 @@ class FileOutput:
     def disown(self) -> None:
         """Abort, and keep nothing: the bytes so far are in doubt."""
         self._file.disown()
+
+    def _settle(self) -> None:
+        if self._describe is not None:
+            self._described, machines = self._describe()
+            self._describe = None
+            if machines is not None:
+                self.note(machines)

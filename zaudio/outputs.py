@@ -17,7 +17,7 @@ from typing import Protocol
 from zaudio.audio import Source
 from zaudio.audio.container import Container, container_of
 from zaudio.audio.metadata import Metadata, carry
-from zaudio.audio.rendering import AudioFile, Origin, file_layout
+from zaudio.audio.rendering import AudioFile, Layout, Origin, file_layout
 from zaudio.audio.tagging import wave_chunks
 from zaudio.audio.wave import WaveFile
 from zaudio.errors import OutputExistsError, UsageError
@@ -276,6 +276,18 @@ def open_folder(request: Request, source: Source, described: Description) -> Res
 
 
 # A file that plays
+
+
+def lay_out(request: Request, source: Source, course: Course) -> tuple[Layout, tuple[str, ...]]:
+    """Return the bytes of a file besides its samples, and sentences about metadata that is dropped.
+
+    Raises:
+        UsageError: The kind of file cannot hold the result, or the file is the recording.
+    """
+    metadata, dropped = _carried(request, source, course)
+    layout = file_layout(request.output, course.output, metadata)
+    _check_other(request.input, request.output)
+    return layout, (*dropped, *layout.dropped)
 
 
 def _claim_file(

@@ -124,11 +124,8 @@ class Rendering(Life[Report]):
             limits=limits,
             timing=timing,
         )
-        for name in ("recipient", "identity", "key_out"):
-            if getattr(security, name) is not None:
-                raise UsageError(
-                    f"{name} is of an encryption key, and a file that plays is not encrypted; leave it out"
-                )
+        if isinstance(output, Playable) and output.suffix is not None:
+            raise UsageError("suffix is of a batch; of a single file the path says it, so leave it out")
         super().__init__(request, on_event)
 
     @property

@@ -93,6 +93,8 @@ def parse_request(
         check_endpoint(bind)
     check_reach(bind, network, security)
     store = output if isinstance(output, Sealed | Playable) else Sealed(output)
+    if isinstance(store, Playable):
+        _check_unencrypted(security)
     recipient = parse_recipient(os.fspath(security.recipient)) if security.recipient is not None else None
     identity = read_identity(security.identity) if security.identity is not None else None
     _check_identity(identity, recipient)
@@ -114,6 +116,13 @@ def parse_request(
         memory=limits.memory_bytes,
         timing=limits.durations(timing),
     )
+
+
+def _check_unencrypted(security: Security) -> None:
+    """Refuse settings of an encryption key for files that play."""
+    for name in ("recipient", "identity", "key_out"):
+        if getattr(security, name) is not None:
+            raise UsageError(f"{name} is of an encryption key, and a file that plays is not encrypted; leave it out")
 
 
 def _check_types(

@@ -172,17 +172,19 @@ class Playable:
     """A file that plays, as the output of a job.
 
     Attributes:
-        path: The file. Its suffix says the kind: WAV, FLAC or raw samples.
+        path: The file. Its suffix says the kind: WAV, FLAC or raw samples. Of a batch, the folder of the files.
         format: The sample format's name, such as ``s16le``. By default that behind the ops; 24 bits stay 24 bits.
         dither: Whether noise is added before samples are rounded, as the op `dither` does.
+        suffix: The suffix of all files of a batch, such as ``"wav"``; of a single file its path says it.
 
     Raises:
-        UsageError: A value has the wrong type, or there is no such format.
+        UsageError: A value has the wrong type, there is no such format, or that can be no suffix.
     """
 
     path: str | PathLike[str]
     format: str | None = None
     dither: bool = False
+    suffix: str | None = None
 
     def __post_init__(self) -> None:
         _check_path("path", self.path)
@@ -191,6 +193,14 @@ class Playable:
         if self.format is not None:
             sample_format(self.format)
         _check_flag("dither", self.dither)
+        _check_text("suffix", self.suffix)
+        if self.suffix is not None and not self.suffix.removeprefix(".").isalnum():
+            raise UsageError(f"suffix: expected one such as 'wav', got {self.suffix!r:.40}")
+
+    @property
+    def ending(self) -> str:
+        """The suffix with its dot, in small letters; empty without one."""
+        return "." + self.suffix.removeprefix(".").lower() if self.suffix is not None else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from zaudio.audio.container import Container, check_container, container_of
 from zaudio.audio.feeder import Feeder
 from zaudio.audio.flacs import flac_metadata
 from zaudio.audio.journal import RenderJob
+from zaudio.audio.marks import FileMark
 from zaudio.audio.metadata import Metadata
 from zaudio.audio.part import PartFile
 from zaudio.audio.storing import FlacStorage, PlainStorage
@@ -68,6 +69,11 @@ class Layout:
     little: bool
     dropped: tuple[str, ...]
 
+    def size_of(self, signal: Signal) -> int:
+        """Return the bytes of a file with that signal; of a FLAC, about as many at most."""
+        samples = signal.frames * signal.channels * signal.format.stored_bytes
+        return len(self.header) + samples + len(self.footer)
+
 
 def file_layout(path: str, signal: Signal, metadata: Metadata) -> Layout:
     """Return the bytes of a file besides its samples.
@@ -86,6 +92,19 @@ def file_layout(path: str, signal: Signal, metadata: Metadata) -> Layout:
         return Layout(container, blocks, b"", True, _dropped(path, "FLAC", long))
     names = ("all of it",) if metadata else ()
     return Layout(container, b"", b"", signal.format.dtype[0] == "<", _dropped(path, "raw file", names))
+
+
+def storage_of(part: PartFile, signal: Signal, layout: Layout, job: RenderJob | None) -> PlainStorage | FlacStorage:
+    """Return what writes samples into the part of a file; with a journal where there is a job."""
+    if layout.container is Container.FLAC:
+        return FlacStorage(part, signal, layout.header)
+    return PlainStorage(part, signal, header=layout.header, footer=layout.footer, little=layout.little, job=job)
+
+
+def room_for(signal: Signal, layout: Layout) -> int:
+    """Return the bytes on the disk that a file takes at least."""
+    size = layout.size_of(signal)
+    return size // FLAC_SHARE if layout.container is Container.FLAC else size
 
 
 class AudioFile:
@@ -222,9 +241,9 @@ class AudioFile:
             raise UsageError(
                 f"the file is for {self._signal}, {self._order.value}, and the payloads are {signal}, {order.value}"
             )
-        self._part.check_room(self._size // (FLAC_SHARE if self.container is Container.FLAC else 1))
+        self._part.check_room(room_for(signal, self._layout))
         self._notify = notify
-        self._storage = self._make_storage()
+        self._storage = storage_of(self._part, signal, self._layout, self._job)
         with disk.storage_errors(self._part.part):
             self._taken = self._storage.start(pause)
         self._feeder = Feeder(self._storage, fail=self._fail, notify=notify)
@@ -282,6 +301,16 @@ class AudioFile:
         self._ended = True
         self._feeder.end()
 
+    def mark(self) -> FileMark:
+        """Return by what a later start recognises the file, which is sealed. A FLAC is read for it.
+
+        Raises:
+            StorageError: The system refused.
+        """
+        assert self._storage is not None, "it is sealed"
+        with disk.storage_errors(self._part.part):
+            return self._storage.mark()
+
     def publish(self) -> dict[str, str]:
         """Give the file its name; return its path, as ``result``.
 
@@ -321,12 +350,6 @@ class AudioFile:
                 self._storage.close()
             self._part.close()
 
-    @property
-    def _size(self) -> int:
-        """Bytes of the file; of a FLAC, about as many at most."""
-        samples = self._signal.frames * self._signal.channels * self._signal.format.stored_bytes
-        return len(self._layout.header) + samples + len(self._layout.footer)
-
     def _name(self, origin: Origin) -> RenderJob:
         version = f"{VERSION} {origin.decoder}".rstrip()
         header = hashlib.sha256(self._layout.header).hexdigest()
@@ -337,21 +360,8 @@ class AudioFile:
             str(self._signal),
             self._order.value,
             header,
-            self._size,
+            self._layout.size_of(self._signal),
             version,
-        )
-
-    def _make_storage(self) -> PlainStorage | FlacStorage:
-        layout = self._layout
-        if self.container is Container.FLAC:
-            return FlacStorage(self._part, self._signal, layout.header)
-        return PlainStorage(
-            self._part,
-            self._signal,
-            header=layout.header,
-            footer=layout.footer,
-            little=layout.little,
-            job=self._job,
         )
 
     # What follows runs in the thread.

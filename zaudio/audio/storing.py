@@ -15,6 +15,7 @@ from collections.abc import Callable
 from zaudio import disk
 from zaudio.audio.flacs import FlacFile
 from zaudio.audio.journal import ID_BYTES, Journal, Record, RenderJob, encode, encode_job, encode_note
+from zaudio.audio.marks import FileMark, mark_of
 from zaudio.audio.part import PartFile
 from zaudio.errors import ResumeError
 from zaudio.packing import pack, unpacked_bytes
@@ -93,6 +94,10 @@ class PlainStorage:
             self._write_bytes(self._footer)
         os.fsync(self._part.fd)
         self._record()
+
+    def mark(self) -> FileMark:
+        """Return the mark of the complete file."""
+        return mark_of(self._part.fd, digest=self._digest.hexdigest())
 
     def note(self, note: bytes) -> None:
         """Keep a note in the journal, durable.
@@ -226,6 +231,10 @@ class FlacStorage:
         assert self._file is not None
         self._file.finish()
         os.fsync(self._part.fd)
+
+    def mark(self) -> FileMark:
+        """Return the mark of the complete file, which is read for it: an encoder writes the head last."""
+        return mark_of(self._part.fd)
 
     def note(self, note: bytes) -> None:
         """Do nothing: there is no journal."""

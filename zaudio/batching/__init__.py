@@ -5,6 +5,7 @@
     opener       Opener            opens recordings ahead, in a thread
     lots         small recordings that are alike, and their stage
     alone        a recording that is a job of its own
+    results                        the two kinds of result: sealed, or a file that plays
     ends         Ends              reports, counts and the manifest's lines
     manifest     Manifest          what became of each recording, for the next run
     roll         Roll              where each recording stands, for a table

@@ -15,7 +15,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from zaudio.audio import Source
-from zaudio.batching.ends import Begun, Ends
+from zaudio.batching.ends import Begun, Ends, Made
+from zaudio.batching.results import made_before, made_by
 from zaudio.errors import ZaudioError
 from zaudio.events import Advanced, Event, Measured, StageBegan, StateChanged
 from zaudio.net.farm import Farm
@@ -23,7 +24,6 @@ from zaudio.outputs import Output
 from zaudio.plan import Order
 from zaudio.preparation import DoneJob, OpenJob, open_job
 from zaudio.request import Request
-from zaudio.result import Description, ResultWriter, look_at
 from zaudio.signal import Signal
 from zaudio.stages import Say
 from zaudio.steps import Buffer
@@ -163,18 +163,18 @@ class Alone:
         try:
             with self.stack:
                 if isinstance(work, DoneJob):
-                    described, tag = look_at(work.request.output)
-                    ends.note_done(begun, described, tag)
+                    made = made_before(work)
+                    ends.note_done(begun, made)
                 else:
-                    described, tag = self._wait(work.writer)
-                    work.publish(before=lambda: ends.note_done(begun, described, tag))
+                    made = self._wait(work.writer)
+                    work.publish(before=lambda: ends.note_done(begun, made))
         except Exception as error:  # noqa: BLE001  it costs this result alone
             ends.failed(begun.named, error, work.warnings)
         else:
-            ends.done(begun, described, tag, work.warnings, tuple(filter(None, self.measured)))
+            ends.done(begun, made, work.warnings, tuple(filter(None, self.measured)))
 
-    def _wait(self, writer: Output) -> tuple[Description, bytes]:
-        """Wait until a writer has sealed its result; return description and tag.
+    def _wait(self, writer: Output) -> Made:
+        """Wait until a writer has sealed its result; return that.
 
         Raises:
             StorageError: It failed.
@@ -182,8 +182,7 @@ class Alone:
         self.bell.wait(lambda: writer.sealed or writer.error is not None)
         if writer.error is not None:
             raise writer.error
-        assert isinstance(writer, ResultWriter), "a batch makes sealed results"
-        return writer.description, writer.tag
+        return made_by(writer)
 
 
 def open_alone(

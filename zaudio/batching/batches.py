@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from queue import Empty, SimpleQueue
 
+from zaudio.audio.container import container_of
 from zaudio.batching.ends import Ends
 from zaudio.batching.manifest import Manifest, name_all
 from zaudio.batching.opener import Opener
@@ -28,10 +29,33 @@ from zaudio.ops.chain import make_ops
 from zaudio.ops.spec import Requested
 from zaudio.preparation import DoneJob
 from zaudio.request import parse_request
-from zaudio.settings import Limits, Network, Raw, Sealed, Security
+from zaudio.result.publication import RESULT
+from zaudio.settings import Limits, Network, Playable, Raw, Sealed, Security
 from zaudio.stages import Say, Work, import_named
 
 LOOK = 0.1  # s between two looks at whether a batch has ended
+
+
+def _ending(output: object) -> str:
+    """Return the suffix of the files that a batch makes; empty for sealed results.
+
+    Raises:
+        UsageError: There is none, or it names no kind of file.
+    """
+    if not isinstance(output, Playable):
+        return ""
+    if not output.ending:
+        raise UsageError("a batch makes a file for each recording: give its kind, as in Playable(folder, suffix='wav')")
+    container_of(f"NAME{output.ending}")
+    return output.ending
+
+
+def _size_of(path: str) -> int:
+    """Return the bytes of a recording's file, or of the ciphertext of a sealed result; 0 where there is none."""
+    for file in (os.path.join(path, RESULT), path):
+        with suppress(OSError, ValueError):
+            return os.stat(file).st_size
+    return 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,9 +72,9 @@ class _DoneBatch(DoneJob):
 
 def batch(
     inputs: Iterable[str | os.PathLike[str]],
-    output: str | os.PathLike[str] | Sealed,
+    output: str | os.PathLike[str] | Sealed | Playable,
     *,
-    ops: Requested | Sequence[Requested] = "invert",
+    ops: Requested | Sequence[Requested] | None = None,
     workers: int | None = None,
     bind: str | None = None,
     chunk: str | int | None = None,
@@ -98,14 +122,15 @@ def batch(
 
 
 class Batch(Life[BatchReport]):
-    """Many recordings on one farm, a result each at ``output/NAME``.
+    """Many recordings on one farm, a result each at ``output/NAME``, or a file that plays at ``output/NAME.wav``.
 
     Args:
         inputs: The recordings. A file that is named twice counts once.
         output: The folder of the results and of `manifest.jsonl`; or a `Sealed` with it, which says how each is
-            stored. A result has the name of its recording, without the suffix; equal names are told apart by a number:
-            ``take``, ``take-2``.
-        ops: The operations, as for `Coordinator`, and so are all that are not told here.
+            stored; or a `Playable` with it and a suffix, which makes files that play. A result has the name of its
+            recording, without the suffix; equal names are told apart by a number: ``take``, ``take-2``.
+        ops: The operations, as for `Coordinator`, and so are all that are not told here. By default ``invert``, and
+            none for files that play.
         workers: Number of local workers.
         bind: The endpoint where workers connect.
         chunk: Chunk size.
@@ -125,9 +150,9 @@ class Batch(Life[BatchReport]):
     def __init__(
         self,
         inputs: Iterable[str | os.PathLike[str]],
-        output: str | os.PathLike[str] | Sealed,
+        output: str | os.PathLike[str] | Sealed | Playable,
         *,
-        ops: Requested | Sequence[Requested] = "invert",
+        ops: Requested | Sequence[Requested] | None = None,
         workers: int | None = None,
         bind: str | None = None,
         chunk: str | int | None = None,
@@ -142,10 +167,11 @@ class Batch(Life[BatchReport]):
     ) -> None:
         if isinstance(inputs, str | bytes | os.PathLike):
             raise UsageError(f"inputs is a list of files, not {inputs!r:.80}")
+        ending = _ending(output)
         request = parse_request(
             "",
             output,
-            ops=ops,
+            ops=ops if ops is not None else () if ending else "invert",
             workers=workers,
             bind=bind,
             chunk=chunk,
@@ -162,7 +188,9 @@ class Batch(Life[BatchReport]):
         if not (max_fails is None or (type(max_fails) is int and max_fails > 0)):
             raise UsageError(f"max_fails: expected 1 or more, got {max_fails!r:.80}")
         super().__init__(request, on_event)
+        self._ending = ending
         self._inputs = [os.fspath(path) for path in inputs]
+        self._input_bytes = 0
         self._max_fails = max_fails
         self._verify = False
         self._batch: OpenBatch | None = None
@@ -173,7 +201,8 @@ class Batch(Life[BatchReport]):
     def verify_skipped(self) -> None:
         """Read results of an earlier run as a whole before their recordings are skipped; to be called before the start.
 
-        Otherwise the tag in their description is compared with the manifest's, and size and time of the recording.
+        Otherwise the tag in their description is compared with the manifest's, of a file that plays size and time, and
+        in any case size and time of the recording.
         """
         self._verify = True
 
@@ -205,15 +234,15 @@ class Batch(Life[BatchReport]):
         """How far the batch has come."""
         own = self._ledger.progress(time.monotonic())
         facts = {field.name: getattr(own, field.name) for field in dataclasses.fields(own)}
-        work = self._batch
         counts = self._ends.counts if self._ends is not None else {"done": 0, "failed": 0, "skipped": 0}
-        ended = sum(counts.values())
-        share = own.fraction * work.running if work is not None and own.bytes else 0.0
+        done, passed = self._batch.done_bytes(own.fraction) if self._batch is not None else (0, 0)
         return BatchProgress(
-            **facts | {"chunks": len(self._inputs), "done": ended},
+            **facts | {"chunks": len(self._inputs), "done": sum(counts.values())},
             skipped=counts["skipped"],
             failed=counts["failed"],
-            share=0.0 if own.state.ended else share,
+            input_bytes=self._input_bytes,
+            input_bytes_done=done,
+            input_bytes_passed=passed,
         )
 
     def listed(self) -> Listed:
@@ -242,11 +271,19 @@ class Batch(Life[BatchReport]):
         request = self._request
         ops = make_ops(request.specs, import_named(request.specs))
         manifest = stack.enter_context(Manifest(request.output))
-        named, twice = name_all(self._inputs, manifest.names)
+        named, twice = name_all(self._inputs, manifest.names(self._ending), self._ending)
+        named = [each._replace(size=_size_of(each.path)) for each in named]
         self._inputs = [each.path for each in named]
+        self._input_bytes = sum(each.size for each in named)
         self._roll = Roll(self._inputs)
         self._ends = ends = Ends(
-            request.output, manifest, job_of(request, ops), self._max_fails, self._reports.put, self._roll
+            request.output,
+            self._ending,
+            manifest,
+            job_of(request, ops),
+            self._max_fails,
+            self._reports.put,
+            self._roll,
         )
         opener = Opener(
             request,

@@ -13,14 +13,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from zaudio.audio.marks import FileMark
 from zaudio.batching.manifest import Entry, Manifest, Named
 from zaudio.batching.roll import Roll
 from zaudio.errors import JobError, OutputExistsError, ZaudioError
 from zaudio.events import RecordingEnded
 from zaudio.facts import RecordingReport
-from zaudio.result import Description
 from zaudio.stages import Say
 
 
@@ -39,11 +39,34 @@ class Begun:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A result that is whole on the disk.
+
+    Attributes:
+        frames: Frames of it.
+        bytes: Bytes of its samples.
+        tag: The tag of a sealed result, in hex.
+        file: The mark of a file that plays; None for a sealed result.
+    """
+
+    frames: int
+    bytes: int
+    tag: str = ""
+    file: FileMark | None = None
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of a file that plays, in hex."""
+        return self.file.sha256 if self.file is not None else ""
+
+
 class Ends:
     """The ends of a batch's recordings.
 
     Args:
         folder: The folder of the batch.
+        suffix: The suffix of files that play; empty for sealed results.
         manifest: Its manifest, open.
         job: A hash of what a result follows from besides its recording.
         max_fails: The failures that end the batch; None for none.
@@ -58,6 +81,7 @@ class Ends:
     def __init__(
         self,
         folder: str,
+        suffix: str,
         manifest: Manifest,
         job: str,
         max_fails: int | None,
@@ -67,6 +91,7 @@ class Ends:
         self.counts = dict.fromkeys(("done", "failed", "skipped"), 0)
         self.bytes = 0
         self._folder = folder
+        self._suffix = suffix
         self._manifest = manifest
         self._job = job
         self._max_fails = max_fails
@@ -76,7 +101,7 @@ class Ends:
         self._untold: deque[RecordingReport] = deque()
 
     def output_of(self, named: Named) -> str:
-        """Return the folder of a recording's result."""
+        """Return the path of a recording's result."""
         return os.path.join(self._folder, named.name)
 
     def earlier(self, named: Named, status: os.stat_result) -> Entry | None:
@@ -86,33 +111,35 @@ class Ends:
             return None
         return entry
 
-    def note_done(self, begun: Begun, described: Description, tag: bytes) -> None:
+    def note_done(self, begun: Begun, made: Made) -> None:
         """Write the line of a result that is whole, before it is published.
 
         Raises:
             StorageError: The system refused.
         """
         named, status = begun.named, begun.status
-        self._manifest.add(
-            Entry(
-                os.path.abspath(named.path),
-                named.name,
-                "done",
-                frames=described.frames,
-                bytes=described.plaintext_bytes,
-                seconds=round(time.monotonic() - begun.at, 3),
-                tag=tag.hex(),
-                size=status.st_size,
-                mtime_ns=status.st_mtime_ns,
-                job=self._job,
-            )
+        entry = Entry(
+            os.path.abspath(named.path),
+            named.name,
+            "done",
+            frames=made.frames,
+            bytes=made.bytes,
+            seconds=round(time.monotonic() - begun.at, 3),
+            tag=made.tag,
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            job=self._job,
+            suffix=self._suffix,
         )
+        if made.file is not None:
+            sha256, size, mtime_ns = made.file
+            entry = replace(entry, sha256=sha256, file_size=size, file_mtime_ns=mtime_ns)
+        self._manifest.add(entry)
 
     def done(
         self,
         begun: Begun,
-        described: Description,
-        tag: bytes,
+        made: Made,
         warnings: tuple[str, ...],
         measured: tuple[str, ...] = (),
     ) -> None:
@@ -122,10 +149,11 @@ class Ends:
                 begun.named.path,
                 self.output_of(begun.named),
                 "done",
-                frames=described.frames,
-                bytes=described.plaintext_bytes,
+                frames=made.frames,
+                bytes=made.bytes,
                 seconds=time.monotonic() - begun.at,
-                tag=tag.hex(),
+                tag=made.tag,
+                sha256=made.sha256,
                 warnings=warnings,
                 measured=measured,
             )
@@ -138,7 +166,7 @@ class Ends:
             StorageError: The manifest cannot be written to.
         """
         sentence = str(error) if isinstance(error, ZaudioError) else f"{type(error).__name__}: {error}"
-        entry = Entry(os.path.abspath(named.path), named.name, "failed", sentence, job=self._job)
+        entry = Entry(os.path.abspath(named.path), named.name, "failed", sentence, job=self._job, suffix=self._suffix)
         # Of a result that exists already, the manifest may say more; and what it says already need not stand twice.
         if not isinstance(error, OutputExistsError) and self._manifest.get(named.name) != entry:
             self._manifest.add(entry)
@@ -155,6 +183,7 @@ class Ends:
                 frames=entry.frames,
                 bytes=entry.bytes,
                 tag=entry.tag,
+                sha256=entry.sha256,
             )
         )
 

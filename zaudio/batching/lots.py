@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from zaudio.audio import Source
+from zaudio.audio.rendering import Layout
 from zaudio.batching.ends import Begun
 from zaudio.classes import JobClass
 from zaudio.core.job import Job
@@ -27,13 +28,14 @@ from zaudio.core.jury import SECRET_BYTES, Audit
 from zaudio.events import Event
 from zaudio.lot import Dealer, LotPlan
 from zaudio.net.stage import Stage
-from zaudio.ops.chain import ENDLESS, Course, Pass
+from zaudio.ops.chain import ENDLESS, Course, Pass, make_ops
 from zaudio.ops.contract import Op
-from zaudio.outputs import describe
+from zaudio.ops.functions import Allowed
+from zaudio.outputs import describe, lay_out, with_format
 from zaudio.plan import Plan
 from zaudio.request import Request
 from zaudio.result import Description
-from zaudio.settings import Sealed
+from zaudio.settings import Playable, Sealed
 from zaudio.signal import Signal
 from zaudio.stages import BUNDLE_BYTES, CREDIT, ID_BYTES, chunk_bytes, cut, signal_of
 from zaudio.steps import Step
@@ -55,6 +57,8 @@ class Small:
         plan: Its chunks.
         bundles: The chunks by which it travels.
         described: The description of its result, but for the class of machines.
+        layout: The bytes of a file that plays besides its samples; None for a sealed result.
+        warnings: Sentences for the user.
     """
 
     begun: Begun
@@ -63,6 +67,8 @@ class Small:
     plan: Plan
     bundles: Plan
     described: Description
+    layout: Layout | None
+    warnings: tuple[str, ...]
 
     @property
     def alike(self) -> tuple[object, ...]:
@@ -74,7 +80,7 @@ class Small:
     @property
     def bytes(self) -> int:
         """Bytes that it takes in memory: its samples, and those of its result."""
-        return signal_of(self.source).bytes + self.described.signal.bytes
+        return signal_of(self.source).bytes + self.described.signal.bytes + _besides(self.layout)
 
 
 def open_small(request: Request, begun: Begun, source: Source, ops: Sequence[Op]) -> Small | None:
@@ -83,16 +89,27 @@ def open_small(request: Request, begun: Begun, source: Source, ops: Sequence[Op]
     Raises:
         UsageError: An op or a size cannot be used with it.
     """
-    course = Course(ops, signal_of(source))
-    if course.measuring is not None or not (isinstance(request.store, Sealed) and request.store.inside == "raw"):
+    signal = signal_of(source)
+    course = Course(ops, signal)
+    if course.measuring is not None or (isinstance(request.store, Sealed) and request.store.inside != "raw"):
         return None
+    asked, request = request, with_format(request, source, course.output)
+    if request is not asked:
+        course = Course((*ops, *make_ops(request.specs[len(asked.specs) :], Allowed((), {}))), signal)
     main = course.main
     plan = cut(request, main)
     described = describe(request.specs, course, plan)
-    if max(signal_of(source).bytes, described.signal.bytes) > SMALL_MOST:
+    if max(signal.bytes, described.signal.bytes) > SMALL_MOST:
+        return None
+    layout, dropped = lay_out(request, source, course) if isinstance(request.store, Playable) else (None, ())
+    if _besides(layout) > SMALL_MOST:
         return None
     bundles = plan.in_bundles(BUNDLE_BYTES // max(1, chunk_bytes(plan, main)))
-    return Small(begun, source, main, plan, bundles, described)
+    return Small(begun, source, main, plan, bundles, described, layout, (*source.warnings, *dropped))
+
+
+def _besides(layout: Layout | None) -> int:
+    return len(layout.header) + len(layout.footer) if layout is not None else 0
 
 
 class Packer:

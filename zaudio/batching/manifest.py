@@ -5,10 +5,11 @@ Rules:
 - A line is a JSON object with the fields of `Entry`. Of several lines about one output the last one counts.
 - Lines are only added, each with an fsync. A line that a kill left without its end is cut off.
 - `done` is written when a result is whole on the disk, before the instant of its publication. So it counts only where
-  the published result has the tag that the line says; and no result is published without its line.
+  the published result has the tag that the line says, or the file that size and sum; and no result is published
+  without its line.
 - One process at a time has the lock.
 - A recording keeps the name of its result: the file's name without its suffix, with a number behind it where another
-  recording has that name already.
+  recording has that name already; and the suffix of a file that plays.
 """
 
 from __future__ import annotations
@@ -45,10 +46,14 @@ class Entry:
         frames: Frames of the result.
         bytes: Bytes of its samples.
         seconds: Seconds from the first grant to the end, those of other recordings included.
-        tag: The tag of the result, in hex; empty when it failed.
+        tag: The tag of a sealed result, in hex; empty when it failed.
         size: Bytes of the input.
         mtime_ns: When the input was last written to.
         job: A hash of ops, options and owner of the key: what else the result follows from.
+        suffix: The suffix of a file that plays; empty for a sealed result.
+        sha256: Of all bytes of that file, in hex.
+        file_size: Bytes of that file.
+        file_mtime_ns: When that file was last written to.
     """
 
     input: str
@@ -62,6 +67,10 @@ class Entry:
     size: int = -1
     mtime_ns: int = -1
     job: str = ""
+    suffix: str = ""
+    sha256: str = ""
+    file_size: int = -1
+    file_mtime_ns: int = -1
 
     def is_of(self, status: os.stat_result, job: str) -> bool:
         """Return whether it says that the file in this state was done by that job."""
@@ -110,10 +119,12 @@ class Manifest:
         """Return the last entry about that output."""
         return self._entries.get(output)
 
-    @property
-    def names(self) -> Mapping[str, str]:
-        """The names of results by the absolute paths of their recordings."""
-        return {entry.input: output for output, entry in self._entries.items()}
+    def names(self, suffix: str = "") -> Mapping[str, str]:
+        """Return the names of results by the absolute paths of their recordings: of files with that suffix, or sealed.
+
+        Results of the other kinds may lie in the same folder.
+        """
+        return {entry.input: output for output, entry in self._entries.items() if entry.suffix == suffix}
 
     def add(self, entry: Entry) -> None:
         """Add a line and make it durable. Any thread may call it.
@@ -171,12 +182,13 @@ class Manifest:
         self._entries[entry.output] = entry
 
 
-def name_all(paths: Iterable[str], known: Mapping[str, str]) -> tuple[list[Named], list[str]]:
+def name_all(paths: Iterable[str], known: Mapping[str, str], suffix: str = "") -> tuple[list[Named], list[str]]:
     """Give each recording of a batch the name of its result.
 
     Args:
         paths: The files, in their order.
         known: The names of a manifest, by absolute paths. They stay.
+        suffix: The suffix of files that play; empty for sealed results.
 
     Returns:
         The recordings, and the files that were named twice.
@@ -194,10 +206,10 @@ def name_all(paths: Iterable[str], known: Mapping[str, str]) -> tuple[list[Named
         name = known.get(whole, "")
         if not name:
             stem = os.path.splitext(os.path.basename(whole))[0] or "recording"
-            name = stem
+            name = f"{stem}{suffix}"
             while name in taken:
                 last[stem] = last.get(stem, 1) + 1
-                name = f"{stem}-{last[stem]}"
+                name = f"{stem}-{last[stem]}{suffix}"
             taken.add(name)
         named.append(Named(path, name))
     return named, twice

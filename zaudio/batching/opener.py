@@ -21,12 +21,14 @@ from zaudio.batching.alone import Alone, open_alone
 from zaudio.batching.ends import Begun, Ends
 from zaudio.batching.lots import LOT_SHARE, Packer, Small, open_small
 from zaudio.batching.manifest import Named
-from zaudio.errors import StoppedError, VerificationError, ZaudioError
+from zaudio.batching.results import is_there
+from zaudio.disk import identity
+from zaudio.errors import StoppedError, UsageError, ZaudioError
 from zaudio.events import Event
 from zaudio.ops.contract import Op
+from zaudio.outputs import check_output
 from zaudio.preparation import OpenJob, open_recording
 from zaudio.request import Request
-from zaudio.result import check_free, look_at, verify
 
 AHEAD = 2
 LOOK = 0.1  # s between two looks at whether the batch was stopped
@@ -68,6 +70,7 @@ class Opener:
         self._wake, self._publish, self._go_on = wake, publish, go_on
         self._queue: Queue[Opened | BaseException | None] = Queue(AHEAD)
         self._closed = False
+        self._identities: set[tuple[int, int]] | None = None  # of the recordings' files, once they are asked for
         self._items = self._open_all()
         self._first = next(self._items, None)
         self._thread = threading.Thread(target=self._run, name="zaudio-opener", daemon=True)
@@ -165,8 +168,8 @@ class Opener:
             status = _status(named.path)
             if self._skip(named, request, status):
                 return None
-            if not request.overwrite:
-                check_free(request.output)
+            self._check_other(request.output)
+            check_output(request)
             begun = Begun(named, status, time.monotonic())
             with ExitStack() as stack:
                 source = open_recording(request, stack, publish=self._publish, pause=self._go_on)
@@ -184,23 +187,27 @@ class Opener:
     def _skip(self, named: Named, request: Request, status: os.stat_result) -> bool:
         """Skip a recording that an earlier run did by this job; return whether one did."""
         entry = self._ends.earlier(named, status)
-        if entry is None:
+        if entry is None or not is_there(request, entry, thorough=self._verify):
             return False
-        try:
-            _, tag = look_at(request.output)
-        except VerificationError:
-            return False  # it was not published; or it is damaged, and then its name is taken
-        if tag.hex() != entry.tag:
-            return False
-        try:
-            if self._verify:
-                verify(request.output, identity=request.security.identity)
-        except VerificationError:
-            if request.overwrite:
-                return False
-            raise
         self._ends.skipped(named, entry)
         return True
+
+    def _check_other(self, output: str) -> None:
+        """Make sure that a result does not take the place of a recording of this batch.
+
+        Raises:
+            UsageError: It would.
+        """
+        try:
+            there = identity(os.stat(output))
+        except (OSError, ValueError):
+            return  # nothing is there
+        if self._identities is None:
+            self._identities = {identity(_status(each.path)) for each in self._recordings}
+        if there in self._identities:
+            raise UsageError(
+                f"{output} is a recording of this batch and would be replaced; choose another folder with -o"
+            )
 
 
 def _status(path: str) -> os.stat_result:

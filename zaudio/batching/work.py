@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 
 from zaudio.batching.alone import Alone
@@ -21,60 +21,18 @@ from zaudio.batching.ends import Ends
 from zaudio.batching.lots import LOT_SHARE, Small, lot_stage
 from zaudio.batching.opener import Opener
 from zaudio.batching.publishers import Publishers
+from zaudio.batching.results import Whole, publish
 from zaudio.batching.roll import Roll
-from zaudio.errors import NoWorkerError, StoppedError, UsageError, WorkersDiedError, ZaudioError
+from zaudio.errors import NoWorkerError, StoppedError, WorkersDiedError, ZaudioError
 from zaudio.events import Advanced, Event, StageBegan, Started, State, StateChanged
 from zaudio.net.farm import Farm
 from zaudio.net.stage import Stage
 from zaudio.ops.chain import versions_of
 from zaudio.ops.contract import Op
-from zaudio.outputs import open_folder
 from zaudio.request import Request
-from zaudio.result import Description, publish_small
+from zaudio.settings import Playable
 from zaudio.sizes import parse_bytes
 from zaudio.stages import BUNDLE_BYTES, CHUNK_OF_GRID, CREDIT, ID_BYTES, UNKNOWN_MAX, Demand, Say, once
-
-Write = Callable[[Request, Small, Description, bytearray, Callable[[bytes], None]], bytes]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Whole:
-    """The result of a small recording, to be published.
-
-    Attributes:
-        small: The recording.
-        described: The description of its result.
-        samples: The result.
-    """
-
-    small: Small
-    described: Description
-    samples: bytearray
-
-
-def seal(
-    request: Request, small: Small, described: Description, samples: bytearray, before: Callable[[bytes], None]
-) -> bytes:
-    """Publish the result of a small recording as a sealed one; return its tag.
-
-    Args:
-        request: The job.
-        small: The recording.
-        described: The description of the result.
-        samples: The result.
-        before: Called with the tag, before the instant of publication.
-
-    Raises:
-        UsageError: The folder cannot be used.
-        StorageError: The system refused.
-    """
-    with open_folder(request, small.source, described) as folder:
-        if folder.unfinished is not None or folder.done:
-            raise UsageError(
-                f"{request.output}: an interrupted job lies there; `zaudio farm` with this output goes on with it, "
-                "and --fresh (fresh=True) discards it"
-            )
-        return publish_small(folder, described, samples, before=before)
 
 
 class OpenBatch:
@@ -89,10 +47,6 @@ class OpenBatch:
         ops: The operations.
         notify: Wakes the farm.
         warnings: Sentences for the user.
-        write: Publishes the result of a small recording.
-
-    Attributes:
-        running: Recordings in the stage that runs.
     """
 
     def __init__(
@@ -107,18 +61,16 @@ class OpenBatch:
         notify: Callable[[], None],
         publish: Callable[[Event], None],
         warnings: tuple[str, ...] = (),
-        write: Write = seal,
     ) -> None:
         self.request = request
         self.warnings = warnings
-        self.running = 0
         self._opener = opener
         self._ends = ends
         self._roll = roll
         self._ops = ops
         self._notify = notify
         self._publish = publish
-        self._write = write
+        self._weights = (0, 0)  # bytes of files that are farmed, and of those in the stage that runs
         self.started = Started(
             at=time.monotonic(),
             job=os.urandom(ID_BYTES).hex(),
@@ -141,6 +93,15 @@ class OpenBatch:
         return Demand(
             1 << 30, max(request.memory, UNKNOWN_MAX, BUNDLE_BYTES), slot, tuple(sorted(modules)), self._opener.own
         )
+
+    def done_bytes(self, fraction: float) -> tuple[int, int]:
+        """Return the bytes of files that are done, and of those among them that ended before they were farmed.
+
+        Args:
+            fraction: The share of the stage that is done.
+        """
+        (farmed, running), passed = self._weights, self._opener.passed
+        return passed + farmed + int(running * fraction), passed
 
     def run(self, farm: Farm, *, say: Say, on_open: Callable[[], None]) -> None:
         """Run lots and jobs, until all recordings have ended.
@@ -208,7 +169,7 @@ class OpenBatch:
             stage = lot_stage(
                 self.request, lot, give=give, has_room=has_room, notify=self._notify, publish=self._pass_on
             )
-            self._begin(say, stage, [small.begun.named.path for small in lot])
+            self._begin(say, stage, lot)
             try:
                 farm.run(stage, on_open=opened)
             except BaseException as error:
@@ -219,38 +180,52 @@ class OpenBatch:
                 if stage.failed >= len(whole):  # else a worker contradicts a result that is whole, as after any job
                     failed = lot.pop(stage.failed)
                     failed.source.close()
-                    self._ends.failed(failed.begun.named, error, failed.source.warnings)
+                    self._ends.failed(failed.begun.named, error, failed.warnings)
+                    self._end([failed])
             else:
                 # Told by no progress of its own: the stage ends with its last result.
                 say(Advanced, chunks=stage.job.chunks, bytes=stage.job.plan.frames * stage.frame_bytes)
+            self._end(whole)
             lot = lot[len(whole) :]
 
-    def _begin(self, say: Say, stage: Stage, recordings: list[str]) -> None:
-        self.running = len(recordings)
+    def _begin(self, say: Say, stage: Stage, lot: Sequence[Small]) -> None:
+        recordings = tuple(small.begun.named.path for small in lot)
         self._roll.begin(recordings)
         say(
             StageBegan,
             chunks=stage.job.chunks,
             chunk_frames=stage.job.chunk_frames,
             bytes=stage.job.plan.frames * stage.frame_bytes,
-            recordings=tuple(recordings),
+            recordings=recordings,
         )
+        self._weights = self._weights[0], sum(small.begun.named.size for small in lot)
+
+    def _end(self, ended: Sequence[Small | Alone]) -> None:
+        """Take note of recordings that no stage will go over again; no stage runs."""
+        self._weights = self._weights[0] + sum(one.begun.named.size for one in ended), 0
 
     # Jobs of their own
 
     def _run_alone(
         self, farm: Farm, alone: Alone, publishers: Publishers[Whole | Alone], say: Say, opened: Callable[[], None]
     ) -> None:
-        self.running = 1
+
+        def say_on(kind: Callable[..., Event], **facts: object) -> None:
+            say(kind, **facts)
+            if kind is StageBegan and not facts.get("measures"):
+                self._weights = self._weights[0], alone.begun.named.size
+
         self._roll.begin([alone.begun.named.path])
         try:
-            alone.run(farm, say=say, on_open=opened)
+            alone.run(farm, say=say_on, on_open=opened)
         except BaseException as error:
             alone.stack.close()
             if not isinstance(error, ZaudioError) or _is_of_farm(error):
                 raise
+            self._end([alone])
             self._ends.failed(alone.begun.named, error, alone.work.warnings)
         else:
+            self._end([alone])
             publishers.wait()  # two writers at a time: one that ends, and one that the farm fills
             publishers.give(alone)
         self._ends.tell(say)
@@ -262,19 +237,17 @@ class OpenBatch:
         if isinstance(one, Alone):
             one.publish(self._ends)
             return
-        small, described = one.small, one.described
+        small = one.small
         begun = small.begun
         request = replace(self.request, input=begun.named.path, output=self._ends.output_of(begun.named))
         try:
             with small.source:
                 small.source.check()
-                tag = self._write(
-                    request, small, described, one.samples, lambda tag: self._ends.note_done(begun, described, tag)
-                )
+                made = publish(request, one, lambda made: self._ends.note_done(begun, made))
         except Exception as error:  # noqa: BLE001  it costs this result alone
-            self._ends.failed(begun.named, error, small.source.warnings)
+            self._ends.failed(begun.named, error, small.warnings)
         else:
-            self._ends.done(begun, described, tag, small.source.warnings)
+            self._ends.done(begun, made, small.warnings)
 
     def _pass_on(self, event: Event) -> None:
         # To workers a stage is a job of its own, to users a part of the batch.
@@ -284,7 +257,10 @@ class OpenBatch:
 def job_of(request: Request, ops: Sequence[Op]) -> str:
     """Return a hash of what a result follows from besides its recording."""
     specs = tuple(map(str, request.specs))
-    stored = (request.order, getattr(request.store, "inside", ""))
+    store = request.store
+    stored: tuple[object, ...] = (request.order, getattr(store, "inside", ""))
+    if isinstance(store, Playable):
+        stored = (*stored, store.ending, store.format, store.dither)
     asked = (request.chunk, request.raw, request.security.machines, str(request.recipient))
     facts = (specs, versions_of(ops), *stored, *asked)
     return sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()[:32]

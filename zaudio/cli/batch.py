@@ -12,12 +12,13 @@ import click
 from zaudio.cli import voice
 from zaudio.cli.exit import Signals
 from zaudio.cli.farm import STDOUT, check_log, watch
-from zaudio.cli.jobs import batch_options, stored
+from zaudio.cli.jobs import batch_options, several
 from zaudio.cli.options import bind_options, grouped, path_option
 from zaudio.cli.web import showing, web_options
 from zaudio.errors import InputError, JobError, StoppedError, StorageError, UsageError
 from zaudio.machine import check_limits, usable_cores
 from zaudio.needed import required
+from zaudio.settings import Playable, Sealed
 
 if TYPE_CHECKING:
     from zaudio import Batch, Progress
@@ -29,7 +30,8 @@ LIST_MARK = "@"
 @click.command(
     epilog="\b\nExample:\n"
     "  zaudio batch takes/*.wav -o out -n 4 --op highpass:hz=80\n"
-    "  find /archive -name '*.flac' | zaudio batch - -o out"
+    "  find /archive -name '*.flac' | zaudio batch - -o out\n"
+    "  zaudio batch talks/*.mp3 -o talks-wav --render wav --format s16le --dither"
 )
 @click.argument("inputs", type=click.Path(), metavar="FILE|@LIST|-...", nargs=-1, required=True)
 @click.option(
@@ -66,7 +68,8 @@ def batch(inputs: tuple[str, ...], **settings: Any) -> None:  # noqa: ANN401  cl
 
     A FILE is a recording. @LIST names a text file with a recording a line, and - reads such lines from standard input;
     a file whose name begins with @ is written ./@NAME. The result of take.wav goes to DIR/take, and equal names get a
-    number. DIR/manifest.jsonl says what became of each. Run again, the command does what is left.
+    number; with --render wav it is DIR/take.wav, a file that plays. DIR/manifest.jsonl says what became of each. Run
+    again, the command does what is left.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in `farm`
     from zaudio.net.starter import Starter
@@ -128,7 +131,10 @@ def run(
     if events is not None:
         check_log(events, inputs, output, None, report)
         check_own(events, output, option="--events")
-    job = prepared(inputs, output, events, settings)
+    settings["ops"] = settings["ops"] or None
+    settings["output"] = output
+    store = several(settings)
+    job = prepared(inputs, store, events, settings)
     if starter is not None:
         job.use(starter)
 
@@ -154,7 +160,7 @@ def run(
                 told.tell()
             if report is not None:
                 write_report(report, done)
-            text = summary(done, output)
+            text = summary(done, output, store.ending if isinstance(store, Playable) else "")
             if not voice.is_quiet():
                 (voice.err if events == STDOUT else voice.out)(text)
             page.end(text, signals)
@@ -172,12 +178,11 @@ def run(
         )
 
 
-def prepared(inputs: Sequence[str], output: str, events: str | None, settings: dict[str, Any]) -> Batch:
+def prepared(inputs: Sequence[str], store: Sealed | Playable, events: str | None, settings: dict[str, Any]) -> Batch:
     """Return the batch, not started, with its log of events."""
     from zaudio import Batch, write_events
 
     thorough = settings.pop("verify")
-    store = stored({"output": output, "forward": settings.pop("forward"), "inside": settings.pop("inside")})
     job = Batch(inputs, store, **grouped(settings))
     if thorough:
         job.verify_skipped()
@@ -222,16 +227,17 @@ class Told:
             self._warned += [f"{each.input}: {warning}" for warning in each.warnings]
 
 
-def summary(done: BatchReport, output: str) -> str:
-    """Return the lines about a batch that came to its end."""
+def summary(done: BatchReport, output: str, ending: str = "") -> str:
+    """Return the lines about a batch that came to its end; `ending` is the suffix of files that play."""
     parts = [f"{done.done} done"]
     parts += [f"{done.failed} failed"] if done.failed else []
     parts += [f"{done.skipped} done by an earlier run"] if done.skipped else []
+    place = voice.printable(os.path.join(output, f"NAME{ending}"))
     pace = f", {done.seconds / done.done * 1000:.1f} ms each" if done.done else ""
     return (
         f"{_count(done.recordings, 'recording')}: {', '.join(parts)}\n"
         f"  {done.bytes / 1e6:.1f} MB in {done.seconds:.2f} s{pace}; {_count(done.workers, 'worker')}\n"
-        f"  results: {voice.printable(os.path.join(output, 'NAME'))}; {voice.printable('manifest.jsonl')} says which"
+        f"  results: {place}; {voice.printable('manifest.jsonl')} says which"
     )
 
 

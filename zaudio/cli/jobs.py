@@ -1,4 +1,4 @@
-"""The options of commands that make a result: `farm`, `coordinator`, `seal` and `render`.
+"""The options of commands that make a result: `farm`, `coordinator`, `seal`, `render` and `batch`.
 
 Rules: an option has the name of its field in a group of settings, or of an argument of `zaudio.Coordinator`.
 """
@@ -21,6 +21,7 @@ from zaudio.cli.options import (
     path_option,
     voice_options,
 )
+from zaudio.errors import UsageError
 from zaudio.formats import FORMATS, PACKED
 from zaudio.settings import INSIDES, MEMORY, Playable, Sealed
 
@@ -50,10 +51,14 @@ def batch_options(command: Command) -> Command:
         command,
         [
             _RESULTS_OPTION,
-            _ops_option("invert"),
+            _ops_option(shown="invert; none with --render"),
+            _RENDER_OPTION,
             *_STORE_OPTIONS,
             *_WORK_OPTIONS,
-            *RAW_OPTIONS,
+            *(option for option in RAW_OPTIONS if option is not RAW_FORMAT),
+            _EITHER_FORMAT,
+            _INPUT_FORMAT,
+            _DITHER_OPTION,
             *INPUT_OPTIONS,
             *(option for option in _SEALED_OPTIONS if option is not _KEY_OUT_OPTION),
             *_END_OPTIONS,
@@ -111,6 +116,32 @@ def played(options: dict[str, Any]) -> Playable:
     return file
 
 
+def several(options: dict[str, Any]) -> Sealed | Playable:
+    """Take the options of a batch's results out; return where they go, and how.
+
+    Raises:
+        UsageError: A value cannot be used, or options of the two kinds of result are mixed.
+    """
+    suffix, dither, input_format = (options.pop(name) for name in ("render", "dither", "input_format"))
+    if suffix is None:
+        for given, option in ((dither, "--dither"), (input_format is not None, "--input-format")):
+            if given:
+                raise UsageError(f"{option} goes with --render SUFFIX, for files that play; leave it out, or give both")
+        return stored(options)
+    output, forward, inside = (options.pop(name) for name in ("output", "forward", "inside"))
+    sealed = {
+        "--forward": forward,
+        "--inside": inside != INSIDES[0],
+        "--recipient": options["recipient"] is not None,
+        "--identity": options["identity"] is not None,
+    }
+    for option in (option for option, given in sealed.items() if given):
+        raise UsageError(f"{option} is of sealed results, and --render makes files that play; leave one of them out")
+    file = Playable(output, format=options["format"], dither=dither, suffix=suffix)
+    options["format"] = input_format
+    return file
+
+
 _INPUT_FORMAT: Callable[[Any], Any] = click.option(
     "--input-format",
     type=click.Choice(list(FORMATS | PACKED)),
@@ -134,7 +165,25 @@ _RESULTS_OPTION: Callable[[Any], Any] = click.option(
     metavar="DIR",
     type=click.Path(),
     required=True,
-    help="Folder for the results, one folder each, and for manifest.jsonl.",
+    help="Folder for the results, one folder or file each, and for manifest.jsonl.",
+)
+
+_RENDER_OPTION: Callable[[Any], Any] = click.option(
+    "--render",
+    metavar="SUFFIX",
+    show_default="sealed results",
+    help="Make files that play, DIR/NAME.SUFFIX, in place of sealed results: wav, flac, or raw for samples alone.",
+)
+
+_EITHER_FORMAT: Callable[[Any], Any] = click.option(
+    "--format",
+    type=click.Choice(list(FORMATS | PACKED)),
+    show_default="as that of each recording",
+    help="Sample format of the files of --render. Without it, that of raw inputs, by default f32le.",
+)
+
+_DITHER_OPTION: Callable[[Any], Any] = click.option(
+    "--dither", is_flag=True, help="Add noise before samples are rounded, as the op dither does."
 )
 
 _KEY_OUT_OPTION: Callable[[Any], Any] = click.option(
@@ -146,7 +195,7 @@ _KEY_OUT_OPTION: Callable[[Any], Any] = click.option(
 )
 
 
-def _ops_option(*default: str) -> Callable[[Any], Any]:
+def _ops_option(*default: str, shown: str = "none") -> Callable[[Any], Any]:
     return click.option(
         "--op",
         "ops",
@@ -154,7 +203,7 @@ def _ops_option(*default: str) -> Callable[[Any], Any]:
         multiple=True,
         shell_complete=complete_ops,
         default=default,
-        show_default=" ".join(default) or "none",
+        show_default=" ".join(default) or shown,
         help="Operation: name, name:key=value,key=value or module:function[:key=value]. Repeat it for a chain, "
         "applied in order. `zaudio ops` lists the names.",
     )
@@ -194,7 +243,7 @@ _FILE_OPTIONS: list[Callable[[Any], Any]] = [
         show_default="that behind the ops; 24 bits stay 24 bits",
         help="Sample format of OUT.",
     ),
-    click.option("--dither", is_flag=True, help="Add noise before samples are rounded, as the op dither does."),
+    _DITHER_OPTION,
 ]
 
 _LOCAL_OPTIONS: list[Callable[[Any], Any]] = [

@@ -1,0 +1,144 @@
+"""Results: the two kinds that a batch makes, folders of sealed results and files that play.
+
+    publish        a small recording and its samples  -> its result, published
+    made_by        a writer that has sealed           -> what it made
+    made_before    a job that was found done          -> what it made
+    is_there       an entry of the manifest           -> whether its result is there
+
+Rules: this module alone tells the two kinds apart. What is made is told when it is whole on the disk, before the
+instant of its publication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zaudio import disk
+from zaudio.audio.marks import FileMark, is_marked, read_mark, tidy
+from zaudio.audio.small import write_small
+from zaudio.batching.ends import Made
+from zaudio.batching.lots import Small
+from zaudio.batching.manifest import Entry
+from zaudio.errors import UsageError, VerificationError
+from zaudio.fileoutput import FileOutput
+from zaudio.outputs import Output, open_folder
+from zaudio.preparation import DoneJob
+from zaudio.request import Request
+from zaudio.result import Description, ResultWriter, look_at, publish_small, verify
+from zaudio.settings import Playable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Whole:
+    """The result of a small recording, to be published.
+
+    Attributes:
+        small: The recording.
+        described: The description of its result.
+        samples: The result.
+    """
+
+    small: Small
+    described: Description
+    samples: bytearray
+
+
+def publish(request: Request, whole: Whole, before: Callable[[Made], None]) -> Made:
+    """Publish the result of a small recording.
+
+    Args:
+        request: The job.
+        whole: The result.
+        before: Called with it when it is durable, before the instant of publication.
+
+    Raises:
+        UsageError: The folder or the file cannot be used.
+        StorageError: The system refused.
+    """
+    small, described = whole.small, whole.described
+    if small.layout is not None:
+        mark = write_small(
+            request.output,
+            described.signal,
+            small.layout,
+            whole.samples,
+            overwrite=request.overwrite,
+            fresh=request.fresh,
+            before=lambda mark: before(_made(described, file=mark)),
+        )
+        return _made(described, file=mark)
+    with open_folder(request, small.source, described) as folder:
+        if folder.unfinished is not None or folder.done:
+            raise UsageError(
+                f"{request.output}: an interrupted job lies there; `zaudio farm` with this output goes on with it, "
+                "and --fresh (fresh=True) discards it"
+            )
+        tag = publish_small(
+            folder, described, whole.samples, before=lambda tag: before(_made(described, tag=tag.hex()))
+        )
+    return _made(described, tag=tag.hex())
+
+
+def made_by(writer: Output) -> Made:
+    """Return what a writer made, which has sealed it.
+
+    Raises:
+        StorageError: The system refused.
+    """
+    if isinstance(writer, FileOutput):
+        return _made(writer.description, file=writer.mark())
+    assert isinstance(writer, ResultWriter), "a destination is one of the two"
+    return _made(writer.description, tag=writer.tag.hex())
+
+
+def made_before(work: DoneJob) -> Made:
+    """Return what a job made that was found done: its process had died in the instant of publication.
+
+    Raises:
+        VerificationError: There is no result.
+        StorageError: The system refused.
+    """
+    path = work.request.output
+    if isinstance(work.request.store, Playable):
+        with disk.storage_errors(path):
+            return Made(work.started.frames, work.started.bytes, file=read_mark(path))
+    described, tag = look_at(path)
+    return _made(described, tag=tag.hex())
+
+
+def is_there(request: Request, entry: Entry, *, thorough: bool) -> bool:
+    """Return whether the result of an entry is where it was published.
+
+    Args:
+        request: The job.
+        entry: What the manifest says about it.
+        thorough: Whether it is read as a whole.
+
+    Raises:
+        VerificationError: A sealed result is damaged, and must not be replaced.
+    """
+    if isinstance(request.store, Playable):
+        mark = FileMark(entry.sha256, entry.file_size, entry.file_mtime_ns)
+        if not is_marked(request.output, mark, thorough=thorough):
+            return False
+        tidy(request.output)
+        return True
+    try:
+        _, tag = look_at(request.output)
+    except VerificationError:
+        return False  # it was not published; or it is damaged, and then its name is taken
+    if tag.hex() != entry.tag:
+        return False
+    try:
+        if thorough:
+            verify(request.output, identity=request.security.identity)
+    except VerificationError:
+        if request.overwrite:
+            return False
+        raise
+    return True
+
+
+def _made(described: Description, *, tag: str = "", file: FileMark | None = None) -> Made:
+    return Made(described.frames, described.plaintext_bytes, tag, file)
