@@ -74,15 +74,22 @@ class Progress:
 class BatchProgress(Progress):
     """How far a batch has come. `chunks` and `done` count recordings; `bytes` are those of the stage that runs.
 
+    The share that is done and the time left go by bytes of files: an hour and a second are two recordings, too.
+
     Attributes:
         skipped: Recordings that were done by an earlier run.
         failed: Recordings that failed.
-        share: The share of the recordings in the stage that runs, which are done as far as the stage is.
+        input_bytes: Bytes of the recordings' files, as they were when the batch began.
+        input_bytes_done: Bytes of those that are farmed, skipped or failed; of those in the stage that runs, as large a
+            share as of the stage is done.
+        input_bytes_passed: Bytes of those that the farm had no work with: skipped, or failed when they were opened.
     """
 
     skipped: int = 0
     failed: int = 0
-    share: float = 0.0
+    input_bytes: int = 0
+    input_bytes_done: int = 0
+    input_bytes_passed: int = 0
 
     @property
     def unit(self) -> str:
@@ -91,18 +98,22 @@ class BatchProgress(Progress):
 
     @property
     def fraction(self) -> float:
-        """The share of the recordings that is done, from 0.0 to 1.0."""
-        return min(1.0, (self.done + self.share) / self.chunks) if self.chunks else 1.0
+        """The share of the batch that is done, from 0.0 to 1.0."""
+        if self.state is State.DONE or not self.chunks:
+            return 1.0
+        if not self.input_bytes:
+            return self.done / self.chunks
+        return min(1.0, self.input_bytes_done / self.input_bytes)
 
     @property
     def eta(self) -> float | None:
         """Seconds that the batch will still take; None when that is unknown."""
         if self.state is State.DONE:
             return 0.0
-        made = self.done + self.share - self.skipped
+        made = self.input_bytes_done - self.input_bytes_passed
         if self.state.ended or made <= 0 or self.seconds <= 0:
             return None
-        return max(0.0, (self.chunks - self.done - self.share) * self.seconds / made)
+        return max(0, self.input_bytes - self.input_bytes_done) * self.seconds / made
 
 
 @dataclass(frozen=True, slots=True)

@@ -266,6 +266,26 @@ def test_small_results_of_24_bits_are_made_in_lots(tmp_path):
     assert decrypted(tmp_path / "out" / "r") == decrypted(tmp_path / "one")
 
 
+def test_how_far_a_batch_is_goes_by_bytes(tmp_path):
+    paths = [raw(tmp_path, f"r{n}", frames=1000) for n in range(3)]
+    paths += [wav(tmp_path / "long.wav", 1_300_001), str(tmp_path / "missing.raw")]
+    sizes = {path: os.path.getsize(path) for path in paths[:4]}
+    job = Batch(paths, tmp_path / "out", ops="farm_ops:slow:ms=20", workers=1)
+    seen = []
+    with job:
+        for report in job.reports():
+            seen.append(job.progress)
+            if report.input.endswith("long.wav"):
+                assert seen[-1].fraction >= sizes[report.input] / sum(sizes.values())
+    assert [each.fraction for each in seen] == sorted(each.fraction for each in seen)
+    last = job.progress
+    assert (last.input_bytes, last.input_bytes_done, last.input_bytes_passed) == (*[sum(sizes.values())] * 2, 0)
+    assert (last.done, last.failed, last.fraction) == (5, 1, 1.0)
+    again = Batch(paths, tmp_path / "out", ops="farm_ops:slow:ms=20", workers=1)
+    again.run()
+    assert again.progress.input_bytes_passed == last.input_bytes
+
+
 def test_little_memory_is_enough_for_many_recordings(tmp_path):
     paths = [write_raw(tmp_path / f"r{n}.raw", noise(100_000, seed=n)) for n in range(8)]
     reports = list(zaudio.batch(paths, tmp_path / "out", workers=2, limits=Limits(memory="1MiB"), chunk="64KiB"))

@@ -83,10 +83,12 @@ class Named(NamedTuple):
     Attributes:
         path: Its file, as it was named.
         name: The name of its result.
+        size: Bytes of its file when the batch began: its weight in the progress.
     """
 
     path: str
     name: str
+    size: int = 0
 
 
 class Manifest:

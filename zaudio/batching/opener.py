@@ -48,6 +48,9 @@ class Opener:
         wake: Wakes the farm; from any thread.
         publish: Takes the events of the stages.
         go_on: Raises when the batch was stopped.
+
+    Attributes:
+        passed: Bytes of the files that ended here.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Opener:
         publish: Callable[[Event], None],
         go_on: Callable[[], None],
     ) -> None:
+        self.passed = 0
         self._request = request
         self._recordings = recordings
         self._ops = ops
@@ -156,6 +160,8 @@ class Opener:
                     yield from packer.add(opened)
                 elif opened is not None:
                     yield opened
+                else:
+                    self.passed += named.size
             yield from packer.rest()
         finally:
             for lot in packer.rest():
