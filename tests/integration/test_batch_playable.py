@@ -57,7 +57,10 @@ def rendered(path, folder, suffix, **store):
 def test_each_file_is_the_one_that_a_render_makes(tmp_path, suffix, store):
     ending = suffix.lower().removeprefix(".")
     paths = [wav(tmp_path / f"s{n}.wav", 3000 + n, channels=2, seed=n, title=f"take {n}") for n in range(3)]
-    paths += [wav(tmp_path / "p.wav", 997, subtype="PCM_24"), wav(tmp_path / "talk.ogg", 9001, subtype="VORBIS")]
+    paths += [
+        wav(tmp_path / "p.wav", 997, subtype="PCM_24"),
+        wav(tmp_path / "talk.ogg", 9001, subtype="VORBIS", title="Ä"),
+    ]
     paths += [wav(tmp_path / "long.wav", 1_300_001, subtype="FLOAT")]
     reports = batch(paths, tmp_path / "out", suffix, **store)
     assert set(states(reports).values()) == {"done"}, reports
@@ -68,6 +71,8 @@ def test_each_file_is_the_one_that_a_render_makes(tmp_path, suffix, store):
         content = (tmp_path / "out" / name).read_bytes()
         assert content == rendered(path, tmp_path, ending, **store), name
         assert reports[name].sha256 == hashlib.sha256(content).hexdigest()
+    with soundfile.SoundFile(tmp_path / "out" / f"talk.{ending}") as sound:
+        assert sound.title == "Ä"
 
 
 def test_a_second_run_skips_files_that_are_those_of_the_manifest(tmp_path):

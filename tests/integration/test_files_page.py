@@ -23,6 +23,9 @@ def folder(tmp_path_factory):
     soundfile.write(folder / "take.wav", noise, 48_000, subtype="PCM_16")
     soundfile.write(folder / "take24.wav", noise, 48_000, subtype="PCM_24")
     soundfile.write(folder / "long.wav", noise, 48_000, subtype="PCM_16")
+    (folder / "takes").mkdir()
+    for name in "ab":
+        soundfile.write(folder / "takes" / f"{name}.wav", noise, 48_000, subtype="PCM_16")
     try:
         soundfile.write(folder / "talk.mp3", noise, 48_000)
         soundfile.write(folder / "talk.opus", noise, 48_000, format="OGG", subtype="OPUS")
@@ -56,6 +59,7 @@ def test_every_wish_has_a_line():
         ("louder.wav", "PCM_16"),
         ("out24.flac", "PCM_24"),
         ("tagged.flac", "PCM_16"),
+        ("out/b.flac", "PCM_16"),
         ("talk.wav", "FLOAT"),
         ("talk.flac", "PCM_16"),
         ("piped.wav", "PCM_16"),

@@ -18,6 +18,7 @@ from zaudio.audio.chunks import LayoutError
 from zaudio.audio.files import FileSource, InputFile
 from zaudio.audio.libsndfile import UNKNOWN_FRAMES, Decoder, decoder_version, one_line, open_decoder
 from zaudio.audio.magic import looks_like_mp3
+from zaudio.audio.reading import read_metadata
 from zaudio.audio.streams import MakeSpool, OnProgress, Spool
 from zaudio.errors import InputError
 from zaudio.formats import FORMATS, MAX_CHANNELS, MAX_SAMPLERATE
@@ -112,6 +113,10 @@ def open_decoded(file: InputFile, codec: str, start: int, means: Means) -> Decod
     if damage and not means.truncated:
         raise InputError(file.path, f"is truncated or damaged: {damage}; {_WAY_OUT}")
     container = f"Ogg {codec}" if codec in ("Vorbis", "Opus") else codec
+
+    def read_at(offset: int, length: int) -> bytes:
+        return file.read_at(start + offset, length)
+
     with ExitStack() as failing:
         with open_decoder(file, start, f"is damaged, or no {container} file after all") as sound:
             _check_sound(file.path, sound)
@@ -120,6 +125,7 @@ def open_decoded(file: InputFile, codec: str, start: int, means: Means) -> Decod
             declared = 0 if sound.frames == UNKNOWN_FRAMES else int(sound.frames)
             digest = _decode(file.path, sound, spool, declared, means)
             source = DecodedSource(file, sound, spool, digest, container=container)
+        source.describe = lambda: read_metadata(container, read_at, file.size - start)
         file.check_descriptor()
         missing = declared - source.frames
         if missing > 0 and not means.truncated and codec not in ("Vorbis", "Opus"):

@@ -88,6 +88,34 @@ def check_pages(read_at: ReadAt, start: int, size: int) -> Pages:
     return Pages()
 
 
+def second_packet(read_at: ReadAt, start: int, most: int) -> bytes:
+    """Return the second packet of a stream that begins at byte `start`: its comments.
+
+    Args:
+        read_at: Reads the file.
+        start: The first page.
+        most: Bytes of the packet; of a longer one, one byte more than that is returned.
+    """
+    position, number, packet = start, 0, bytearray()
+    while len(packet) <= most:
+        window = read_at(position, PAGE_MOST)
+        page = _page(window, 0)
+        if page is None:
+            break
+        sizes = window[27 : 27 + window[26]]
+        at = 27 + len(sizes)
+        for size in sizes:
+            if number == 1:
+                packet += window[at : at + size]
+            at += size
+            if size < 255:
+                if number == 1:
+                    return bytes(packet[: most + 1])
+                number += 1
+        position += page.length
+    return bytes(packet[: most + 1]) if len(packet) > most else b""
+
+
 def _page(window: bytes, at: int) -> _Page | None:
     """Return the page that begins there; None unless all of it is there and its checksum agrees."""
     head = window[at : at + 27]

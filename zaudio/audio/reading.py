@@ -1,4 +1,4 @@
-"""Reading metadata from the files that come in: WAV, RF64, BW64, AIFF and FLAC.
+"""Reading metadata from the files that come in: WAV, RF64, BW64, AIFF, FLAC, MP3 and Ogg.
 
 Rules: pure: bytes come from a `read_at(offset, length)`. The walk over chunks is bounded, and of a chunk that is too
 long nothing is read. A file whose samples can be read never fails here: what is damaged is left out, and told.
@@ -10,9 +10,11 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from zaudio.audio.chunks import Grammar, LayoutError, ReadAt, walk
+from zaudio.audio.chunks import Grammar, LayoutError, ReadAt, id3v2_bytes, walk
+from zaudio.audio.id3 import ID3V1_BYTES, parse_id3v1, parse_id3v2
 from zaudio.audio.layout import GRAMMARS
 from zaudio.audio.metadata import BODY_MOST, Carried, Cue, Metadata
+from zaudio.audio.ogg import second_packet
 from zaudio.audio.tagging import (
     AIFF_TEXTS,
     Tags,
@@ -26,6 +28,10 @@ from zaudio.audio.tagging import (
 )
 
 BLOCKS_MOST = 1024  # blocks of a FLAC's metadata
+ID3_MOST = 16  # tags in front of an MP3
+APE_BYTES = 32  # of an APE tag's footer
+
+_OGG = {"Ogg Vorbis": b"\x03vorbis", "Ogg Opus": b"OpusTags"}  # the mark of their comments
 
 # Chunks that say nothing, or nothing that a result could go by: PEAK and MD5 are of the samples as they were.
 _SILENT = frozenset(
@@ -47,6 +53,14 @@ class _Found:
 
     def add_tags(self, tags: Tags) -> None:
         self.metadata = replace(self.metadata, tags=bounded((*self.metadata.tags, *tags)))
+
+    def add_comments(self, comments: Tags) -> int:
+        """Take Vorbis comments; return the mask of speakers that is among them, or 0."""
+        tags, speakers, left_out = split_comments(comments)
+        self.add_tags(tags)
+        for words in left_out:
+            self.leave_out(words)
+        return speakers
 
     def add_chunk(self, name: bytes, body: bytes) -> None:
         """Take the body of a chunk of WAV or AIFF."""
@@ -88,7 +102,7 @@ def read_metadata(kind: str, read_at: ReadAt, size: int, samples: tuple[int, int
     """Return the metadata of a file.
 
     Args:
-        kind: The kind of the file, as `magic.sniff` names it; others than those above have none.
+        kind: The kind of the file, as its source names it; others than those above have none.
         read_at: Reads `length` bytes from `offset` on, fewer only where the file ends.
         size: Bytes of the file.
         samples: The first byte of the samples and the one behind them, as `layout.find_samples` found them.
@@ -96,6 +110,10 @@ def read_metadata(kind: str, read_at: ReadAt, size: int, samples: tuple[int, int
     found = _Found()
     if kind == "FLAC":
         _read_flac(found, read_at)
+    elif kind == "MP3":
+        _read_mp3(found, read_at, size)
+    elif kind in _OGG:
+        _read_ogg(found, read_at, _OGG[kind])
     elif kind in GRAMMARS:
         _read_chunks(found, GRAMMARS[kind], read_at, size, samples)
     return found.carried
@@ -137,11 +155,8 @@ def _read_flac(found: _Found, read_at: ReadAt) -> None:
         if kind in (_VORBIS, _APPLICATION) and length <= BODY_MOST:
             body = read_at(position + 4, length)
             if kind == _VORBIS:
-                tags, speakers, had_gain = split_comments(parse_comments(body))
-                found.add_tags(tags)
+                speakers = found.add_comments(parse_comments(body))
                 found.metadata = replace(found.metadata, speakers=speakers)
-                if had_gain:
-                    found.leave_out("replay gain")
             elif body.startswith(b"riff") and len(body) >= 12:
                 # A chunk of the WAV that it was encoded from, as `flac --keep-foreign-metadata` keeps them.
                 if body[4:8] not in (b"RIFF", b"RF64"):
@@ -153,6 +168,36 @@ def _read_flac(found: _Found, read_at: ReadAt) -> None:
         position += 4 + length
         if head[0] & 0x80:
             return
+
+
+def _read_ogg(found: _Found, read_at: ReadAt, mark: bytes) -> None:
+    """Read the comments of a Vorbis or Opus stream, its second packet. Its channels have speakers by their number."""
+    packet = second_packet(read_at, 0, BODY_MOST)
+    if len(packet) > BODY_MOST:
+        found.leave_out(f"comments of more than {BODY_MOST} bytes")
+    elif packet.startswith(mark):
+        found.add_comments(parse_comments(packet[len(mark) :]))
+
+
+def _read_mp3(found: _Found, read_at: ReadAt, size: int) -> None:
+    """Read the ID3 tags of an MP3: those in front, and only without them the one at its end, which cuts texts off."""
+    start = 0
+    for _ in range(ID3_MOST):
+        length = id3v2_bytes(read_at(start, 10))
+        if not length:
+            break
+        tags, left_out = parse_id3v2(read_at(start, min(length, BODY_MOST)))
+        found.add_comments(tags)
+        for words in left_out:
+            found.leave_out(words)
+        start += length
+    last = read_at(max(start, size - ID3V1_BYTES), ID3V1_BYTES)
+    if not found.metadata.tags:
+        found.add_tags(parse_id3v1(last))
+    # An APE tag ends with its mark, in front of an ID3v1 tag if there is one.
+    end = size - (ID3V1_BYTES if last.startswith(b"TAG") else 0)
+    if read_at(max(start, end - APE_BYTES), APE_BYTES).startswith(b"APETAGEX"):
+        found.leave_out("an APE tag")
 
 
 def _speakers(fmt: bytes) -> int:

@@ -29,7 +29,8 @@ Tags = tuple[tuple[str, str], ...]
 
 VENDOR = b"zaudio"
 SPEAKERS = "WAVEFORMATEXTENSIBLE_CHANNEL_MASK"  # the comment by which `flac` keeps a WAV's mask of speakers
-GAIN = "REPLAYGAIN_"  # comments about the level of the samples as they were
+GAIN = ("REPLAYGAIN_", "R128_")  # comments about the level of the samples as they were
+PICTURES = frozenset({"METADATA_BLOCK_PICTURE", "COVERART", "COVERARTMIME"})
 
 _AIFF_TEXTS = {b"NAME": "TITLE", b"AUTH": "ARTIST", b"(c) ": "COPYRIGHT", b"ANNO": "COMMENT"}
 AIFF_TEXTS = frozenset(_AIFF_TEXTS)
@@ -182,15 +183,20 @@ def parse_comments(body: bytes) -> Tags:
     return bounded(found)
 
 
-def split_comments(tags: Tags) -> tuple[Tags, int, bool]:
-    """Return tags but for those about the samples, the mask of speakers, and whether one was about their level."""
-    speakers = 0
+def split_comments(tags: Tags) -> tuple[Tags, int, tuple[str, ...]]:
+    """Return tags but for those about the samples, the mask of speakers, and words for those that are left out."""
+    speakers, kept, left_out = 0, list[tuple[str, str]](), dict[str, None]()
     for name, words in tags:
         if name == SPEAKERS:
             with contextlib.suppress(ValueError):
                 speakers = int(words, 16) & 0xFFFFFFFF
-    kept = tuple((name, words) for name, words in tags if name != SPEAKERS and not name.startswith(GAIN))
-    return kept, speakers, any(name.startswith(GAIN) for name, _ in tags)
+        elif name.startswith(GAIN):
+            left_out["replay gain"] = None
+        elif name in PICTURES:
+            left_out["pictures"] = None
+        else:
+            kept.append((name, words))
+    return tuple(kept), speakers, tuple(left_out)
 
 
 def flac_tags(metadata: Metadata) -> Tags:
