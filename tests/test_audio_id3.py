@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from spool_support import LOSSY, MemorySpool, noise
 
 from zaudio.audio import open_source
-from zaudio.audio.id3 import parse_id3v1, parse_id3v2
+from zaudio.audio.id3 import FRAMES_MOST, parse_id3v1, parse_id3v2
 from zaudio.audio.metadata import BODY_MOST
 from zaudio.audio.ogg import second_packet
 from zaudio.audio.reading import read_metadata
@@ -143,12 +143,15 @@ def test_all_that_is_left_out_is_named_once():
         frame(b"TIT2", b"\3packed", flags=b"\0\x08"),
         frame(b"COMM", b"\3engiTunNORM\0 0000"),
         frame(b"PRIV", b"x"),
+        frame(b"TXXX", b"\0M\xe4hen\0x"),
         frame(b"TLEN", b"\0005"),
         frame(b"TPE1", b"\3A"),
     )
-    names = ("pictures", "a TIT2 frame", "a COMM frame", "a PRIV frame")
+    names = ("pictures", "a TIT2 frame", "a COMM frame", "a PRIV frame", "a TXXX frame")
     assert parse_id3v2(content) == ((("ARTIST", "A"),), names)
     assert parse_id3v2(content[:100]) == ((), ("pictures",))
+    many = tag(*[frame(b"TIT2", b"\3")] * (FRAMES_MOST + 1))
+    assert parse_id3v2(many) == ((), (f"frames behind the first {FRAMES_MOST}",))
 
 
 def test_sizes_of_the_older_version_are_understood():

@@ -28,6 +28,7 @@ with atheris.instrument_imports(include=["zaudio"]):
     from zaudio.audio.chunks import LayoutError
     from zaudio.audio.mpeg import is_mpeg, missing_or_more
     from zaudio.audio.ogg import check_pages
+    from zaudio.audio.reading import read_metadata
     from zaudio.audio.source import open_file
     from zaudio.audio.streams import SpooledFile
     from zaudio.core.actions import Fail, Peer
@@ -180,6 +181,7 @@ def recordings(content):
     except (InputError, UsageError, StorageError):
         return
     with source:
+        source.metadata()
         frames = min(source.frames, 4096)
         for start, stop in ((0, frames), (source.frames - frames, source.frames)):
             try:
@@ -189,7 +191,7 @@ def recordings(content):
 
 
 def pages(content):
-    """All of an Ogg's pages are there, or a sentence says what is wrong; and MPEG's notes are bounded likewise."""
+    """All of an Ogg's pages are there, or a sentence says what is wrong; MPEG's notes and tags are bounded likewise."""
 
     def read_at(offset, length):
         return content[offset : offset + length]
@@ -201,6 +203,8 @@ def pages(content):
         pass
     assert abs(missing_or_more(read_at, len(content))) < 2**33
     is_mpeg(read_at)
+    for kind in ("MP3", "Ogg Vorbis", "Ogg Opus"):
+        read_metadata(kind, read_at, len(content))
 
 
 def spools(content):

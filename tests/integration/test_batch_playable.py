@@ -148,14 +148,16 @@ def test_no_recording_of_the_batch_is_replaced(tmp_path):
 
 def test_a_kill_before_the_name_or_behind_it_leaves_work_that_the_next_run_ends(tmp_path, monkeypatch):
     paths = [wav(tmp_path / "small.wav", 1000), wav(tmp_path / "long.wav", 2_200_001)]
-    own = PartFile.publish
+    own, journal = PartFile.publish, tmp_path / "out" / "long.wav.part.journal"
+    kept = []
     with monkeypatch.context() as patch:
         patch.setattr(PartFile, "remove", lambda self: None)  # a kill removes nothing
 
         def killed(self):
             if "long" in self.path:
+                kept.append(journal.read_bytes())
                 own(self)
-                (tmp_path / "out" / "long.wav.part.journal").write_bytes(b"")  # the instant before it goes
+                journal.write_bytes(kept[0])  # the instant before it goes
             raise OSError("killed")
 
         patch.setattr(PartFile, "publish", killed)
@@ -164,6 +166,13 @@ def test_a_kill_before_the_name_or_behind_it_leaves_work_that_the_next_run_ends(
     (tmp_path / "out" / "manifest.jsonl").write_text("".join(line for line in lines if '"done"' in line))
     assert listing(tmp_path / "out") == ["long.wav", "long.wav.part.journal", "manifest.jsonl", "small.wav.part"]
     assert states(batch(paths, tmp_path / "out")) == {"small.wav": "done", "long.wav": "skipped"}
+    assert listing(tmp_path / "out") == ["long.wav", "manifest.jsonl", "small.wav"]
+    journal.write_bytes(kept[0])
+    (tmp_path / "out" / "manifest.jsonl").unlink()
+    reports = batch(paths, tmp_path / "out")
+    assert states(reports) == {"small.wav": "failed", "long.wav": "done"}
+    assert "this job was done already" in reports["long.wav"].warnings[-1]
+    assert states(batch(paths, tmp_path / "out"))["long.wav"] == "skipped"
     assert listing(tmp_path / "out") == ["long.wav", "manifest.jsonl", "small.wav"]
 
 

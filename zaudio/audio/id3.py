@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from zaudio.audio.chunks import id3v2_bytes
+from zaudio.audio.metadata import TAGS_MOST
 from zaudio.audio.tagging import Tags, bounded, text
 
 # Frames of text, by their names in 2.3 and 2.4, and in 2.2; and their names as Vorbis comments.
@@ -44,6 +45,7 @@ _ENCODINGS = ("cp1252", "utf-16", "utf-16-be", "utf-8")
 _NAME = re.compile(rb"[A-Z][A-Z0-9]{2,3}\Z")
 
 ID3V1_BYTES = 128
+FRAMES_MOST = 4096  # files have a dozen; a hostile one of empty frames must not cost a second
 
 
 class _Frame(NamedTuple):
@@ -59,7 +61,10 @@ def parse_id3v2(tag: bytes) -> tuple[Tags, tuple[str, ...]]:
     """
     found: list[tuple[str, str]] = []
     left_out = dict[str, None]()
-    for frame in _frames(tag):
+    for number, frame in enumerate(_frames(tag)):
+        if number == FRAMES_MOST:
+            left_out[f"frames behind the first {FRAMES_MOST}"] = None
+            break
         if frame.name in _SILENT:
             continue
         tags = _texts(frame.name, frame.body) if frame.body is not None else None
@@ -84,7 +89,7 @@ def parse_id3v1(tag: bytes) -> Tags:
 
 
 def _texts(name: str, body: bytes) -> list[tuple[str, str]] | None:
-    """Return the tags of a frame; None when it is none of text."""
+    """Return the tags of a frame; None when it holds no text, or a name that cannot be kept."""
     if not body or body[0] >= len(_ENCODINGS):
         return None
     encoding, content = body[0], body[1:]
@@ -96,30 +101,16 @@ def _texts(name: str, body: bytes) -> list[tuple[str, str]] | None:
         return [(_REMARKS[name], words) for words in texts[:1] if words] if not what else None
     if name in _NAMED:
         what, *texts = _split(content, encoding)
-        return [(what.upper(), words) for words in texts if words]
+        return [(what.upper(), words) for words in texts if words] if what and what.isascii() else None
     return None
 
 
 def _split(content: bytes, encoding: int) -> list[str]:
-    """Return the texts of a frame, which zeros part."""
-    if not content:
-        return [""]
-    if encoding not in (1, 2):
-        return [_decode(piece, encoding) for piece in content.rstrip(b"\0").split(b"\0")]
-    units = [content[at : at + 2] for at in range(0, len(content) - 1, 2)]
-    pieces = [b""]
-    for unit in units:
-        if unit == b"\0\0":
-            pieces.append(b"")
-        else:
-            pieces[-1] += unit
-    while len(pieces) > 1 and not pieces[-1]:
-        del pieces[-1]
-    return [_decode(piece, encoding) for piece in pieces]
-
-
-def _decode(piece: bytes, encoding: int) -> str:
-    return piece.decode(_ENCODINGS[encoding], "replace").rstrip()
+    """Return the texts of a frame, which zeros part; one at least."""
+    if encoding in (1, 2):
+        content = content[: len(content) // 2 * 2]
+    words = content.decode(_ENCODINGS[encoding], "replace").rstrip("\0")
+    return [piece.lstrip("\ufeff").rstrip() for piece in words.split("\0", TAGS_MOST)]
 
 
 def _genre(words: str) -> str:
