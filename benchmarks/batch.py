@@ -1,8 +1,9 @@
 """The cost of a recording in a batch.
 
-Three questions to whole commands of `zaudio batch`: many recordings of a second; an op that takes 50 ms, with one
-worker and with two; recordings of three minutes, beside a farm over one recording that is as long as all of them. The
-time of an fsync is measured too, since each result needs ten of them. `method.py` says how it is measured.
+Questions to whole commands of `zaudio batch`: many recordings of a second, into sealed results and into files that
+play; an op that takes 50 ms, with one worker and with two; recordings of three minutes, beside a farm over one
+recording that is as long as all of them. The time of an fsync is measured too, since each sealed result needs ten of
+them, and a file four. `method.py` says how it is measured.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ RATE = 44100
 MINUTES = 3
 OP_MS = 50
 OP = f"benchmarks.costly:rest:ms={OP_MS}"
-SHORT, ONE, TWO, LONG, WHOLE = (
+SHORT, PLAYABLE, ONE, TWO, LONG, WHOLE = (
     "recordings of a second",
+    "the same, into files that play",
     f"an op of {OP_MS} ms, 1 worker",
     f"an op of {OP_MS} ms, 2 workers",
     "recordings of three minutes",
@@ -44,7 +46,8 @@ def main() -> None:
     with method.scratch_folder() as folder:
         sync_ms = 1000 * median([sync(folder) for _ in range(50)])
         measured = measure(folder, arguments)
-    counts = {SHORT: arguments.short, ONE: arguments.slow, TWO: arguments.slow, LONG: arguments.long, WHOLE: 1}
+    counts = dict.fromkeys((SHORT, PLAYABLE), arguments.short) | dict.fromkeys((ONE, TWO), arguments.slow)
+    counts |= {LONG: arguments.long, WHOLE: 1}
     table = show.Table(
         f"Batches, {arguments.workers} workers, {arguments.rounds} rounds, jobs alone; an fsync takes {sync_ms:.2f} ms",
         ("", "count", "s", "ms each", "least", "most"),
@@ -78,6 +81,10 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Measured]:
     count = arguments.workers
     commands = {
         SHORT: Command(batch(folder, "short", second[: arguments.short], count), checked=False),
+        PLAYABLE: Command(
+            batch(folder, "playable", second[: arguments.short], count, "--op", "invert", "--render", "wav"),
+            checked=False,
+        ),
         ONE: Command(batch(folder, "slow", second[: arguments.slow], 1, "--op", OP), checked=False),
         TWO: Command(batch(folder, "slow", second[: arguments.slow], 2, "--op", OP), checked=False),
         LONG: Command(batch(folder, "long", minutes, count), checked=False),

@@ -157,7 +157,7 @@ class RecordingEnded(Event):
 
     Attributes:
         input: Its file.
-        output: The folder of its result.
+        output: The folder of its result, or its file.
         state: ``done``, ``failed`` or ``skipped``.
         sentence: Why it failed; empty otherwise.
     """
