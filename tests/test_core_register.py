@@ -37,6 +37,45 @@ def test_a_connection_that_says_too_many_hellos_is_not_heard_for_the_rest_of_a_s
     assert not register.deaf(flood, now=6.0)
 
 
+# Names
+
+
+def test_the_second_living_worker_of_a_name_is_told_apart_and_each_keeps_its_own(register):
+    def come(session):
+        name = register.call_apart(session, "attic")
+        register.enter(session, name, "local")
+        return name
+
+    sessions = [session(name) for name in "abc"]
+    names = ["attic", "attic (2)", "attic (3)"]
+    assert [come(each) for each in sessions] == names
+    assert [come(each) for each in sessions] == names, "the next stage"
+    register.leave(sessions[0])
+    register.leave(sessions[1])
+    assert come(session("d")) == "attic", "another took its place"
+    assert come(sessions[1]) == "attic (2)", "it came back"
+    assert come(sessions[0]) == "attic (4)", "its name is gone"
+
+
+def test_a_worker_of_a_name_that_looks_told_apart_takes_nobody_s(register):
+    names = []
+    for number, name in enumerate(["attic", "attic (2)", "attic"]):
+        names.append(register.call_apart(bytes([number]), name))
+        register.enter(bytes([number]), names[-1], "local")
+    assert names == ["attic", "attic (2)", "attic (3)"]
+
+
+def test_a_forgotten_session_s_name_is_free(register):
+    for number in range(SESSIONS_KEPT + 1):
+        gone = number.to_bytes(16)
+        register.enter(gone, register.call_apart(gone, str(number)), "local")
+    names = []
+    for each, name in ((A, "0"), (B, "2")):
+        names.append(register.call_apart(each, name))
+        register.enter(each, names[-1], "local")
+    assert names == ["0", "2 (2)"]
+
+
 # Who may take part
 
 

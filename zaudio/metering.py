@@ -11,7 +11,7 @@ Rules:
   result. Of that time the result names the seconds of the op. The rest is transfer, both ways: the worker had nothing
   to compute. Grants that are still out count in no part yet: their op is not known.
 - A worker's word on its op is taken up to the time since the grant, and no further.
-- Workers of the same name are one here. Their time is too little then, and their shares are nearly right.
+- Two workers that live at once never have the same name. One that takes the place of a lost one goes on in its row.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ Rules:
 - Until identities are admitted, no worker is asked for one: a worker is then no more than its session.
 - A liar's identity is refused under any session, unless many workers share it.
 - The number of sessions that are remembered is bounded: the oldest is forgotten first.
+- Two living workers have two names: the second ``attic`` is called ``attic (2)``.
 - A connection is heard to say so many hellos a second. When it says more, it is not heard until the second is over.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import chain, count
 
 from zaudio.core.actions import Peer
 from zaudio.core.classes import Classes
@@ -45,6 +47,7 @@ class Register:
         self._liars: dict[str, str] = {}  # identity -> the reason that it is told; all of them were admitted once
         self._banned: dict[bytes, str] = {}  # session -> the reason that it is told, newest last
         self._known: dict[bytes, tuple[str, str]] = {}  # session -> name and identity, newest last
+        self._taken: dict[str, bytes] = {}  # name -> the living session that goes by it
         self._hellos: dict[bytes, int] = {}  # route -> hellos since that time; never more than HELLOS + 1
         self._hellos_since = -math.inf
 
@@ -63,7 +66,28 @@ class Register:
         self._known.pop(session, None)
         self._known[session] = (name, identity)
         if len(self._known) > SESSIONS_KEPT:
-            del self._known[next(iter(self._known))]
+            oldest = next(iter(self._known))
+            self.leave(oldest)  # it went between two stages, which nobody told
+            del self._known[oldest]
+
+    def call_apart(self, session: bytes, name: str) -> str:
+        """Return the name that a session goes by from now on: one that no other living session has.
+
+        Args:
+            session: The session. It keeps its name from stage to stage.
+            name: What its worker calls itself.
+        """
+        earlier = self.name(session)
+        names = chain([name if earlier is None else earlier, name], (f"{name} ({number})" for number in count(2)))
+        found = next(each for each in names if self._taken.get(each, session) == session)
+        self._taken[found] = session
+        return found
+
+    def leave(self, session: bytes) -> None:
+        """Let another worker go by the name of that session, which is gone."""
+        name = self.name(session)
+        if name is not None and self._taken.get(name) == session:
+            del self._taken[name]
 
     def ban(self, session: bytes, reason: str) -> None:
         """Refuse that session for good."""
@@ -145,5 +169,6 @@ class Register:
         self.refusals.check()
         assert len(self._known) <= SESSIONS_KEPT, "sessions are bounded"
         assert all(1 <= said <= HELLOS + 1 for said in self._hellos.values()), "hellos beyond are not counted"
+        assert all(self.name(session) == name for name, session in self._taken.items()), "a name is its session's"
         assert len(self._banned) <= SESSIONS_KEPT, "banned sessions are bounded"
         assert self._shared not in self._liars, "an identity that many share is nobody's alone"

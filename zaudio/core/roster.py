@@ -94,7 +94,8 @@ class Roster:
         return member.identity if member is not None else self._register.identity(session)
 
     def add(self, member: Member) -> None:
-        """Take a worker in that has come."""
+        """Take a worker in that has come, by a name that no other living one has."""
+        member.name = self._register.call_apart(member.session, member.name)
         self._members[member.session] = member
         self._register.enter(member.session, member.name, member.identity)
         self.place(member)
@@ -103,6 +104,7 @@ class Roster:
         """Take a worker out that is gone."""
         del self._members[member.session]
         self._register.enter(member.session, member.name, member.identity)  # the last to go is forgotten last
+        self._register.leave(member.session)
         self._unplace(member)
 
     def place(self, member: Member) -> None:

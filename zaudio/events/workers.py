@@ -20,7 +20,7 @@ class Joined(Event):
 
     Attributes:
         worker: Its name.
-        session: Which worker of that name, in hex: two may have the same. Empty when it does not matter.
+        session: Which worker of that name, in hex: another may have it after this one. Empty when it does not matter.
         host: The machine that it says to be on.
     """
 

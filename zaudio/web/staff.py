@@ -1,4 +1,4 @@
-"""Staff: what the page tells of each worker, folded from events. Workers of the same name are one here.
+"""Staff: what the page tells of each worker, folded from events. Two that live at once never have the same name.
 
 Rules: pure, and bounded. Of more workers than `KEPT`, those that were lost first are counted and no longer named.
 """
