@@ -18,12 +18,12 @@ PAGE = {
     "staff": {"busy": 1, "idle": 0, "lost": 1},
     "more": 3,
     "workers": [
-        {"name": "a", "host": "nas", "state": "busy", "chunks": 5, "rate": 1.5, "sign": 0.2, "end": ""},
-        {"name": "b\x1b[2J", "host": "", "state": "lost", "chunks": 1, "rate": 0, "sign": 9, "end": "no sign of life"},
+        {"name": "a", "host": "nas", "state": "busy", "slow": True, "chunks": 5, "rate": 1.5, "sign": 0.2, "end": ""},
+        {"name": "b\x1b[2J", "host": "", "state": "lost", "slow": False, "chunks": 1, "rate": 0, "sign": 9, "end": "no sign of life"},
     ],
     "jobs": [],
     "jobs_counts": {},
-    "news": [[1, 61.0, "!", "b is gone"]],
+    "news": [[1, 61.0, "!", "b is gone", 1]],
     "report": [],
     "progress": {
         "state": "running",
@@ -62,6 +62,7 @@ def test_an_address_is_asked_for_its_snapshot(page):
     assert "50%  50/100 chunks  2.0 MB/s  ETA 1:05" in text
     assert "too few workers: the op limited it" in text
     assert "on nas" in text
+    assert "busy, slow" in text
     assert "and 3 more" in text
     assert "1:01 ! b is gone" in text
 

@@ -147,6 +147,20 @@ def test_the_rate_is_that_of_late():
     assert row(staff, "a", 300.0)["rate"] < 0.01
 
 
+def test_a_worker_of_less_than_half_the_median_is_slow_once_that_can_be_told():
+    staff = Staff()
+    for name, every in (("a", 1), ("b", 1), ("c", 4)):
+        staff.join(name, "1", at=0.0)
+        for second in range(0, 24, every):
+            staff.grant(name, second, at=float(second))
+            staff.end(name, second, at=float(second), chunks=1)
+        staff.grant(name, 99, at=23.0)
+    assert [each["slow"] for each in staff.rows(24.0)] == [False, False, True]
+    staff.join("d", "1", at=23.0)
+    staff.grant("d", 1, at=23.0)
+    assert not row(staff, "d", 24.0)["slow"], "it only came"
+
+
 def test_a_table_names_some_and_counts_all():
     staff = Staff()
     for number in range(KEPT + 10):
@@ -204,6 +218,15 @@ def test_the_news_are_bounded_and_cut():
     news = board.snapshot(1.0)["news"]
     assert len(news) == NEWS_KEPT
     assert max(len(item[3]) for item in news) == TEXT_MAX
+
+
+def test_chunks_that_are_granted_twice_in_a_row_share_a_line():
+    twice = [events.Granted(**JOB, worker="b", chunk=n, chunks=1, attempt=2, repeated=True) for n in range(3)]
+    board = board_of(started(), *twice, events.Joined(**JOB, worker="a"), twice[0])
+    news = board.snapshot(1.0)["news"]
+    assert [(number, first) for number, _, _, _, first in news] == [(1, 1), (4, 2), (5, 5), (6, 6)]
+    assert news[1][3] == "chunk 2 is granted to b too: everything waits for it; likewise 2 before it"
+    assert board.snapshot(1.0, after=3)["news"][0] == news[1], "it replaces the line that a reader has"
 
 
 def test_a_chunk_s_time_is_counted_from_its_grant():

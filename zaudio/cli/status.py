@@ -123,17 +123,19 @@ def _of_page(found: dict[str, Any]) -> list[str]:
     lines += [f"  {name}  {state}  {why}".rstrip() for name, state, _, why in jobs]
     lines.append("chunks: " + _counted(found["counts"]))
     lines.append("workers: " + (_counted(found["staff"]) or "none yet"))
-    width = max([len(worker["name"]) for worker in found["workers"][:ROWS]], default=0)
-    for worker in found["workers"][:ROWS]:
+    shown = [(worker, worker["state"] + ", slow" * worker["slow"]) for worker in found["workers"][:ROWS]]
+    width = max([len(worker["name"]) for worker, _ in shown], default=0)
+    states = max([len(state) for _, state in shown], default=0)
+    for worker, state in shown:
         end = f"  {worker['end']}" if worker["end"] else ""
         end = f"  on {worker['host']}{end}" if worker["host"] else end
         lines.append(
-            f"  {worker['name']:{width}}  {worker['state']:7} {worker['chunks']:>7} chunks  {worker['rate']:>8.2f}/s  "
+            f"  {worker['name']:{width}}  {state:{states}}  {worker['chunks']:>7} chunks  {worker['rate']:>8.2f}/s  "
             f"last sign {worker['sign']:.0f} s ago{end}"
         )
     hidden = max(0, len(found["workers"]) - ROWS) + found["more"]
     lines += [f"  and {hidden} more"] if hidden else []
-    lines += [f"{clock(seconds):>8} {mood} {sentence}" for _, seconds, mood, sentence in found["news"][-NEWS:]]
+    lines += [f"{clock(seconds):>8} {mood} {sentence}" for _, seconds, mood, sentence, *_ in found["news"][-NEWS:]]
     return lines + [f"  {line}" for line in found["report"]]
 
 

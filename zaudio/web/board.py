@@ -11,7 +11,7 @@ faster than the subscription holds: progress is the ledger's and stays right; th
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zaudio.events import (
     MAIN,
@@ -61,12 +61,23 @@ _REASONS = (
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One line of the news: its number, seconds since the job began, its mood, and the sentence."""
+    """One line of the news.
+
+    Attributes:
+        number: Its number.
+        seconds: Seconds since the job began.
+        mood: Whether it is good or bad.
+        sentence: The line.
+        first: The number of the oldest line in whose place it stands; its own when there is none.
+        repeats: Chunks that it tells to be granted twice.
+    """
 
     number: int
     seconds: float
     mood: str
     sentence: str
+    first: int
+    repeats: int = 0
 
 
 class Board:
@@ -128,9 +139,17 @@ class Board:
             case _:
                 self._apply_rare(event)
         if told is not None:
-            self.seen += 1
-            begun = self.started.at if self.started is not None else event.at
-            self._news.append(Item(self.seen, max(0.0, event.at - begun), *told))
+            self._note(event, *told)
+
+    def _note(self, event: Event, mood: str, sentence: str) -> None:
+        self.seen += 1
+        begun = self.started.at if self.started is not None else event.at
+        item = Item(self.seen, max(0.0, event.at - begun), mood, sentence, self.seen, int(isinstance(event, Granted)))
+        if item.repeats and self._news and self._news[-1].repeats:  # a slow worker causes many of them
+            before = self._news.pop()
+            sentence = cut(f"{sentence}; likewise {before.repeats} before it")
+            item = replace(item, sentence=sentence, first=before.first, repeats=before.repeats + 1)
+        self._news.append(item)
 
     def _apply_rare(self, event: Event) -> None:
         match event:
@@ -231,7 +250,7 @@ class Board:
             "outcomes": dict(self.outcomes),
             "audit": {"audited": self.audited, "dropped": [[name, count] for name, count in self.dropped[:16]]},
             "series": {"step": self._series.step, "values": [round(value) for value in self._series.values]},
-            "news": [[i.number, round(i.seconds, 1), i.mood, i.sentence] for i in self._news if i.number > after],
+            "news": [[i.number, round(i.seconds, 1), i.mood, i.sentence, i.first] for i in self._news if i.number > after],
             "jobs": [[cut(row.recording), row.state, round(row.share, 4), cut(row.sentence)] for row in self.jobs.rows],
             "jobs_more": self.jobs.more,
             "jobs_counts": dict(self.jobs.counts),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import median
 
 from zaudio.web.news import cut
 
@@ -15,6 +16,8 @@ KEPT = 1024  # workers that are remembered by name
 REFUSED_KEPT = 64  # the farm tells of fewer by themselves
 SHOWN = 256  # a long table already
 RATE_SECONDS = 20.0  # the time over which a worker's rate is smoothed
+SLOW = 0.5  # of the median of those that are busy
+FEW_CHUNKS = 4  # from a worker of median speed: before it could have given so many, nothing is called slow
 NAME_MAX = 120  # characters
 
 
@@ -71,6 +74,11 @@ class Worker:
             return 0.0
         weight = self.weight * math.exp((self.since - now) / RATE_SECONDS)
         return weight / (RATE_SECONDS * (1 - math.exp((self.begun - now) / RATE_SECONDS)))
+
+    def slow(self, now: float, middle: float) -> bool:
+        """Return whether it is busy, and gives much less than workers of that rate."""
+        known = middle * min(now - self.begun, RATE_SECONDS) >= FEW_CHUNKS
+        return self.state == "busy" and known and self.rate(now) < SLOW * middle
 
 
 STATES = ("busy", "idle", "late", "lost", "dropped", "refused")
@@ -179,6 +187,7 @@ class Staff:
     def rows(self, now: float) -> list[dict[str, object]]:
         """Return what is told of each worker, those that take part first."""
         order = {state: place for place, state in enumerate(("late", "busy", "idle", "dropped", "lost"))}
+        middle = self._middle(now)
         named = sorted(self._workers.items(), key=lambda item: (order[item[1].state] > 2, item[0]))
         refused = [(name, _turned_away(host, *why)) for (name, host), why in self._refused.items()]
         return [
@@ -188,6 +197,7 @@ class Staff:
                 "state": worker.state,
                 "chunks": worker.chunks,
                 "rate": round(worker.rate(now), 3),
+                "slow": worker.slow(now, middle),
                 "sign": round(max(0.0, now - worker.sign), 1),
                 "held": len(worker.held),
                 "oldest": round(now - min(worker.held.values()), 1) if worker.held else None,
@@ -201,6 +211,11 @@ class Staff:
     def more(self) -> int:
         """Workers that `rows` does not name."""
         return max(0, len(self._workers) - SHOWN) + self.forgotten
+
+    def _middle(self, now: float) -> float:
+        """Return the median rate of the busy workers."""
+        rates = [worker.rate(now) for worker in self._workers.values() if worker.state == "busy"]
+        return median(rates) if rates else 0.0
 
     def _of(self, name: str, at: float) -> Worker:
         worker = self._workers.get(name)
