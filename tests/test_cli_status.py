@@ -81,6 +81,15 @@ def test_a_folder_leads_to_its_page(page, tmp_path):
     assert page == ["http://127.0.0.1:80/#token"]
 
 
+def test_the_output_of_a_render_leads_to_its_page(page, tmp_path):
+    out = tmp_path / "louder.wav"
+    (tmp_path / "louder.wav.part").touch()
+    _write_address(str(out), "http://127.0.0.1:80/", "token")
+    assert stat.S_IMODE((tmp_path / "louder.wav.part.web").stat().st_mode) == 0o600
+    assert "take.wav: running" in run(str(out))[1]
+    assert page == ["http://127.0.0.1:80/#token"]
+
+
 def test_a_folder_whose_page_is_gone_is_looked_at(monkeypatch, tmp_path):
     def fetch(url):
         raise ZaudioError("nobody answers")

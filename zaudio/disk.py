@@ -7,6 +7,7 @@ and opening a FIFO never waits. The content of a file is durable before its fina
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 import threading
@@ -251,6 +252,23 @@ def lstat(name: str, *, dir_fd: int | None = None) -> os.stat_result | None:
 def identity(status: os.stat_result) -> tuple[int, int]:
     """Return device and inode, which are the same for all names of one file and of no other."""
     return status.st_dev, status.st_ino
+
+
+def is_locked(fd: int) -> bool:
+    """Return whether a process holds the lock of that file or folder. Where the system tells, none is tried for that."""
+    inode = os.fstat(fd).st_ino
+    try:
+        with open("/proc/locks", encoding="ascii") as locks:
+            held = [line.split() for line in locks]
+        return any("FLOCK" in line and any(word.endswith(f":{inode}") for word in line) for line in held)
+    except OSError:
+        pass  # not Linux
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return False
 
 
 # For sentences

@@ -154,7 +154,6 @@ def run(
     from zaudio.cli.progress import display
 
     place = os.fspath(output.path)
-    folder = place if isinstance(output, Sealed) else None
     if report is not None:
         reports.check(report, input, place, settings.get("key_out"))
     if events is not None:
@@ -181,7 +180,7 @@ def run(
     # leave a job that runs on.
     signals = Signals(leave=leave)
     try:
-        with signals, showing(web, folder, linger=web_linger) as page:
+        with signals, showing(web, place, linger=web_linger) as page:
             signals.raise_received()  # an early signal: a job that has not begun cannot be told to stop
             page.listen(job)
             shown = display("none" if voice.is_quiet() else progress)

@@ -1,12 +1,13 @@
 """`zaudio status`: how far a job is, from another terminal.
 
-Rules: it asks the page of the job when there is one, by its address or by the file in the output folder. Else it tells
-what the folder's files tell: whether a coordinator is alive, and how much is written. It changes nothing.
+Rules: it asks the page of the job when there is one, by its address or by the file in or beside the output. Else it tells
+what the files tell: whether the job runs, and how much is written. It changes nothing.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,10 @@ import click
 
 from zaudio.cli import voice
 from zaudio.cli.options import voice_options
-from zaudio.errors import ZaudioError
+from zaudio.errors import UsageError, ZaudioError
 
 if TYPE_CHECKING:
+    from zaudio.audio.glance import FileGlance
     from zaudio.result import Glance
 
 ROWS = 16  # workers on a screen
@@ -26,40 +28,46 @@ BAR = 40  # characters
 
 
 @click.command(
-    epilog="\b\nExample:\n  zaudio status generated_data\n  zaudio status http://127.0.0.1:8080/#TOKEN --json"
+    epilog="\b\nExample:\n  zaudio status generated_data\n  zaudio status louder.flac\n  zaudio status http://127.0.0.1:8080/#TOKEN --json"
 )
-@click.argument("where", metavar="[DIR|URL]", default="generated_data")
+@click.argument("where", metavar="[DIR|FILE|URL]", default="generated_data")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @voice_options
 def status(where: str, as_json: bool) -> None:
     """Show how far a job is.
 
-    DIR is the job's output folder, URL the address of its page with the token. A job with --web tells everything that
-    its page shows. Of another one the files in DIR tell how much is written, and whether its coordinator is alive.
+    DIR is the job's output folder, FILE the output of a render, URL the address of a page with its token. A job with
+    --web tells everything that its page shows. Of another one the files tell how much is written, and whether it runs.
     """
     found = find(where)
     voice.out(json.dumps(found) if as_json else "\n".join(lines_of(found)))
 
 
 def find(where: str) -> dict[str, Any]:
-    """Return what is known of the job at a folder or an address.
+    """Return what is known of the job at a folder, a file or an address.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: Nothing of that kind is there.
         ZaudioError: Nothing answers at an address.
     """
+    from zaudio.audio.glance import glance_file
+    from zaudio.cli.web import address_file
     from zaudio.result import glance, read_address
     from zaudio.web.client import fetch
 
     if where.startswith(("http://", "https://")):
         return {"source": "page", **fetch(where)}
-    page = read_address(where)
+    page = read_address(address_file(where))
     if page is not None:
         try:
             return {"source": "page", **fetch("#".join(page))}
         except ZaudioError:
             pass  # its coordinator was killed; the files tell
-    return {"source": "files", **_of_files(glance(where, now=_wall()))}
+    if os.path.isfile(where) or os.path.lexists(f"{where}.part"):
+        return {"source": "files", "output": "file", **_of_files(glance_file(where, now=_wall()))}
+    if not os.path.lexists(where):
+        raise UsageError(f"{where}: no job's output is there; name its folder, its file or the address of its page")
+    return {"source": "files", "output": "folder", **_of_files(glance(where, now=_wall()))}
 
 
 def lines_of(found: dict[str, Any]) -> list[str]:
@@ -68,30 +76,41 @@ def lines_of(found: dict[str, Any]) -> list[str]:
     return [voice.printable(line) for line in lines]
 
 
-def _of_files(seen: Glance) -> dict[str, Any]:
-    description = seen.description
+def _of_files(seen: Glance | FileGlance) -> dict[str, Any]:
     return {
         "state": seen.state,
         "bytes": seen.bytes,
         "bytes_done": seen.written,
         "incarnation": seen.incarnation,
         "quiet": None if seen.quiet is None else round(seen.quiet, 1),
-        "ops": list(description.ops) if description is not None else [],
+        "ops": list(seen.ops),
     }
+
+
+_STATES = {
+    "folder": {
+        "running": "running: a coordinator has the folder",
+        "interrupted": "interrupted: no coordinator is alive; the same command goes on",
+        "done": "done: the result is published",
+    },
+    "file": {
+        "running": "running: a render writes the file",
+        "interrupted": "interrupted: no render is alive; the same command goes on, or begins again",
+        "done": "done: the file is whole",
+    },
+}
 
 
 def _of_folder(found: dict[str, Any]) -> list[str]:
     state, total, done = found["state"], found["bytes"], found["bytes_done"]
     if state == "empty":
         return ["no job: nothing of one lies in this folder"]
-    sentence = {
-        "running": "running: a coordinator has the folder",
-        "interrupted": "interrupted: no coordinator is alive; the same command goes on",
-        "done": "done: the result is published",
-    }[state]
+    sentence = _STATES[found["output"]][state]
     lines = [sentence]
     if total and state != "done":
         lines.append(f"{_bar(done / total)} {done / total:.0%}  {done / 1e6:.1f} of {total / 1e6:.1f} MB are written")
+    elif done and state != "done":
+        lines.append(f"{done / 1e6:.1f} MB are written")
     if found["ops"]:
         lines.append(f"ops: {', '.join(found['ops'])}")
     if found["quiet"] is not None:

@@ -1,7 +1,7 @@
 """The page of a job beside a command: `--web` and `--web-linger`, and the file by which `zaudio status` finds it.
 
 Rules: the address is bound before the job begins. The file is private, and goes away with the page; a killed command
-leaves it, and the next one replaces it. With `--web 0` that one takes the same port if it is free, so that a page that
+leaves it, and the next one replaces or removes it. With `--web 0` that one takes the same port if it is free, so that a page that
 was open finds it.
 """
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+BESIDE = ".part.web"  # behind the name of a file that plays
 LINGER = 10.0  # seconds: long enough to look up from something else
 POLL = 0.1  # seconds between two looks for a signal
 
@@ -77,15 +78,15 @@ class Shown:
 
     Args:
         text: The address, as the user wrote it; None for no page.
-        folder: The output folder; None for a file that plays, beside which no address is kept.
+        place: The output, in or beside which the address is kept; None for none.
         linger: Seconds that the page stays after the end.
     """
 
-    def __init__(self, text: str | None, folder: str | None, *, linger: float) -> None:
-        self._folder, self._linger = folder, linger
+    def __init__(self, text: str | None, place: str | None, *, linger: float) -> None:
+        self._place, self._linger = place, linger
         self._events: Any = None
         self._opened = False
-        self._site = _site(text, folder) if text is not None else None
+        self._site = _site(text, place) if text is not None else None
 
     def listen(self, job: Job) -> None:
         """Hear all events of a job that has not begun."""
@@ -96,13 +97,15 @@ class Shown:
 
     def open(self, job: Job, title: str, *, jobs: Callable[[], Listed] | None = None) -> None:
         """Show a job that has begun, and say where; `jobs` returns where the recordings of a batch stand."""
+        if self._site is None and self._place is not None:
+            disk.remove(address_file(self._place))  # a killed job's: the output belongs to this one now
         if self._site is None or not (token := job.page_token):
             return
         recordings = {"jobs": jobs} if jobs is not None else {}
         self._site.open(token, self._events, lambda: job.progress, title=title, signs=lambda: job.signs, **recordings)
         self._opened = True
-        if self._folder is not None:
-            _write_address(self._folder, self._site.address.url, token)
+        if self._place is not None:
+            _write_address(self._place, self._site.address.url, token)
         if not self._site.address.is_loopback:
             voice.warn(
                 "the page is not encrypted: others on the network may read it, and the token; "
@@ -137,30 +140,37 @@ class Shown:
         """Stop the page."""
         if self._site is not None:
             self._site.close()
-            if self._opened and self._folder is not None:
-                _remove_address(self._folder, self._site.address.url)
+            if self._opened and self._place is not None:
+                _remove_address(self._place, self._site.address.url)
 
 
 @contextmanager
-def showing(text: str | None, folder: str | None, *, linger: float) -> Iterator[Shown]:
+def showing(text: str | None, place: str | None, *, linger: float) -> Iterator[Shown]:
     """Give the page of a command, and stop it at the end.
 
     Raises:
         UsageError: The address cannot be used.
     """
-    shown = Shown(text, folder, linger=linger)
+    shown = Shown(text, place, linger=linger)
     try:
         yield shown
     finally:
         shown.close()
 
 
-def _site(text: str, folder: str | None) -> Site:
+def address_file(place: str) -> str:
+    """Return the file by which `zaudio status` finds the page of the job with that output."""
+    from zaudio.result import ADDRESS
+
+    return os.path.join(place, ADDRESS) if os.path.isdir(place) else f"{place}{BESIDE}"
+
+
+def _site(text: str, place: str | None) -> Site:
     from zaudio.result import read_address
     from zaudio.web import Site, parse_address
 
     address = parse_address(text)
-    before = read_address(folder) if folder is not None else None
+    before = read_address(address_file(place)) if place is not None else None
     if address.port == 0 and before is not None:
         with contextlib.suppress(UsageError):  # it is taken, or was another host's
             return Site(_at_port(address, before[0]))
@@ -173,21 +183,20 @@ def _at_port(address: Address, url: str) -> Address:
     return Address(address.host, parse_address(url.removeprefix("http://").removesuffix("/")).port)
 
 
-def _write_address(folder: str, url: str, token: str) -> None:
-    from zaudio.result import ADDRESS
-
-    path = os.path.join(folder, ADDRESS)
+def _write_address(place: str, url: str, token: str) -> None:
+    path = address_file(place)
     content = json.dumps({"address": url, "token": token}).encode("ascii") + b"\n"
     try:
-        with disk.whole_file(path, f"{ADDRESS}.{os.getpid()}.part", mode=disk.PRIVATE) as fd:
+        with disk.whole_file(path, f"{os.path.basename(path)}.{os.getpid()}.part", mode=disk.PRIVATE) as fd:
             disk.write_all(fd, content)
     except OSError as error:
         voice.warn(f"{path}: {disk.reason(error)}; `zaudio status` will not find the page")
 
 
-def _remove_address(folder: str, url: str) -> None:
-    from zaudio.result import ADDRESS, read_address
+def _remove_address(place: str, url: str) -> None:
+    from zaudio.result import read_address
 
-    found = read_address(folder)
+    path = address_file(place)
+    found = read_address(path)
     if found is not None and found[0] == url:  # it may be the next job's by now
-        disk.remove(os.path.join(folder, ADDRESS))
+        disk.remove(path)

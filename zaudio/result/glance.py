@@ -6,7 +6,6 @@ Without the key the journal's HMACs cannot be checked, so what it says is told a
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import struct
@@ -47,6 +46,11 @@ class Glance:
     description: Description | None = None
     quiet: float | None = None
 
+    @property
+    def ops(self) -> tuple[str, ...]:
+        """The ops as text; none when they are unknown."""
+        return self.description.ops if self.description is not None else ()
+
 
 def glance(path: str, *, now: float) -> Glance:
     """Return what lies in an output folder.
@@ -71,9 +75,13 @@ def glance(path: str, *, now: float) -> Glance:
 
 
 def read_address(path: str) -> tuple[str, str] | None:
-    """Return address and token of the page of the job in that folder; None when it names none."""
+    """Return address and token of the page of a job; None when nothing names them.
+
+    Args:
+        path: The output folder, or another file that names them.
+    """
     try:
-        content = disk.read_file(os.path.join(path, ADDRESS), ADDRESS_MAX)
+        content = disk.read_file(os.path.join(path, ADDRESS) if os.path.isdir(path) else path, ADDRESS_MAX)
         fields = json.loads(bytes(content))
         address, token = fields["address"], fields["token"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -84,7 +92,7 @@ def read_address(path: str) -> tuple[str, str] | None:
 def _glance(fd: int, now: float) -> Glance:
     part, journal = disk.lstat(RESULT + PART, dir_fd=fd), disk.lstat(JOURNAL, dir_fd=fd)
     published = all(disk.lstat(name, dir_fd=fd) is not None for name in NAMES if name != "encryption_key.bin")
-    running = _is_locked(fd)
+    running = disk.is_locked(fd)
     if not running and (disk.lstat(COMMIT, dir_fd=fd) is not None or (journal is None and published)):
         return _published(fd, now)
     if journal is None and part is None:
@@ -133,20 +141,3 @@ def _read_journal(fd: int) -> tuple[Description | None, int]:
     if size >= first + TAIL and tail[: _LENGTH.size] == _LENGTH.pack(_CHECKPOINT.size):
         return described, int(_CHECKPOINT.unpack_from(tail, _LENGTH.size)[0])
     return described, 0
-
-
-def _is_locked(fd: int) -> bool:
-    """Return whether a process holds the folder's lock."""
-    inode = os.fstat(fd).st_ino
-    try:
-        with open("/proc/locks", encoding="ascii") as locks:
-            held = [line.split() for line in locks]
-        return any("FLOCK" in line and any(word.endswith(f":{inode}") for word in line) for line in held)
-    except OSError:
-        pass  # not Linux
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    fcntl.flock(fd, fcntl.LOCK_UN)
-    return False
