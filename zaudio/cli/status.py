@@ -146,12 +146,11 @@ def _of_page(found: dict[str, Any]) -> list[str]:
     width = max([len(worker["name"]) for worker, _ in shown], default=0)
     states = max([len(state) for _, state in shown], default=0)
     for worker, state in shown:
-        end = f"  {worker['end']}" if worker["end"] else ""
-        end = f"  on {worker['host']}{end}" if worker["host"] else end
-        lines.append(
-            f"  {worker['name']:{width}}  {state:{states}}  {worker['chunks']:>7} chunks  {worker['rate']:>8.2f}/s  "
-            f"last sign {worker['sign']:.0f} s ago{end}"
-        )
+        told = [f"{worker['name']:{width}}", f"{state:{states}}"]
+        if state != "refused":
+            told += [f"{worker['chunks']:>7} chunks", f"{worker['rate']:>8.2f}/s", f"last sign {worker['sign']:.0f} s ago"]
+        told += [f"on {worker['host']}"] if worker["host"] else []
+        lines.append("  " + "  ".join([*told, worker["end"]]).rstrip())
     hidden = max(0, len(found["workers"]) - ROWS) + found["more"]
     lines += [f"  and {hidden} more"] if hidden else []
     lines += [f"{clock(seconds):>8} {mood} {sentence}" for _, seconds, mood, sentence, *_ in found["news"][-NEWS:]]
