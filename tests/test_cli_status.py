@@ -19,7 +19,16 @@ PAGE = {
     "more": 3,
     "workers": [
         {"name": "a", "host": "nas", "state": "busy", "slow": True, "chunks": 5, "rate": 1.5, "sign": 0.2, "end": ""},
-        {"name": "b\x1b[2J", "host": "", "state": "lost", "slow": False, "chunks": 1, "rate": 0, "sign": 9, "end": "no sign of life"},
+        {
+            "name": "b\x1b[2J",
+            "host": "",
+            "state": "lost",
+            "slow": False,
+            "chunks": 1,
+            "rate": 0,
+            "sign": 9,
+            "end": "no sign of life",
+        },
     ],
     "jobs": [],
     "jobs_counts": {},

@@ -2,14 +2,17 @@ import errno
 import json
 import os
 import sys
+from collections import Counter
 
 import pytest
 
 from zaudio import disk, eventlog, events
+from zaudio.cli.log import text as summed_up
 from zaudio.errors import UsageError
 from zaudio.eventlog import EventLog, write_events
 from zaudio.ledger import Ledger
 from zaudio.stream import Stream
+from zaudio.summary import Digest
 
 LONG = 30.0  # seconds; a test that waits so long has failed
 
@@ -68,6 +71,22 @@ def test_every_event_is_a_line_in_its_order(path):
         ("joined", "b"),
     ]
     assert path.read_bytes().endswith(b"}\n")
+
+
+def test_a_log_of_more_than_a_thousand_chunks_a_second_leaves_some_out_says_so_and_has_the_right_sums(path):
+    given = [started(), events.Joined(at=1.0, job="ab", worker="a")]
+    for number in range(3000):
+        at, of = 1.0 + number / 3000, {"job": "ab", "worker": "a", "chunk": number, "chunks": 1}
+        given += [events.Granted(at=at, attempt=1, **of), events.Accepted(at=at + 0.0002, seconds=0.0002, **of)]
+    kinds = Counter(each["kind"] for each in logged(path, *given))
+    assert (kinds["granted"], kinds["accepted"], kinds["sampled"]) == (1000, 1000, 1)
+    digest = Digest()
+    for text in path.read_text().splitlines():
+        digest.take(text)
+    (life,) = digest.lives()
+    assert life.workers["a"].chunks == 3000
+    assert life.workers["a"].op == pytest.approx(0.6)
+    assert "4000 events of chunks have no line of their own: times of workers are estimates" in summed_up(digest)
 
 
 def test_all_lines_of_a_life_have_its_incarnation_and_a_resumed_job_goes_on_in_the_file(path):

@@ -134,10 +134,9 @@ def test_bytes_that_are_no_request_are_refused(farm):
     assert status(ask(farm[0], b"\x16\x03\x01\x02\x00\r\n\r\n")) == 400
 
 
-def test_a_reader_too_many_is_refused_until_one_goes(farm, monkeypatch):
-    monkeypatch.setattr(module, "READERS", 3)
+def test_the_sixty_fifth_reader_is_refused_until_another_one_goes(farm):
     with ExitStack() as stack:
-        readers = [open_stream(farm[0]) for _ in range(3)]
+        readers = [open_stream(farm[0]) for _ in range(64)]
         for connection, lines in readers:
             stack.enter_context(connection)
             stack.enter_context(lines)

@@ -255,7 +255,7 @@ def identity(status: os.stat_result) -> tuple[int, int]:
 
 
 def is_locked(fd: int) -> bool:
-    """Return whether a process holds the lock of that file or folder. Where the system tells, none is tried for that."""
+    """Return whether a process holds the lock of that file or folder. No lock is taken where the system tells."""
     inode = os.fstat(fd).st_ino
     try:
         with open("/proc/locks", encoding="ascii") as locks:

@@ -34,7 +34,8 @@ def test_two_jobs_have_pages_tokens_states_and_results_of_their_own(tmp_path):
     assert [one["title"], two["title"]] == ["one.raw", "two.raw"]
     assert one["job"] != two["job"]
     assert lines_of(two)[0] == "two.raw: running"
-    (first, first_token), (second, second_token) = (read_address(address_file(str(place))) for place in (sealed, played))
+    addresses = [read_address(address_file(str(place))) for place in (sealed, played)]
+    (first, first_token), (second, second_token) = addresses
     assert first != second
     for url, token in ((first, second_token), (second, first_token)):
         with pytest.raises(UsageError, match="answers 401"):

@@ -1,7 +1,7 @@
 """`zaudio status`: how far a job is, from another terminal.
 
-Rules: it asks the page of the job when there is one, by its address or by the file in or beside the output. Else it tells
-what the files tell: whether the job runs, and how much is written. It changes nothing.
+Rules: it asks the page of the job when there is one, by its address or by the file in or beside the output. Else it
+tells what the files tell: whether the job runs, and how much is written. It changes nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ BAR = 40  # characters
 
 
 @click.command(
-    epilog="\b\nExample:\n  zaudio status generated_data\n  zaudio status louder.flac\n  zaudio status http://127.0.0.1:8080/#TOKEN --json"
+    epilog="\b\nExample:\n"
+    "  zaudio status generated_data\n"
+    "  zaudio status louder.flac\n"
+    "  zaudio status http://127.0.0.1:8080/#TOKEN --json"
 )
 @click.argument("where", metavar="[DIR|FILE|URL]", default="generated_data")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -148,7 +151,8 @@ def _of_page(found: dict[str, Any]) -> list[str]:
     for worker, state in shown:
         told = [f"{worker['name']:{width}}", f"{state:{states}}"]
         if state != "refused":
-            told += [f"{worker['chunks']:>7} chunks", f"{worker['rate']:>8.2f}/s", f"last sign {worker['sign']:.0f} s ago"]
+            told += [f"{worker['chunks']:>7} chunks", f"{worker['rate']:>8.2f}/s"]
+            told.append(f"last sign {worker['sign']:.0f} s ago")
         told += [f"on {worker['host']}"] if worker["host"] else []
         lines.append("  " + "  ".join([*told, worker["end"]]).rstrip())
     hidden = max(0, len(found["workers"]) - ROWS) + found["more"]

@@ -1,8 +1,8 @@
 """The page of a job beside a command: `--web` and `--web-linger`, and the file by which `zaudio status` finds it.
 
 Rules: the address is bound before the job begins. The file is private, and goes away with the page; a killed command
-leaves it, and the next one replaces or removes it. With `--web 0` that one takes the same port if it is free, so that a page that
-was open finds it.
+leaves it, and the next one replaces or removes it. With `--web 0` that one takes the same port if it is free, so that a
+page that was open finds it.
 """
 
 from __future__ import annotations

@@ -79,6 +79,10 @@ class Item:
     first: int
     repeats: int = 0
 
+    def to_json(self) -> list[object]:
+        """Return what a reader gets."""
+        return [self.number, round(self.seconds, 1), self.mood, self.sentence, self.first]
+
 
 class Board:
     """The facts of one life of a job.
@@ -250,7 +254,7 @@ class Board:
             "outcomes": dict(self.outcomes),
             "audit": {"audited": self.audited, "dropped": [[name, count] for name, count in self.dropped[:16]]},
             "series": {"step": self._series.step, "values": [round(value) for value in self._series.values]},
-            "news": [[i.number, round(i.seconds, 1), i.mood, i.sentence, i.first] for i in self._news if i.number > after],
+            "news": [item.to_json() for item in self._news if item.number > after],
             "jobs": [[cut(row.recording), row.state, round(row.share, 4), cut(row.sentence)] for row in self.jobs.rows],
             "jobs_more": self.jobs.more,
             "jobs_counts": dict(self.jobs.counts),
