@@ -109,7 +109,7 @@ PEERS = $(BENCH_VENV)/peers.stamp
 BENCH_RUN = $(BENCH_VENV)/bin/python benchmarks
 BENCH_INPUT = '$(or $(INPUT),$(TEST_RAW))' $(if $(N),-n '$(N)')
 
-.PHONY: bench-audio bench-batch bench-limit bench-peers bench-scale bench-seeing profile
+.PHONY: bench-audio bench-batch bench-limit bench-peers bench-scale bench-seeing pictures profile
 
 bench: $(BENCH) $(RECORDING) ## compare chunk sizes, 4 KiB to 16 MiB, and numbers of workers: N=2 INPUT=take.wav ARGS="--rounds 1"
 	@$(BENCH_RUN)/chunk_sizes.py $(BENCH_INPUT) $(ARGS)
@@ -127,8 +127,12 @@ bench-audio: $(BENCH) ## compare ops with memory with SoX and FFmpeg, over an ho
 bench-batch: $(BENCH) ## measure 1,000 recordings of a second, an op of 50 ms, 20 recordings of three minutes: N=2
 	@$(BENCH_RUN)/batch.py $(if $(N),-n '$(N)') $(ARGS)
 
-bench-seeing: $(BENCH) $(RECORDING) ## compare jobs with 50 open pages and without: N=2 INPUT=take.raw ARGS="--readers 64"
+bench-seeing: $(BENCH) $(RECORDING) ## compare jobs with 50 open pages, with a log of events, with neither: N=2 INPUT=take.raw ARGS="--readers 64"
 	@$(BENCH_RUN)/pages.py $(BENCH_INPUT) $(ARGS)
+
+# The browser's driver is a tool of development.
+pictures: $(DEV) ## make the pictures of docs/seeing.md again, in a minute: needs chromium and chromium-driver
+	@$(VENV)/bin/python benchmarks/scene.py $(ARGS)
 
 bench-scale: $(BENCH) ## measure 0.1 to 10 GB, 10 to 1,000,000 chunks, 1 to 1,000 workers, a costly op
 	@$(BENCH_RUN)/scale.py $(if $(N),-n '$(N)') $(ARGS)

@@ -1,8 +1,9 @@
 """Does it cost a farm anything to be looked at?
 
-Runs the same job without a page, with a page that nobody opens, and with 50 readers that follow it, in turn. Takes the
-processor time of the command with its workers, and the time of the job alone. The readers are one other process, whose
-time does not count; it takes what the machine has, all the same. `method.py` says how jobs are measured.
+Runs the same job without a page, with a page that nobody opens, with 50 readers that follow it, and with a log of events
+and no page, in turn. Takes the processor time of the command with its workers, and the time of the job alone. The
+readers are one other process, whose time does not count; it takes what the machine has, all the same. `method.py` says
+how jobs are measured.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ ROUNDS = 9
 TARGET = 1.02
 OP = "highpass:hz=80"
 PATIENCE = 30.0  # s for the page to be there
-NOBODY, WITHOUT = "a page, no reader", "no page"
+WITHOUT, NOBODY, LOGGED = "no page, no log", "a page, no reader", "a log of events"
+LOG = "events.jsonl"
 
 
 def main() -> None:
@@ -50,22 +52,27 @@ def main() -> None:
         return
     recording = method.existing(arguments.input)
 
-    def command(readers: int | None, folder: Path) -> list[str]:
-        web = [] if readers is None else ["--web", "0", "--web-linger", "0"]
-        job = method.farm(recording, folder, arguments.workers, "--op", arguments.op, "--chunk", arguments.chunk, *web)
-        return method.script("pages.py", "--inside", folder, readers or 0, *job)
-
     watched = f"a page, {arguments.readers} readers"
-    kinds = {WITHOUT: None, NOBODY: 0, watched: arguments.readers}
+    kinds = (WITHOUT, NOBODY, watched, LOGGED)
     times: dict[str, list[float]] = {name: [] for name in kinds}
+    logs: list[tuple[int, int]] = []  # lines and bytes
 
-    def taker(name: str, readers: int | None) -> Command:
+    def command(name: str, folder: Path) -> list[str]:
+        more = ["--web", "0", "--web-linger", "0"] if name in (NOBODY, watched) else []
+        more += ["--events", str(folder / LOG)] if name == LOGGED else []
+        job = method.farm(recording, folder, arguments.workers, "--op", arguments.op, "--chunk", arguments.chunk, *more)
+        return method.script("pages.py", "--inside", folder, arguments.readers if name == watched else 0, *job)
+
+    def taker(name: str) -> Command:
         def verify(folder: Path) -> None:
             times[name].append(float((folder / "cpu.txt").read_text()))
+            if name == LOGGED:
+                content = (folder / LOG).read_bytes()
+                logs.append((content.count(b"\n"), len(content)))
 
-        return Command(lambda folder: command(readers, folder), verify=verify)
+        return Command(lambda folder: command(name, folder), verify=verify)
 
-    commands = {name: taker(name, readers) for name, readers in kinds.items()}
+    commands = {name: taker(name) for name in kinds}
     measured = method.take_turns(commands, recording, rounds=arguments.rounds, touch_gib=arguments.touch)
     table = show.Table(
         f"Being looked at: {arguments.op}, chunks of {arguments.chunk}, {arguments.workers} workers, "
@@ -74,10 +81,11 @@ def main() -> None:
         [_row(name, measured, times) for name in kinds],
         [
             f"Target: at most {TARGET} x with {READERS} readers, both.",
+            f"The log: {logs[-1][0]} lines, {logs[-1][1] / 1e6:.2f} MB.",
             f"Load of the machine: {os.getloadavg()[0]:.1f}.",
         ],
     )
-    facts = {"runs": {name: asdict(each) for name, each in measured.items()}, "processor": times}
+    facts = {"runs": {name: asdict(each) for name, each in measured.items()}, "processor": times, "logs": logs}
     show.report("pages", [table], facts, markdown=arguments.markdown)
 
 
