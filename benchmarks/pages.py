@@ -1,9 +1,9 @@
 """Does it cost a farm anything to be looked at?
 
-Runs the same job without a page, with a page that nobody opens, with 50 readers that follow it, and with a log of events
-and no page, in turn. Takes the processor time of the command with its workers, and the time of the job alone. The
-readers are one other process, whose time does not count; it takes what the machine has, all the same. `method.py` says
-how jobs are measured.
+Runs the same job without a page, with a page that nobody opens, with 50 readers that follow it, and with a log of
+events and no page, in turn. Takes the processor time of the command with its workers, and the time of the job alone.
+The readers are one other process, whose time does not count; it takes what the machine has, all the same. `method.py`
+says how jobs are measured.
 """
 
 from __future__ import annotations
