@@ -2,7 +2,7 @@
 
 Four workers come to one coordinator: studio, attic, which is slow, cellar, which is killed in the middle, and lab,
 which is refused, since it does not allow the op's module. A browser looks at the page, as on a desk and as on a phone,
-and again at the end. `zaudio status` and `zaudio log` tell the rest, and are printed.
+and again at the end. `zaudio status` and `zaudio log` tell the rest: that page has their words.
 
 Needs Debian's chromium and chromium-driver, and selenium. All of it takes about a minute.
 """
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ app()
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--docs", type=Path, default=DOCS, help="folder for the pictures; docs by default")
+    parser.add_argument("--docs", type=Path, default=DOCS, help="folder of seeing.md and its pictures; docs by default")
     arguments = parser.parse_args()
     os.environ["PATH"] = os.pathsep.join((os.path.dirname(sys.executable), os.environ["PATH"]))  # for the report's sake
     with tempfile.TemporaryDirectory() as folder, browser(Path(folder)) as driver:
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def play(folder: Path, driver: Any, docs: Path) -> None:
-    """Run the job, look at it, and print what the terminal tells of it."""
+    """Run the job, look at it, and write down what is seen."""
     zaudio("generate", "interview.raw", "--seconds", SECONDS, "--quiet", cwd=folder)
     shutil.copy(BENCHMARKS / "scene_op.py", folder)
     with ExitStack() as running:
@@ -74,11 +74,11 @@ def play(folder: Path, driver: Any, docs: Path) -> None:
         workers[KILLED].send_signal(signal.SIGKILL)
         wait(lambda: done(driver) >= LOOKED_AT and "no sign of life" in text_of(driver, "rows"))
         pictures = {"page-light": picture(driver, DESK, dark=False), "page-dark": picture(driver, PHONE, dark=True)}
-        tell("zaudio status out", zaudio("status", "out", cwd=folder))
+        status = zaudio("status", "out", cwd=folder)
         wait(lambda: "published" in text_of(driver, "report"))
         pictures["page-end"] = picture(driver, DESK, dark=False, until="map-h")
         job.wait()
-    tell("zaudio log events.jsonl", zaudio("log", "events.jsonl", cwd=folder))
+    retell(docs / "seeing.md", {"interview.raw: ": status, "job ": zaudio("log", "events.jsonl", cwd=folder)})
     for name, png in pictures.items():
         write(docs / f"{name}.png", png)
 
@@ -128,8 +128,15 @@ def end(process: subprocess.Popen[Any]) -> None:
     process.wait()
 
 
-def tell(command: str, output: str) -> None:
-    print("\n".join(f"    {line}".rstrip() for line in [command, "", *output.splitlines(), ""]))
+def retell(page: Path, outputs: Mapping[str, str]) -> None:
+    """Put outputs in the place of the blocks of a page that begin with those words."""
+    text = page.read_text(encoding="utf-8")
+    for words, output in outputs.items():
+        block = "".join(f"    {line}\n" for line in output.splitlines())
+        text, found = re.subn(rf"(?m)^    {re.escape(words)}.*\n(?:    .*\n)*", lambda _, block=block: block, text)
+        if found != 1:
+            raise SystemExit(f"{page}: {found} blocks begin with {words!r}")
+    page.write_text(text, encoding="utf-8")
 
 
 # The browser
