@@ -2,10 +2,12 @@
 
 import errno
 import fcntl
+import gc
 import os
 import stat
 import subprocess
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from audio_support import (
 from zaudio import disk
 from zaudio.audio import open_source
 from zaudio.audio import storing as storing_module
+from zaudio.audio.flacs import FlacFile
 from zaudio.audio.metadata import Cue, Metadata
 from zaudio.audio.rendering import AudioFile
 from zaudio.errors import OutputExistsError, ResumeError, StorageError, UsageError
@@ -504,6 +507,24 @@ def test_a_disk_that_fills_up_ends_the_job_with_its_name(tmp_path, suffix, monke
         file.publish()
     file.abort()
     assert names(tmp_path) == []
+
+
+def test_a_flac_that_failed_lets_go_of_its_samples_at_once():
+    """Python ends with a crash when the collector of circles finds a view there that libsndfile was given."""
+    samples = np.random.default_rng(1).integers(-(2**15), 2**15, (50_000, 2)).astype("<i2")
+    gone, fd = weakref.ref(samples), os.open("/dev/full", os.O_WRONLY)
+    file = FlacFile(fd, "take.flac", signal_of(50_000), b"")
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(StorageError, match=r"take\.flac: No space left on device"):
+            file.write(samples)
+        file.close()
+        del file, samples
+        assert gone() is None
+    finally:
+        gc.enable()
+        os.close(fd)
 
 
 @pytest.mark.usefixtures("always_due")
