@@ -115,7 +115,7 @@ ALLOWED = {
     "outputs": {"fileoutput", "inputs", "stages", "request", "net", "audio", "ops", "result", *BASE},
     "fileoutput": {"audio", "result", *BASE},
     "processing": {"classes", "life", "preparation", "stages", "request", "net", "audio", "ops", *BASE},
-    "opened": {"audio", "result", *BASE},
+    "opened": {"audio", "inputs", "result", *BASE},
     "awaiting": {"coordinator", "life", "errors", "facts"},
     "coordinator": {"life", "preparation", "stages", "request", "net", "ops", *BASE},
     "life": {"staffing", "preparation", "stages", "request", "net", *BASE},

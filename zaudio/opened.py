@@ -19,8 +19,9 @@ import numpy.typing as npt
 from zaudio.audio.metadata import Metadata
 from zaudio.audio.rendering import AudioFile
 from zaudio.errors import InputChangedError, UsageError, VerificationError
+from zaudio.inputs import SealedRecording
 from zaudio.plan import Order
-from zaudio.result import SealedSource, is_reserved
+from zaudio.result import is_reserved
 from zaudio.result.reader import OnProgress
 from zaudio.signal import Signal
 
@@ -54,7 +55,12 @@ def open(
         >>> with zaudio.open("out") as result:  # doctest: +SKIP
         ...     first_second = result.read(0, result.samplerate)
     """
-    return OpenedResult(SealedSource(path, key=key, identity=identity, on_progress=on_progress))
+    source = SealedRecording(path, key=key, identity=identity, on_progress=on_progress)
+    try:
+        return OpenedResult(source)
+    except BaseException:
+        source.close()
+        raise
 
 
 class OpenedResult:
@@ -69,10 +75,13 @@ class OpenedResult:
         samplerate: Frames per second.
         format: The name of its sample format, such as ``f32le``.
         ops: The operations that made it, as text, in their order.
-        metadata: Metadata of the recording; None when the result carries none.
+        metadata: Titles, cue points and all else that the WAV inside carries; None when the result has samples alone.
+
+    Raises:
+        VerificationError: The files have changed since they were verified.
     """
 
-    def __init__(self, source: SealedSource) -> None:
+    def __init__(self, source: SealedRecording) -> None:
         self._source = source
         description = source.description
         self.path = source.path
@@ -80,6 +89,11 @@ class OpenedResult:
         self.format = description.format
         self.ops = description.ops
         self.metadata: Metadata | None = None
+        if description.header_bytes:
+            try:
+                self.metadata = source.metadata().metadata
+            except InputChangedError as error:
+                raise VerificationError(error.path, error.reason) from None
         self.closed = False
 
     def read(self, start: int = 0, frames: int | None = None) -> Array:

@@ -143,6 +143,18 @@ def test_metadata_goes_through_sealed_results_in_either_order(tmp_path):
     assert title_of(tmp_path / "out.wav") == "Dawn"
 
 
+@pytest.mark.parametrize("order", ["--forward", "--reversed"])
+def test_metadata_of_a_sealed_result_is_read_and_saved(tmp_path, order):
+    samples = write_wav(tmp_path / "take.wav", title="Dawn")
+    run("seal", tmp_path / "take.wav", tmp_path / "vault", order, "-n", "1", "-q")
+    with zaudio.open(tmp_path / "vault") as sealed:
+        assert sealed.metadata.tags == (("TITLE", "Dawn"),)
+        assert np.array_equal(sealed.read(), samples >> 16)
+        sealed.save(tmp_path / "back.wav")
+    assert title_of(tmp_path / "back.wav") == "Dawn"
+    assert np.array_equal(read(tmp_path / "back.wav"), samples)
+
+
 def test_a_sealed_input_has_a_key_and_an_identity_of_its_own(tmp_path):
     samples = write_wav(tmp_path / "take.wav")
     public = str(make_identity(str(tmp_path / "theirs")))
