@@ -146,6 +146,20 @@ def test_a_failure_leaves_the_older_file_and_nothing_else(tmp_path, monkeypatch,
     assert len(os.listdir("/dev/fd")) == descriptors
 
 
+def test_a_name_that_may_not_last_is_told_apart_from_one_that_was_never_given(tmp_path, monkeypatch, write):
+    fsync = os.fsync
+
+    def fail_on_folders(fd):
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(5, "Input/output error")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", fail_on_folders)
+    with pytest.raises(OSError, match="Input/output error; the file is there, whole"):
+        write()
+    assert listing(tmp_path) == {"file": b"newer"}
+
+
 def test_a_part_of_somebody_else_stays(tmp_path, write):
     (tmp_path / "file.part").write_bytes(b"of another")
     with pytest.raises(FileExistsError):

@@ -184,6 +184,19 @@ def sync_folder(path: str) -> None:
         os.close(fd)
 
 
+def sync_name(folder: int) -> None:
+    """Make the name that a whole file has just taken durable.
+
+    Raises:
+        OSError: The system refused. Its words say that the file is there.
+    """
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        words = f"{reason(error)}; the file is there, whole, but a power cut could take its name away"
+        raise OSError(error.errno, words) from error
+
+
 def make_folder(path: str) -> None:
     """Make the folder and those above it, each one durable in the one above."""
     if os.path.isdir(path):
@@ -227,7 +240,7 @@ def whole_file(path: str, part: str, *, mode: int, check: Callable[[], None] = l
                 os.close(fd)
             check()
             os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
-            os.fsync(folder)
+            sync_name(folder)
         except BaseException:
             remove(part, dir_fd=folder)
             raise

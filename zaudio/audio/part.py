@@ -42,6 +42,7 @@ class PartFile:
         unfinished: The journal of this job's earlier life; None when the job begins here.
         done: Whether this very job took its name already. Then nothing is left to do.
         begins_again: Whether the part of an earlier start is written over.
+        named: Whether the part has taken the final name.
 
     Raises:
         OutputExistsError: A file has the name and `overwrite` is false.
@@ -56,6 +57,7 @@ class PartFile:
         self.unfinished: Journal | None = None
         self.done = False
         self.begins_again = False
+        self.named = False
         self._job = job
         self._overwrite = overwrite
         self._made = False  # by this job: the part can go when nothing of it is saved
@@ -113,8 +115,8 @@ class PartFile:
                 raise StorageError(self.part, "it was removed or replaced while the job ran")
             os.fsync(self._folder)
             os.rename(self._name + PART, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-            self._made = False
-            os.fsync(self._folder)
+            self._made, self.named = False, True
+            disk.sync_name(self._folder)
         disk.remove(self._name + JOURNAL, dir_fd=self._folder)
 
     def remove(self) -> None:
@@ -222,6 +224,7 @@ class PartFile:
         whole = status is not None and status.st_size == journal.records[-1].length == journal.job.size
         if not whole or self._job.difference(journal.job):
             return False
+        disk.sync_name(self._folder)
         disk.remove(self._name + JOURNAL, dir_fd=self._folder)
         return True
 

@@ -187,7 +187,9 @@ class AudioFile:
     @property
     def kept(self) -> bool:
         """Whether a later start finds something here to go on from: samples or notes."""
-        return self._storage is not None and not self._disowned and bool(self._storage.saved or self._storage.notes)
+        if self._storage is None or self._disowned or self._part.named:
+            return False
+        return bool(self._storage.saved or self._storage.notes)
 
     @property
     def finished(self) -> int:
