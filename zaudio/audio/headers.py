@@ -19,6 +19,7 @@ _FLOATS = {4: "f32", 8: "f64"}
 _EXTENSIBLE = 0xFFFE
 # The tails of a WAVEX subformat, after its tag: Microsoft's, and that of ambisonic B-format.
 _GUID_TAILS = (bytes.fromhex("000000001000800000aa00389b71"), bytes.fromhex("00002107d3118644c8c1ca000000"))
+_BIG_GUID_TAIL = bytes.fromhex("00000010800000aa00389b71")  # the first one's in a RIFX, whose tag has four bytes
 
 # Names that people know for what cannot be read from any frame on.
 _TAGS = {
@@ -141,12 +142,19 @@ def parse_fmt(body: bytes, order: Order) -> Stored:
     tag, channels, samplerate, block, bits = (number(at, n) for at, n in ((0, 2), (2, 2), (4, 4), (12, 2), (14, 2)))
     if tag == _EXTENSIBLE and body[26:40] in _GUID_TAILS:
         tag = number(24, 2)
+    elif tag == _EXTENSIBLE and order == "big" and body[28:40] == _BIG_GUID_TAIL:
+        tag = number(24, 4)
     if tag not in (1, 3, 6, 7):
         raise CompressedError(_TAGS.get(tag, f"format 0x{tag:04x}"))
     width = -(-bits // 8)
     coding = {1: _SIGNED, 3: _FLOATS, 6: {1: "alaw"}, 7: {1: "ulaw"}}[tag].get(width)
     if tag in (6, 7) and block == channels:  # some give the 16 bits that a sample of these laws stands for
         coding, width = ("alaw", "ulaw")[tag - 6], 1
+    if coding is None and tag == 1 and 32 < bits <= 64 and block == channels * width:
+        raise LayoutError(
+            f"holds integers of {bits} bits, and 32 are the most that are read; convert a copy, for example with "
+            "`ffmpeg -i IN -c:a pcm_s32le OUT`"
+        )
     if coding is None or block != channels * width:
         raise LayoutError(f"is damaged: its fmt chunk gives {channels} x {bits} bits in frames of {block} bytes")
     return Stored("u8" if coding == "s8" else coding, order, channels, samplerate)  # a WAV's bytes have no sign
