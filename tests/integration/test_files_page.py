@@ -1,78 +1,101 @@
-"""The page of files that play: each line of its first table is typed, in its order, in one folder."""
+"""The page of files that play: its twelve recipes are typed as they stand, in their order, in an empty folder."""
 
+import json
 import re
+import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from farm_support import environment, openssl_decrypted
+from farm_support import environment
+from test_readme import README, ROOT, blocks, make_tools
 
-PAGE = Path(__file__).parents[2] / "docs" / "files.md"
-TABLE = PAGE.read_text(encoding="utf-8").partition("| wish | line |")[2].partition("\n\n")[0]
-LINES = [line.replace("\\|", "|") for line in re.findall(r"`((?:zaudio|cat) [^`]*)`", TABLE)]
+import zaudio
+from zaudio import Signal, sample_format
+from zaudio.audio.wave import WaveFile
+
+PAGE = (ROOT / "docs" / "files.md").read_text(encoding="utf-8").partition("## Kinds of files")[0]
+PREPARATION, *RECIPES = blocks(PAGE)
+LONG, SHORT = "6G", "6M"  # of recipe 11; test_playable.py renders a file that long
+
+pytestmark = pytest.mark.timeout(300)  # for all recipes; an idle machine takes 20 s
+
+# What each recipe leaves, with its format and frames.
+FILES = {
+    "quieter.wav": ("FLOAT", 441_000),
+    "dawn.flac": ("PCM_24", 441_000),
+    "take24.wav": ("PCM_24", 441_000),
+    "tagged.flac": ("PCM_24", 441_000),
+    "talk.wav": ("PCM_16", 441_000),
+    "talk.flac": ("PCM_24", 480_000),
+    "theirs.wav": ("FLOAT", 441_000),
+    "hers.wav": ("FLOAT", 441_000),
+    "master.wav": ("PCM_24", 441_000),
+    "louder.wav": ("FLOAT", 441_000),
+    "long.wav": ("FLOAT", 6 * 2**20 // 4),
+    "piped.wav": ("PCM_16", 480_000),
+}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A folder with the recordings that the page names."""
+def typed(tmp_path_factory):
+    """The folder, when all recipes have been typed, and what they said."""
+    for command in ("ffmpeg", "ffprobe", "openssl"):
+        if shutil.which(command) is None:
+            pytest.skip(f"there is no {command} command here")
+    pytest.importorskip("scipy")
     folder = tmp_path_factory.mktemp("page")
-    noise = np.random.default_rng(1).uniform(-0.3, 0.3, 48_000)
-    soundfile.write(folder / "take.wav", noise, 48_000, subtype="PCM_16")
-    soundfile.write(folder / "take24.wav", noise, 48_000, subtype="PCM_24")
-    soundfile.write(folder / "long.wav", noise, 48_000, subtype="PCM_16")
-    (folder / "takes").mkdir()
-    for name in "ab":
-        soundfile.write(folder / "takes" / f"{name}.wav", noise, 48_000, subtype="PCM_16")
-    try:
-        soundfile.write(folder / "talk.mp3", noise, 48_000)
-        soundfile.write(folder / "talk.opus", noise, 48_000, format="OGG", subtype="OPUS")
-    except soundfile.SoundFileError:
-        pytest.skip("this libsndfile writes no MP3 or Opus")
-    return folder
+    path = make_tools(tmp_path_factory.mktemp("tools"))
+    script = "\n".join(["set -euo pipefail", PREPARATION, *RECIPES]).replace(f"-s {LONG}", f"-s {SHORT}")
+    command = ["bash", "-c", script]
+    done = subprocess.run(command, cwd=folder, env=environment(PATH=path), capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
 
 
-@pytest.fixture(scope="module")
-def typed(folder):
-    """The folder, when all lines have been typed."""
-    if "dcblock" in TABLE:
-        pytest.importorskip("scipy")
-    shell = f'zaudio() {{ "{sys.executable}" -m zaudio "$@" -q; }}'
-    for line in LINES:
-        command = ["bash", "-c", f"set -euo pipefail; {shell}; {line}"]
-        done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, (line, done.stderr)
-    return folder
+def test_there_are_twelve_recipes_and_the_readme_leads_to_them():
+    assert [int(number) for number in re.findall(r"^\*\*(\d+)\. ", PAGE, re.MULTILINE)] == list(range(1, 13))
+    assert len(RECIPES) == 12
+    assert "(docs/files.md)" in README
+    frames = 6 * 2**30 // 4
+    assert f"truncate -s {LONG} " in RECIPES[10]
+    assert WaveFile(Signal(frames, 1, 44_100, sample_format("f32le"))).is_rf64
 
 
-def test_every_wish_has_a_line():
-    wishes = TABLE.strip().splitlines()[1:]
-    assert len(wishes) >= 10
-    assert all("`zaudio " in wish or "zaudio render -" in wish for wish in wishes), wishes
+@pytest.mark.parametrize("name", FILES)
+def test_each_recipe_gives_its_file(typed, name):
+    folder, _ = typed
+    found = soundfile.info(folder / name)
+    assert (found.subtype, found.frames) == FILES[name]
 
 
-@pytest.mark.parametrize(
-    ("name", "subtype"),
-    [
-        ("louder.wav", "PCM_16"),
-        ("out24.flac", "PCM_24"),
-        ("tagged.flac", "PCM_16"),
-        ("out/b.flac", "PCM_16"),
-        ("talk.wav", "FLOAT"),
-        ("talk.flac", "PCM_16"),
-        ("piped.wav", "PCM_16"),
-        ("mine.wav", "PCM_16"),
-        ("master.wav", "PCM_16"),
-        ("long-out.wav", "PCM_16"),
-    ],
-)
-def test_each_line_gives_the_file_that_it_names(typed, name, subtype):
-    found = soundfile.info(typed / name)
-    assert (found.subtype, found.samplerate) == (subtype, 48_000)
-    assert found.frames >= 48_000
+def test_both_colleagues_get_the_same_samples(typed):
+    folder, _ = typed
+    theirs, hers, quieter = (soundfile.read(folder / f"{name}.wav")[0] for name in ("theirs", "hers", "quieter"))
+    assert np.array_equal(theirs, hers)
+    assert np.array_equal(theirs, quieter)
 
 
-def test_both_colleagues_get_the_same_file(typed):
-    assert openssl_decrypted(typed / "theirs") == (typed / "mine.wav").read_bytes()
+def test_a_title_goes_through_files_and_sealed_results(typed):
+    folder, said = typed
+    assert "TAG:TITLE=Dawn" in said
+    assert "(441000, 1) (('TITLE', 'Dawn')" in said
+    for name in ("dawn.flac", "tagged.flac", "master.wav"):
+        with soundfile.SoundFile(folder / name) as file:
+            assert file.title == "Dawn", name
+
+
+def test_twenty_takes_have_a_result_each(typed):
+    folder, said = typed
+    assert "20 recordings: 20 done" in said
+    lines = (folder / "sealed-takes" / "manifest.jsonl").read_text().splitlines()
+    assert len([line for line in lines if json.loads(line).get("state") == "done"]) == 20, lines[:3]
+    assert zaudio.verify(folder / "sealed-takes" / "take07").frames == 441_000
+
+
+def test_an_array_has_the_bits_of_one_process(typed):
+    folder, _ = typed
+    samples = soundfile.read(folder / "take.wav", dtype="float32", always_2d=True)[0]
+    chain = zaudio.Chain(["highpass:hz=80", "gain:db=3"], Signal(441_000, 1, 44_100, sample_format("f32le")))
+    assert np.array_equal(soundfile.read(folder / "louder.wav", dtype="float32", always_2d=True)[0], chain(samples))

@@ -30,6 +30,16 @@ def typed():
     return [block for block in blocks(README.partition("## Eight things")[2]) if block.split()[0] not in ELSEWHERE]
 
 
+def make_tools(folder):
+    """Make the commands that a reader has, in that folder; return a PATH that begins with them."""
+    tools = folder / "tools"
+    tools.mkdir()
+    for name, line in (("zaudio", f'"{sys.executable}" -m zaudio "$@"'), ("python", f'"{sys.executable}" "$@"')):
+        (tools / name).write_text(f"#!/bin/sh\nexec {line}\n")
+        (tools / name).chmod(0o755)
+    return f"{tools}:{os.environ['PATH']}"
+
+
 def free_port():
     with socket.socket() as first:
         first.bind(("127.0.0.1", 0))
@@ -71,14 +81,11 @@ def test_the_first_command_gives_the_bits_of_one_process(tmp_path):
 
 @pytest.mark.timeout(180)
 def test_the_commands_run_in_their_order_in_an_empty_folder(tmp_path):
-    tools, empty = tmp_path / "tools", tmp_path / "empty"
-    for folder in (tools, empty):
-        folder.mkdir()
-    for name, line in (("zaudio", f'"{sys.executable}" -m zaudio "$@"'), ("python", f'"{sys.executable}" "$@"')):
-        (tools / name).write_text(f"#!/bin/sh\nexec {line}\n")
-        (tools / name).chmod(0o755)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    path = make_tools(tmp_path)
     script = "\n".join(["set -eu", *typed(), "wait"]).replace("5555", str(free_port()))
-    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(["sh", "-c", script], cwd=empty, env=environment, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     recording = (empty / "take.raw").read_bytes()
