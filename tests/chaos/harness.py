@@ -11,8 +11,8 @@
 `Scene` is one test's place: a recording of noise, the folder of the result, a folder for temporary files by which all
 of its processes are found, and an address of its own in 127.0.0.0/8, so that a port can be bound again at once and by
 nobody else. `Scene.coordinator` and `Scene.farm` start the real command line with short durations (impatient.py),
-`Scene.worker` the real `zaudio worker`. A process is a `Process`, a coordinator a `Job`: what they say goes to files,
-so that no pipe ever fills up.
+`Scene.render` the real `zaudio render`, `Scene.worker` the real `zaudio worker`. A process is a `Process`, a
+coordinator a `Job`: what they say goes to files, so that no pipe ever fills up.
 
 `assert_promises(job)` checks, from outside, all that can be checked after every end of a job, good or bad:
 
@@ -262,6 +262,15 @@ class Scene:
         ]  # fmt: skip
         settings = {"output": output, "chunk": chunk, "events": events, "memory": memory << 20}
         return Job(self, line, before=snapshot(output), **settings, **more)
+
+    def render(self, output, *arguments, chunk=CHUNK, **more):
+        """Start a render of the recording into that file, inverted, with one local worker."""
+        line = [
+            sys.executable, HERE / "impatient.py", json.dumps(self.durations), self.folder / f"events-{next(_serial)}",
+            "render", self.path, output, "--op", "invert", "-n", "1", "--chunk", f"{chunk}f", "--progress", "none",
+            *(option.replace("--format", "--input-format") for option in self.raw), *arguments,
+        ]  # fmt: skip
+        return Process(self, line, **more)
 
     def worker(self, endpoint, *arguments, **more):
         """Start a worker of that Job, or at that endpoint; it takes the ops of the tests."""

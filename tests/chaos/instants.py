@@ -25,17 +25,30 @@ def instants(scene, calls=MUTATING, *, before=None):
         calls: The system calls that count.
         before: Called with the folder first, such as for an earlier life of the job.
     """
-    folder, log = scene.folder / "counted", scene.folder / "counted.log"
+    folder = scene.folder / "counted"
     if before is not None:
         before(folder)
-    job = scene.farm(workers=1, output=folder, prefix=count_syscalls(log, calls, paths=_paths(folder)))
-    job.finish(code=0)
+    return counted(folder, _names(), lambda prefix: scene.farm(workers=1, output=folder, prefix=prefix), calls)
+
+
+def counted(folder, names, start, calls=MUTATING):
+    """Every (system call, path, number) of a command that changes files of those names in a folder, in order.
+
+    Args:
+        folder: The folder; what it gets itself has path ``.``.
+        names: The files.
+        start: Starts the command with a prefix; returns its Process.
+        calls: The system calls that count.
+    """
+    log = folder.with_suffix(".log")
+    paths = [folder, *names, *(folder / name for name in names)]
+    start(count_syscalls(log, calls, paths=paths)).finish(code=0)
     found = [
         (call, path.removeprefix(str(folder)).removeprefix("/") or ".", n + 1)
         for call, path, most in system_calls(log)
         for n in range(most)
     ]
-    assert all(path in (".", *_names()) for _, path, _ in found), found
+    assert all(path in (".", *names) for _, path, _ in found), found
     return found
 
 
@@ -49,7 +62,3 @@ def at(folder, instant, fault, **more):
 def _names():
     names = [*NAMES, "result.commit", "result.journal"]
     return [*names, *(f"{name}.part" for name in names)]
-
-
-def _paths(folder):
-    return [folder, *_names(), *(folder / name for name in _names())]
