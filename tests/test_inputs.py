@@ -7,11 +7,13 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from result_support import write_pattern
+from result_support import describe, write_pattern, write_result
 from spool_support import noise, samples, write_lossy
 
+from zaudio import inputs
 from zaudio.errors import InputError, StorageError, UsageError
 from zaudio.inputs import is_part_of, open_input
+from zaudio.plan import Order
 from zaudio.settings import Raw
 
 
@@ -48,6 +50,16 @@ def test_the_folder_of_a_sealed_result_is_its_recording(tmp_path):
     os.rename(tmp_path / "sealed" / "encryption_key.bin", tmp_path / "key")
     with open_input(str(tmp_path / "sealed"), key=tmp_path / "key") as source:
         assert bytes(source.read(3, 5)) == recording[12:20]
+
+
+def test_a_header_inside_that_is_too_long_gives_no_metadata_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(inputs, "HEADER_MOST", 99)
+    described = describe(1, order=Order.FORWARD, header_bytes=100)
+    write_result(tmp_path / "sealed", b"abcd", described, header=bytes(100))
+    with open_input(tmp_path / "sealed") as source:
+        assert not source.metadata().metadata
+        assert source.metadata().dropped == ("the header inside has 100 bytes; its metadata is not carried over",)
+        assert source.read(0, 1) == b"abcd"
 
 
 def test_a_file_of_a_sealed_result_is_refused_with_its_folder(tmp_path):

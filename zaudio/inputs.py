@@ -18,6 +18,8 @@ from zaudio.settings import Raw
 
 Path = str | os.PathLike[str]
 
+HEADER_MOST = 64 << 20  # bytes that are read; ours have less than 32 MiB, and a hostile one must not fill the memory
+
 
 def open_input(
     path: Path,
@@ -78,9 +80,12 @@ class SealedRecording(SealedSource):
         Raises:
             InputChangedError: The result has changed since it was authenticated.
         """
-        header, signal = self.header(), self.description.signal
-        if not header:
+        size, signal = self.description.header_bytes, self.description.signal
+        if not size:
             return Carried(Metadata())
+        if size > HEADER_MOST:
+            return Carried(Metadata(), (f"the header inside has {size} bytes; its metadata is not carried over",))
+        header = self.header()
 
         def read_at(offset: int, length: int) -> bytes:
             return header[offset : offset + length]
