@@ -289,7 +289,17 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 @given(st.lists(st.tuples(NAMES, TEXTS), max_size=9))
 def test_comments_come_back_but_for_the_case_of_names_and_blanks_at_the_end(tags):
     expected = tuple((name.upper(), words.rstrip()) for name, words in tags)
-    assert parse_comments(comments(tuple(tags))) == tuple((n, w) for n, w in expected if "~" not in n)
+    assert parse_comments(comments(tuple(tags))) == tuple((n, w) for n, w in expected if w and "~" not in n)
+
+
+def test_what_has_no_text_is_no_tag_of_any_file():
+    body = b"".join(struct.pack("<I", len(comment)) + comment for comment in (b"TITLE=\0\0", b"ARTIST=", b"DATE=2020"))
+    assert parse_comments(struct.pack("<II", 0, 3) + body) == (("DATE", "2020"),)
+
+
+def test_a_chunk_of_info_is_known_by_a_name_in_small_letters():
+    tags, _ = parse_list(b"INFO" + chunk(b"inam", b"Dawn") + chunk(b"fmt ", b"x"))
+    assert tags == (("TITLE", "Dawn"), ("FMT ", "x"))
 
 
 @given(st.lists(st.builds(Cue, st.integers(0, 2**32 - 1), TEXTS, TEXTS, st.integers(0, 2**32 - 1)), max_size=9))

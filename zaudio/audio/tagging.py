@@ -73,7 +73,7 @@ def info_list(tags: Tags) -> tuple[bytes, tuple[str, ...]]:
 def parse_list(body: bytes) -> tuple[Tags, dict[int, Cue]]:
     """Return the tags of an INFO list, or the names of cue points of an adtl list by their numbers."""
     if body.startswith(b"INFO"):
-        named = ((name.decode("latin-1"), text(content)) for name, content in _pieces(body[4:]))
+        named = ((name.decode("latin-1").upper(), text(content)) for name, content in _pieces(body[4:]))
         return bounded((INFO.get(name, name), words) for name, words in named if words), {}
     return (), _parse_adtl(body[4:]) if body.startswith(b"adtl") else {}
 
@@ -215,12 +215,12 @@ def comments(tags: Tags) -> bytes:
 
 
 def bounded(tags: Iterable[tuple[str, str]]) -> Tags:
-    """Return the first of the tags: not too many, none too long, and no names that could not be written."""
+    """Return the first of the tags: not too many, none empty or too long, and no names that could not be written."""
     kept: list[tuple[str, str]] = []
     room = TAGS_BYTES
     for name, words in tags:
         size = len(words.encode())
-        if not _is_name(name) or size > TAG_MOST or len(kept) == TAGS_MOST or size > room:
+        if not words or not _is_name(name) or size > TAG_MOST or len(kept) == TAGS_MOST or size > room:
             continue
         room -= size
         kept.append((name, words))
