@@ -88,7 +88,7 @@ SECONDS = 60
 
 fuzz: $(FUZZ) ## look for bytes that break the codec, the brains or readers of files: SECONDS=60 each
 	@mkdir -p $(FUZZ_VENV)/findings
-	@for target in codec coordinator worker files recordings pages spools; do \
+	@for target in codec coordinator worker files recordings pages metadata spools results; do \
 		echo "fuzzing: $$target, $(SECONDS) s"; \
 		$(FUZZ_VENV)/bin/python tests/fuzz/targets.py --seeds $(FUZZ_VENV)/corpus/$$target && \
 		$(FUZZ_VENV)/bin/python tests/fuzz/targets.py $$target -max_total_time=$(SECONDS) -print_final_stats=1 \

@@ -23,23 +23,32 @@ sys.path.insert(0, str(TESTS))
 
 with atheris.instrument_imports(include=["zaudio"]):
     from core_support import JOB_ID, Desk, session
+    from result_support import describe, write_result
     from wire_support import EVERYTHING, payload_of, refused_vectors, vector_parts, vectors
 
+    import zaudio
     from zaudio.audio.chunks import LayoutError
+    from zaudio.audio.flacs import flac_metadata
+    from zaudio.audio.metadata import Cue, Metadata, carry
     from zaudio.audio.mpeg import is_mpeg, missing_or_more
     from zaudio.audio.ogg import check_pages
     from zaudio.audio.reading import read_metadata
-    from zaudio.audio.source import open_file
+    from zaudio.audio.source import open_file, open_source
     from zaudio.audio.streams import SpooledFile
+    from zaudio.audio.tagging import flac_tags, foreign_chunks, wave_chunks
+    from zaudio.audio.wave import WaveFile
     from zaudio.core.actions import Fail, Peer
     from zaudio.core.session import Introduction, Session
     from zaudio.errors import InputError, ProtocolError, StorageError, UsageError
+    from zaudio.formats import sample_format
+    from zaudio.plan import Order
     from zaudio.result.description import decode_description, split_file
     from zaudio.result.journal import decode_journal
     from zaudio.result.keystore import Identity, is_wrapped, parse_recipient
     from zaudio.result.primitives import JournalSeal
     from zaudio.result.spool import Spool
     from zaudio.settings import Raw
+    from zaudio.signal import Signal
     from zaudio.steps import Step
     from zaudio.wire.codec import TO_COORDINATOR, TO_WORKER, decode, encode
     from zaudio.wire.messages import Channel, Hello, Ready, Result, Welcome
@@ -207,6 +216,52 @@ def pages(content):
         read_metadata(kind, read_at, len(content))
 
 
+def metadata(content):
+    """Metadata of any bytes is carried: what is written of it is read again, and is then the same."""
+    for kind, head in HEADS.items():
+        found = read_of(kind, head + content)
+        for order in Order:
+            carried = carry(found, TAKE, HALF, order).metadata
+            assert all(0 <= cue.frame <= HALF.frames for cue in carried.cues)
+        written = wave_of(found)
+        assert wave_of(read_of("WAV", written)) == written
+        written = flac_of(found)
+        assert flac_of(read_of("FLAC", written)) == written
+
+
+def read_of(kind, content):
+    """The metadata of a file that is a header alone."""
+    return read_metadata(kind, lambda at, length: content[at : at + length], len(content)).metadata
+
+
+def wave_of(found):
+    """The header of a WAV with that metadata."""
+    return WaveFile(TAKE, wave_chunks(found)[0], found.speakers).header
+
+
+def flac_of(found):
+    """The head of a FLAC with that metadata."""
+    return HEADS["FLAC"] + flac_metadata(flac_tags(found), foreign_chunks(found))[0]
+
+
+def results(content):
+    """A result of version 2 with any header inside, sealed by somebody who has the key, gives its samples."""
+    order = (Order.FORWARD, Order.REVERSED)[sum(content[:1]) % 2]
+    frames, header = sum(content[1:2]), content[2:]
+    described = describe(frames, format="s24le", order=order, header_bytes=len(header))
+    recording = bytes(range(256)) * 4
+    recording = b"".join(b"\0" + recording[3 * at : 3 * at + 3] for at in range(frames))
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
+        write_result(f"{folder}/sealed", recording, described, header=header)
+        with zaudio.open(f"{folder}/sealed") as result:
+            assert result.read().tobytes() == recording
+            result.save(f"{folder}/out.wav")
+            found = result.metadata
+        with open_source(f"{folder}/out.wav") as source:
+            assert source.frames == frames
+            assert found is None or wave_chunks(source.metadata().metadata) == wave_chunks(found)
+
+
 def spools(content):
     """A spool whose file was changed gives what was written, or says that it changed."""
     with Spool(tempfile.gettempdir()) as spool:
@@ -221,7 +276,23 @@ def spools(content):
                 pass
 
 
-TARGETS = {target.__name__: target for target in (codec, coordinator, worker, files, recordings, pages, spools)}
+TARGETS = (codec, coordinator, worker, files, recordings, pages, metadata, spools, results)
+TARGETS = {target.__name__: target for target in TARGETS}
+TAKE = Signal(1000, 3, 48_000, sample_format("s16le"))
+HALF = Signal(500, 3, 24_000, sample_format("s24le"))
+FULL = Metadata(
+    bext=b"b" * 603,
+    ixml=b"<BWFXML/>",
+    guan=b"GUANO|Version: 1.0",
+    tags=(("TITLE", "Dawn"), ("ICRD", "2020"), ("COMMENT", "\u00e4")),
+    cues=(Cue(5, "five", "a note"), Cue(100, "part", "", 50)),
+    speakers=7,
+)
+HEADS = {  # of files, up to their metadata
+    "WAV": WaveFile(TAKE).header[:-8],
+    "AIFF": b"FORM\x7f\xff\xff\xffAIFF",
+    "FLAC": b"fLaC\0\0\0\x22" + bytes(34),
+}
 ROOM = 1 << 24
 SAMPLES = bytes(range(256)) * 5000
 IDENTITY = Identity(bytes(range(1, 33)))
@@ -273,6 +344,11 @@ def recorded():
         file = io.BytesIO()
         soundfile.write(file, numpy.zeros((2000, 2)), 48000, format=container, subtype=subtype)
         yield file.getvalue()
+    header = wave_of(FULL)
+    yield header[len(HEADS["WAV"]) :]
+    yield flac_of(FULL)[len(HEADS["FLAC"]) :]
+    yield b"\0\5" + header
+    yield b"\1\7" + WaveFile(Signal(7, 1, 44100, sample_format("s24le")), wave_chunks(FULL)[0]).header
 
 
 def main():
