@@ -149,3 +149,18 @@ def test_wiping_overwrites_in_place():
     alias = memoryview(secret)
     primitives.wipe(secret)
     assert alias == bytes(6)
+
+
+def test_a_mark_is_that_of_one_block_at_one_place_under_one_key():
+    marks, block = primitives.BlockMarks(), bytes(range(256)) * 9 + b"odd"
+    mark = marks.mark(7, block)
+    assert len(mark) == primitives.MARK_BYTES
+    assert marks.agrees(7, bytearray(block), mark)
+    assert not marks.agrees(8, block, mark)
+    assert not marks.agrees(7, block[:-1], mark)
+    assert not marks.agrees(7, block + b"\0", mark)
+    assert not primitives.BlockMarks().agrees(7, block, mark)
+    for bit in range(0, 8 * len(block), 61):
+        changed = bytearray(block)
+        changed[bit // 8] ^= 1 << bit % 8
+        assert not marks.agrees(7, changed, mark)

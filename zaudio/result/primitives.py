@@ -1,4 +1,4 @@
-"""All cryptography of a result: random key and IV, AES-256-CBC, HPKE, and the tag; and that of a spool.
+"""All cryptography of a result: random key and IV, AES-256-CBC, HPKE, the tag, marks; and that of a spool.
 
 Rules: nothing outside this module touches `cryptography` or `hmac`. Keys come in as bytearrays where their owner can
 wipe them; none is stored, logged or shown in an error. docs/result-format.md says which bytes the tag covers; the
@@ -25,6 +25,7 @@ KEY_BYTES = 32
 IV_BYTES = 16
 BLOCK_BYTES = 16
 TAG_BYTES = 32
+MARK_BYTES = 16
 X25519_BYTES = 32  # of a private key, and of a public one
 HPKE_OVERHEAD = 32 + 16  # the encapsulated key in front, the AEAD's tag behind
 
@@ -97,6 +98,25 @@ class BlockCipher:
             return self._cipher.decrypt(index.to_bytes(12, "big"), sealed, None)
         except InvalidTag:
             raise ValueError("it does not open") from None
+
+
+class BlockMarks:
+    """AES-256-GMAC (NIST SP 800-38D) of the numbered blocks of one file: is a block still the one that was marked?
+
+    The key is in this object alone, and no mark leaves the process, so nobody can choose a change that keeps a mark.
+    GMAC takes a tenth of the time of SHA-256 where the processor helps with both.
+    """
+
+    def __init__(self) -> None:
+        self._cipher = AESGCM(AESGCM.generate_key(bit_length=256))
+
+    def mark(self, index: int, block: Buffer) -> bytes:
+        """Return a block's mark, of `MARK_BYTES`. Releases the GIL."""
+        return self._cipher.encrypt(index.to_bytes(12, "big"), b"", block)  # nothing is encrypted: a tag alone
+
+    def agrees(self, index: int, block: Buffer, mark: Buffer) -> bool:
+        """Return whether the block is the one that has that mark."""
+        return hmac.compare_digest(self.mark(index, block), mark)
 
 
 def x25519_public(private: Buffer) -> bytes:

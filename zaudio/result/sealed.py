@@ -2,9 +2,9 @@
 
 Rules:
 
-- All of it is authenticated first. After that each block is compared with the digest that it had then.
+- All of it is authenticated first. After that each block is compared with the mark that it had then.
 - The key stays in this process: workers get samples. No plaintext goes to a disk; core dumps are off meanwhile.
-- Memory is a few megabytes, and 48 bytes per megabyte of the result.
+- Memory is a few megabytes, and 32 bytes per megabyte of the result.
 """
 
 from __future__ import annotations
