@@ -7,10 +7,11 @@ second time.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable
+
+import xxhash
 
 from zaudio import disk
 from zaudio.audio.flacs import FlacFile
@@ -51,7 +52,7 @@ class PlainStorage:
         self._samples_end = len(header) + signal.frames * signal.channels * signal.format.stored_bytes
         self._little = little
         self._job = job
-        self._digest = hashlib.sha256()
+        self._digest = xxhash.xxh3_128()
         self._written = self._written_back = 0  # bytes of the file
         self._recorded = 0  # of those, covered by a record
         self._records: disk.RecordFile | None = None
@@ -145,8 +146,8 @@ class PlainStorage:
             self._write_bytes(self._header)
 
     def _trusted(self, journal: Journal, pause: Callable[[], None]) -> int:
-        """Return the bytes of the part that a record covers and that the part still holds; hash them."""
-        buffer, length, digest = memoryview(bytearray(READ_BYTES)), 0, hashlib.sha256()
+        """Return the bytes of the part that a record covers and that the part still holds; sum them."""
+        buffer, length, digest = memoryview(bytearray(READ_BYTES)), 0, xxhash.xxh3_128()
         at = 0
         for record in journal.records:
             while at < record.length:
