@@ -141,7 +141,7 @@ ALLOWED = {
         "version",
     },
     "wire": {"plan", "steps", "timing", "errors", "formats", "sizes", "reference", "version"},
-    "ops": {"plan", "steps", "timing", "errors", "formats", "signal", "sizes", "version"},
+    "ops": {"plan", "program", "steps", "timing", "errors", "formats", "signal", "sizes", "version"},
     "result": {
         "plan",
         "steps",

@@ -19,6 +19,7 @@ import xxhash
 from zaudio.core.actions import Grant, Send
 from zaudio.lot import LotPlan
 from zaudio.plan import Plan, Span
+from zaudio.program import keep_freed_memory
 from zaudio.steps import Buffer
 
 STOP_PATIENCE = 2.0  # s; only a read that the disk does not answer takes longer
@@ -79,6 +80,7 @@ class Reader:
             self._thread.join(STOP_PATIENCE)
 
     def _run(self) -> None:
+        keep_freed_memory()  # of payloads that were sent
         while (action := self._asked.get()) is not None and not self._stopped:
             try:
                 self.done.append(self._read(action) if isinstance(action, Grant) else action)

@@ -22,11 +22,10 @@ import numpy as np
 from zaudio.ops.contract import Array, Kernel, Op, Place, Precision
 from zaudio.ops.precision import convert, float_type, is_float, store, to_floats
 from zaudio.ops.results import checked_result, made_state
+from zaudio.program import keep_freed_memory
 from zaudio.signal import Signal
 
 BLOCK_SAMPLES = 262_144  # of a block where no op has memory: 2 MiB in float64, which a core's cache holds
-
-_KEPT_BYTES = 31 * 2**20  # just below the greatest size by which glibc moves its thresholds
 
 _FLOATS = (Precision.FLOAT32, Precision.FLOAT64)
 
@@ -83,7 +82,7 @@ class Graph:
             states: What the ops have made already, each for its signal; None to let them.
         """
         if self._states is None:
-            _keep_freed_memory()
+            keep_freed_memory()
             pairs = zip(self.ops, self.signals, strict=False)
             self._states = list(states) if states is not None else [made_state(op, signal) for op, signal in pairs]
 
@@ -290,16 +289,6 @@ class Graph:
         self.counts.clipped += clipped
         self.counts.zeroed += lost
         return into
-
-
-def _keep_freed_memory() -> None:
-    """Let the C library keep the memory of freed arrays for the next block.
-
-    Else it gives their pages back to the system at the end of each block, and the next block faults for each of them
-    again: up to six sevenths of the time of an op. glibc keeps arrays as large as the largest that was freed, and twice
-    as much in all. No page of this one is touched. Elsewhere it does nothing.
-    """
-    np.empty(_KEPT_BYTES, np.uint8)
 
 
 def _is_plain(op: Op, signal: Signal) -> bool:

@@ -21,7 +21,7 @@ from zaudio.errors import InputChangedError, VerificationError
 from zaudio.formats import sample_format
 from zaudio.packing import unpack
 from zaudio.plan import Order
-from zaudio.program import NoCoreDumps
+from zaudio.program import NoCoreDumps, keep_freed_memory
 from zaudio.reference import Fingerprint, Reference
 from zaudio.result.reader import OnProgress, OpenResult
 from zaudio.reverse import reverse_into
@@ -70,6 +70,7 @@ class SealedSource:
             self._result.authenticate()
             self._stack = stack.pop_all()
         self._open = True
+        keep_freed_memory()  # of what `read` returned
         self._real = os.path.realpath(self.path)
         self.description = self._result.description
         signal = self.description.signal
