@@ -109,7 +109,8 @@ PEERS = $(BENCH_VENV)/peers.stamp
 BENCH_RUN = $(BENCH_VENV)/bin/python benchmarks
 BENCH_INPUT = '$(or $(INPUT),$(TEST_RAW))' $(if $(N),-n '$(N)')
 
-.PHONY: bench-audio bench-batch bench-limit bench-peers bench-scale bench-seeing pictures profile
+.PHONY: bench-audio bench-batch bench-limit bench-peers bench-render bench-scale bench-sealed bench-seeing \
+	pictures profile
 
 bench: $(BENCH) $(RECORDING) ## compare chunk sizes, 4 KiB to 16 MiB, and numbers of workers: N=2 INPUT=take.wav ARGS="--rounds 1"
 	@$(BENCH_RUN)/chunk_sizes.py $(BENCH_INPUT) $(ARGS)
@@ -126,6 +127,12 @@ bench-audio: $(BENCH) ## compare ops with memory with SoX and FFmpeg, over an ho
 
 bench-batch: $(BENCH) ## measure 1,000 recordings of a second, an op of 50 ms, 20 recordings of three minutes: N=2
 	@$(BENCH_RUN)/batch.py $(if $(N),-n '$(N)') $(ARGS)
+
+bench-render: $(BENCH) ## compare files that play, an hour long, with SoX, FFmpeg and flac: N=2 ARGS="--only FLAC"
+	@$(BENCH_RUN)/rendering.py $(if $(N),-n '$(N)') $(ARGS)
+
+bench-sealed: $(BENCH) ## measure how long a sealed result takes as an input, per 100 GB: ARGS="--gb 8"
+	@$(BENCH_RUN)/sealed.py $(ARGS)
 
 bench-seeing: $(BENCH) $(RECORDING) ## compare jobs with 50 open pages, with a log of events, with neither: N=2 INPUT=take.raw ARGS="--readers 64"
 	@$(BENCH_RUN)/pages.py $(BENCH_INPUT) $(ARGS)

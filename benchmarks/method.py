@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import shutil
 import statistics
 import subprocess
@@ -38,6 +39,7 @@ BENCHMARKS = ROOT / "benchmarks"
 TEST_RAW = ROOT / "generated_data" / "test.raw"
 ROUNDS = 5
 TOUCHED_GIB = 4.0
+_UNLIKE_A_USER = {"PYTHONDONTWRITEBYTECODE"}  # with it all modules are compiled again at each start: 0.2 s of processor
 
 _TOUCH = """
 import mmap, sys
@@ -70,6 +72,7 @@ class Measured:
 
     seconds: list[float] = field(default_factory=list)  # of the whole command
     jobs: list[float] = field(default_factory=list)  # of the job alone; empty where there is no such time
+    processor: list[float] = field(default_factory=list)  # seconds of all its processes, user's and system's
     peaks: dict[str, int] = field(default_factory=dict)  # most private bytes over all rounds, by role
     reports: list[dict[str, Any]] = field(default_factory=list)  # of a farm
 
@@ -191,14 +194,20 @@ def sparse_recording(size: int, *, written: int) -> Iterator[Path]:
 def _run(command: Sequence[str], folder: Path, measured: Measured, *, look: bool) -> None:
     """Run a command and note its figures; end this program if it fails."""
     said = folder / "stdout.txt"  # no pipe: a daemon that a command leaves behind would hold it open
+    environment = {name: value for name, value in os.environ.items() if name not in _UNLIKE_A_USER}
+    before = _processor_seconds()
     begun = time.perf_counter()
-    with said.open("wb") as out, subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out) as process:
+    with (
+        said.open("wb") as out,
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, env=environment) as process,
+    ):
         peaks = Peaks(process.pid) if look else None
         code = process.wait()
         seconds = time.perf_counter() - begun
     if code:
         raise SystemExit(f"{' '.join(command)}: exit code {code}\n{said.read_text(errors='replace')}")
     measured.seconds.append(seconds)
+    measured.processor.append(_processor_seconds() - before)
     for role, most in (peaks.stop() if peaks else {}).items():
         measured.peaks[role] = max(measured.peaks.get(role, 0), most)
     report = folder / "report.json"
@@ -207,6 +216,12 @@ def _run(command: Sequence[str], folder: Path, measured: Measured, *, look: bool
         measured.jobs.append(measured.report["seconds"])
     elif found := _SAID.findall(said.read_text(errors="replace")):
         measured.jobs.append(float(found[-1]))
+
+
+def _processor_seconds() -> float:
+    """Return the processor time of all children so far that have ended and were waited for."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _tell(progress: str) -> None:
