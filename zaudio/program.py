@@ -18,6 +18,8 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # of t
 KEPT_BYTES = 31 << 20  # just below the greatest size by which glibc moves its thresholds
 PR_GET_DUMPABLE, PR_SET_DUMPABLE = 3, 4  # of Linux's prctl(2)
 
+_keeps_freed_memory = False  # a fork inherits it with the C library's state
+
 
 def begin() -> None:
     """Make this process independent of what started it. The first that a program does."""
@@ -38,13 +40,16 @@ def compute_in_one_thread() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep the memory of freed buffers and arrays for the next ones. Idempotent, and cheap.
+    """Let the C library keep the memory of freed buffers and arrays for the next ones, in this process. Idempotent.
 
     Else it gives their pages back to the system, and the next ones fault for each of them again: up to six sevenths of
     the time of an op, and four fifths of that of reading a sealed result. glibc keeps pieces as large as the largest
     that was freed, and twice as much in all. No page of this one is touched. Elsewhere it does nothing.
     """
-    bytes(KEPT_BYTES)  # of zeros, so it is allocated and not written to; it is freed at once
+    global _keeps_freed_memory
+    if not _keeps_freed_memory:  # a second piece would be kept memory, which is written to
+        _keeps_freed_memory = True
+        bytes(KEPT_BYTES)  # of zeros: the system's pages are zeros, so they are not written to
 
 
 def open_standard_descriptors() -> None:
