@@ -1,5 +1,7 @@
 """Payloads: results that wait for their turn, and memory that is used again."""
 
+import sys
+
 import pytest
 
 from zaudio.net.payloads import Payloads
@@ -140,3 +142,14 @@ def test_no_memory_is_kept_when_the_stage_is_over(payloads):
     payloads.clear()
     assert payloads.take(8).obj is not buffer.obj
     assert (payloads._free, payloads._kept) == ([], {})
+
+
+def test_after_the_stage_only_the_destination_holds_what_it_has(payloads, destination):
+    buffer = payloads.take(4096)
+    pass_on(payloads, buffer)
+    memory = buffer.obj
+    del buffer
+    destination.taken.clear()
+    held = sys.getrefcount(memory)
+    payloads.clear()
+    assert sys.getrefcount(memory) == held - 1

@@ -287,3 +287,10 @@ def test_the_seconds_of_the_cipher_are_apart_from_those_that_it_waited_for_the_d
         disk_is_free.set()
         run.bell.wait_for(lambda: run.pipeline.finished == subject.RING + 1)
         assert (run.pipeline.encrypting, run.pipeline.storing) == (subject.RING + 1.0, 5.0)
+
+
+def test_a_complete_result_leaves_no_ring_behind():
+    with Run() as run:
+        run.put(b"some", b"more")
+        run.end()
+        assert run.pipeline._free.empty()

@@ -80,9 +80,10 @@ class Payloads:
         return finished
 
     def clear(self) -> None:
-        """Let go of all memory but that which the destination has: the stage is over."""
+        """Let go of all memory: the stage is over. What the destination has, it keeps by itself."""
         self._kept.clear()
         self._free.clear()
+        self._lent.clear()  # else it would stay until Python collects the stage, while the next one takes fresh memory
 
 
 def _ours(payload: Buffer) -> bytearray | None:

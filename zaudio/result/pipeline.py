@@ -178,6 +178,8 @@ class Pipeline:
         if self._stopped:
             self._leave()
         else:
+            while not self._free.empty():  # else the ring would stay until Python collects the writer
+                self._free.get()
             self._complete()
 
     def _next(self) -> tuple[bytearray, int] | None:
