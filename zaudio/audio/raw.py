@@ -101,7 +101,9 @@ def doubt(file: InputFile, format: SampleFormat) -> str | None:
     # The first bytes tell, and bytes are counted quickly without numpy, which raw samples do not need.
     first = samples[width - 1 if format.dtype[0] == "<" else 0 :: width]
     impossible = bytes(byte for byte in range(256) if not low <= byte & 0x7F < high)
-    strange = len(first) - len(first.translate(None, impossible)) - _zeros(samples, format)
+    strange = len(first) - len(first.translate(None, impossible))
+    if strange > DOUBTFUL * len(first):
+        strange -= _zeros(samples, format)  # they look strange, too; counting them takes some ms
     if strange < DOUBTFUL_LEAST or strange <= DOUBTFUL * len(first):
         return None
     return (
