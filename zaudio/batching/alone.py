@@ -30,7 +30,7 @@ from zaudio.steps import Buffer
 
 
 class Bell:
-    """Wakes the farm, and the thread that waits for the end of a writer.
+    """Wakes the farm, and the threads that wait for something of a writer.
 
     Args:
         wake: Wakes the farm; from any thread.
@@ -38,19 +38,18 @@ class Bell:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self._rung = threading.Event()
+        self._changed = threading.Condition()
 
     def ring(self) -> None:
-        """Wake both; from any thread."""
-        self._rung.set()
+        """Wake all; from any thread."""
+        with self._changed:
+            self._changed.notify_all()
         self._wake()
 
     def wait(self, done: Callable[[], bool]) -> None:
-        """Wait until that is so, which each change of it rings for."""
-        while not done():
-            self._rung.clear()
-            if not done():
-                self._rung.wait()
+        """Wait until that is so, which each change of it rings for. In any thread, and in several."""
+        with self._changed:
+            self._changed.wait_for(done)
 
 
 class Early:
@@ -59,11 +58,17 @@ class Early:
     def __init__(self, writer: Output) -> None:
         self._writer = writer
         self._told = False
+        self._put = 0  # payloads
 
     @property
     def finished(self) -> int:
         """Payloads that the writer has finished with."""
         return self._writer.finished
+
+    @property
+    def drained(self) -> bool:
+        """Whether the writer holds no payload any more, or failed."""
+        return self._writer.finished >= self._put or self._writer.error is not None
 
     @property
     def spent(self) -> tuple[float, float]:
@@ -91,6 +96,7 @@ class Early:
 
     def put(self, payload: Buffer) -> None:
         """Give the writer the next payload."""
+        self._put += 1
         self._writer.put(payload)
 
     def seal(self) -> None:
@@ -120,6 +126,7 @@ class Alone:
         work: The job.
         bell: Rings when its writer has something to say.
         stack: Closes what is open.
+        early: Its writer, as the farm sees it.
         measured: Sentences about what was measured.
     """
 
@@ -127,6 +134,7 @@ class Alone:
     work: OpenJob | DoneJob
     bell: Bell
     stack: ExitStack
+    early: Early | None = None  # None: nothing is left to do
     measured: list[str] = field(default_factory=list)
 
     @property
@@ -151,11 +159,16 @@ class Alone:
             elif kind is not StateChanged:  # the batch has states of its own
                 say(kind, **facts)
 
-        if isinstance(self.work, OpenJob):
-            self.work.run_stages(farm, say=say_some, on_open=on_open, destination=Early(self.work.writer))
+        if isinstance(self.work, OpenJob) and self.early is not None:
+            self.work.run_stages(farm, say=say_some, on_open=on_open, destination=self.early)
             # For the farm it is done: what is not encrypted yet needs no worker.
             encrypting, storing = self.work.writer.spent
             say(Advanced, **sizes, encrypting=encrypting, storing=storing)
+
+    def drain(self) -> None:
+        """Wait until its writer holds no payload, or failed."""
+        if (early := self.early) is not None:
+            self.bell.wait(lambda: early.drained)
 
     def publish(self, ends: Ends) -> None:
         """Publish the result, in a publisher's thread; turn every failure into the report of the recording."""
@@ -213,4 +226,4 @@ def open_alone(
     with stack:
         work = open_job(request, stack, notify=bell.ring, publish=publish, pause=pause, source=source)
         opened = stack.pop_all()
-    return Alone(begun, work, bell, opened)
+    return Alone(begun, work, bell, opened, Early(work.writer) if isinstance(work, OpenJob) else None)

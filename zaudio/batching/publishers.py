@@ -64,10 +64,10 @@ class Publishers(Generic[Given]):
         with self._lock:
             return self._count < RESULTS_MOST and (self._bytes <= self._bytes_most or not self._count)
 
-    def wait(self) -> None:
-        """Wait until all that was given is done."""
+    def wait(self, most: int) -> None:
+        """Wait until at most so many of those that were given are not done."""
         with self._lock:
-            self._lock.wait_for(lambda: not self._count)
+            self._lock.wait_for(lambda: self._count <= most)
 
     def close(self) -> None:
         """Wait until all that was given is done, and end the threads. Idempotent.

@@ -34,6 +34,8 @@ from zaudio.settings import Playable
 from zaudio.sizes import parse_bytes
 from zaudio.stages import BUNDLE_BYTES, CHUNK_OF_GRID, CREDIT, ID_BYTES, UNKNOWN_MAX, Demand, Say, once
 
+ENDING_MOST = 3  # jobs that wait for the disk: ten fsyncs may take longer than a job of some seconds' sound
+
 
 class OpenBatch:
     """A batch that is ready for a farm.
@@ -71,6 +73,7 @@ class OpenBatch:
         self._notify = notify
         self._publish = publish
         self._weights = (0, 0)  # bytes of files that are farmed, and of those in the stage that runs
+        self._last: Alone | None = None  # the last that was given to the publishers
         self.started = Started(
             at=time.monotonic(),
             job=os.urandom(ID_BYTES).hex(),
@@ -226,8 +229,11 @@ class OpenBatch:
             self._ends.failed(alone.begun.named, error, alone.work.warnings)
         else:
             self._end([alone])
-            publishers.wait()  # two writers at a time: one that ends, and one that the farm fills
+            if self._last is not None:
+                self._last.drain()  # two writers hold payloads: one that the farm has left, and one that it fills
+            publishers.wait(ENDING_MOST - 1)
             publishers.give(alone)
+            self._last = alone
         self._ends.tell(say)
         self._ends.check()
 
