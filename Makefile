@@ -125,7 +125,7 @@ bench-peers: $(PEERS) $(RECORDING) ## compare with ProcessPoolExecutor, joblib, 
 bench-audio: $(BENCH) ## compare ops with memory with SoX and FFmpeg, over an hour of made speech: ARGS="--only biquads"
 	@$(BENCH_RUN)/audio.py $(ARGS)
 
-bench-batch: $(BENCH) ## measure 1,000 recordings of a second, an op of 50 ms, 20 recordings of three minutes: N=2
+bench-batch: $(BENCH) ## measure 1,000 recordings of a second, an op of 50 ms, also over a line, 20 of three minutes: N=2
 	@$(BENCH_RUN)/batch.py $(if $(N),-n '$(N)') $(ARGS)
 
 bench-render: $(BENCH) ## compare files that play, an hour long, with SoX, FFmpeg and flac: N=2 ARGS="--only FLAC"

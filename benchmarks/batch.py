@@ -1,9 +1,9 @@
 """The cost of a recording in a batch.
 
 Questions to whole commands of `zaudio batch`: many recordings of a second, into sealed results and into files that
-play; an op that takes 50 ms, with one worker and with two; recordings of three minutes, beside a farm over one
-recording that is as long as all of them. The time of an fsync is measured too, since each sealed result needs ten of
-them, and a file four. `method.py` says how it is measured.
+play; an op that takes 50 ms, with one worker and with two; the same over a line whose round trip is 50 ms (`line.py`);
+recordings of three minutes, beside a farm over one recording that is as long as all of them. The time of an fsync is
+measured too, since each sealed result needs ten of them, and a file four. `method.py` says how it is measured.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ from method import Command, Measured, median
 RATE = 44100
 MINUTES = 3
 OP_MS = 50
+LINE_MS = 50  # a round trip
 OP = f"benchmarks.costly:rest:ms={OP_MS}"
-SHORT, PLAYABLE, ONE, TWO, LONG, WHOLE = (
+SHORT, PLAYABLE, ONE, TWO, ONE_FAR, TWO_FAR, LONG, WHOLE = (
     "recordings of a second",
     "the same, into files that play",
     f"an op of {OP_MS} ms, 1 worker",
     f"an op of {OP_MS} ms, 2 workers",
+    f"an op of {OP_MS} ms over a line of {LINE_MS} ms, 1 worker",
+    f"an op of {OP_MS} ms over a line of {LINE_MS} ms, 2 workers",
     "recordings of three minutes",
     "one recording as long as those",
 )
@@ -46,15 +49,16 @@ def main() -> None:
     with method.scratch_folder() as folder:
         sync_ms = 1000 * median([sync(folder) for _ in range(50)])
         measured = measure(folder, arguments)
-    counts = dict.fromkeys((SHORT, PLAYABLE), arguments.short) | dict.fromkeys((ONE, TWO), arguments.slow)
-    counts |= {LONG: arguments.long, WHOLE: 1}
+    slow = dict.fromkeys((ONE, TWO, ONE_FAR, TWO_FAR), arguments.slow)
+    counts = {**dict.fromkeys((SHORT, PLAYABLE), arguments.short), **slow, LONG: arguments.long, WHOLE: 1}
     table = show.Table(
         f"Batches, {arguments.workers} workers, {arguments.rounds} rounds, jobs alone; an fsync takes {sync_ms:.2f} ms",
         ("", "count", "s", "ms each", "least", "most"),
         [_row(name, counts[name], of.jobs) for name, of in measured.items()],
         [
             f"Target 20 ms: a recording of a second takes {1000 * _median(measured, SHORT) / arguments.short:.1f} ms.",
-            f"Target 0.55: two workers take {_median(measured, TWO) / _median(measured, ONE):.3f} x the time of one.",
+            f"Target 0.55: two workers take {_median(measured, TWO) / _median(measured, ONE):.3f} x the time of one, "
+            f"and over the line {_median(measured, TWO_FAR) / _median(measured, ONE_FAR):.3f} x.",
             f"Target 1.2: recordings of three minutes take {_median(measured, LONG) / _median(measured, WHOLE):.2f} x "
             "the time of one that is as long.",
         ],
@@ -87,6 +91,8 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Measured]:
         ),
         ONE: Command(batch(folder, "slow", second[: arguments.slow], 1, "--op", OP), checked=False),
         TWO: Command(batch(folder, "slow", second[: arguments.slow], 2, "--op", OP), checked=False),
+        ONE_FAR: Command(far_batch(folder, second[: arguments.slow], 1), checked=False),
+        TWO_FAR: Command(far_batch(folder, second[: arguments.slow], 2), checked=False),
         LONG: Command(batch(folder, "long", minutes, count), checked=False),
         WHOLE: Command(lambda out: method.farm(whole, out, count)),
     }
@@ -100,6 +106,13 @@ def batch(folder: Path, name: str, paths: Sequence[Path], workers: int, *more: s
     listed.write_text("".join(f"{path}\n" for path in paths), encoding="utf-8")
     command = [sys.executable, "-m", "zaudio", "batch", f"@{listed}", "-n", str(workers), "--progress", "none", *more]
     return lambda out: [*command, "-o", str(out)]
+
+
+def far_batch(folder: Path, paths: Sequence[Path], workers: int):
+    """Return what makes the command line of a batch whose workers are at the end of a long line."""
+    listed = folder / "far.txt"
+    listed.write_text("".join(f"{path}\n" for path in paths), encoding="utf-8")
+    return lambda out: method.script("line.py", listed, out, "--ms", LINE_MS / 2, "-n", workers, "--op", OP)
 
 
 def write(path: Path, random: np.random.Generator, frames: int) -> None:
