@@ -16,8 +16,9 @@ from core_support import (
     session,
 )
 
-from zaudio.core.actions import Fail, Grant, Requeued
+from zaudio.core.actions import Duplicate, Fail, Grant, Requeued
 from zaudio.core.granting import WINDOW_LEAST
+from zaudio.core.jury import Audit
 from zaudio.errors import NoWorkerError, ProtocolError
 
 
@@ -85,7 +86,7 @@ def test_the_window_begins_at_the_first_chunk_that_the_cipher_has_not_finished_w
 def test_the_window_grows_with_the_workers_and_is_capped_by_memory(desks):
     desk = desks(chunks=1000, credit=8, window=50)
     assert desk.granting.window == WINDOW_LEAST
-    for name, window in (("a", 16), ("b", 32), ("c", 48), ("d", 50)):
+    for name, window in (("a", 24), ("b", 48), ("c", 50)):
         desk.hello(name)
         assert desk.granting.window == window
     assert desks(window=0).granting.window == 1, "it is at least one chunk"
@@ -252,6 +253,50 @@ def test_the_loss_of_one_of_two_attempts_requeues_nothing(desks):
     assert requeued(desk.goodbye("a")) == []
     assert desk.count(Requeued) == 0
     assert desk.leases.live(0) == (session("b"),)
+
+
+# Doubt
+
+
+def test_chunks_of_a_worker_that_may_be_dead_are_granted_once_more_before_new_ones(desks):
+    desk = desks()
+    desk.join("a", "b")
+    desk.result("b", 2)
+    assert grants(desk.wait(1.4 * HEARTBEAT, "b")) == []
+    desk.result("b", 3)  # there is credit, and a is silent for longer than it may be
+    assert grants(desk.wait(0.2 * HEARTBEAT, "b")) == []
+    assert granted(desk.result("b", 4)) == [("b", 0)]
+    assert granted(desk.result("b", 5)) == [("b", 1)]
+    assert granted(desk.result("b", 0, 2)) == [("b", 6)], "each once"
+    assert desk.count(Requeued) == 0
+    desk.alive("a")
+    assert len(only(desk.result("a", 0), Duplicate)) == 1, "it lived, and its result would have been as good"
+
+
+def test_nothing_of_a_worker_that_was_heard_of_again_is_granted_once_more(desks):
+    desk = desks()
+    desk.join("a", "b")
+    desk.wait(1.6 * HEARTBEAT, "b")
+    desk.wait(HEARTBEAT, "a", "b")
+    assert granted(desk.result("b", 2)) == [("b", 4)]
+
+
+def test_a_worker_to_whom_nothing_can_be_sent_is_in_doubt_at_once(desks):
+    desk = desks()
+    desk.join("a", "b")
+    assert desk.desk.unreachable(session("a"), now=desk.now) == []
+    desk.wait(HEARTBEAT, "b")
+    assert granted(desk.result("b", 2)) == [("b", 0)]
+    desk.wait(HEARTBEAT, "a", "b")
+    assert granted(desk.result("b", 3)) == [("b", 4)], "it came back: its other chunk is its own"
+
+
+def test_suspects_and_audited_chunks_are_not_granted_once_more_in_doubt(desks):
+    desk = desks(audit=Audit(100, bytes(32)))
+    desk.join("a", "b")
+    desk.desk.unreachable(session("a"), now=desk.now)
+    desk.join("c")
+    assert desk.leases.asked(0) == {session("a"), session("b")}, "two are asked anyway"
 
 
 # Hope

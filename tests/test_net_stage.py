@@ -13,7 +13,7 @@ from zaudio.core.job import Ways
 from zaudio.core.register import Register
 from zaudio.net.stage import Stage
 from zaudio.plan import Plan
-from zaudio.wire.messages import VERSION, Chunk, Hello, Ready
+from zaudio.wire.messages import VERSION, Chunk, Heartbeat, Hello, Ready
 
 
 class Recording:
@@ -41,6 +41,7 @@ class Bench:
     def __init__(self, *, keys="", frame_bytes=1, plan=None, **of_job):
         self.told, self.sent = [], []
         self.reachable = True  # whether a chunk can be sent
+        self.closed = set()  # sessions to which no heartbeat can be sent
         stage_job = job(4, **of_job)
         if plan is not None:
             stage_job = replace(stage_job, plan=plan)
@@ -64,6 +65,8 @@ class Bench:
 
     def _send(self, peer, sent, payload):
         self.sent.append(sent)
+        if isinstance(sent, Heartbeat):
+            return sent.session not in self.closed
         return self.reachable or not isinstance(sent, Chunk)
 
     def join(self, name):
@@ -87,6 +90,16 @@ def test_a_grant_that_cannot_be_sent_is_told_before_it_is_taken_back(bench):
     granted = [event for event in bench.told if isinstance(event, events.Granted | events.Requeued)]
     first = [event for event in granted if event.chunk == granted[0].chunk]
     assert [type(event) for event in first] == [events.Granted, events.Requeued]
+
+
+def test_chunks_of_a_worker_whose_connections_are_closed_are_granted_to_the_next_that_is_free(bench):
+    bench.join("a")
+    bench.closed.add(session("a"))
+    bench.stage.tick(now=0.2)  # heartbeats are due
+    bench.sent.clear()
+    bench.join("b")
+    granted = [message for message in bench.sent if isinstance(message, Chunk)]
+    assert [(chunk.index, chunk.attempt) for chunk in granted] == [(0, 2), (1, 2)]
 
 
 def test_a_grant_names_the_bytes_of_its_input_and_awaits_those_of_its_output():

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 from zaudio.errors import UsageError
 
+DOUBTED = 1.5  # heartbeats: a living worker is heard of within one, and half of one is for the way
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -74,3 +76,8 @@ class Timing:
     def dead_after(self) -> float:
         """Seconds of silence after which a peer is lost."""
         return self.heartbeat * self.liveness
+
+    @property
+    def doubt_after(self) -> float:
+        """Seconds of silence after which a worker may be dead: its chunks are granted to others too."""
+        return self.heartbeat * DOUBTED

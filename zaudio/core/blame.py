@@ -42,6 +42,7 @@ class Blame:
         self._leases = leases
         self._roster = roster
         self._times: deque[float] = deque(maxlen=TIMES_KEPT)
+        self._median: float | None = None  # of those; None until it is asked for
 
     def free(self, session: bytes, index: int, attempt: int, now: float, *, measured: bool = False) -> Lease | None:
         """Free a lease and its worker's credit. Return the lease if it was live until now.
@@ -59,6 +60,7 @@ class Blame:
             return None
         if measured and freed.live and freed is member.head:
             self._times.append(now - member.head_since)
+            self._median = None
         member.load -= 1
         member.stuck = False
         member.alone = member.alone and member.load > 0
@@ -114,4 +116,6 @@ class Blame:
         """Seconds that a grant may take: at first, as many as all its chunks; then, by the time that grants took."""
         if len(self._times) < TIMES_NEEDED:
             return self._timing.chunk_timeout * self._job.chunks_a_grant
-        return max(self._timing.chunk_timeout_floor, self._timing.chunk_timeout_factor * median(self._times))
+        if self._median is None:  # asked for at each tick for each worker: with 1,000, too often to sort each time
+            self._median = median(self._times)
+        return max(self._timing.chunk_timeout_floor, self._timing.chunk_timeout_factor * self._median)

@@ -145,6 +145,11 @@ class Desk:
         """Take back a grant that could not be sent."""
         return [*self._dispatcher.undelivered(grant, now=now)]
 
+    def unreachable(self, session: bytes, *, now: float) -> Actions:
+        """Take note that a message could not be sent to a worker: it may be dead, or come back on a new connection."""
+        self._granting.doubt(session, now)
+        return [*self._granting.grant(now)]
+
     def gone(self, session: bytes, reason: str, *, now: float) -> Actions:
         """Take note that a worker's process has died."""
         return [*self._dispatcher.gone(session, reason, now=now)]

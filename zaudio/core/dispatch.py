@@ -241,7 +241,7 @@ class Dispatcher:
             # Two of the same name are one to users: the one that was heard of last stays.
             self.signs = {member.name: member.heard for member in sorted(self._roster, key=lambda each: each.heard)}
         actions += self._register.refusals.sum_up(now=now)
-        actions += self._granting.grant(now)
+        actions += self._granting.tick(now)
         if reason := self._granting.starved(now):
             actions.append(Fail(NoWorkerError(f"{reason}; {self._complaint}" if self._complaint else reason)))
         return actions
@@ -264,11 +264,10 @@ class Dispatcher:
     # Workers come and go
 
     def _known(self, message: Message) -> Member | None:
-        if not isinstance(message, Heartbeat | Ready | Failed | Goodbye):
-            return None
-        if (message.job, message.incarnation) != (self._job.job, self._job.incarnation):
-            return None
-        return self._roster.get(message.session)
+        ours = (self._job.job, self._job.incarnation)
+        if isinstance(message, Heartbeat | Ready | Failed | Goodbye) and (message.job, message.incarnation) == ours:
+            return self._roster.get(message.session)
+        return None
 
     def _hello(self, peer: Peer, hello: Hello, now: float) -> Actions:
         if reason := self._admission.objection(hello):
@@ -285,8 +284,7 @@ class Dispatcher:
             # It came back on a new connection; its next Ready lists the chunks that it still holds.
             member.route, member.sink, member.ready, member.heard = peer, None, False, now
             self._roster.place(member)
-        source = self._job.source_for(hello.reads)
-        welcome = self._job.welcome(hello.session, self._ways.sinks, source)
+        welcome = self._job.welcome(hello.session, self._ways.sinks, self._job.source_for(hello.reads))
         return [*actions, Send(peer, welcome)]
 
     def _give_outbox(self, member: Member, outbox: bytes) -> Actions:

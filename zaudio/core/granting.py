@@ -11,6 +11,8 @@ Rules:
 - A chunk that needs several answers is granted at once to as many members, each of them once.
 - The straggler rule has no timer: nothing new can be granted, the cipher waits, and a member is idle. It is then
   granted the chunk that the cipher waits for, though another is at it.
+- The chunks of a member that may be dead are granted once more before it is known to be. Else the window fills behind
+  them: with many members, results of some seconds are more than it holds.
 - When the cipher needs a chunk that no member here can be asked about, the job has as few workers as if there were
   none.
 """
@@ -25,6 +27,7 @@ from zaudio.core.leases import Leases
 from zaudio.core.roster import Member, Roster
 
 WINDOW_LEAST = 16  # chunks; measured with 1 MiB chunks: a window of 8 leaves the cipher waiting now and then
+WINDOW_FACTOR = 3  # times all credit: once for what members hold, twice for results behind a chunk that is done again
 
 
 class Granting:
@@ -50,6 +53,8 @@ class Granting:
         self._ciphered = job.first  # chunks that the cipher has finished with; never more than released
         # Waiting chunk -> the session whose result of it was rejected last, and until when another is waited for.
         self._avoided: dict[int, tuple[bytes, float]] = {}
+        self._doubted: set[int] = set()  # chunks that are to be granted once more: their member may be dead
+        self._unreached: dict[bytes, float] = {}  # session of a member that could not be sent a message -> when
         self._able = now  # when a member could last be granted a chunk
 
     def move(self, *, released: int, ciphered: int) -> bool:
@@ -66,6 +71,7 @@ class Granting:
         grants: list[Grant] = []
         reserved = self._grant_suspects(grants, now)
         self._grant_half_asked(grants, now)
+        self._grant_doubted(grants, now)
         limit = self._ciphered + self.window
         aside: set[int] = set()  # chunks that wait for another member than the one that has credit
         while (index := self._leases.waiting(limit, but=aside)) is not None:
@@ -85,6 +91,20 @@ class Granting:
         """Grant that chunk to another member next, if there is one: this one's result of it was rejected."""
         if self._leases.waits(index):
             self._avoided[index] = (session, now + self._job.timing.heartbeat)
+
+    def tick(self, now: float) -> list[Grant]:
+        """Doubt the members that are silent, or not reached and not heard of since. Grant all that can be granted."""
+        silent = now - self._job.timing.doubt_after
+        members = {member.session: member.heard for member in self._roster}
+        self._unreached = {each: since for each, since in self._unreached.items() if members.get(each, now) <= since}
+        doubted = [each for each, heard in members.items() if heard < silent or each in self._unreached]
+        self._doubted = {lease.index for each in doubted for lease in self._leases.held(each) if lease.live}
+        return self.grant(now)
+
+    def doubt(self, session: bytes, now: float) -> None:
+        """Grant the chunks of a member that was not reached to others too. If it lives, its results are as good."""
+        self._unreached[session] = now
+        self._doubted.update(lease.index for lease in self._leases.held(session) if lease.live)
 
     def excuse(self, late: float, now: float) -> None:
         """Take that many seconds from the time for which no member could be granted a chunk."""
@@ -111,7 +131,7 @@ class Granting:
     @property
     def window(self) -> int:
         """The number of chunks that may lie between the first that is not ciphered and the newest grant."""
-        wanted = max(WINDOW_LEAST, 2 * self._job.credit * len(self._roster))
+        wanted = max(WINDOW_LEAST, WINDOW_FACTOR * self._job.credit * len(self._roster))
         return max(1, min(wanted, self._job.window_most))
 
     def check(self) -> None:
@@ -166,16 +186,31 @@ class Granting:
                 member.alone = alone
                 self._roster.place(member)
 
+    def _grant_doubted(self, grants: list[Grant], now: float) -> None:
+        for index in sorted(self._doubted):
+            asked = self._leases.asked(index)
+            if self._repeatable(index) and len(asked) == 1:
+                member = self._roster.least_loaded_of_others(asked)
+                if member is None:
+                    return
+                grants.append(self._grant_to(member, index, now, repeated=True))
+            self._doubted.discard(index)
+
     def _grant_straggler(self, grants: list[Grant], now: float) -> None:
         index = self._released
-        # A chunk may have its result and not be known as released: `move` comes after the result was judged.
-        if self._leases.failures(index) or not self._leases.wanted(index) or self._leases.lacking(index):
+        if not self._repeatable(index):
             return
         asked = self._leases.asked(index)
         for member in self._roster.idle():
             if member.session not in asked:
                 grants.append(self._grant_to(member, index, now, repeated=True))
                 return
+
+    def _repeatable(self, index: int) -> bool:
+        """Return whether a chunk may be granted once more: it has no result, is no suspect, and lacks no answer."""
+        # A chunk may have its result and not be known as released: `move` comes after the result was judged.
+        leases = self._leases
+        return leases.wanted(index) and not leases.failures(index) and not leases.lacking(index)
 
     def _grant_to(self, member: Member, index: int, now: float, *, repeated: bool = False) -> Grant:
         self._avoided.pop(index, None)

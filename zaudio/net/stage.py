@@ -46,7 +46,7 @@ from zaudio.net.reader import Frames, Reader
 from zaudio.plan import Span
 from zaudio.steps import Buffer
 from zaudio.wire.codec import decode, encode
-from zaudio.wire.messages import Chunk, Failed, Message, Result, Sent, Welcome
+from zaudio.wire.messages import Chunk, Failed, Heartbeat, Message, Result, Sent, Welcome
 
 log = logging.getLogger("zaudio.coordinator")
 
@@ -272,7 +272,7 @@ class Stage:
                 case Grant() | Send(message=Sent()):
                     self._reader.ask(action)
                 case Send():
-                    self._send(action.peer, action.message, None)
+                    self._tell(action)
                 case Fail() if self._failure is None:
                     self._failure = action.error
                     self.failed = self.job.plan.span(action.index).recording if action.index >= 0 else None
@@ -309,9 +309,14 @@ class Stage:
         while self._reader.done:
             read = self._reader.done.popleft()
             if isinstance(read, Send):
-                self._send(read.peer, read.message, None)
+                self._tell(read)
             elif self._desk.knows(read.grant.session):
                 self._grant(read.grant, read.span, read.payload, read.checksum)
+
+    def _tell(self, action: Send) -> None:
+        # A worker that dies is known by its closed connections long before its silence tells.
+        if not self._send(action.peer, action.message, None) and isinstance(action.message, Heartbeat | Sent):
+            self.do(self._desk.unreachable(action.message.session, now=time.monotonic()))
 
     def _grant(self, grant: Grant, span: Span, payload: Buffer | None, checksum: int) -> None:
         header = Chunk(
