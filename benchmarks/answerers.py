@@ -1,20 +1,25 @@
 """Workers that only answer: many to a process, in one poll loop, without the brain of a real one.
 
-    python benchmarks/answerers.py ipc:///tmp/here/v --sessions 1000 --processes 4
+    python benchmarks/answerers.py ipc:///tmp/here/v --sessions 1000 --processes 4 --op 1
 
 Each session has two DEALER sockets of its own and speaks the protocol by `zaudio.wire`: hello, ready, heartbeats, and a
 result for each chunk (a copy with the signs of float32 samples flipped). So the coordinator alone is measured. The
-sessions say that they are ready only when all are welcomed, so that the job begins with all of them.
+sessions say that they are ready only when all are welcomed, so that the job begins with all of them. With `--op`, a
+session answers one chunk after the other, each after that many seconds, as if it computed.
 """
 
 from __future__ import annotations
 
 import argparse
+import heapq
+import math
 import multiprocessing
 import os
 import platform
+import random
 import resource
 import time
+from collections import deque
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
@@ -53,9 +58,10 @@ class Answerer:
         context: The process's.
         endpoint: The ventilator's address.
         name: The session's name.
+        op: Seconds that a chunk takes.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, name: str) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, name: str, op: float) -> None:
         self.welcomed = self.over = False
         self.ventilator = sockets.dealer(context, endpoint)
         self.sink: zmq.Socket[bytes] | None = None
@@ -63,6 +69,9 @@ class Answerer:
         self._session = os.urandom(16)
         self._lease: tuple[bytes, int, bytes] = (b"", 0, b"")
         self._received = 0
+        self._op = op
+        self._held: deque[tuple[Chunk, Buffer]] = deque()
+        self.due = float("inf")  # when the first of them is done
         self._beat = float("inf")  # from the common start on
         self._say_hello()
 
@@ -78,7 +87,10 @@ class Answerer:
                     self._join(welcome)
                 case Chunk() as chunk:
                     self._received = chunk.sequence
-                    self._answer(chunk, parts[1])
+                    if self._op:
+                        self._hold(chunk, parts[1])
+                    else:
+                        self._answer(chunk, parts[1])
                 case Sent() as sent:
                     self._received = max(self._received, sent.sequence)
                 case Again():
@@ -89,10 +101,10 @@ class Answerer:
                     self.over = True
 
     def say_alive(self, now: float) -> None:
-        """Send heartbeat and ready, when it is time. No chunk is ever held: each is answered at once."""
+        """Send heartbeat and ready, when it is time."""
         if now < self._beat or self.sink is None:
             return
-        self._beat = now + BEAT
+        self._beat = now + BEAT * random.uniform(0.8, 1)  # not all in the same instant
         sockets.send(self.ventilator, encode(Heartbeat(*self._lease)))
         self._say_ready()
 
@@ -122,43 +134,66 @@ class Answerer:
 
     def _say_ready(self) -> None:
         assert self.sink is not None, "only the welcomed are ready"
-        sockets.send(self.sink, encode(Ready(*self._lease, self._received, (), reads=False)))
+        held = tuple((chunk.index, chunk.attempt) for chunk, _ in self._held)
+        sockets.send(self.sink, encode(Ready(*self._lease, self._received, held, reads=False)))
+
+    def _hold(self, chunk: Chunk, payload: Buffer) -> None:
+        if not self._held:
+            self.due = time.monotonic() + self._op
+        self._held.append((chunk, payload))
+
+    def finish(self) -> None:
+        """Answer the chunk that is due; go on with the next."""
+        self._answer(*self._held.popleft())
+        self.due = self.due + self._op if self._held else float("inf")
 
     def _answer(self, chunk: Chunk, payload: Buffer) -> None:
         assert self.sink is not None, "chunks come to the ready only"
         inverted = (np.frombuffer(payload, np.uint32)[::-1] ^ SIGN).data.cast("B")
         checksum = xxhash.xxh3_64_intdigest(inverted)
         lease = (chunk.job, chunk.incarnation, chunk.session, chunk.index, chunk.attempt)
-        sockets.send(self.sink, encode(Result(*lease, inverted.nbytes, checksum, seconds=0.0, slot=-1), inverted))
+        sockets.send(self.sink, encode(Result(*lease, inverted.nbytes, checksum, seconds=self._op, slot=-1), inverted))
 
 
-def serve(endpoint: str, names: list[str], total: int, welcomed: Synchronized[int]) -> None:
+def serve(endpoint: str, names: list[str], total: int, welcomed: Synchronized[int], op: float) -> None:
     """Run these sessions until the coordinator says goodbye to all of them."""
     with zmq.Context() as context:
         context.set(zmq.MAX_SOCKETS, 2 * len(names) + 16)
-        answerers = [Answerer(context, endpoint, name) for name in names]
+        answerers = [Answerer(context, endpoint, name, op) for name in names]
         owners = {answerer.ventilator: answerer for answerer in answerers}
         poller = zmq.Poller()
         for socket in owners:
             poller.register(socket, zmq.POLLIN)
-        begun, beat = False, time.monotonic()
+        begun, beat, looked = False, time.monotonic(), 0.0
+        due: list[tuple[float, int, Answerer]] = []  # heap: those that compute, by the time when they are done
         while not all(answerer.over for answerer in answerers):
-            for socket, _ in poller.poll(PAUSE_MS):
+            pause = max(0.0, due[0][0] - time.monotonic()) if due else 1.0
+            for socket, _ in poller.poll(min(PAUSE_MS, math.ceil(1000 * pause))):
                 answerer = owners[socket]
+                idle = answerer.due == float("inf")
                 had_sink = answerer.sink is not None
                 answerer.take(socket)
+                if idle and answerer.due < float("inf"):
+                    heapq.heappush(due, (answerer.due, id(answerer), answerer))
                 if answerer.sink is not None and not had_sink:
                     owners[answerer.sink] = answerer
                     poller.register(answerer.sink, zmq.POLLIN)
                     with welcomed.get_lock():
                         welcomed.value += 1
             now = time.monotonic()
+            while due and due[0][0] <= now:
+                answerer = heapq.heappop(due)[2]
+                answerer.finish()
+                if answerer.due < float("inf"):
+                    heapq.heappush(due, (answerer.due, id(answerer), answerer))
             if not begun and welcomed.value >= total:
                 begun = True
                 for answerer in answerers:
                     answerer.begin(now)
-            for answerer in answerers if begun else ():
-                answerer.say_alive(now)
+            if begun and now >= looked + PAUSE_MS / 1000:
+                looked = now
+                for answerer in answerers:
+                    answerer.say_alive(now)
             if not begun and now >= beat:
                 beat = now + BEAT
                 for answerer in answerers:
@@ -172,6 +207,7 @@ def main() -> None:
     parser.add_argument("endpoint", help="where the ventilator is")
     parser.add_argument("--sessions", type=int, default=10, help="workers; 10 by default")
     parser.add_argument("--processes", type=int, default=2, help="that they are spread over; 2 by default")
+    parser.add_argument("--op", type=float, default=0.0, help="seconds that a chunk takes; 0 by default")
     arguments = parser.parse_args()
     raise_descriptor_limit()
     fork: Any = multiprocessing.get_context("fork")  # before any ZeroMQ context exists
@@ -179,7 +215,7 @@ def main() -> None:
     names = [f"answerer-{number + 1}" for number in range(arguments.sessions)]
     shares = [names[number :: arguments.processes] for number in range(arguments.processes)]
     processes = [
-        fork.Process(target=serve, args=(arguments.endpoint, share, len(names), welcomed), daemon=True)
+        fork.Process(target=serve, args=(arguments.endpoint, share, len(names), welcomed, arguments.op), daemon=True)
         for share in shares
         if share
     ]

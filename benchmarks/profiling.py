@@ -70,7 +70,7 @@ def run_job(recording: Path, folder: Path, workers: int) -> None:
 
     over = threading.Event()
     seconds: dict[int, tuple[str, float]] = {}
-    looker = threading.Thread(target=_look, args=(seconds, over), name=OURS, daemon=True)
+    looker = threading.Thread(target=look, args=(seconds, over), name=OURS, daemon=True)
     looker.start()
     imports = time.thread_time()  # no part of the job
     report = Coordinator(recording, folder, workers=workers).run()
@@ -116,7 +116,7 @@ def _fold(stacks: str) -> dict[str, Counter[str]]:
     return dict(sorted(threads.items(), key=lambda item: -item[1].total()))
 
 
-def _look(seconds: dict[int, tuple[str, float]], over: threading.Event) -> None:
+def look(seconds: dict[int, tuple[str, float]], over: threading.Event) -> None:
     """Note the processor time of each thread of this process, until told to stop."""
     while True:
         ended = over.wait(1 / LOOKS)
