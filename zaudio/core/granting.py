@@ -28,6 +28,7 @@ from zaudio.core.roster import Member, Roster
 
 WINDOW_LEAST = 16  # chunks; measured with 1 MiB chunks: a window of 8 leaves the cipher waiting now and then
 WINDOW_FACTOR = 3  # times all credit: once for what members hold, twice for results behind a chunk that is done again
+ASKED_MOST = 3  # members at one straggler: where a small window keeps hundreds idle, each would get the same chunk
 
 
 class Granting:
@@ -201,6 +202,8 @@ class Granting:
         if not self._repeatable(index):
             return
         asked = self._leases.asked(index)
+        if len(asked) >= ASKED_MOST:
+            return
         for member in self._roster.idle():
             if member.session not in asked:
                 grants.append(self._grant_to(member, index, now, repeated=True))
