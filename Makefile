@@ -109,8 +109,8 @@ PEERS = $(BENCH_VENV)/peers.stamp
 BENCH_RUN = $(BENCH_VENV)/bin/python benchmarks
 BENCH_INPUT = '$(or $(INPUT),$(TEST_RAW))' $(if $(N),-n '$(N)')
 
-.PHONY: bench-audio bench-batch bench-limit bench-peers bench-render bench-scale bench-sealed bench-seeing \
-	pictures profile
+.PHONY: bench-audio bench-batch bench-keys bench-limit bench-many bench-peers bench-render bench-scale bench-sealed \
+	bench-seeing pictures profile
 
 bench: $(BENCH) $(RECORDING) ## compare chunk sizes, 4 KiB to 16 MiB, and numbers of workers: N=2 INPUT=take.wav ARGS="--rounds 1"
 	@$(BENCH_RUN)/chunk_sizes.py $(BENCH_INPUT) $(ARGS)
@@ -141,7 +141,13 @@ bench-seeing: $(BENCH) $(RECORDING) ## compare jobs with 50 open pages, with a l
 pictures: $(DEV) ## make the pictures of docs/seeing.md again, in a minute: needs chromium and chromium-driver
 	@$(VENV)/bin/python benchmarks/scene.py $(ARGS)
 
-bench-scale: $(BENCH) ## measure 0.1 to 10 GB, 10 to 1,000,000 chunks, 1 to 1,000 workers, a costly op
+bench-keys: $(BENCH) $(RECORDING) ## measure the processor time that keys cost, beside bare sockets: N=2 INPUT=take.raw
+	@$(BENCH_RUN)/keys.py $(BENCH_INPUT) $(ARGS)
+
+bench-many: $(BENCH) ## simulate 10 to 10,000 workers on the shipped Desk, and run 1,000 answering ones for real
+	@$(BENCH_RUN)/many_workers.py $(ARGS)
+
+bench-scale: bench-many ## do that, and measure 0.1 to 10 GB, 10 to 1,000,000 chunks, 1 to 1,000 workers, a costly op
 	@$(BENCH_RUN)/scale.py $(if $(N),-n '$(N)') $(ARGS)
 	@$(BENCH_RUN)/answering.py $(ARGS)
 	@$(BENCH_RUN)/costly_op.py $(if $(N),-n '$(N)') $(ARGS)

@@ -53,7 +53,7 @@ class Costs:
         chunk: To send a chunk and to take its result: sums, events, what the destination is given.
     """
 
-    message: float = 30e-6
+    message: float = 20e-6
     chunk: float = 400e-6
 
 
