@@ -29,6 +29,7 @@ EXAMPLES = [
     errors.VerificationError("out", "the tag differs"),
     errors.NoWorkerError("no worker could be given a chunk for 30 s"),
     errors.NoCoordinatorError("tcp://127.0.0.1:5555", 5.0),
+    errors.LaunchError("ssh:hosts.txt", "there is no program ssh; install openssh-client"),
     errors.RefusedError("it lacks reverb"),
     errors.ProtocolError("a header of 5000 bytes is over the limit of 4096"),
 ]

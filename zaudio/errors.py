@@ -19,6 +19,7 @@
     ├── VerificationError                5  a result is damaged, changed or incomplete
     ├── NoWorkerError                   69  no worker could be given a chunk for too long
     ├── NoCoordinatorError              69  no coordinator answers at the given address
+    ├── LaunchError                     69  workers cannot be started at the given place
     ├── RefusedError                    77  the coordinator refused this worker, or the two do not trust each other
     └── ProtocolError                    1  bytes from a peer that are no message; never leaves `net`
 
@@ -312,6 +313,23 @@ class NoCoordinatorError(ZaudioError):
     seconds: float
 
     template = "{0.endpoint}: no coordinator answered within {0.seconds:g} s"
+
+
+@dataclass(eq=False, repr=False)
+class LaunchError(ZaudioError):
+    """Workers cannot be started at a place that `--workers-on` names.
+
+    Attributes:
+        where: The place, or a host of it.
+        reason: What is missing there, and its remedy.
+    """
+
+    exit_code = 69
+
+    where: str
+    reason: str
+
+    template = "{0.where}: {0.reason}"
 
 
 class RefusedError(ZaudioError):

@@ -406,7 +406,7 @@ def test_workers_inside_a_call_that_lets_no_thread_run_are_ended_within_five_sec
     number=13,
     bound="exit 143 and all gone within 1 s",
     measured="0.01 s",
-    removed="`exit.py`: `exit_at_once(number)`; `children.py`: `_die_with_parent()`",
+    removed="`exit.py`: `exit_at_once(number)`; `children.py`: `die_with_parent()`",
 )
 def test_second_sigterm_ends_a_supervisor_and_its_workers_at_once(scene):
     job, leaving, first = hogs(scene)

@@ -8,7 +8,7 @@ Rules:
 - It is bound before any socket that asks it.
 - A question that it does not understand is refused, and so is one on which it fails.
 - The list of keys is read again for each connection, and four times a second besides. So a worker whose key is revoked
-  is gone within a second.
+  is gone within a second. The same goes for guests, which are on no list.
 """
 
 from __future__ import annotations
@@ -57,12 +57,14 @@ class Authenticator:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: CoordinatorKeys, *, now: float) -> None:
         self._allowed = keys.allowed
+        self._guests = keys.guests
         self.local = keys.local.public.decode()
         self._strangers: set[str] = set()
         self._refused: list[Stranger] = []
         self._faults: tuple[str, ...] = ()
         self._trouble = ""
-        self._names: dict[str, str] = {self.local: LOCAL}
+        self._listed: dict[str, str] = {}  # of the list, as of the last look
+        self._names: dict[str, str] = {self.local: LOCAL}  # of all that are admitted
         self._told: frozenset[str] | None = None
         self.due = now
         self.socket = context.socket(zmq.REP)
@@ -77,7 +79,7 @@ class Authenticator:
     @property
     def names(self) -> dict[str, str]:
         """The names of workers' keys, by public key: those that `zaudio keys revoke` takes."""
-        return {key: name for key, name in self._names.items() if key != self.local}
+        return self._listed
 
     def serve(self) -> None:
         """Answer the peers that wait to connect."""
@@ -116,7 +118,7 @@ class Authenticator:
         key, name = z85.encode(credentials[0]).decode(), address.decode("ascii", "replace")
         if key == self.local:  # on no list, so a list that cannot be read must not keep it out
             return ADMITTED, "", key
-        if not self._reread():
+        if not self._reread() and key not in self._guests.read():  # guests are on no list either
             self._refused.append(Stranger(name, "the list of keys cannot be read", key))
             return FAILED, "the list of keys cannot be read", ""
         if key in self._names:
@@ -127,9 +129,14 @@ class Authenticator:
         return REFUSED, "this key is not admitted", ""
 
     def _reread(self) -> bool:
-        """Read the list; return False, and keep the former one, when it cannot be read now."""
+        """Read the list and the guests; return False, and keep the former list, when it cannot be read now."""
+        readable = self._reread_list()
+        self._names = {**self._listed, **self._guests.read(), self.local: LOCAL}
+        return readable
+
+    def _reread_list(self) -> bool:
         try:
-            names = self._allowed.read()
+            self._listed = self._allowed.read()
         except OSError as error:
             if str(error) != self._trouble:
                 log.error("the list of keys cannot be read, so nobody is admitted: %s", error)
@@ -140,7 +147,6 @@ class Authenticator:
             self._faults = self._allowed.faults
             for fault in self._faults:
                 log.warning("%s; nobody is admitted by it", fault)
-        self._names = {**names, self.local: LOCAL}
         return True
 
     def _warn_of(self, key: str, address: str) -> None:

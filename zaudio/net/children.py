@@ -55,13 +55,13 @@ def become_worker(
     code = 1
     try:
         brood.lead_group()
-        _die_with_parent()
+        die_with_parent()
         null = os.open(os.devnull, os.O_RDONLY)
         for descriptor, standard in ((null, 0), (stderr, 1), (stderr, 2)):
             os.dup2(descriptor, standard)
         disown_forks(life, lifeline)
         outbox = make_outbox()
-        _close_all_but(3, {life, lifeline})
+        close_all_but(3, {life, lifeline})
         code = work(settings, name, session, outbox, lifeline, life)
     except BaseException:  # noqa: BLE001  # nothing may return from a forked child
         traceback.print_exc()
@@ -114,12 +114,13 @@ def disown_forks(*descriptors: int) -> None:
     os.register_at_fork(after_in_child=disown)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Have this process killed when the one that forked it ends (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _close_all_but(first: int, kept: set[int]) -> None:
+def close_all_but(first: int, kept: set[int]) -> None:
     """Close what a forked child inherited, from descriptor `first` on."""
     for descriptor in sorted(kept):
         os.closerange(first, descriptor)

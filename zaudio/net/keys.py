@@ -25,13 +25,14 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import zmq
 from zmq.utils import z85
 
 from zaudio import disk
 from zaudio.errors import KeyFileError
+from zaudio.net.guests import Guests, check_public
 
 SECRET, WORKER_SECRET, PUBLIC = "coordinator.secret", "worker.secret", "coordinator.public"
 WORKERS, REVOKED, HANDOVER = "workers", "revoked", "handover"
@@ -61,11 +62,19 @@ class ClientKeys:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CoordinatorKeys:
-    """The keys of a coordinator; `local` is a pair of this job's own, which its local workers share."""
+    """The keys of a coordinator.
+
+    Attributes:
+        server: The key of its sockets.
+        local: A pair of this job's own, which its local workers share.
+        allowed: The workers that are admitted by files.
+        guests: The workers that are admitted for this job alone.
+    """
 
     server: ServerKeys
     local: ClientKeys
     allowed: AllowList
+    guests: Guests = field(default_factory=Guests)
 
 
 class AllowList:
@@ -236,6 +245,17 @@ def worker_keys(folder: str) -> ClientKeys:
         raise KeyFileError(path, sentence)
     secret = _read_key(path, secret=True)
     return ClientKeys(bytes(zmq.curve_public(secret)), secret, _read_key(os.path.join(folder, PUBLIC), secret=False))
+
+
+def guest_keys(server: str) -> ClientKeys:
+    """Return a new pair of keys for a worker that will be a guest of the coordinator with that public key.
+
+    Raises:
+        UsageError: `server` is no public key.
+    """
+    check_public(server)
+    public, secret = zmq.curve_keypair()
+    return ClientKeys(public, secret, server.encode())
 
 
 def _coordinator_secret(folder: str) -> bytes:

@@ -1,0 +1,55 @@
+"""Guests: workers that are admitted for one job and by no file. A launcher names them while the job runs.
+
+A guest makes its key pair in its own process, so its secret travels nowhere.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from zmq.utils import z85
+
+from zaudio.errors import UsageError
+
+KEY_BYTES = 32  # of CURVE
+
+
+class Guests:
+    """The public keys that are admitted for one job, each with its worker's name. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._names: dict[str, str] = {}
+
+    def admit(self, public: str, name: str) -> None:
+        """Admit that key from now on.
+
+        Raises:
+            UsageError: It is no public key.
+        """
+        check_public(public)
+        with self._lock:
+            self._names[public] = name
+
+    def revoke(self, public: str) -> None:
+        """Admit that key no more. An unknown key is nothing new."""
+        with self._lock:
+            self._names.pop(public, None)
+
+    def read(self) -> dict[str, str]:
+        """Return each admitted key with its worker's name."""
+        with self._lock:
+            return dict(self._names)
+
+
+def check_public(public: str) -> None:
+    """Check that a text is a public key.
+
+    Raises:
+        UsageError: The text is no key.
+    """
+    try:
+        if len(z85.decode(public.encode())) != KEY_BYTES:
+            raise ValueError
+    except Exception:  # noqa: BLE001  # z85 raises whatever its arithmetic stumbles over
+        raise UsageError(f"expected a public key, 40 characters of Z85, got {public!r:.60}") from None
