@@ -47,6 +47,10 @@ class Handle(Protocol):
     def ended(self) -> str | None:
         """None while it starts or runs; empty when it ended in order; else one sentence that says why it ended."""
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether another worker in its place would end likewise: it was refused, or a module is missing there."""
+
     def admit(self) -> None:
         """Let it connect: its public key is admitted now. Called once, as soon as `public` is known."""
 
@@ -55,6 +59,9 @@ class Launcher(Protocol):
     """Starts workers at one place. One thread calls `start`, `alive` and `stop`."""
 
     where: str  # as the user wrote it: ``ssh:hosts.txt``
+    capacity: (
+        int | None
+    )  # the workers that the place has by itself, as a file of hosts says; None: as many as asked for
 
     def check(self, endpoint: str) -> None:
         """Find out, before anything is started, whether workers could reach that endpoint.

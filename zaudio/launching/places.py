@@ -6,10 +6,12 @@ kind of place takes stands in `KINDS`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from zaudio.errors import UsageError
 
+LOOPBACK = "tcp://127.0.0.1:0"  # where a farm binds for places of its own machine, when its user names no address
 LIMIT = 100_000  # workers at one place: more is a slip of the finger
 
 # Kind -> whether something stands behind its colon, and the keys that it takes besides.
@@ -67,6 +69,25 @@ def parse_place(text: object) -> Place:
         options[key] = value
     count = options.pop("n", None)
     return Place(text, kind, rest, None if count is None else parse_count(count, text), options)
+
+
+def share(places: Sequence[Place], workers: int | None) -> tuple[int, tuple[Place, ...]]:
+    """Return the number of local workers, and the places with the number that each is asked for.
+
+    Args:
+        places: The places.
+        workers: The user's number of workers: for places that state none, or else local ones; None without one.
+
+    Raises:
+        UsageError: A place states no number, and there is none for it.
+    """
+    unstated = [place for place in places if not place.states_count]
+    if not unstated:
+        return workers or 0, tuple(places)
+    if not workers:
+        text = unstated[0].text
+        raise UsageError(f"--workers-on {text}: say how many workers with -n (workers=), or {text},n=WORKERS")
+    return 0, tuple(place if place.states_count else replace(place, count=workers) for place in places)
 
 
 def parse_count(text: str, where: str) -> int:

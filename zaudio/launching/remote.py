@@ -6,7 +6,7 @@ A line of JSON each, `talk.py` is the near end:
     near: {"worker": 1, "orders": {"name": "attic/1", "endpoint": ..., "server": ..., "allow": [...], ...}}
     far:  {"worker": 1, "public": "<40 characters of Z85>"}        empty when there are no keys
     near: {"worker": 1, "go": true}                                its key is admitted
-    far:  {"worker": 1, "ended": ""}                               in order; else one sentence
+    far:  {"worker": 1, "ended": "", "hopeless": false}            in order; else one sentence
 
 Rules:
 
@@ -31,7 +31,7 @@ import traceback
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from zaudio.errors import ZaudioError
+from zaudio.errors import RefusedError, UsageError, ZaudioError
 from zaudio.launching.launcher import Orders
 from zaudio.net import brood, children
 from zaudio.net.brood import Brood
@@ -193,8 +193,8 @@ def _become_worker(said: dict[str, Any], *, up: int, down: int) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         children.disown_forks(up, down)
         children.close_all_but(3, {up, down})
-        ended = _work(said, up, down)
-        os.write(up, json.dumps({"ended": ended}).encode() + b"\n")
+        ended, hopeless = _work(said, up, down)
+        os.write(up, json.dumps({"ended": ended, "hopeless": hopeless}).encode() + b"\n")
     except BaseException:  # noqa: BLE001  # nothing may return from a forked child
         traceback.print_exc()
     finally:
@@ -203,8 +203,8 @@ def _become_worker(said: dict[str, Any], *, up: int, down: int) -> NoReturn:
         os._exit(0)
 
 
-def _work(said: dict[str, Any], up: int, down: int) -> str:
-    """Live the life of one worker; return why it ended, and nothing when it ended in order."""
+def _work(said: dict[str, Any], up: int, down: int) -> tuple[str, bool]:
+    """Live the life of one worker; return why it ended, empty for in order, and whether another would end likewise."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # until there is something to hand back
     name = str(said.pop("name"))
     orders = orders_of(said)
@@ -220,13 +220,13 @@ def _work(said: dict[str, Any], up: int, down: int) -> str:
             settings, public = replace(settings, keys=keys), keys.public.decode()
         os.write(up, json.dumps({"public": public}).encode() + b"\n")
         if not os.read(down, len(GO)):
-            return ""
+            return "", False
         with Shell(settings, name, os.urandom(16), lifeline=down) as shell:
             signal.signal(signal.SIGTERM, lambda *_: shell.stop())
             shell.run()
     except ZaudioError as error:
-        return str(error)
-    return ""
+        return str(error), isinstance(error, UsageError | RefusedError)
+    return "", False
 
 
 def orders_of(said: dict[str, Any]) -> Orders:

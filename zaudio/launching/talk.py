@@ -27,6 +27,8 @@ from zaudio.version import VERSION
 
 MODULE = "zaudio.launching.remote"
 GREETING_MAX = 4096  # bytes in front of the first line of ours: a shell's greeting, which a login may print
+NO_ZAUDIO = "its Python has no zaudio"
+LINE_MAX = 65536  # bytes; ours are far shorter
 TAIL = 8192  # bytes of standard error that are kept
 
 log = logging.getLogger("zaudio.launching")
@@ -39,6 +41,7 @@ class Worker:
         self.name = name
         self.public: str | None = None
         self.ended: str | None = None
+        self.hopeless = False
         self._admit = admit
 
     def admit(self) -> None:
@@ -118,8 +121,11 @@ class Far:
         self._hear_errors()
         for line in self._lines.feed(_read(self._stdout.fileno())):
             self._hear(line)
+        if self._lines.held > LINE_MAX:
+            self._fail(f"expected lines of zaudio's, got {self._lines.held} bytes without an end")
         if ended is not None:
-            self._fail(self._end_of(ended))
+            sentence = self._end_of(ended)
+            self._fail(sentence, hopeless=sentence.startswith(NO_ZAUDIO))
 
     def close(self) -> None:
         """Break the lifeline: workers go within 2 s."""
@@ -127,6 +133,7 @@ class Far:
             self._closing = True
             with contextlib.suppress(OSError):
                 self._stdin.close()
+            self._process.stdin = None  # `communicate` would use it
 
     def wait(self, deadline: float) -> None:
         """Wait for the process's end until that time of the monotonic clock, then kill it. After `close`."""
@@ -167,7 +174,7 @@ class Far:
             self._known = True
             if message["zaudio"] != VERSION:
                 sentence = f"zaudio {message['zaudio']!s:.20} is installed there, and {VERSION} here"
-                self._fail(f"{sentence}; install one version on both machines")
+                self._fail(f"{sentence}; install one version on both machines", hopeless=True)
         elif isinstance(number := message.get("worker"), int) and number in self._workers:
             self._hear_of(number, message)
 
@@ -177,6 +184,7 @@ class Far:
             worker.public = public
         if isinstance(ended := message.get("ended"), str):
             worker.ended = f"{self.where}: {_shown(ended.encode())}" if ended else ""
+            worker.hopeless = message.get("hopeless") is True
             del self._workers[number]
 
     def _hear_errors(self) -> None:
@@ -189,14 +197,14 @@ class Far:
         """Return why the process has ended."""
         words = last_words(self._tail.decode(errors="replace"))
         if "No module named" in words and "zaudio" in words:
-            sentence = f"its Python has no zaudio {VERSION}"
-            return f"{sentence}; install it there, or name the Python that has it"
+            return f"{NO_ZAUDIO} {VERSION}; install it there, or name the Python that has it"
         greeting = "" if self._known else _shown(self._greeting)
         return self._explain(code, words) or words or greeting or cause_of_death(code)
 
-    def _fail(self, sentence: str) -> None:
+    def _fail(self, sentence: str, *, hopeless: bool = False) -> None:
         """End all workers for that reason, and the process."""
         for worker in self._workers.values():
+            worker.hopeless = hopeless
             worker.ended = f"{self.where}: {sentence}"
         self._workers.clear()
         self.close()

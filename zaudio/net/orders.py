@@ -145,6 +145,11 @@ class Lines:
     def __init__(self) -> None:
         self._rest = b""
 
+    @property
+    def held(self) -> int:
+        """Bytes of the line that is not complete."""
+        return len(self._rest)
+
     def feed(self, piece: bytes) -> list[bytes]:
         """Take the next piece; return the lines that it completes, without their ends."""
         *lines, self._rest = (self._rest + piece).split(b"\n")

@@ -1,0 +1,216 @@
+"""Fleet: the workers that a job starts elsewhere: one thread starts, admits, watches, replaces and ends them.
+
+Rules:
+
+- The thread alone uses the launchers. `muster.py` decides how many to start, and which to replace.
+- A worker's key is admitted before it connects, and revoked when the worker has ended: for this job alone.
+- A sentence about a fault is said once.
+- When the job is over, workers have a while to go by themselves. Then they are ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from zaudio.errors import UsageError, ZaudioError
+from zaudio.launching.launcher import Handle, Launcher, Orders
+from zaudio.launching.muster import Muster
+from zaudio.metering import Meter, Times
+from zaudio.net.guests import Guests
+from zaudio.stream import Subscription
+
+TURN = 0.1  # s between two looks: a key waits for this, and so does a replacement
+LEAVE = 3.0  # s for workers to go by themselves after the farm's goodbye
+STOPPED = 10.0  # s for launchers to end what is left; they have 5 each
+ENOUGH = 4  # chunks that must have been computed before the cost of the op is believed
+SAID = 64  # sentences that are kept: a place that fails in ever new words must not fill the memory
+
+log = logging.getLogger("zaudio.launching")
+
+
+@dataclass(slots=True)
+class Squad:
+    """The workers of one place.
+
+    Attributes:
+        launcher: Starts them.
+        muster: Decides how many.
+        posted: The number of a post, and the worker that has it.
+        known: Numbers of posts whose worker's key was admitted.
+    """
+
+    launcher: Launcher
+    muster: Muster
+    posted: dict[int, Handle] = field(default_factory=dict)
+    known: set[int] = field(default_factory=set)
+
+
+class Bound(Protocol):
+    """A farm that is bound."""
+
+    @property
+    def endpoint(self) -> str | None:
+        """The address where workers connect."""
+
+
+class Fleet:
+    """The workers that a job starts elsewhere.
+
+    Args:
+        launchers: One for each place, and the number of workers that it is asked for.
+        guests: Where their keys are admitted; None for a farm without keys.
+        server: The coordinator's public key, Z85; None without keys.
+        at_once: Start all, whether they are of use or not.
+        beside: Workers that the job has besides.
+    """
+
+    def __init__(
+        self,
+        launchers: Sequence[tuple[Launcher, int]],
+        *,
+        guests: Guests | None,
+        server: str | None,
+        at_once: bool,
+        beside: int,
+    ) -> None:
+        self._squads = [Squad(launcher, Muster(count, at_once=at_once)) for launcher, count in launchers]
+        self._guests = guests if guests is not None else Guests()
+        self._server = server
+        self._beside = beside
+        self._meter = Meter()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.warnings: tuple[str, ...] = ()
+
+    @contextlib.contextmanager
+    def serving(
+        self,
+        farm: Bound,
+        allow: tuple[str, ...],
+        subscribe: Callable[[], AbstractContextManager[Subscription]],
+    ) -> Iterator[None]:
+        """Start workers, and go on until the block is left; then nobody is replaced any more. `close` ends the rest.
+
+        Args:
+            farm: Where they connect.
+            allow: The functions that the job names as ops.
+            subscribe: Subscribes to the job's events, which tell how many workers are of use.
+        """
+        if self._squads and farm.endpoint is not None:
+            orders = Orders(farm.endpoint, self._server, allow)
+            args = (orders, subscribe)
+            self._thread = threading.Thread(target=self._run, args=args, name="zaudio-fleet", daemon=True)
+            self._thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+
+    def close(self) -> None:
+        """Wait until all workers are gone; end those that do not go by themselves."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(LEAVE + STOPPED)
+
+    # The thread
+
+    def _run(self, orders: Orders, subscribe: Callable[[], AbstractContextManager[Subscription]]) -> None:
+        try:
+            with subscribe() as events:
+                while not self._over.is_set():
+                    self._listen(events)
+                    for squad in self._squads:
+                        self._turn(squad, orders, time.monotonic())
+                    self._over.wait(TURN)
+            self._see_off(time.monotonic() + LEAVE)
+        except Exception:
+            log.exception("workers elsewhere are not looked after any more")
+            self._warn("workers elsewhere are not looked after any more: an error of zaudio's; see the log")
+        finally:
+            for squad in self._squads:
+                with contextlib.suppress(Exception):  # one that cannot be stopped must not keep the others
+                    squad.launcher.stop()
+                for handle in squad.posted.values():
+                    self._guests.revoke(handle.public or "")
+
+    def _listen(self, events: Subscription) -> None:
+        with contextlib.suppress(TimeoutError):
+            for event in events.take(timeout=0):
+                self._meter.apply(event)
+
+    def _turn(self, squad: Squad, orders: Orders, now: float) -> None:
+        squad.launcher.alive()
+        for number, handle in list(squad.posted.items()):
+            if handle.ended is None:
+                self._admit(squad, number, handle)
+            else:
+                self._bury(squad, number, handle, now)
+        due = squad.muster.due(self._useful(now), now=now)
+        if not due:
+            return
+        try:
+            squad.posted.update(zip(due, squad.launcher.start(len(due), orders), strict=True))
+        except ZaudioError as error:
+            self._warn(str(error))
+            for number in due:
+                squad.muster.ended(number, fault=True, hopeless=True, now=now)
+
+    def _admit(self, squad: Squad, number: int, handle: Handle) -> None:
+        if handle.public is None or number in squad.known:
+            return
+        squad.known.add(number)
+        if handle.public:
+            try:
+                self._guests.admit(handle.public, handle.name)
+            except UsageError as error:
+                self._warn(f"{handle.name}: {error}")
+                return
+        log.info("%s is admitted", handle.name)
+        handle.admit()
+
+    def _bury(self, squad: Squad, number: int, handle: Handle, now: float) -> None:
+        del squad.posted[number]
+        squad.known.discard(number)
+        self._guests.revoke(handle.public or "")
+        fault = bool(handle.ended)
+        given_up = squad.muster.given_up
+        replaced = squad.muster.ended(number, fault=fault, hopeless=handle.hopeless, now=now)
+        log.info("%s has ended: %s", handle.name, handle.ended or "in order")
+        if fault:
+            self._warn(f"{handle.ended}" + ("" if replaced else "; no other takes its place"))
+        if squad.muster.given_up and not given_up:
+            self._warn(f"{squad.launcher.where}: too many workers failed there, so no more are started")
+
+    def _useful(self, now: float) -> int | None:
+        useful = useful_of(self._meter.times(now))
+        return max(0, useful - self._beside) if useful is not None else None
+
+    def _see_off(self, deadline: float) -> None:
+        """Let workers go by themselves until then."""
+        while time.monotonic() < deadline and any(squad.launcher.alive() for squad in self._squads):
+            time.sleep(TURN)
+        held_back = sum(squad.muster.held_back for squad in self._squads)
+        if held_back:
+            log.info("%d workers were not started, since they would have been of no use; --all starts all", held_back)
+
+    def _warn(self, sentence: str) -> None:
+        if sentence not in self.warnings and len(self.warnings) < SAID:
+            log.info("%s", sentence)
+            self.warnings = (*self.warnings, sentence)
+
+
+def useful_of(times: Times) -> int | None:
+    """Return the number of workers that are of use in a stage; None when it is unknown."""
+    if times.computed < ENOUGH:
+        return None
+    if times.workers_useful is not None:
+        return times.workers_useful
+    # Without a cipher, there is a use for as many as chunks travel apart from each other.
+    return -(-times.chunks // times.together)

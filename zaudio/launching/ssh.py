@@ -1,0 +1,258 @@
+"""Ssh: workers on the hosts of a file, by the OpenSSH program: one connection a host, however many workers it has.
+
+A line of the file, and comments behind `#`:
+
+    HOST[:PORT] [user=USER] [n=WORKERS] [python=PROGRAM] [path=DIR] [read=DIR]
+
+Rules:
+
+- The user's own configuration of ssh counts: names, keys, jump hosts. Two things it cannot change: no question is
+  asked, and the host's key must be known.
+- Nothing of a line reaches a shell unquoted, and none of it can be taken for an option.
+- The far end lives as long as its standard input, so it goes with a killed client too.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from zaudio import disk
+from zaudio.endpoints import LAST_PORT, is_loopback, parse_tcp
+from zaudio.errors import LaunchError, UsageError
+from zaudio.launching.launcher import Orders
+from zaudio.launching.places import Place, parse_count
+from zaudio.launching.talk import MODULE, Far, Worker
+
+PROGRAM = "ssh"
+PYTHON = "python3"
+STOP = 4.0  # s for connections to close; a launcher has 5
+RESOLVE = 5.0  # s for ssh to read its own configuration
+OPTIONS = {
+    "BatchMode": "yes",  # no question: nobody could answer it
+    "StrictHostKeyChecking": "yes",
+    "ConnectTimeout": "10",
+    "ServerAliveInterval": "15",  # a host that vanished is found after three of these
+    "ControlPath": "none",  # a connection of its own, which ends with this job
+    "ClearAllForwardings": "yes",
+    "ForwardAgent": "no",
+    "RemoteCommand": "none",
+    "PermitLocalCommand": "no",
+}
+
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(%\w+)?\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:(?P<port>[0-9]{1,5}))?")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One line of the file.
+
+    Attributes:
+        name: The host, as ssh takes it.
+        port: Its port; None for ssh's own choice.
+        user: The user there; None for ssh's own choice.
+        count: Workers.
+        python: The Python that has zaudio.
+        path: Folders there in which ops are found.
+        read: Folders there in which the recording is found.
+    """
+
+    name: str
+    port: int | None = None
+    user: str | None = None
+    count: int = 1
+    python: str = PYTHON
+    path: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+
+    def command(self, program: str) -> list[str]:
+        """Return the command that reaches the far end on that host."""
+        options = [word for name, value in OPTIONS.items() for word in ("-o", f"{name}={value}")]
+        return [program, "-T", *options, *self.address(), shlex.join(["exec", self.python, "-m", MODULE])]
+
+    def address(self) -> list[str]:
+        """Return the arguments that name the host."""
+        user = ["-l", self.user] if self.user is not None else []
+        port = ["-p", str(self.port)] if self.port is not None else []
+        return [*user, *port, "--", self.name]
+
+
+@dataclass(slots=True)
+class _Site:
+    """A host, its connection, and its workers by number."""
+
+    host: Host
+    far: Far | None = None
+    workers: dict[int, Worker] = field(default_factory=dict)
+    faults: int = 0
+
+    @property
+    def free(self) -> int:
+        return self.host.count - len(self.workers)
+
+    def start(self, program: str, orders: Orders) -> Worker:
+        if self.far is None or self.far.over:
+            self.close()
+            self.far = Far(self.host.command(program), self.host.name, explain=lambda *end: _explain(self.host, *end))
+        number = next(number for number in range(1, self.host.count + 1) if number not in self.workers)
+        own = replace(orders, path=(*orders.path, *self.host.path), read=(*orders.read, *self.host.read))
+        worker = self.workers[number] = self.far.start(f"{self.host.name}/{number}", own)
+        return worker
+
+    def look(self) -> list[Worker]:
+        if self.far is not None:
+            self.far.look()
+        for number, worker in list(self.workers.items()):
+            if worker.ended is not None:
+                del self.workers[number]
+                self.faults += bool(worker.ended)
+        return list(self.workers.values())
+
+    def close(self, deadline: float = 0.0) -> None:
+        if self.far is not None:
+            self.far.close()
+            self.far.wait(deadline)
+            self.far = None
+
+
+class SshLauncher:
+    """Workers on the hosts of a file.
+
+    Args:
+        place: The place, with the file's path.
+
+    Raises:
+        UsageError: The file cannot be read, or a line of it cannot be used.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.where = place.text
+        self._sites = [_Site(host) for host in read_hosts(place.rest)]
+        self._program = ""
+        self.capacity: int | None = sum(site.host.count for site in self._sites)
+
+    def check(self, endpoint: str) -> None:
+        """See `Launcher`."""
+        program = shutil.which(PROGRAM)
+        if program is None:
+            raise LaunchError(self.where, "there is no program ssh here; install openssh-client")
+        self._program = program
+        if not is_loopback(endpoint):
+            return
+        for site in self._sites:
+            address = _resolve(program, site.host)
+            if parse_tcp(endpoint) is None or not is_loopback(f"tcp://{address}:1"):
+                raise UsageError(
+                    f"{self.where}: {site.host.name} is another machine, and cannot reach {endpoint}; "
+                    "give an address of this machine with --bind tcp://ADDRESS:PORT (bind=), and --keys DIR"
+                )
+
+    def start(self, count: int, orders: Orders) -> Sequence[Worker]:
+        """See `Launcher`."""
+        started = []
+        for _ in range(count):
+            site = min((site for site in self._sites if site.free), key=lambda site: (site.faults, -site.free))
+            started.append(site.start(self._program, orders))
+        return started
+
+    def alive(self) -> Sequence[Worker]:
+        """See `Launcher`."""
+        return [worker for site in self._sites for worker in site.look()]
+
+    def stop(self) -> None:
+        """See `Launcher`."""
+        for site in self._sites:
+            if site.far is not None:
+                site.far.close()
+        deadline = time.monotonic() + STOP
+        for site in self._sites:
+            site.close(deadline)
+
+
+def read_hosts(path: str) -> list[Host]:
+    """Return the hosts of a file.
+
+    Raises:
+        UsageError: It cannot be read, names no host, or a line of it cannot be used.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = disk.reason(error) if isinstance(error, OSError) else "is no text in UTF-8"
+        raise UsageError(f"--workers-on ssh:{path}: {reason}") from None
+    hosts = [parse_host(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if _words(line)]
+    if not hosts:
+        raise UsageError(f"--workers-on ssh:{path}: names no host; a line is HOST[:PORT] [user=] [n=] [python=]")
+    names = [host.name for host in hosts]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--workers-on ssh:{path}: {twice} stands there twice; write one line with n=")
+    return hosts
+
+
+def parse_host(line: str, where: str) -> Host:
+    """Return the host that a line names.
+
+    Raises:
+        UsageError: It cannot be used.
+    """
+    address, *pairs = _words(line)
+    match = _ADDRESS.fullmatch(address)
+    port = int(match["port"]) if match is not None and match["port"] else None
+    if match is None or not (port is None or 0 < port <= LAST_PORT):
+        raise UsageError(f"{where}: expected HOST[:PORT], got {address!r:.80}")
+    host = Host(match["host"].strip("[]"), port)
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        if not value or not value.isprintable():
+            raise UsageError(f"{where}: expected user=, n=, python=, path= or read=, got {pair!r:.80}")
+        match key:
+            case "user" if _USER.fullmatch(value):
+                host = replace(host, user=value)
+            case "n":
+                host = replace(host, count=parse_count(value, where))
+            case "python" if not value.startswith("-"):
+                host = replace(host, python=value)
+            case "path":
+                host = replace(host, path=(*host.path, value))
+            case "read":
+                host = replace(host, read=(*host.read, value))
+            case _:
+                raise UsageError(f"{where}: expected user=, n=, python=, path= or read=, got {pair!r:.80}")
+    return host
+
+
+def _words(line: str) -> list[str]:
+    return line.partition("#")[0].split()
+
+
+def _resolve(program: str, host: Host) -> str:
+    """Return the address or name that ssh would connect to, by its configuration; no connection is made."""
+    try:
+        answer = subprocess.run(
+            [program, "-G", *host.address()], capture_output=True, text=True, timeout=RESOLVE, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return host.name
+    found = re.search(r"^hostname (\S+)$", answer.stdout, re.MULTILINE)
+    name = found[1] if found is not None else host.name
+    return f"[{name}]" if ":" in name else name
+
+
+def _explain(host: Host, code: int, words: str) -> str:
+    """Return a better sentence for an end of ssh; empty for none."""
+    login = f"ssh {host.name}"
+    if "Host key verification failed" in words:
+        return f"its host key is not known here; log in once with `{login}` and compare the key"
+    if "Permission denied" in words:
+        return f"{words.partition(': ')[2] or words} `{login}` must work without a password"
+    if code == 127:  # a shell's word for it
+        return f"there is no {host.python} there; name its Python with python= in the file of hosts"
+    return ""
