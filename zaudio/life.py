@@ -23,6 +23,7 @@ from typing import Generic, Self, TypeVar
 from zaudio.errors import StoppedError, UsageError
 from zaudio.events import Event, Failed, State
 from zaudio.facts import Progress
+from zaudio.launching.fleet import Fleet
 from zaudio.ledger import Ledger
 from zaudio.net.farm import Farm
 from zaudio.net.keys import coordinator_keys
@@ -30,7 +31,7 @@ from zaudio.net.starter import Starter
 from zaudio.net.wake import Waker
 from zaudio.preparation import DoneJob
 from zaudio.request import Request
-from zaudio.staffing import open_farm, warnings_of
+from zaudio.staffing import named_by, open_farm, open_fleet, warnings_of
 from zaudio.stages import Work
 from zaudio.stream import Stream, Subscription
 
@@ -62,6 +63,7 @@ class Life(ABC, Generic[Outcome]):
         self._id = ""  # the job's, in hex, once it is known
         self._work: Work | None = None
         self._farm: Farm | None = None
+        self._fleet: Fleet | None = None
         self._thread: threading.Thread | None = None
         self._ownership = threading.Lock()  # taken once, by the thread that ends the job: its own, or the starting one
         self._stopping = False  # `stop` was called since the start began
@@ -202,8 +204,8 @@ class Life(ABC, Generic[Outcome]):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences that a user should know; after `start`."""
-        return self._warnings
+        """Sentences that a user should know; after `start`. There are more when workers elsewhere fail."""
+        return (*self._warnings, *self._fleet.warnings) if self._fleet is not None else self._warnings
 
     @property
     def endpoint(self) -> str | None:
@@ -263,6 +265,7 @@ class Life(ABC, Generic[Outcome]):
             stack.callback(starter.close)
         folder = self._request.security.keys
         keys = coordinator_keys(os.fspath(folder)) if folder is not None else None
+        self._fleet = fleet = open_fleet(self._request, keys, stack)
         waker = Waker()
         stack.callback(waker.close)
         work = self._prepare(stack, waker)
@@ -278,18 +281,18 @@ class Life(ABC, Generic[Outcome]):
         self._go_on()  # from here on `stop` finds the farm; before, it left word only
         self._work = work
         self._thread = threading.Thread(
-            target=self._run, args=(stack, work, farm), name="zaudio-coordinator", daemon=True
+            target=self._run, args=(stack, work, farm, fleet), name="zaudio-coordinator", daemon=True
         )
         self._thread.start()
         atexit.register(self._end_of_program, os.getpid())
 
-    def _run(self, resources: ExitStack, work: Work, farm: Farm) -> None:
+    def _run(self, resources: ExitStack, work: Work, farm: Farm, fleet: Fleet) -> None:
         """Run the job, in its own thread, unless its start was given up."""
         if not self._ownership.acquire(blocking=False):
             return
         failure: BaseException | None = None
         try:
-            with resources, farm:
+            with resources, farm, fleet.serving(farm, named_by(work), self._stream.subscribe):
                 work.run(farm, say=self._say, on_open=self._bound.set)
         except BaseException as error:  # noqa: BLE001  `wait` raises it
             failure = error

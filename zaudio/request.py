@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from zaudio.endpoints import check_endpoint
 from zaudio.errors import UsageError
+from zaudio.launching.places import LOOPBACK, Place, parse_place, share
 from zaudio.machine import usable_cores
 from zaudio.ops.spec import OpSpec, Requested, parse_chain
 from zaudio.plan import Order
@@ -31,6 +32,7 @@ class Request:
         specs: The operations.
         workers: Local workers, 0 or more.
         bind: The endpoint for workers from elsewhere, if any.
+        places: Places where workers are started for the job, each with its number unless it states that itself.
         chunk: The chunk size, as `sizes.parse_frames` takes it; None for the default.
         overwrite: Whether an older result is replaced.
         fresh: Whether an interrupted job is discarded.
@@ -49,6 +51,7 @@ class Request:
     specs: tuple[OpSpec, ...]
     workers: int
     bind: str | None
+    places: tuple[Place, ...]
     chunk: str | int | None
     overwrite: bool
     fresh: bool
@@ -89,6 +92,11 @@ def parse_request(
         UsageError: A value cannot be used, or two contradict each other.
     """
     _check_types(workers, raw, network, security, limits, timing, overwrite=overwrite, fresh=fresh)
+    if network.workers_on:
+        workers, places = share([parse_place(each) for each in network.workers_on], workers)
+        bind = bind if bind is not None else LOOPBACK
+    else:
+        places = ()
     if bind is not None:
         check_endpoint(bind)
     check_reach(bind, network, security)
@@ -105,6 +113,7 @@ def parse_request(
         specs=parse_chain(ops),
         workers=_count_workers(workers, bind, security.audit),
         bind=bind,
+        places=places,
         chunk=chunk,
         overwrite=overwrite,
         fresh=fresh,

@@ -7,6 +7,7 @@ silent choice; its sentence names the option, and in brackets what Python calls 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 
@@ -68,17 +69,31 @@ class Network:
             that are bound: through a firewall or NAT. The sink's port is by default the one after the ventilator's.
         sockets_only: Reach local workers over sockets, like remote ones. By default they read the recording themselves
             and leave results in shared memory, where the system allows it.
+        workers_on: Places where the job starts workers for itself, and ends them: ``"ssh:hosts.txt"``. `workers` then
+            counts those of a place that states no number; if all state theirs, it counts local workers beside.
+        all_workers: Start all of them at once. By default a few are started, and more when they are of use.
+        trust_cluster: Start workers by a cluster whose own control plane is not encrypted.
+        template_args: Further arguments for a batch system's command, as a shell reads them.
 
     Raises:
         EndpointError: The endpoint of `sink_bind` is malformed.
-        UsageError: The text of `advertise` is malformed.
+        UsageError: The text of `advertise` is malformed, or a value has the wrong type.
     """
 
     sink_bind: str | None = None
     advertise: str | None = None
     sockets_only: bool = False
+    workers_on: Sequence[str] = ()
+    all_workers: bool = False
+    trust_cluster: bool = False
+    template_args: str = ""
 
     def __post_init__(self) -> None:
+        if isinstance(self.workers_on, str):
+            raise UsageError(f"workers_on is a list of places, not {self.workers_on!r:.80}")
+        _check_flag("all_workers", self.all_workers)
+        _check_flag("trust_cluster", self.trust_cluster)
+        _check_text("template_args", self.template_args)
         _check_text("sink_bind", self.sink_bind)
         _check_text("advertise", self.advertise)
         _check_flag("sockets_only", self.sockets_only)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from zaudio.endpoints import parse_advertise
+from zaudio.launching.fleet import Fleet
+from zaudio.launching.launchers import open_launchers
 from zaudio.machine import check_limits
 from zaudio.net.farm import Endpoints, Farm
 from zaudio.net.keys import CoordinatorKeys
@@ -44,7 +46,7 @@ def open_farm(
         local = LocalWorkers(
             count,
             starter=starter,
-            allow=tuple(dict.fromkeys((*(spec.name for spec in request.specs if spec.is_function), *demand.own))),
+            allow=named_by(work),
             credit=CREDIT,
             slot_bytes=None if request.network.sockets_only else demand.slot_bytes,
             memory=request.memory,
@@ -61,13 +63,50 @@ def open_farm(
     return Farm(elsewhere, result_max=demand.result_max, waker=waker, local=local, keys=keys, advertise=advertise)
 
 
+def open_fleet(request: Request, keys: CoordinatorKeys | None, stack: ExitStack) -> Fleet:
+    """Check the places where workers are to be started, and return the fleet. Nothing is started yet.
+
+    Args:
+        request: The wishes of the user.
+        keys: The coordinator's keys, if it has any.
+        stack: Ends the workers.
+
+    Raises:
+        UsageError: Workers could not be started, or could not connect from there.
+        LaunchError: A program or a package is missing.
+    """
+    network = request.network
+    advertised = parse_advertise(network.advertise)
+    endpoint = f"tcp://{advertised[0]}:{advertised[1]}" if advertised is not None else request.bind or ""
+    launchers = open_launchers(
+        request.places,
+        endpoint=endpoint,
+        trust_cluster=network.trust_cluster,
+        template_args=network.template_args,
+    )
+    fleet = Fleet(
+        launchers,
+        guests=keys.guests if keys is not None else None,
+        server=keys.local.server.decode() if keys is not None else None,
+        at_once=network.all_workers,
+        beside=request.workers,
+    )
+    stack.callback(fleet.close)
+    return fleet
+
+
+def named_by(work: Work) -> tuple[str, ...]:
+    """Return the users' ops that a job names, for workers that it starts."""
+    return tuple(dict.fromkeys((*(spec.name for spec in work.request.specs if spec.is_function), *work.demand.own)))
+
+
 def warnings_of(request: Request, keys: CoordinatorKeys | None) -> tuple[str, ...]:
     """Return sentences about peers: strangers that can connect, or that no worker is admitted."""
     warnings = []
     endpoint = exposed(request.bind, request.network, request.security)
     if endpoint is not None:
         warnings.append(f"{endpoint}: whoever can reach this address can take part and read the recording")
-    if keys is not None and request.bind is not None and not keys.allowed.read():
+    if keys is not None and request.bind is not None and not request.places and not keys.allowed.read():
         command = f"zaudio keys worker NAME --keys {request.security.keys}"
         warnings.append(f"no worker is admitted yet; `{command}` makes a key for one")
     return tuple(warnings)

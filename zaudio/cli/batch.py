@@ -13,10 +13,10 @@ from zaudio.cli import voice
 from zaudio.cli.exit import Signals
 from zaudio.cli.farm import STDOUT, check_log, watch
 from zaudio.cli.jobs import batch_options, several
-from zaudio.cli.options import bind_options, grouped, path_option
+from zaudio.cli.options import bind_options, grouped, local_workers, path_option
 from zaudio.cli.web import showing, web_options
 from zaudio.errors import InputError, JobError, StoppedError, StorageError, UsageError
-from zaudio.machine import check_limits, usable_cores
+from zaudio.machine import check_limits
 from zaudio.needed import required
 from zaudio.settings import Playable, Sealed
 
@@ -75,8 +75,7 @@ def batch(inputs: tuple[str, ...], **settings: Any) -> None:  # noqa: ANN401  cl
     from zaudio.net.starter import Starter
 
     check_limits(0, coordinates=True)
-    if settings["workers"] is None:
-        settings["workers"] = usable_cores()
+    settings["workers"] = local_workers(settings["workers"], settings)
     starter = Starter(preload=required(settings["ops"])) if settings["workers"] else None
     try:
         run(listed(inputs), starter=starter, **settings)

@@ -14,11 +14,11 @@ from zaudio import events
 from zaudio.cli import voice
 from zaudio.cli.exit import Signals
 from zaudio.cli.jobs import job_options, local_options, played, render_options, seal_options, stored
-from zaudio.cli.options import bind_options, grouped
+from zaudio.cli.options import bind_options, grouped, local_workers
 from zaudio.cli.web import showing, web_options
 from zaudio.errors import InputChangedError, StoppedError, StorageError, UsageError, ZaudioError
 from zaudio.events import Event
-from zaudio.machine import check_limits, usable_cores
+from zaudio.machine import check_limits
 from zaudio.needed import required
 from zaudio.settings import Playable, Sealed
 
@@ -122,7 +122,7 @@ def run_here(*, workers: int | None, **settings: Any) -> None:  # noqa: ANN401
     check_limits(0, coordinates=True)
     # Its imports take as long as those of this process, so it is launched before them: the two run side by side.
     with Starter(preload=required(settings["ops"])) as starter:
-        run(workers=workers if workers is not None else usable_cores(), starter=starter, **settings)
+        run(workers=local_workers(workers, settings), starter=starter, **settings)
 
 
 def run(

@@ -17,10 +17,10 @@ import click
 from zaudio.cli import voice
 from zaudio.cli.exit import Signals
 from zaudio.cli.farm import watch
-from zaudio.cli.options import bind_options, complete_ops, grouped, measuring_options, path_option
+from zaudio.cli.options import bind_options, complete_ops, grouped, local_workers, measuring_options, path_option
 from zaudio.cli.progress import clock
 from zaudio.errors import StoppedError
-from zaudio.machine import check_limits, usable_cores
+from zaudio.machine import check_limits
 from zaudio.needed import required
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def measure(
         Terminated: SIGTERM came.
     """
     if workers is None:
-        workers = usable_cores() if bind is None else 0
+        workers = local_workers(None, settings) if bind is None else 0
     # numpy would start one thread per core for linear algebra, which this process does not do, just when workers need
     # the cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -13,6 +13,7 @@ import click
 from zaudio.cli import voice
 from zaudio.endpoints import parse_tcp
 from zaudio.formats import FORMATS, PACKED
+from zaudio.machine import usable_cores
 from zaudio.settings import Limits, Network, Raw, Security
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -86,6 +87,11 @@ def bind_options(*, required: bool) -> Callable[[Command], Command]:
         return command
 
     return decorate
+
+
+def local_workers(workers: int | None, settings: Mapping[str, Any]) -> int | None:
+    """Return the number of -n; without one, a local worker per core, unless workers are started elsewhere."""
+    return usable_cores() if workers is None and not settings["workers_on"] else workers
 
 
 def grouped(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,6 +171,7 @@ def _bind_options(*, required: bool) -> list[Callable[[Command], Command]]:
             show_default="the addresses that are bound",
             help="Host and ports by which workers reach this machine through a firewall or NAT.",
         ),
+        *PLACE_OPTIONS,
         click.option(
             "--keys",
             metavar="DIR",
@@ -181,6 +188,23 @@ def _bind_options(*, required: bool) -> list[Callable[[Command], Command]]:
         ),
     ]
 
+
+PLACE_OPTIONS: list[Callable[[Any], Any]] = [
+    click.option(
+        "--workers-on",
+        metavar="PLACE",
+        multiple=True,
+        show_default="nowhere",
+        help="Start workers there for this job, and end them with it: ssh:FILE, a file with a line HOST[:PORT] [user=] "
+        "[n=] [python=] for each host. Repeatable.",
+    ),
+    click.option(
+        "--all",
+        "all_workers",
+        is_flag=True,
+        help="Start all workers of --workers-on at once, in place of as many as are of use.",
+    ),
+]
 
 RAW_FORMAT: Callable[[Any], Any] = click.option(
     "--format",

@@ -1,0 +1,140 @@
+"""Launchers: each starts real workers of a real service, and the job ends as if they had been there before it.
+
+A launcher joins by its place in `PLACES`. What a place has is told in launcher_support.py.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from farm_support import decrypted, environment, finish, inverted, noise, write_raw
+from launcher_support import Ssh
+from net_support import MS, kill, wait_until
+
+from zaudio.net import keys
+
+PLACES = [Ssh]
+FRAMES = 2_500_000
+PER_CHUNK = 65_536  # frames: no bundle, so that each worker holds chunks of its own
+
+
+@pytest.fixture(params=PLACES, ids=lambda place: place.__name__.lower())
+def place(request, tmp_path):
+    """A place that works, for one test."""
+    with request.param(tmp_path / "place", f"{request.node.name}-{os.getpid()}") as place:
+        yield place
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A recording, a folder of keys."""
+    samples = noise(FRAMES)
+    write_raw(tmp_path / "take.raw", samples)
+    keys.init(str(tmp_path / "keys"))
+    return tmp_path, samples
+
+
+def command(folder, place, *arguments, ms=200):
+    """The command of a job of some seconds, whose op is the tests' own."""
+    return [
+        *(sys.executable, "-P", "-m", "zaudio", "farm", f"{folder}/take.raw", "-o", f"{folder}/out"),
+        *("--op", f"farm_ops:slow:ms={ms}", "--chunk", f"{PER_CHUNK}f", "--keys", f"{folder}/keys"),
+        *("--bind", "tcp://127.0.0.1:0", "--workers-on", place.text, "--all", "--progress", "none"),
+        *("--events", f"{folder}/events.jsonl", *place.arguments, *arguments),
+    ]
+
+
+@contextmanager
+def job(folder, place, *arguments, ms=200):
+    """A job at that place, in a process that leads a group, once all workers compute."""
+    process = subprocess.Popen(
+        command(folder, place, *arguments, ms=ms),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(**place.environment),
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: joined(folder) >= place.count or process.poll() is not None, "all workers have joined")
+        assert process.poll() is None, process.communicate()[1]
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def joined(folder):
+    """The workers that have joined so far."""
+    return sum(line["kind"] == "joined" for line in events(folder))
+
+
+def events(folder):
+    """The lines of the log so far."""
+    found = []
+    with suppress(FileNotFoundError, ValueError):  # the last line may be half of one
+        for line in Path(folder, "events.jsonl").read_text().splitlines():
+            found.append(json.loads(line))
+    return found
+
+
+def test_a_worker_is_killed_and_replaced_and_the_result_is_numpys(place, folder):
+    folder, samples = folder
+    with job(folder, place, "--report", f"{folder}/report.json", "-vv") as process:
+        seen = exposed_by(place)
+        kill(place.workers()[0])
+        wait_until(lambda: joined(folder) > place.count, "another has taken its place")
+        code, out, err = finish(process)
+    assert code == 0, err
+    assert decrypted(folder / "out") == inverted(samples).tobytes()
+    assert np.array_equal(np.frombuffer(decrypted(folder / "out"), "<f4"), -samples[::-1, 0])
+    shares = json.loads((folder / "report.json").read_text())["shares"]
+    assert all(re.fullmatch(place.names, name) for name in shares), shares
+    assert len(shares) >= place.count
+    assert "signal 9 (SIGKILL)" in err
+    assert_gone(place)
+    seen += out + err + "".join(path.read_text() for path in folder.glob("*.json*"))
+    secrets = [*place.secrets.read_text().split(), (folder / "keys" / keys.SECRET).read_text().strip()]
+    assert len(secrets) >= place.count + 1
+    assert not [secret for secret in secrets if secret in seen], "a secret was shown"
+
+
+def test_all_are_gone_after_ctrl_c(place, folder):
+    folder, _ = folder
+    with job(folder, place, ms=1000) as process:
+        os.killpg(process.pid, signal.SIGINT)
+        code, _, err = finish(process)
+    assert code == 130, err
+    assert_gone(place)
+
+
+def test_all_are_gone_after_a_killed_coordinator(place, folder):
+    folder, _ = folder
+    with job(folder, place, ms=1000) as process:
+        kill(process.pid)
+        process.wait()
+        assert_gone(place)
+
+
+def assert_gone(place):
+    """No process of a worker or of a far end is left, within a worker's own time-out."""
+    wait_until(lambda: not place.workers(), "all workers are gone", within=10_000 * MS)
+
+
+def exposed_by(place):
+    """All that `ps` shows of the processes on this machine: arguments, and environments."""
+    text = ""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        for name in ("cmdline", "environ"):
+            with suppress(OSError):
+                text += Path(f"/proc/{pid}/{name}").read_bytes().decode(errors="replace")
+    assert "zaudio.launching.remote" in text
+    return text
