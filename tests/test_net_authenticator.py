@@ -12,6 +12,7 @@ import zmq
 from net_support import MS, PATIENCE, wait_until
 
 from zaudio.core.handshake import Handshake
+from zaudio.errors import UsageError
 from zaudio.net import authenticator as authenticators
 from zaudio.net import keys, sockets
 from zaudio.net.authenticator import REREAD, STRANGERS_NAMED, Authenticator
@@ -186,6 +187,33 @@ def test_key_that_was_revoked_does_not_come_in_again(door, far, folder, studio):
         assert outcome(door, monitor) == [Handshake.NOT_ADMITTED]
 
 
+def test_guest_comes_in_by_no_file_until_it_is_revoked(door, far, folder):
+    guest = keys.guest_keys(door.keys.local.server.decode())
+    public = guest.public.decode()
+    with knocking(far, door.endpoint, guest) as (_, monitor):
+        assert outcome(door, monitor) == [Handshake.NOT_ADMITTED]
+    door.keys.guests.admit(public, "attic/1")
+    with knocking(far, door.endpoint, guest) as (_, monitor):
+        assert outcome(door, monitor) == [Handshake.DONE]
+    assert public in door.gate.admitted
+    assert public not in door.gate.names  # `zaudio keys revoke` takes a name of these
+    assert os.listdir(os.path.join(folder, keys.WORKERS)) == []
+    door.keys.guests.revoke(public)
+    door.gate.refresh(door.gate.due)
+    assert public not in door.gate.admitted
+    with knocking(far, door.endpoint, guest) as (_, monitor):
+        assert outcome(door, monitor) == [Handshake.NOT_ADMITTED]
+
+
+@pytest.mark.parametrize("public", ["", "short", "x" * 41, "\u00e9" * 40, '"' * 40])
+def test_what_is_no_key_is_no_guest(door, public):
+    with pytest.raises(UsageError, match="expected a public key"):
+        door.keys.guests.admit(public, "attic/1")
+    with pytest.raises(UsageError, match="expected a public key"):
+        keys.guest_keys(public)
+    assert door.keys.guests.read() == {}
+
+
 # The authenticator dead, raising, late
 
 
@@ -244,8 +272,12 @@ def test_list_that_cannot_be_read_admits_nobody_new_and_keeps_who_is_here(door, 
     monkeypatch.setattr(keys.AllowList, "read", fails)
     with knocking(far, door.endpoint, studio) as (_, monitor):
         assert outcome(door, monitor) == [Handshake.NOT_CHECKED]
-    with knocking(far, door.endpoint, door.keys.local) as (_, monitor):  # which is on no list
-        assert outcome(door, monitor) == [Handshake.DONE]
+    guest = keys.guest_keys(door.keys.local.server.decode())
+    for client in (door.keys.local, guest):  # which are on no list
+        door.keys.guests.admit(guest.public.decode(), "attic/1")
+        with knocking(far, door.endpoint, client) as (_, monitor):
+            assert outcome(door, monitor) == [Handshake.DONE]
+    door.keys.guests.revoke(guest.public.decode())
     door.gate.refresh(time.monotonic() + 1)
     assert door.gate.admitted == before
     assert caplog.text.count("the list of keys cannot be read, so nobody is admitted") == 1

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import IO
 
 from zaudio.errors import LaunchError
 from zaudio.launching.launcher import Orders
@@ -29,6 +30,8 @@ MODULE = "zaudio.launching.remote"
 GREETING_MAX = 4096  # bytes in front of the first line of ours: a shell's greeting, which a login may print
 NO_ZAUDIO = "its Python has no zaudio"
 LINE_MAX = 65536  # bytes; ours are far shorter
+PIPE = 65536  # bytes that a pipe holds
+LOOK = 0.01  # s between two looks at a process that is to end
 TAIL = 8192  # bytes of standard error that are kept
 
 log = logging.getLogger("zaudio.launching")
@@ -119,10 +122,12 @@ class Far:
         ended = self._process.poll()  # first: what it said before it ended is in the pipes
         self._flush()
         self._hear_errors()
-        for line in self._lines.feed(_read(self._stdout.fileno())):
-            self._hear(line)
+        for line in self._lines.feed(_read(self._stdout)):
+            if not self._closing:
+                self._hear(line)
         if self._lines.held > LINE_MAX:
             self._fail(f"expected lines of zaudio's, got {self._lines.held} bytes without an end")
+            self._kill()
         if ended is not None:
             sentence = self._end_of(ended)
             self._fail(sentence, hopeless=sentence.startswith(NO_ZAUDIO))
@@ -133,16 +138,14 @@ class Far:
             self._closing = True
             with contextlib.suppress(OSError):
                 self._stdin.close()
-            self._process.stdin = None  # `communicate` would use it
 
     def wait(self, deadline: float) -> None:
         """Wait for the process's end until that time of the monotonic clock, then kill it. After `close`."""
-        try:
-            # What it says meanwhile must be read, or it would wait for a reader.
-            self._process.communicate(timeout=max(0.0, deadline - time.monotonic()))
-        except (subprocess.TimeoutExpired, ValueError):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        while self._process.poll() is None and time.monotonic() < deadline:
+            for stream in (self._stdout, self._stderr):
+                _read(stream)  # or it would wait for a reader
+            time.sleep(LOOK)
+        self._kill()
         self._process.wait()
         for stream in (self._stdout, self._stderr):
             stream.close()
@@ -151,6 +154,11 @@ class Far:
         self._workers.clear()
 
     # Inside
+
+    def _kill(self) -> None:
+        if self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def _say(self, message: Mapping[str, object]) -> None:
         self._outgoing += json.dumps(message).encode() + b"\n"
@@ -170,6 +178,7 @@ class Far:
             self._greeting += line + b"\n"
             if self._known or len(self._greeting) > GREETING_MAX:
                 self._fail(f"expected lines of zaudio's, got {_shown(self._greeting)!r}")
+                self._kill()
         elif "zaudio" in message:
             self._known = True
             if message["zaudio"] != VERSION:
@@ -188,7 +197,7 @@ class Far:
             del self._workers[number]
 
     def _hear_errors(self) -> None:
-        piece = _read(self._stderr.fileno())
+        piece = _read(self._stderr)
         self._tail = (self._tail + piece)[-TAIL:]
         for line in piece.splitlines():
             log.info("%s: %s", self.where, _shown(line))
@@ -218,10 +227,10 @@ def _parse(line: bytes) -> dict[str, object] | None:
     return message if isinstance(message, dict) else None
 
 
-def _read(descriptor: int) -> bytes:
+def _read(pipe: IO[bytes]) -> bytes:
     """Return what a pipe holds; nothing when it is empty or at its end."""
     try:
-        return os.read(descriptor, 1 << 20)
+        return os.read(pipe.fileno(), PIPE)
     except BlockingIOError:
         return b""
 

@@ -1,0 +1,125 @@
+"""The two ends of a launcher's conversation: real far ends, and programs that are none."""
+
+import shlex
+import sys
+import time
+
+import pytest
+from farm_support import environment
+from net_support import MS, children, kill, wait_until
+
+from zaudio.errors import LaunchError
+from zaudio.launching.launcher import Orders
+from zaudio.launching.talk import MODULE, Far
+from zaudio.net import keys
+from zaudio.version import VERSION
+
+NOWHERE = "tcp://127.0.0.1:9"  # nobody answers there
+SERVER = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"  # a public key of the specification's
+
+
+@pytest.fixture
+def far(request):
+    """A far end on this machine, or the program that is named instead."""
+    command = getattr(request, "param", [sys.executable, "-P", "-m", MODULE])
+    far = Far(command, "attic", env=environment())
+    yield far
+    far.close()
+    far.wait(time.monotonic() + 5)
+
+
+def shell(text):
+    """A program in place of a far end, which first waits for orders."""
+    return ["sh", "-c", f"read orders; {text}"]
+
+
+def says(line):
+    """A shell's command that says that."""
+    return f"printf '%s\\n' {shlex.quote(line)}"
+
+
+def end_of(worker, far):
+    """Why a worker ended, once it has."""
+    wait_until(lambda: far.look() or worker.ended is not None, "it ends")
+    return worker.ended
+
+
+def test_a_worker_makes_its_key_waits_to_be_admitted_and_says_what_it_could_not_reach(far):
+    worker = far.start("attic/1", Orders(NOWHERE, SERVER))
+    wait_until(lambda: far.look() or worker.public is not None, "it says its key")
+    assert len(worker.public) == keys.KEY_LENGTH
+    assert worker.ended is None
+    worker.admit()
+    assert end_of(worker, far) == f"attic: {NOWHERE}: no coordinator answered within 5 s"
+    assert not worker.hopeless
+    assert far.workers == []
+    assert not far.over
+
+
+def test_without_keys_it_has_none(far):
+    worker = far.start("attic/1", Orders(NOWHERE))
+    wait_until(lambda: far.look() or worker.public is not None, "it says so")
+    assert worker.public == ""
+
+
+def test_an_op_that_is_not_there_is_hopeless(far):
+    worker = far.start("attic/1", Orders(NOWHERE, None, ("no_such_ops:f",)))
+    assert "no_such_ops" in end_of(worker, far)
+    assert worker.hopeless
+
+
+def test_a_worker_that_is_killed_says_so_and_another_can_follow(far):
+    first, second = (far.start(f"attic/{n}", Orders(NOWHERE)) for n in (1, 2))
+    wait_until(lambda: far.look() or (first.public == "" and second.public == ""), "both are there")
+    assert [worker.name for worker in far.workers] == ["attic/1", "attic/2"]
+    kill(children(far._process.pid)[0])
+    wait_until(lambda: far.look() or len(far.workers) == 1, "one is gone")
+    (dead,) = {first, second} - set(far.workers)
+    assert dead.ended == "attic: a worker died: died of signal 9 (SIGKILL)"
+    third = far.start("attic/3", Orders(NOWHERE))
+    wait_until(lambda: far.look() or third.public is not None, "another is there")
+
+
+def test_all_go_when_the_lifeline_breaks(far):
+    worker = far.start("attic/1", Orders(NOWHERE))
+    wait_until(lambda: far.look() or worker.public is not None, "it is there")
+    far.close()
+    began = time.monotonic()
+    far.wait(began + 5)
+    assert time.monotonic() - began < 5000 * MS
+    assert far._process.returncode == 0
+    assert worker.ended == ""
+
+
+HELLO = f'{{"zaudio": "{VERSION}"}}'
+OTHER = '{"zaudio": "0.0.9"}'
+
+
+@pytest.mark.parametrize(
+    ("far", "sentence", "hopeless"),
+    [
+        (shell(says(OTHER)), f"zaudio 0.0.9 is installed there, and {VERSION} here; install one version", True),
+        (shell("echo No module named zaudio >&2; exit 1"), f"its Python has no zaudio {VERSION}; install it", True),
+        (shell("echo Connection refused >&2; exit 255"), "Connection refused", False),
+        (shell("exit 3"), "it exited with code 3", False),
+        (shell(f"echo Welcome to the attic; {says(HELLO)}; exit 3"), "it exited with code 3", False),
+        (shell("echo This account is closed.; exit 1"), "This account is closed.", False),
+        (shell("yes"), "expected lines of zaudio's, got 'y'", False),
+        (shell("yes | tr -d '\\n'"), "bytes without an end", False),
+        (shell(f"{says(HELLO)}; echo hm; cat"), "expected lines of zaudio's, got 'hm'", False),
+        (shell(says('{"worker": 1, "ended": "a\\nb\\u001b[1m", "hopeless": true}')), "b [1m", True),
+    ],
+    indirect=["far"],
+)
+def test_what_is_no_far_end_is_told_in_one_line(far, sentence, hopeless):
+    worker = far.start("attic/1", Orders(NOWHERE))
+    ended = end_of(worker, far)
+    assert ended.startswith("attic: ")
+    assert sentence in ended
+    assert ended.isprintable()
+    assert worker.hopeless is hopeless
+
+
+def test_a_program_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(LaunchError, match=r"attic: .*/none cannot be started: No such file"):
+        Far([str(tmp_path / "none")], "attic")
