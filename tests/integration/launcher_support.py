@@ -13,6 +13,7 @@ Every process that runs there has the variable ``ZAUDIO_PLACE=mark`` and finds t
 it makes is written to `secrets`, so that a test can look for the secret.
 """
 
+import json
 import os
 import shutil
 import socket
@@ -127,6 +128,33 @@ class Ssh(Place):
         self._server.terminate()
         self._server.wait()
         self._log.close()
+
+
+PER_CHUNK = 65_536  # frames: no bundle, so that each worker holds chunks of its own
+
+
+def farm_command(folder, place, *arguments, ms=200, bind="tcp://127.0.0.1:0"):
+    """The command of a job over ``take.raw`` in that folder, whose op is the tests' own, with workers at that place."""
+    return [
+        *(sys.executable, "-P", "-m", "zaudio", "farm", f"{folder}/take.raw", "-o", f"{folder}/out"),
+        *("--op", f"farm_ops:slow:ms={ms}", "--chunk", f"{PER_CHUNK}f", "--keys", f"{folder}/keys"),
+        *("--bind", bind, "--workers-on", place.text, "--all", "--progress", "none"),
+        *("--events", f"{folder}/events.jsonl", *place.arguments, *arguments),
+    ]
+
+
+def joined(folder):
+    """How many workers have joined so far."""
+    return sum(line["kind"] == "joined" for line in events(folder))
+
+
+def events(folder):
+    """The lines of a job's log so far."""
+    found = []
+    with suppress(FileNotFoundError, ValueError):  # the last line may be half of one
+        for line in Path(folder, "events.jsonl").read_text().splitlines():
+            found.append(json.loads(line))
+    return found
 
 
 def command_of(pid):

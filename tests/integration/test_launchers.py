@@ -8,21 +8,19 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from farm_support import decrypted, environment, finish, inverted, noise, write_raw
-from launcher_support import Ssh
+from launcher_support import Ssh, farm_command, joined
 from net_support import MS, kill, wait_until
 
 from zaudio.net import keys
 
 PLACES = [Ssh]
 FRAMES = 2_500_000
-PER_CHUNK = 65_536  # frames: no bundle, so that each worker holds chunks of its own
 
 
 @pytest.fixture(params=PLACES, ids=lambda place: place.__name__.lower())
@@ -41,21 +39,11 @@ def folder(tmp_path):
     return tmp_path, samples
 
 
-def command(folder, place, *arguments, ms=200):
-    """The command of a job of some seconds, whose op is the tests' own."""
-    return [
-        *(sys.executable, "-P", "-m", "zaudio", "farm", f"{folder}/take.raw", "-o", f"{folder}/out"),
-        *("--op", f"farm_ops:slow:ms={ms}", "--chunk", f"{PER_CHUNK}f", "--keys", f"{folder}/keys"),
-        *("--bind", "tcp://127.0.0.1:0", "--workers-on", place.text, "--all", "--progress", "none"),
-        *("--events", f"{folder}/events.jsonl", *place.arguments, *arguments),
-    ]
-
-
 @contextmanager
 def job(folder, place, *arguments, ms=200):
     """A job at that place, in a process that leads a group, once all workers compute."""
     process = subprocess.Popen(
-        command(folder, place, *arguments, ms=ms),
+        farm_command(folder, place, *arguments, ms=ms),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -70,20 +58,6 @@ def job(folder, place, *arguments, ms=200):
         if process.poll() is None:
             process.kill()
         process.communicate()
-
-
-def joined(folder):
-    """The workers that have joined so far."""
-    return sum(line["kind"] == "joined" for line in events(folder))
-
-
-def events(folder):
-    """The lines of the log so far."""
-    found = []
-    with suppress(FileNotFoundError, ValueError):  # the last line may be half of one
-        for line in Path(folder, "events.jsonl").read_text().splitlines():
-            found.append(json.loads(line))
-    return found
 
 
 def test_a_worker_is_killed_and_replaced_and_the_result_is_numpys(place, folder):

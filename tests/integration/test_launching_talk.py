@@ -1,6 +1,8 @@
 """The two ends of a launcher's conversation: real far ends, and programs that are none."""
 
+import os
 import shlex
+import signal
 import sys
 import time
 
@@ -9,9 +11,11 @@ from farm_support import environment
 from net_support import MS, children, kill, wait_until
 
 from zaudio.errors import LaunchError
+from zaudio.launching import remote
 from zaudio.launching.launcher import Orders
 from zaudio.launching.talk import MODULE, Far
 from zaudio.net import keys
+from zaudio.net.brood import Brood
 from zaudio.version import VERSION
 
 NOWHERE = "tcp://127.0.0.1:9"  # nobody answers there
@@ -89,6 +93,19 @@ def test_all_go_when_the_lifeline_breaks(far):
     assert time.monotonic() - began < 5000 * MS
     assert far._process.returncode == 0
     assert worker.ended == ""
+
+
+def test_a_far_end_without_workers_goes_by_itself(monkeypatch):
+    monkeypatch.setattr(remote, "IDLE", 100 * MS)
+    before = signal.getsignal(signal.SIGTERM)
+    hearing, near = os.pipe()
+    with open(os.devnull, "wb") as speech:
+        try:
+            remote.Far(hearing, speech.fileno(), Brood()).run()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            os.close(hearing)
+            os.close(near)
 
 
 HELLO = f'{{"zaudio": "{VERSION}"}}'

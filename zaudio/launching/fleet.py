@@ -2,7 +2,8 @@
 
 Rules:
 
-- The thread alone uses the launchers. `muster.py` decides how many to start, and which to replace.
+- The thread alone uses the launchers, and waits while they stop.
+- `muster.py` decides how many to start, and which to replace.
 - A worker's key is admitted before it connects, and revoked when the worker has ended: for this job alone.
 - A sentence about a fault is said once.
 - When the job is over, workers have a while to go by themselves. Then they are ended.
@@ -15,20 +16,22 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from zaudio.errors import UsageError, ZaudioError
 from zaudio.launching.launcher import Handle, Launcher, Orders
-from zaudio.launching.muster import Muster
+from zaudio.launching.muster import FIRST, Muster, spread
 from zaudio.metering import Meter, Times
 from zaudio.net.guests import Guests
 from zaudio.stream import Subscription
 
 TURN = 0.1  # s between two looks: a key waits for this, and so does a replacement
 LEAVE = 3.0  # s for workers to go by themselves after the farm's goodbye
-STOPPED = 10.0  # s for launchers to end what is left; they have 5 each
+STOPPED = 10.0  # s for launchers to end what is left, all at once; each has 5
+STOPPING = 256  # launchers that stop at the same time
 ENOUGH = 4  # chunks that must have been computed before the cost of the op is believed
 SAID = 64  # sentences that are kept: a place that fails in ever new words must not fill the memory
 
@@ -41,7 +44,7 @@ class Squad:
 
     Attributes:
         launcher: Starts them.
-        muster: Decides how many.
+        muster: Decides which to replace.
         posted: The number of a post, and the worker that has it.
         known: Numbers of posts whose worker's key was admitted.
     """
@@ -80,7 +83,8 @@ class Fleet:
         at_once: bool,
         beside: int,
     ) -> None:
-        self._squads = [Squad(launcher, Muster(count, at_once=at_once)) for launcher, count in launchers]
+        self._squads = [Squad(launcher, Muster(count)) for launcher, count in launchers]
+        self._at_once = at_once
         self._guests = guests if guests is not None else Guests()
         self._server = server
         self._beside = beside
@@ -126,35 +130,37 @@ class Fleet:
             with subscribe() as events:
                 while not self._over.is_set():
                     self._listen(events)
-                    for squad in self._squads:
-                        self._turn(squad, orders, time.monotonic())
+                    self.turn(orders, time.monotonic())
                     self._over.wait(TURN)
             self._see_off(time.monotonic() + LEAVE)
         except Exception:
             log.exception("workers elsewhere are not looked after any more")
             self._warn("workers elsewhere are not looked after any more: an error of zaudio's; see the log")
         finally:
-            for squad in self._squads:
-                with contextlib.suppress(Exception):  # one that cannot be stopped must not keep the others
-                    squad.launcher.stop()
-                for handle in squad.posted.values():
-                    self._guests.revoke(handle.public or "")
+            self._stop()
 
     def _listen(self, events: Subscription) -> None:
         with contextlib.suppress(TimeoutError):
             for event in events.take(timeout=0):
                 self._meter.apply(event)
 
-    def _turn(self, squad: Squad, orders: Orders, now: float) -> None:
-        squad.launcher.alive()
-        for number, handle in list(squad.posted.items()):
-            if handle.ended is None:
-                self._admit(squad, number, handle)
-            else:
-                self._bury(squad, number, handle, now)
-        due = squad.muster.due(self._useful(now), now=now)
-        if not due:
-            return
+    def turn(self, orders: Orders, now: float) -> None:
+        """Take in what happened, and start workers that are due."""
+        for squad in self._squads:
+            squad.launcher.alive()
+            for number, handle in list(squad.posted.items()):
+                if handle.ended is None:
+                    self._admit(squad, number, handle)
+                else:
+                    self._bury(squad, number, handle, now)
+        capacities = [squad.muster.capacity for squad in self._squads]
+        quotas = spread(sum(capacities) if self._at_once else self._wanted(now), capacities)
+        for squad, quota in zip(self._squads, quotas, strict=True):
+            due = squad.muster.due(quota, now=now)
+            if due:
+                self._start(squad, due, orders, now)
+
+    def _start(self, squad: Squad, due: list[int], orders: Orders, now: float) -> None:
         try:
             squad.posted.update(zip(due, squad.launcher.start(len(due), orders), strict=True))
         except ZaudioError as error:
@@ -179,18 +185,16 @@ class Fleet:
         del squad.posted[number]
         squad.known.discard(number)
         self._guests.revoke(handle.public or "")
-        fault = bool(handle.ended)
-        given_up = squad.muster.given_up
-        replaced = squad.muster.ended(number, fault=fault, hopeless=handle.hopeless, now=now)
         log.info("%s has ended: %s", handle.name, handle.ended or "in order")
-        if fault:
-            self._warn(f"{handle.ended}" + ("" if replaced else "; no other takes its place"))
-        if squad.muster.given_up and not given_up:
-            self._warn(f"{squad.launcher.where}: too many workers failed there, so no more are started")
+        squad.muster.ended(number, fault=bool(handle.ended), hopeless=handle.hopeless, now=now)
+        if handle.ended:
+            self._warn(handle.ended)
+        if not squad.muster.capacity:
+            self._warn(f"{squad.launcher.where}: no more workers are started there")
 
-    def _useful(self, now: float) -> int | None:
+    def _wanted(self, now: float) -> int:
         useful = useful_of(self._meter.times(now))
-        return max(0, useful - self._beside) if useful is not None else None
+        return max(FIRST, useful - self._beside) if useful is not None else FIRST
 
     def _see_off(self, deadline: float) -> None:
         """Let workers go by themselves until then."""
@@ -199,6 +203,17 @@ class Fleet:
         held_back = sum(squad.muster.held_back for squad in self._squads)
         if held_back:
             log.info("%d workers were not started, since they would have been of no use; --all starts all", held_back)
+
+    def _stop(self) -> None:
+        """End all that is left, at all places at the same time."""
+        if not self._squads:
+            return
+        with ThreadPoolExecutor(min(STOPPING, len(self._squads))) as threads:
+            for squad in self._squads:
+                threads.submit(squad.launcher.stop)
+        for squad in self._squads:
+            for handle in squad.posted.values():
+                self._guests.revoke(handle.public or "")
 
     def _warn(self, sentence: str) -> None:
         if sentence not in self.warnings and len(self.warnings) < SAID:

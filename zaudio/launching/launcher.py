@@ -58,10 +58,7 @@ class Handle(Protocol):
 class Launcher(Protocol):
     """Starts workers at one place. One thread calls `start`, `alive` and `stop`."""
 
-    where: str  # as the user wrote it: ``ssh:hosts.txt``
-    capacity: (
-        int | None
-    )  # the workers that the place has by itself, as a file of hosts says; None: as many as asked for
+    where: str  # what sentences call the place: ``attic``, ``dask:tcp://10.0.0.1:8786``
 
     def check(self, endpoint: str) -> None:
         """Find out, before anything is started, whether workers could reach that endpoint.

@@ -11,7 +11,9 @@ from zaudio.launching.places import Place
 def open_launchers(
     places: Sequence[Place], *, endpoint: str, trust_cluster: bool, template_args: str
 ) -> list[tuple[Launcher, int]]:
-    """Return a launcher for each place, checked, and the number of workers that it is asked for.
+    """Return the launchers of these places, checked, each with the number of workers that it may have.
+
+    A file of hosts has a launcher for each host, so that one that fails is given up by itself.
 
     Args:
         places: The places.
@@ -23,26 +25,26 @@ def open_launchers(
         UsageError: A place cannot be used with these settings.
         LaunchError: A program or a package is missing.
     """
-    found = []
+    found: list[tuple[Launcher, int]] = []
     for place in places:
+        if place.kind == "ssh":
+            from zaudio.launching.ssh import ssh_launchers
+
+            found += ssh_launchers(place)
+            continue
+        assert place.count is not None, "a request without a number is refused"
         launcher = make_launcher(place, trust_cluster=trust_cluster, template_args=template_args)
+        found.append((launcher, place.count))
+    for launcher, _ in found:
         launcher.check(endpoint)
-        count = place.count or launcher.capacity
-        assert count, "a request without a number is refused"
-        found.append((launcher, count))
     return found
 
 
-def make_launcher(place: Place, *, trust_cluster: bool, template_args: str) -> Launcher:  # noqa: ARG001  for clusters
-    """Return the launcher of a place.
+def make_launcher(place: Place, *, trust_cluster: bool, template_args: str) -> Launcher:
+    """Return the launcher of a place that has one.
 
     Raises:
         UsageError: What stands behind the colon cannot be used.
         LaunchError: A package is missing.
     """
-    match place.kind:
-        case "ssh":
-            from zaudio.launching.ssh import SshLauncher
-
-            return SshLauncher(place)
     raise NotImplementedError(place.kind)

@@ -1,65 +1,64 @@
-"""Muster: how many workers of one place are to be started now, and which of the ended are replaced.
+"""Muster: how many workers each place starts now, and which of the ended are replaced.
 
 Rules:
 
 - Pure: time is an argument.
 - A few are started at first. More follow when it is known that they are of use, or all at once if the user says so.
-- A worker that ended by a fault is replaced at once, then after a pause, and at most three times within a minute. A
-  place is given up after ten faults within ten minutes, or as many as it has workers.
+  They are spread evenly.
+- A worker that ended by a fault is replaced at once, then after growing pauses, and at most three times within five
+  minutes: long enough for a machine to start again. Then its post is given up, and another place gets it.
 - A worker that ended in order while the job goes on is replaced: its lifetime was over. That is no fault.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 FIRST = 4  # workers: enough to learn what the op costs, and few for a job that one worker could do
-REPLACEMENTS = 3  # of one worker within `A_WHILE`
-A_WHILE = 60.0  # s
-FAULTS = 10  # of a place within `LONG`, or as many as it has workers
-LONG = 600.0  # s
-PAUSES = (0.0, 1.0, 5.0)  # s before the first, second and third replacement within a while
+PAUSES = (0.0, 5.0, 60.0)  # s before each replacement within `A_WHILE`; no more follow
+A_WHILE = 300.0  # s
 
 
 class _Post:
-    """One worker's post. `due` is when one is to be started; None while one runs or when it is given up."""
+    """One worker's post. `due` is when a worker is to be started for it; None while one runs."""
 
     def __init__(self, now: float) -> None:
         self.due: float | None = now
         self.faults: deque[float] = deque()  # when, within a while
+        self.given_up = False
 
 
 class Muster:
-    """The workers of one place.
+    """The posts of one place.
 
     Args:
-        count: The workers that were asked for.
-        at_once: Start all of them without knowing whether they are of use.
+        count: The workers that the place may have.
     """
 
-    def __init__(self, count: int, *, at_once: bool) -> None:
+    def __init__(self, count: int) -> None:
         self._count = count
-        self._at_once = at_once
         self._posts: list[_Post] = []
-        self._faults: deque[float] = deque()  # of the place
-        self.given_up = False
+        self._given_up = 0
+
+    @property
+    def capacity(self) -> int:
+        """The workers that it may have now: posts that were given up do not count."""
+        return self._count - self._given_up
 
     @property
     def held_back(self) -> int:
-        """The number of workers that were not started because they would be of no use."""
+        """The workers that were never started."""
         return self._count - len(self._posts)
 
-    def due(self, useful: int | None, *, now: float) -> list[int]:
-        """Return the posts for which a worker is to be started now, and count them as started.
+    def due(self, quota: int, *, now: float) -> list[int]:
+        """Return the posts for which a worker is to be started now, and count these workers as started.
 
         Args:
-            useful: Workers of this place that are of use; None when that is unknown.
+            quota: The workers that the place should have. If it has more, they stay.
             now: The time.
         """
-        if self.given_up:
-            return []
-        target = self._count if self._at_once else min(self._count, max(FIRST, useful or 0))
-        while len(self._posts) < target:
+        while len(self._posts) - self._given_up < min(quota, self.capacity):
             self._posts.append(_Post(now))
         found = [number for number, post in enumerate(self._posts) if post.due is not None and post.due <= now]
         for number in found:
@@ -67,22 +66,38 @@ class Muster:
         return found
 
     def ended(self, number: int, *, fault: bool, hopeless: bool, now: float) -> bool:
-        """Take in that the worker of a post has ended; return whether another will take its place."""
+        """Take in that the worker of a post has ended; return whether another will take its place.
+
+        Args:
+            number: The post.
+            fault: It did not end in order.
+            hopeless: Another one would end likewise.
+            now: The time.
+        """
         post = self._posts[number]
         if not fault:
             post.due = now
             return True
-        _remember(post.faults, now, A_WHILE)
-        _remember(self._faults, now, LONG)
-        self.given_up = self.given_up or len(self._faults) > max(FAULTS, self._count)
-        if hopeless or self.given_up or len(post.faults) > REPLACEMENTS:
+        post.faults.append(now)
+        while post.faults[0] <= now - A_WHILE:
+            post.faults.popleft()
+        if hopeless or len(post.faults) > len(PAUSES):
+            self._given_up += not post.given_up
+            post.given_up = True
             return False
         post.due = now + PAUSES[len(post.faults) - 1]
         return True
 
 
-def _remember(times: deque[float], now: float, span: float) -> None:
-    """Add a time, and forget those that are longer ago than `span`."""
-    times.append(now)
-    while times[0] <= now - span:
-        times.popleft()
+def spread(wanted: int, capacities: Sequence[int]) -> list[int]:
+    """Return how many workers each place should have: evenly, as far as each can."""
+    quotas = [0] * len(capacities)
+    left = min(wanted, sum(capacities))
+    while left:
+        free = [number for number, capacity in enumerate(capacities) if quotas[number] < capacity]
+        share = max(1, left // len(free))
+        for number in free:
+            more = min(share, capacities[number] - quotas[number], left)
+            quotas[number] += more
+            left -= more
+    return quotas

@@ -12,6 +12,7 @@ Rules:
 
 - A worker makes its key pair in its own process, and says the public half only.
 - Standard input is the lifeline: at its end all workers go, at the latest 2 s later.
+- A near end that lost its power closes nothing. Its workers go by their own time-out, and the far end a minute later.
 - Standard output has these lines alone: what ops print goes to standard error.
 - Workers are forked, so that numpy is imported once a machine.
 """
@@ -46,6 +47,7 @@ from zaudio.version import VERSION
 
 LIFELINE_PATIENCE = 2.0  # s for workers to leave when the near end is gone; as a coordinator's own workers have
 LEAVE_PATIENCE = 5.0  # s after SIGTERM: a batch system asks so, and kills later
+IDLE = 60.0  # s without a worker: nobody may be there any more, and the next worker gets another far end
 LOOK = 0.2  # s between two looks at the dead, where the system does not tell
 GO = b"go\n"
 
@@ -90,15 +92,21 @@ class Far:
         self._children: dict[int, _Child] = {}  # pid -> child
         self._selector = selectors.DefaultSelector()
         self._asked = False  # SIGTERM came
+        self._busy = time.monotonic()  # when a worker was last there
 
     def run(self) -> None:
-        """Run workers until the near end is gone, or SIGTERM came."""
+        """Run workers until the near end is gone, SIGTERM came, or there was no worker for a while."""
         signal.signal(signal.SIGTERM, self._ask)
         self._say({"zaudio": VERSION, "python": platform.python_version(), "host": socket.gethostname()})
         self._selector.register(self._hearing, selectors.EVENT_READ)
-        while self._hearing in self._selector.get_map() and not self._asked:
+        while self._hearing in self._selector.get_map() and not self._asked and not self._is_idle():
             self._turn(LOOK)
         self._end()
+
+    def _is_idle(self) -> bool:
+        if self._children:
+            self._busy = time.monotonic()
+        return time.monotonic() > self._busy + IDLE
 
     def _turn(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):

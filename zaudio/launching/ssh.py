@@ -14,13 +14,14 @@ Rules:
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 import shutil
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from zaudio import disk
 from zaudio.endpoints import LAST_PORT, is_loopback, parse_tcp
@@ -83,96 +84,85 @@ class Host:
         return [*user, *port, "--", self.name]
 
 
-@dataclass(slots=True)
-class _Site:
-    """A host, its connection, and its workers by number."""
-
-    host: Host
-    far: Far | None = None
-    workers: dict[int, Worker] = field(default_factory=dict)
-    faults: int = 0
-
-    @property
-    def free(self) -> int:
-        return self.host.count - len(self.workers)
-
-    def start(self, program: str, orders: Orders) -> Worker:
-        if self.far is None or self.far.over:
-            self.close()
-            self.far = Far(self.host.command(program), self.host.name, explain=lambda *end: _explain(self.host, *end))
-        number = next(number for number in range(1, self.host.count + 1) if number not in self.workers)
-        own = replace(orders, path=(*orders.path, *self.host.path), read=(*orders.read, *self.host.read))
-        worker = self.workers[number] = self.far.start(f"{self.host.name}/{number}", own)
-        return worker
-
-    def look(self) -> list[Worker]:
-        if self.far is not None:
-            self.far.look()
-        for number, worker in list(self.workers.items()):
-            if worker.ended is not None:
-                del self.workers[number]
-                self.faults += bool(worker.ended)
-        return list(self.workers.values())
-
-    def close(self, deadline: float = 0.0) -> None:
-        if self.far is not None:
-            self.far.close()
-            self.far.wait(deadline)
-            self.far = None
-
-
 class SshLauncher:
-    """Workers on the hosts of a file.
+    """Workers on one host.
 
     Args:
-        place: The place, with the file's path.
-
-    Raises:
-        UsageError: The file cannot be read, or a line of it cannot be used.
+        host: The host.
+        text: The place that it belongs to, as the user wrote it.
     """
 
-    def __init__(self, place: Place) -> None:
-        self.where = place.text
-        self._sites = [_Site(host) for host in read_hosts(place.rest)]
-        self._program = ""
-        self.capacity: int | None = sum(site.host.count for site in self._sites)
+    def __init__(self, host: Host, text: str) -> None:
+        self.where = host.name
+        self._host = host
+        self._text = text
+        self._program = PROGRAM
+        self._far: Far | None = None
+        self._workers: dict[int, Worker] = {}  # by the number in its name
 
     def check(self, endpoint: str) -> None:
         """See `Launcher`."""
         program = shutil.which(PROGRAM)
         if program is None:
-            raise LaunchError(self.where, "there is no program ssh here; install openssh-client")
+            raise LaunchError(self._text, "there is no program ssh here; install openssh-client")
         self._program = program
         if not is_loopback(endpoint):
             return
-        for site in self._sites:
-            address = _resolve(program, site.host)
-            if parse_tcp(endpoint) is None or not is_loopback(f"tcp://{address}:1"):
-                raise UsageError(
-                    f"{self.where}: {site.host.name} is another machine, and cannot reach {endpoint}; "
-                    "give an address of this machine with --bind tcp://ADDRESS:PORT (bind=), and --keys DIR"
-                )
+        address = _resolve(program, self._host)
+        if parse_tcp(endpoint) is None or not is_loopback(f"tcp://{address}:1"):
+            raise UsageError(
+                f"{self._text}: {self._host.name} is another machine, and cannot reach {endpoint}; "
+                "give an address of this machine with --bind tcp://ADDRESS:PORT (bind=), and --keys DIR"
+            )
 
     def start(self, count: int, orders: Orders) -> Sequence[Worker]:
         """See `Launcher`."""
+        host = self._host
+        if self._far is None or self._far.over:
+            self.stop()
+            self._far = Far(host.command(self._program), host.name, explain=self._explain)
+        own = replace(orders, path=(*orders.path, *host.path), read=(*orders.read, *host.read))
+        free = itertools.filterfalse(list(self._workers).__contains__, itertools.count(1))
         started = []
-        for _ in range(count):
-            site = min((site for site in self._sites if site.free), key=lambda site: (site.faults, -site.free))
-            started.append(site.start(self._program, orders))
+        for number in itertools.islice(free, count):
+            worker = self._workers[number] = self._far.start(f"{host.name}/{number}", own)
+            started.append(worker)
         return started
 
     def alive(self) -> Sequence[Worker]:
         """See `Launcher`."""
-        return [worker for site in self._sites for worker in site.look()]
+        if self._far is not None:
+            self._far.look()
+        self._workers = {number: worker for number, worker in self._workers.items() if worker.ended is None}
+        return list(self._workers.values())
 
     def stop(self) -> None:
         """See `Launcher`."""
-        for site in self._sites:
-            if site.far is not None:
-                site.far.close()
-        deadline = time.monotonic() + STOP
-        for site in self._sites:
-            site.close(deadline)
+        if self._far is not None:
+            over = self._far.over
+            self._far.close()
+            self._far.wait(time.monotonic() + (0.0 if over else STOP))
+            self._far = None
+
+    def _explain(self, code: int, words: str) -> str:
+        """Return a better sentence for an end of ssh; empty for none."""
+        login = f"ssh {self._host.name}"
+        if "Host key verification failed" in words:
+            return f"its host key is not known here; log in once with `{login}` and compare the key"
+        if "Permission denied" in words:
+            return f"{words.partition(': ')[2] or words} `{login}` must work without a password"
+        if code == 127:  # a shell's word for it
+            return f"there is no {self._host.python} there; name its Python with python= in the file of hosts"
+        return ""
+
+
+def ssh_launchers(place: Place) -> list[tuple[SshLauncher, int]]:
+    """Return a launcher for each host of the place's file, and the number of workers that the host may have.
+
+    Raises:
+        UsageError: The file cannot be read, or a line of it cannot be used.
+    """
+    return [(SshLauncher(host, place.text), host.count) for host in read_hosts(place.rest)]
 
 
 def read_hosts(path: str) -> list[Host]:
@@ -244,15 +234,3 @@ def _resolve(program: str, host: Host) -> str:
     found = re.search(r"^hostname (\S+)$", answer.stdout, re.MULTILINE)
     name = found[1] if found is not None else host.name
     return f"[{name}]" if ":" in name else name
-
-
-def _explain(host: Host, code: int, words: str) -> str:
-    """Return a better sentence for an end of ssh; empty for none."""
-    login = f"ssh {host.name}"
-    if "Host key verification failed" in words:
-        return f"its host key is not known here; log in once with `{login}` and compare the key"
-    if "Permission denied" in words:
-        return f"{words.partition(': ')[2] or words} `{login}` must work without a password"
-    if code == 127:  # a shell's word for it
-        return f"there is no {host.python} there; name its Python with python= in the file of hosts"
-    return ""

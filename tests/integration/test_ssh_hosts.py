@@ -1,0 +1,114 @@
+"""Hosts of ssh that cannot be used, and what is said of each; a real server of ssh on loopback."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from farm_support import decrypted, environment, finish, inverted, noise, write_raw
+from launcher_support import Ssh, farm_command, free_port
+
+from zaudio import Network, Security
+from zaudio.coordinator import Coordinator
+from zaudio.net import keys
+
+# Hosts that ssh knows by configuration; none of them will do.
+ALIASES = """
+Match all
+Host stranger denied
+  HostName {address}
+  Port {port}
+  IdentitiesOnly yes
+Host closed
+  HostName 127.0.0.1
+  Port {closed}
+Host stranger
+  UserKnownHostsFile /dev/null
+  StrictHostKeyChecking no
+  IdentityFile {folder}/user
+Host denied
+  UserKnownHostsFile {folder}/known_hosts
+  IdentityFile {folder}/stranger
+Host elsewhere
+  HostName 192.0.2.7
+"""
+
+
+@pytest.fixture
+def place(tmp_path, request):
+    with Ssh(tmp_path / "place", f"{request.node.name}-{os.getpid()}") as place:
+        config = place.folder / "ssh_config"
+        more = ALIASES.format(address=place.address, port=place.port, closed=free_port(), folder=place.folder)
+        config.write_text(config.read_text() + more)
+        yield place
+
+
+@pytest.fixture
+def take(tmp_path):
+    """A short recording beside a folder of keys."""
+    samples = noise(300_000)
+    write_raw(tmp_path / "take.raw", samples)
+    keys.init(str(tmp_path / "keys"))
+    return samples
+
+
+def run(command, place, **more):
+    """What a command says, and its exit code."""
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(**place.environment | more),
+        start_new_session=True,
+    )
+    code, _, err = finish(process)
+    return code, err
+
+
+def test_why_a_host_cannot_be_used_is_said_in_one_line_and_the_others_do_the_job(place, take, tmp_path):
+    lines = ["stranger", "denied n=2", "closed", "attic n=2 python=/no/python", f"cellar python={sys.executable}"]
+    place.hosts.write_text("\n".join(lines))
+    code, err = run(farm_command(tmp_path, place, ms=500), place)
+    assert code == 0, err
+    assert decrypted(tmp_path / "out") == inverted(take).tobytes()
+    for sentence in (
+        "stranger: its host key is not known here; log in once with `ssh stranger` and compare the key",
+        "`ssh denied` must work without a password",
+        "closed: ssh: connect to host 127.0.0.1 port",
+        "attic: there is no /no/python there; name its Python with python= in the file of hosts",
+    ):
+        assert len([line for line in err.splitlines() if sentence in line]) == 1, err
+
+
+def test_without_keys_and_without_an_address_it_serves_this_machine(place, take, tmp_path):
+    network = Network(workers_on=[place.text])
+    path = os.pathsep.join([place.environment["PATH"]])
+    os.environ["PATH"], before = path, os.environ["PATH"]
+    try:
+        job = Coordinator(tmp_path / "take.raw", tmp_path / "out", ops="invert", network=network, security=Security())
+        report = job.run()
+    finally:
+        os.environ["PATH"] = before
+    assert report.workers >= 1
+    assert np.array_equal(np.frombuffer(decrypted(tmp_path / "out"), "<f4"), -take[::-1, 0])
+    assert job.warnings == ()
+
+
+@pytest.mark.parametrize("host", ["elsewhere", "192.0.2.7"])
+def test_a_host_elsewhere_that_could_not_reach_this_machine_is_refused_before_anything_is_started(
+    place, take, tmp_path, host
+):
+    place.hosts.write_text(host)
+    code, err = run(farm_command(tmp_path, place), place)
+    assert code == 2
+    assert f"{host} is another machine, and cannot reach tcp://127.0.0.1:0" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_the_program_it_says_what_to_install(place, take, tmp_path):
+    code, err = run(farm_command(tmp_path, place), place, PATH=str(tmp_path))
+    assert code == 69
+    assert "there is no program ssh here; install openssh-client" in err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,134 @@
+"""The fleet's turns, in virtual time, over a launcher that starts nothing."""
+
+import pytest
+
+from zaudio.errors import LaunchError
+from zaudio.launching.fleet import Fleet
+from zaudio.launching.launcher import Orders
+from zaudio.launching.muster import FIRST, PAUSES
+from zaudio.net.guests import Guests
+
+ORDERS = Orders("tcp://127.0.0.1:5555", "server")
+PUBLIC = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"  # any 32 bytes
+
+
+class Handle:
+    def __init__(self, name):
+        self.name, self.public, self.ended, self.hopeless, self.admitted = name, None, None, False, False
+
+    def admit(self):
+        self.admitted = True
+
+
+class Paper:
+    """A launcher whose workers are handles that a test fills in."""
+
+    where = "paper:plane"
+
+    def __init__(self, *, fails=False):
+        self.handles, self.fails = [], fails
+
+    def check(self, endpoint):
+        pass
+
+    def start(self, count, orders):
+        assert orders == ORDERS
+        if self.fails:
+            raise LaunchError(self.where, "there is no wind")
+        fresh = [Handle(f"plane/{len(self.handles) + n + 1}") for n in range(count)]
+        self.handles += fresh
+        return fresh
+
+    def alive(self):
+        return [handle for handle in self.handles if handle.ended is None]
+
+    def stop(self):
+        pass
+
+
+@pytest.fixture
+def guests():
+    return Guests()
+
+
+def fleet_of(launcher, count, guests):
+    """A fleet with that launcher, and a function that makes it take a turn at a time."""
+    fleet = Fleet([(launcher, count)], guests=guests, server="server", at_once=True, beside=0)
+    return fleet, lambda now: fleet.turn(ORDERS, now)
+
+
+def test_a_key_is_admitted_before_its_worker_and_revoked_with_it(guests):
+    launcher = Paper()
+    _, turn = fleet_of(launcher, 1, guests)
+    turn(0.0)
+    (handle,) = launcher.handles
+    turn(0.1)
+    assert not handle.admitted
+    handle.public = PUBLIC
+    turn(0.2)
+    assert guests.read() == {PUBLIC: "plane/1"}
+    assert handle.admitted
+    handle.ended = ""
+    turn(0.3)
+    assert guests.read() == {}
+
+
+def test_without_keys_a_worker_is_let_go_on_at_once(guests):
+    launcher = Paper()
+    _, turn = fleet_of(launcher, 1, guests)
+    turn(0.0)
+    launcher.handles[0].public = ""
+    turn(0.1)
+    assert launcher.handles[0].admitted
+    assert guests.read() == {}
+
+
+def test_what_is_no_key_is_not_admitted(guests):
+    launcher = Paper()
+    fleet, turn = fleet_of(launcher, 1, guests)
+    turn(0.0)
+    launcher.handles[0].public = "let me in"
+    turn(0.1)
+    assert not launcher.handles[0].admitted
+    assert guests.read() == {}
+    assert fleet.warnings == ("plane/1: expected a public key, 40 characters of Z85, got 'let me in'",)
+
+
+def test_a_fault_is_told_once_and_the_end_of_all_replacements_too(guests):
+    launcher = Paper()
+    fleet, turn = fleet_of(launcher, 1, guests)
+    for n in range(len(PAUSES) + 1):
+        turn(70.0 * n)
+        assert len(launcher.handles) == n + 1
+        launcher.handles[-1].ended = "plane: it fell"
+        turn(70.0 * n + 0.1)
+    assert fleet.warnings == ("plane: it fell", "paper:plane: no more workers are started there")
+    turn(10_000.0)
+    assert len(launcher.handles) == len(PAUSES) + 1
+
+
+def test_a_few_are_started_first_and_a_place_that_fails_leaves_its_share_to_another(guests):
+    good, bad = Paper(), Paper()
+    fleet = Fleet([(bad, 8), (good, 8)], guests=guests, server="server", at_once=False, beside=0)
+    fleet.turn(ORDERS, 0.0)
+    assert (len(bad.handles), len(good.handles)) == (2, 2)
+    for handle in bad.handles:
+        handle.ended, handle.hopeless = "plane: it is nailed to the ground", True
+    fleet.turn(ORDERS, 1.0)
+    assert (len(bad.handles), len(good.handles)) == (4, 2)
+    for now in range(2, 9):
+        for handle in bad.handles:
+            handle.ended, handle.hopeless = "plane: it is nailed to the ground", True
+        fleet.turn(ORDERS, float(now))
+    assert (len(bad.handles), len(good.handles)) == (8, 4)
+    assert FIRST == 4
+
+
+def test_a_launcher_that_cannot_start_is_told_and_asked_no_more(guests):
+    launcher = Paper(fails=True)
+    fleet, turn = fleet_of(launcher, 2, guests)
+    turn(0.0)
+    launcher.fails = False
+    turn(60.0)
+    assert launcher.handles == []
+    assert fleet.warnings == ("paper:plane: there is no wind",)
