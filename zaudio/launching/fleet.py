@@ -200,9 +200,10 @@ class Fleet:
         """Let workers go by themselves until then."""
         while time.monotonic() < deadline and any(squad.launcher.alive() for squad in self._squads):
             time.sleep(TURN)
-        held_back = sum(squad.muster.held_back for squad in self._squads)
+        held_back, count = (sum(each) for each in zip(*map(_held_back, self._squads), strict=True))
         if held_back:
-            log.info("%d workers were not started, since they would have been of no use; --all starts all", held_back)
+            few = "they were not known to be of use; --all (Network(all_workers=True)) starts all"
+            self._warn(f"{held_back} of {count} workers were not started: {few}")
 
     def _stop(self) -> None:
         """End all that is left, at all places at the same time."""
@@ -219,6 +220,10 @@ class Fleet:
         if sentence not in self.warnings and len(self.warnings) < SAID:
             log.info("%s", sentence)
             self.warnings = (*self.warnings, sentence)
+
+
+def _held_back(squad: Squad) -> tuple[int, int]:
+    return squad.muster.held_back, squad.muster.count
 
 
 def useful_of(times: Times) -> int | None:

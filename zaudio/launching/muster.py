@@ -37,19 +37,19 @@ class Muster:
     """
 
     def __init__(self, count: int) -> None:
-        self._count = count
+        self.count = count
         self._posts: list[_Post] = []
         self._given_up = 0
 
     @property
     def capacity(self) -> int:
         """The workers that it may have now: posts that were given up do not count."""
-        return self._count - self._given_up
+        return self.count - self._given_up
 
     @property
     def held_back(self) -> int:
         """The workers that were never started."""
-        return self._count - len(self._posts)
+        return self.count - len(self._posts)
 
     def due(self, quota: int, *, now: float) -> list[int]:
         """Return the posts for which a worker is to be started now, and count these workers as started.
