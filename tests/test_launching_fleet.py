@@ -73,6 +73,22 @@ def test_a_key_is_admitted_before_its_worker_and_revoked_with_it(guests):
     assert guests.read() == {}
 
 
+def test_a_key_of_another_worker_is_not_admitted_and_not_revoked_with_its_thief(guests):
+    launcher = Paper()
+    fleet, turn = fleet_of(launcher, 2, guests)
+    turn(0.0)
+    first, second = launcher.handles
+    first.public = PUBLIC
+    turn(0.1)
+    second.public = PUBLIC
+    turn(0.2)
+    second.ended = "plane: it fell"
+    turn(0.3)
+    assert not second.admitted
+    assert guests.read() == {PUBLIC: "plane/1"}
+    assert fleet.warnings[0] == "plane/2: expected a key of its own, got that of plane/1"
+
+
 def test_without_keys_a_worker_is_let_go_on_at_once(guests):
     launcher = Paper()
     _, turn = fleet_of(launcher, 1, guests)

@@ -81,7 +81,7 @@ def test_every_remote_word_is_quoted_and_the_host_comes_behind_two_hyphens():
     command = Host("attic", 22, "ann", python="my venv/$(reboot)").command("/usr/bin/ssh")
     assert command[-2] == "attic"
     assert command[-3] == "--"
-    assert shlex.split(command[-1]) == ["exec", "my venv/$(reboot)", "-m", "zaudio.launching.remote"]
+    assert shlex.split(command[-1]) == ["exec", "my venv/$(reboot)", "-P", "-m", "zaudio.launching.remote"]
     assert "BatchMode=yes" in command
     assert "StrictHostKeyChecking=yes" in command
 

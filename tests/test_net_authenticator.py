@@ -195,6 +195,8 @@ def test_guest_comes_in_by_no_file_until_it_is_revoked(door, far, folder):
     door.keys.guests.admit(public, "attic/1")
     with knocking(far, door.endpoint, guest) as (_, monitor):
         assert outcome(door, monitor) == [Handshake.DONE]
+    with pytest.raises(UsageError, match="expected a key of its own, got that of attic/1"):
+        door.keys.guests.admit(public, "cellar/1")
     assert public in door.gate.admitted
     assert public not in door.gate.names  # `zaudio keys revoke` takes a name of these
     assert os.listdir(os.path.join(folder, keys.WORKERS)) == []
@@ -273,8 +275,8 @@ def test_list_that_cannot_be_read_admits_nobody_new_and_keeps_who_is_here(door, 
     with knocking(far, door.endpoint, studio) as (_, monitor):
         assert outcome(door, monitor) == [Handshake.NOT_CHECKED]
     guest = keys.guest_keys(door.keys.local.server.decode())
+    door.keys.guests.admit(guest.public.decode(), "attic/1")
     for client in (door.keys.local, guest):  # which are on no list
-        door.keys.guests.admit(guest.public.decode(), "attic/1")
         with knocking(far, door.endpoint, client) as (_, monitor):
             assert outcome(door, monitor) == [Handshake.DONE]
     door.keys.guests.revoke(guest.public.decode())

@@ -13,7 +13,7 @@ from net_support import MS, children, kill, wait_until
 from zaudio.errors import LaunchError
 from zaudio.launching import remote
 from zaudio.launching.launcher import Orders
-from zaudio.launching.talk import MODULE, Far
+from zaudio.launching.talk import ARGUMENTS, Far
 from zaudio.net import keys
 from zaudio.net.brood import Brood
 from zaudio.version import VERSION
@@ -25,7 +25,7 @@ SERVER = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"  # a public key of the speci
 @pytest.fixture
 def far(request):
     """A far end on this machine, or the program that is named instead."""
-    command = getattr(request, "param", [sys.executable, "-P", "-m", MODULE])
+    command = getattr(request, "param", [sys.executable, *ARGUMENTS])
     far = Far(command, "attic", env=environment())
     yield far
     far.close()
@@ -60,7 +60,14 @@ def test_a_worker_makes_its_key_waits_to_be_admitted_and_says_what_it_could_not_
     assert not far.over
 
 
-def test_without_keys_it_has_none(far):
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A current folder with a file that has the name of a module."""
+    (tmp_path / "json.py").write_text("raise SystemExit('not that one')")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_keys_it_has_none_and_the_current_folder_answers_no_import(home, far):
     worker = far.start("attic/1", Orders(NOWHERE))
     wait_until(lambda: far.look() or worker.public is not None, "it says so")
     assert worker.public == ""
@@ -117,6 +124,7 @@ OTHER = '{"zaudio": "0.0.9"}'
     [
         (shell(says(OTHER)), f"zaudio 0.0.9 is installed there, and {VERSION} here; install one version", True),
         (shell("echo No module named zaudio >&2; exit 1"), f"its Python has no zaudio {VERSION}; install it", True),
+        (shell("echo Unknown option: -P >&2; echo usage >&2; exit 2"), "its Python is older than 3.11", False),
         (shell("echo Connection refused >&2; exit 255"), "Connection refused", False),
         (shell("exit 3"), "it exited with code 3", False),
         (shell(f"echo Welcome to the attic; {says(HELLO)}; exit 3"), "it exited with code 3", False),

@@ -253,7 +253,7 @@ _LOCAL_OPTIONS: list[Callable[[Any], Any]] = [
         metavar="WORKERS",
         type=click.IntRange(min=1),
         show_default="this machine's cores",
-        help="Local worker processes.",
+        help="Local worker processes; or the workers of each --workers-on that states no number.",
     ),
     click.option(
         "--sockets-only",

@@ -176,7 +176,7 @@ def measure(
             shown = display("none" if voice.is_quiet() else progress)
             shown.listen(job.subscribe)
             with job, shown:
-                if job.endpoint is not None and not voice.is_quiet():
+                if bind is not None and job.endpoint is not None and not voice.is_quiet():
                     keys = " --keys DIR" if settings["keys"] is not None else ""
                     voice.err(f"workers connect with: zaudio worker {job.endpoint}{keys}")
                 return what, watch(job, shown, signals)

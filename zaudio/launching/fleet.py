@@ -46,13 +46,13 @@ class Squad:
         launcher: Starts them.
         muster: Decides which to replace.
         posted: The number of a post, and the worker that has it.
-        known: Numbers of posts whose worker's key was admitted.
+        keys: The number of a post whose worker has said its key, and that key if it was admitted, else nothing.
     """
 
     launcher: Launcher
     muster: Muster
     posted: dict[int, Handle] = field(default_factory=dict)
-    known: set[int] = field(default_factory=set)
+    keys: dict[int, str] = field(default_factory=dict)
 
 
 class Bound(Protocol):
@@ -169,22 +169,23 @@ class Fleet:
                 squad.muster.ended(number, fault=True, hopeless=True, now=now)
 
     def _admit(self, squad: Squad, number: int, handle: Handle) -> None:
-        if handle.public is None or number in squad.known:
+        public = handle.public
+        if public is None or number in squad.keys:
             return
-        squad.known.add(number)
-        if handle.public:
+        squad.keys[number] = ""
+        if public:
             try:
-                self._guests.admit(handle.public, handle.name)
+                self._guests.admit(public, handle.name)
             except UsageError as error:
                 self._warn(f"{handle.name}: {error}")
                 return
+            squad.keys[number] = public
         log.info("%s is admitted", handle.name)
         handle.admit()
 
     def _bury(self, squad: Squad, number: int, handle: Handle, now: float) -> None:
         del squad.posted[number]
-        squad.known.discard(number)
-        self._guests.revoke(handle.public or "")
+        self._guests.revoke(squad.keys.pop(number, ""))
         log.info("%s has ended: %s", handle.name, handle.ended or "in order")
         squad.muster.ended(number, fault=bool(handle.ended), hopeless=handle.hopeless, now=now)
         if handle.ended:
@@ -213,8 +214,8 @@ class Fleet:
             for squad in self._squads:
                 threads.submit(squad.launcher.stop)
         for squad in self._squads:
-            for handle in squad.posted.values():
-                self._guests.revoke(handle.public or "")
+            for public in squad.keys.values():
+                self._guests.revoke(public)
 
     def _warn(self, sentence: str) -> None:
         if sentence not in self.warnings and len(self.warnings) < SAID:

@@ -1,4 +1,4 @@
-"""Remote: the far end of a launcher: `python -m zaudio.launching.remote` runs workers, as its standard input says.
+"""Remote: the far end of a launcher: `python -P -m zaudio.launching.remote` runs workers, as its standard input says.
 
 A line of JSON each, `talk.py` is the near end:
 

@@ -28,7 +28,7 @@ from zaudio.endpoints import LAST_PORT, is_loopback, parse_tcp
 from zaudio.errors import LaunchError, UsageError
 from zaudio.launching.launcher import Orders
 from zaudio.launching.places import Place, parse_count
-from zaudio.launching.talk import MODULE, Far, Worker
+from zaudio.launching.talk import ARGUMENTS, Far, Worker
 
 PROGRAM = "ssh"
 PYTHON = "python3"
@@ -75,7 +75,7 @@ class Host:
     def command(self, program: str) -> list[str]:
         """Return the command that reaches the far end on that host."""
         options = [word for name, value in OPTIONS.items() for word in ("-o", f"{name}={value}")]
-        return [program, "-T", *options, *self.address(), shlex.join(["exec", self.python, "-m", MODULE])]
+        return [program, "-T", *options, *self.address(), shlex.join(["exec", self.python, *ARGUMENTS])]
 
     def address(self) -> list[str]:
         """Return the arguments that name the host."""

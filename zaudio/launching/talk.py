@@ -27,6 +27,7 @@ from zaudio.net.orders import Lines
 from zaudio.version import VERSION
 
 MODULE = "zaudio.launching.remote"
+ARGUMENTS = ("-P", "-m", MODULE)  # of Python: the current folder, a home full of files, must not answer its imports
 GREETING_MAX = 4096  # bytes in front of the first line of ours: a shell's greeting, which a login may print
 NO_ZAUDIO = "its Python has no zaudio"
 LINE_MAX = 65536  # bytes; ours are far shorter
@@ -182,14 +183,14 @@ class Far:
         elif "zaudio" in message:
             self._known = True
             if message["zaudio"] != VERSION:
-                sentence = f"zaudio {message['zaudio']!s:.20} is installed there, and {VERSION} here"
+                sentence = f"zaudio {_shown(str(message['zaudio']).encode())} is installed there, and {VERSION} here"
                 self._fail(f"{sentence}; install one version on both machines", hopeless=True)
         elif isinstance(number := message.get("worker"), int) and number in self._workers:
             self._hear_of(number, message)
 
     def _hear_of(self, number: int, message: Mapping[str, object]) -> None:
         worker = self._workers[number]
-        if isinstance(public := message.get("public"), str):
+        if worker.public is None and isinstance(public := message.get("public"), str):
             worker.public = public
         if isinstance(ended := message.get("ended"), str):
             worker.ended = f"{self.where}: {_shown(ended.encode())}" if ended else ""
@@ -207,6 +208,8 @@ class Far:
         words = last_words(self._tail.decode(errors="replace"))
         if "No module named" in words and "zaudio" in words:
             return f"{NO_ZAUDIO} {VERSION}; install it there, or name the Python that has it"
+        if "Unknown option: -P" in self._tail.decode(errors="replace"):
+            return "its Python is older than 3.11; name another"
         greeting = "" if self._known else _shown(self._greeting)
         return self._explain(code, words) or words or greeting or cause_of_death(code)
 

@@ -25,10 +25,12 @@ class Guests:
         """Admit that key from now on.
 
         Raises:
-            UsageError: It is no public key.
+            UsageError: It is no public key, or another worker's: a far end must not end a worker of another by it.
         """
         check_public(public)
         with self._lock:
+            if public in self._names:
+                raise UsageError(f"expected a key of its own, got that of {self._names[public]}")
             self._names[public] = name
 
     def revoke(self, public: str) -> None:
