@@ -85,6 +85,7 @@ ALLOWED = {
     "cli": {
         "batching",
         "coordinator",
+        "launching",
         "rendering",
         "unsealing",
         "surveying",

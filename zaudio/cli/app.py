@@ -15,6 +15,7 @@ from zaudio.cli.measuring import loudness, stats
 from zaudio.cli.operations import ops
 from zaudio.cli.results import decrypt, verify
 from zaudio.cli.status import status
+from zaudio.cli.template import template
 from zaudio.cli.view import view
 from zaudio.cli.worker import worker
 from zaudio.version import VERSION
@@ -48,7 +49,7 @@ def app() -> None:
     """Cut one recording into chunks, have workers process them, and encrypt the result, reversed in time."""
 
 
-_JOBS = (generate, farm, batch, render, seal, coordinator, worker, status, log, keys)
+_JOBS = (generate, farm, batch, render, seal, coordinator, worker, status, log, keys, template)
 _FILES = (decrypt, verify, identity, ops, stats, loudness, view)
 for command in (*_JOBS, *_FILES):
     app.add_command(command)
