@@ -258,6 +258,32 @@ def guest_keys(server: str) -> ClientKeys:
     return ClientKeys(public, secret, server.encode())
 
 
+def guest_folder(folder: str, server: str) -> str:
+    """Make a folder of keys for a worker that will be a guest of that coordinator; return its public key.
+
+    It is for a worker that cannot be talked to, where all that a launcher can give is a path. No file is made durable:
+    the key is of no use once the launcher's process has ended.
+
+    Args:
+        folder: The folder, which must not be there; only this user can read it.
+        server: The coordinator's public key.
+
+    Raises:
+        KeyFileError: It cannot be made.
+        UsageError: `server` is no public key.
+    """
+    keys = guest_keys(server)
+    with _system_errors(folder):
+        os.mkdir(folder, 0o700)
+        for name, key in ((PUBLIC, keys.server), (WORKER_SECRET, keys.secret)):
+            descriptor = disk.create(os.path.join(folder, name), mode=disk.PRIVATE)
+            try:
+                disk.write_all(descriptor, key + b"\n")
+            finally:
+                os.close(descriptor)
+    return keys.public.decode()
+
+
 def _coordinator_secret(folder: str) -> bytes:
     path = os.path.join(folder, SECRET)
     if not os.path.lexists(path):
