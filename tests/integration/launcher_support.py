@@ -7,6 +7,9 @@ A place is a context manager, made with a folder. It has
     names        a pattern that every name of a worker matches
     arguments    further arguments of the command
     environment  further variables of the command's process
+    sign         a part of the command line of what it runs
+    time_out     the milliseconds after which a worker is gone that has lost its coordinator
+    slowness     how much longer an op has to take, for a job to last until a worker is replaced
     workers()    the process ids of the workers that run there now
 
 Every process that runs there has the variable ``ZAUDIO_PLACE=mark`` and finds the ops of these tests; a key pair that
@@ -47,6 +50,9 @@ class Place:
     """What all places share."""
 
     arguments = ()
+    sign = "zaudio.launching.remote"
+    slowness = 1
+    time_out = 10_000
 
     def __init__(self, folder, mark):
         self.folder = Path(folder)

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from extended import extended
 from farm_support import decrypted, environment, finish, inverted, noise, write_raw
 from launcher_support import Ssh, farm_command, joined
 from net_support import MS, kill, wait_until
+from slurm_support import Slurm
 
 from zaudio.net import keys
 
-PLACES = [Ssh]
+PLACES = [Ssh, extended(Slurm)]
 FRAMES = 2_500_000
 
 
@@ -43,7 +45,7 @@ def folder(tmp_path):
 def job(folder, place, *arguments, ms=200):
     """A job at that place, in a process that leads a group, once all workers compute."""
     process = subprocess.Popen(
-        farm_command(folder, place, *arguments, ms=ms),
+        farm_command(folder, place, *arguments, ms=ms * place.slowness),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -100,7 +102,7 @@ def test_all_are_gone_after_a_killed_coordinator(place, folder):
 
 def assert_gone(place):
     """No process of a worker or of a far end is left, within a worker's own time-out."""
-    wait_until(lambda: not place.workers(), "all workers are gone", within=10_000 * MS)
+    wait_until(lambda: not place.workers(), "all workers are gone", within=place.time_out * MS)
 
 
 def exposed_by(place):
@@ -109,6 +111,6 @@ def exposed_by(place):
     for pid in filter(str.isdigit, os.listdir("/proc")):
         for name in ("cmdline", "environ"):
             with suppress(OSError):
-                text += Path(f"/proc/{pid}/{name}").read_bytes().decode(errors="replace")
-    assert "zaudio.launching.remote" in text
+                text += Path(f"/proc/{pid}/{name}").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    assert place.sign in text
     return text

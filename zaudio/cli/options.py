@@ -196,7 +196,15 @@ PLACE_OPTIONS: list[Callable[[Any], Any]] = [
         multiple=True,
         show_default="nowhere",
         help="Start workers there for this job, and end them with it: ssh:FILE, a file with a line HOST[:PORT] [user=] "
-        "[n=] [python=] for each host. Repeatable.",
+        "[n=] [python=] for each host; or slurm[,n=N][,shared=DIR], DIR being a folder that its nodes see too. "
+        "Repeatable.",
+    ),
+    click.option(
+        "--template-args",
+        metavar="ARGS",
+        default="",
+        show_default="none",
+        help='Options of sbatch for workers on slurm, as in a shell: "--partition=long --time=4:00:00".',
     ),
     click.option(
         "--all",

@@ -40,11 +40,16 @@ def open_launchers(
     return found
 
 
-def make_launcher(place: Place, *, trust_cluster: bool, template_args: str) -> Launcher:
+def make_launcher(place: Place, *, trust_cluster: bool, template_args: str) -> Launcher:  # noqa: ARG001  for clusters
     """Return the launcher of a place that has one.
 
     Raises:
         UsageError: What stands behind the colon cannot be used.
         LaunchError: A package is missing.
     """
+    match place.kind:
+        case "slurm":
+            from zaudio.launching.slurm import SlurmLauncher
+
+            return SlurmLauncher(place.text, arguments=template_args, shared=place.options.get("shared", ""))
     raise NotImplementedError(place.kind)
