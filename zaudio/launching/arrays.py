@@ -43,8 +43,9 @@ class Task:
 
     @property
     def name(self) -> str:
-        """Where it runs: ``slurm 4711_3 n17``."""
-        return " ".join(filter(None, (f"slurm {self.job}_{self.number}" if self.job else "slurm", self.node)))
+        """Where it runs: ``slurm 4711_3 n17``; ``slurm/3`` before Slurm has it."""
+        task = f"slurm {self.job}_{self.number}" if self.job else f"slurm/{self.number}"
+        return f"{task} {self.node}" if self.node else task
 
     def admit(self) -> None:
         """Let it connect: its key is admitted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import subprocess
 import tempfile
 import time
@@ -13,6 +14,8 @@ from zaudio.net.obituary import last_words
 
 ANSWER_MAX = 30.0  # s: Slurm's own programs wait about as long for its controller
 NOT_FOUND = 127  # exit code of a shell for a program that it cannot start
+
+log = logging.getLogger("zaudio.launching")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Asked:
     """A program that was started. Its output goes to files, so it waits for no reader."""
 
     def __init__(self, words: Sequence[str], text: str) -> None:
+        log.debug("asks: %s", " ".join(words))
         self._program = words[0]
         self._deadline = time.monotonic() + ANSWER_MAX
         self._process: subprocess.Popen[bytes] | None = None
@@ -65,6 +69,7 @@ class Asked:
                 self._error.seek(0)
                 error = last_words(self._error.read().decode(errors="replace"))
                 error = error.removeprefix(f"{self._program}: ").removeprefix("error: ")
+                log.debug("%s ended with %d: %s", self._program, code, error)
                 self._answer = Answer(code, self._out.read().decode(errors="replace"), error)
             elif late:
                 self._answer = Answer(NOT_FOUND, "", f"{self._program} gave no answer")
