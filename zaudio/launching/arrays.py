@@ -108,21 +108,25 @@ class Row:
         return self.reason if self.state == "PENDING" else ""
 
     @property
+    def code(self) -> int:
+        """Its exit code, or a signal as a negative number."""
+        try:
+            return os.waitstatus_to_exitcode(self.status)
+        except ValueError:  # it was stopped: no end that wait(2) knows
+            return 0
+
+    @property
     def is_hopeless(self) -> bool:
         """Whether another worker would end likewise: its options cannot be used there, or it was refused."""
-        return self.has_ended and os.waitstatus_to_exitcode(self.status) in (
-            UsageError.exit_code,
-            RefusedError.exit_code,
-        )
+        return self.has_ended and self.code in (UsageError.exit_code, RefusedError.exit_code)
 
     @property
     def complaint(self) -> str:
         """The reason for which it ended; empty when it ended in order."""
         if self.state == COMPLETED:
             return ""
-        code = os.waitstatus_to_exitcode(self.status)
         words = [self.state, self.reason if self.reason != "NonZeroExitCode" else ""]
-        return ", ".join(filter(None, [*words, cause_of_death(code) if code else ""]))
+        return ", ".join(filter(None, [*words, cause_of_death(self.code) if self.code else ""]))
 
 
 def queue(text: str) -> dict[tuple[str, int], Row]:

@@ -51,5 +51,5 @@ def make_launcher(place: Place, *, trust_cluster: bool, template_args: str) -> L
         case "slurm":
             from zaudio.launching.slurm import SlurmLauncher
 
-            return SlurmLauncher(place.text, arguments=template_args, shared=place.options.get("shared", ""))
+            return SlurmLauncher(arguments=template_args, shared=place.options.get("shared", ""))
     raise NotImplementedError(place.kind)

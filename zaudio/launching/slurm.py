@@ -163,7 +163,7 @@ class SlurmLauncher:
         publics = [""] * count
         if orders.server is not None:
             keys = os.path.join(self._folder, f"keys-{len(self._arrays) + 1}")
-            os.mkdir(keys, 0o700)
+            _make_private(keys)
             publics = [guest_folder(os.path.join(keys, str(i)), orders.server) for i in range(1, count + 1)]
         return Array(orders, {i: Task(i, public) for i, public in enumerate(publics, 1)}, keys)
 
@@ -258,7 +258,7 @@ class SlurmLauncher:
     # The end
 
     def _cancel(self, words: Sequence[str]) -> None:
-        answer = ask(["scancel", "--quiet", *words]).wait(FORCE)
+        answer = ask(["scancel", "--quiet", *words]).wait(LEAVE)
         if answer.code:
             log.warning("%s: not cancelled: %s; see to it by: scancel %s", self.where, answer.error, " ".join(words))
 
@@ -295,11 +295,15 @@ def _make_folder(shared: str, token: str) -> str:
             if match and entry.stat(follow_symlinks=False).st_uid == os.geteuid() and not _runs(int(match[1])):
                 shutil.rmtree(entry.path, ignore_errors=True)
     folder = os.path.join(shared, f"{here}{os.getpid()}-{token}")
+    _make_private(folder)
+    return folder
+
+
+def _make_private(folder: str) -> None:
     try:
         os.mkdir(folder, 0o700)
     except OSError as error:
         raise LaunchError("slurm", f"{folder} cannot be made: {error.strerror}") from None
-    return folder
 
 
 def _runs(pid: int) -> bool:
