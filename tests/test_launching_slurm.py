@@ -101,7 +101,7 @@ def test_a_slurm_that_cannot_be_used_is_told_before_anything_is_started(tmp_path
 
 def test_an_array_is_submitted_when_all_its_keys_are_admitted_and_each_task_has_its_own(tmp_path, programs):
     programs(sbatch=f"cat > {tmp_path}/script; printf '%s\\n' \"$@\" > {tmp_path}/words; echo '4711;cluster'")
-    launcher = SlurmLauncher(shared=str(tmp_path), arguments="--partition=long")
+    launcher = SlurmLauncher(shared=str(tmp_path), arguments="--partition=long", path="/my ops", read="/takes")
     tasks = launcher.start(2, ORDERS)
     tasks[0].admit()
     launcher.alive()
@@ -116,6 +116,7 @@ def test_an_array_is_submitted_when_all_its_keys_are_admitted_and_each_task_has_
     script = (tmp_path / "script").read_text()
     assert "#SBATCH --partition=long\n" in script
     assert f"--keys {folder}/keys-1/$SLURM_ARRAY_TASK_ID" in script
+    assert " --path '/my ops' --read /takes --name " in script
     secrets = [path.read_text().strip() for path in sorted(folder.glob("keys-1/*/worker.secret"))]
     assert len({*secrets, *(task.public for task in tasks)}) == 4
     assert not [secret for secret in secrets if secret in script]

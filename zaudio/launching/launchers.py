@@ -51,5 +51,6 @@ def make_launcher(place: Place, *, trust_cluster: bool, template_args: str) -> L
         case "slurm":
             from zaudio.launching.slurm import SlurmLauncher
 
-            return SlurmLauncher(arguments=template_args, shared=place.options.get("shared", ""))
+            shared, path, read = (place.options.get(key, "") for key in ("shared", "path", "read"))
+            return SlurmLauncher(arguments=template_args, shared=shared, path=path, read=read)
     raise NotImplementedError(place.kind)

@@ -19,7 +19,7 @@ KINDS: dict[str, tuple[bool, tuple[str, ...]]] = {
     "ssh": (True, ()),
     "dask": (True, ("n", "resource")),
     "ray": (True, ("n", "cpus", "gpus")),
-    "slurm": (False, ("n", "shared")),
+    "slurm": (False, ("n", "shared", "path", "read")),
 }
 
 

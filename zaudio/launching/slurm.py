@@ -47,6 +47,8 @@ class SlurmLauncher:
         where: The place as the user wrote it.
         arguments: Options for `sbatch`, as in a shell: ``--partition=long``.
         shared: A folder that the nodes see under the same name; the current one by default, which `sbatch` uses too.
+        path: A folder in which the nodes find modules, besides the current one and ``PYTHONPATH``.
+        read: A folder that the nodes see too, from which workers read the recording themselves.
         command: The words that run zaudio on a node.
         clock: The time.
 
@@ -60,12 +62,15 @@ class SlurmLauncher:
         *,
         arguments: str = "",
         shared: str = "",
+        path: str = "",
+        read: str = "",
         command: Sequence[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.where = where
         self._arguments = split(arguments)
         self._shared = check_folder(os.path.abspath(shared or os.curdir))
+        self._path, self._read = (tuple(filter(None, [folder])) for folder in (path, read))
         self._command = tuple(command) or (sys.executable, "-P", "-m", "zaudio")
         self._clock = clock
         self._token = secrets.token_hex(4)  # in the names of its jobs and of its folder
@@ -170,7 +175,14 @@ class SlurmLauncher:
     def _submit(self, array: Array) -> None:
         array.submitted = self._clock()
         orders, output = array.orders, os.path.join(self._folder or "", "%A_%a.out")
-        line = WorkerLine(orders.endpoint, array.keys, orders.allow, orders.path, orders.read, orders.lifetime)
+        line = WorkerLine(
+            orders.endpoint,
+            array.keys,
+            orders.allow,
+            (*orders.path, *self._path),
+            (*orders.read, *self._read),
+            orders.lifetime,
+        )
         script = slurm(
             line,
             len(array.tasks),
