@@ -110,12 +110,15 @@ def test_a_printed_script_can_be_submitted_as_it_is(cluster, tmp_path):
     script = tmp_path / "workers.sh"
     output = str(tmp_path / "an output" / "%A_%a.out")
     os.mkdir(tmp_path / "an output")
-    script.write_text(slurm(line, 2, command=("printf", "%s\\n"), output=output, arguments=["--comment=a b #c"]))
+    script.write_text(
+        slurm(line, 2, command=("printf", "%s\\n"), output=output, arguments=["--comment=a b #c", "--time=60"])
+    )
     job = cluster("sbatch", "--parsable", str(script)).strip()
     outputs = [tmp_path / "an output" / f"{job}_{number}.out" for number in (1, 2)]
-    wait_until(lambda: all(path.exists() and path.read_text().count("\n") >= 7 for path in outputs), "both ran")
+    wait_until(lambda: all(path.exists() and path.read_text().count("\n") >= 9 for path in outputs), "both ran")
     for number, path in enumerate(outputs, 1):
         told = path.read_text().splitlines()
         assert told[:3] == ["worker", NOWHERE, "--once"]
         assert told[4].startswith(f"slurm {job}_{number} n")
-        assert told[6] == str(tmp_path / "my keys")
+        assert told[6:8] == [str(tmp_path / "my keys"), "--lifetime"]  # also of the task whose number is the array's
+        assert 3600 - 120 - 10 <= int(told[8]) <= 3600 - 120
