@@ -6,7 +6,9 @@ from zaudio.errors import LaunchError
 from zaudio.launching.fleet import Fleet
 from zaudio.launching.launcher import Orders
 from zaudio.launching.muster import FIRST, PAUSES
+from zaudio.ledger import Ledger
 from zaudio.net.guests import Guests
+from zaudio.stream import Stream
 
 ORDERS = Orders("tcp://127.0.0.1:5555", "server")
 PUBLIC = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"  # any 32 bytes
@@ -53,7 +55,14 @@ def guests():
 
 def fleet_of(launcher, count, guests):
     """A fleet with that launcher, and a function that makes it take a turn at a time."""
-    fleet = Fleet([(launcher, count)], guests=guests, server="server", at_once=True, beside=0)
+    fleet = Fleet(
+        [(launcher, count)],
+        guests=guests,
+        server="server",
+        at_once=True,
+        beside=0,
+        subscribe=Stream(Ledger()).subscribe,
+    )
     return fleet, lambda now: fleet.turn(ORDERS, now)
 
 
@@ -125,7 +134,14 @@ def test_a_fault_is_told_once_and_the_end_of_all_replacements_too(guests):
 
 def test_a_few_are_started_first_and_a_place_that_fails_leaves_its_share_to_another(guests):
     good, bad = Paper(), Paper()
-    fleet = Fleet([(bad, 8), (good, 8)], guests=guests, server="server", at_once=False, beside=0)
+    fleet = Fleet(
+        [(bad, 8), (good, 8)],
+        guests=guests,
+        server="server",
+        at_once=False,
+        beside=0,
+        subscribe=Stream(Ledger()).subscribe,
+    )
     fleet.turn(ORDERS, 0.0)
     assert (len(bad.handles), len(good.handles)) == (2, 2)
     for handle in bad.handles:

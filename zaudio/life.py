@@ -265,7 +265,7 @@ class Life(ABC, Generic[Outcome]):
             stack.callback(starter.close)
         folder = self._request.security.keys
         keys = coordinator_keys(os.fspath(folder)) if folder is not None else None
-        self._fleet = fleet = open_fleet(self._request, keys, stack)
+        self._fleet = fleet = open_fleet(self._request, keys, stack, self._stream.subscribe)
         waker = Waker()
         stack.callback(waker.close)
         work = self._prepare(stack, waker)
@@ -292,7 +292,7 @@ class Life(ABC, Generic[Outcome]):
             return
         failure: BaseException | None = None
         try:
-            with resources, farm, fleet.serving(farm, named_by(work), self._stream.subscribe):
+            with resources, farm, fleet.serving(farm, named_by(work)):
                 work.run(farm, say=self._say, on_open=self._bound.set)
         except BaseException as error:  # noqa: BLE001  `wait` raises it
             failure = error

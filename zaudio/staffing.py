@@ -6,6 +6,7 @@ stack of the caller.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from zaudio.endpoints import parse_advertise
@@ -20,6 +21,7 @@ from zaudio.net.wake import Waker
 from zaudio.request import Request
 from zaudio.settings import exposed
 from zaudio.stages import CREDIT, Work
+from zaudio.stream import Subscription
 
 
 def open_farm(
@@ -63,13 +65,16 @@ def open_farm(
     return Farm(elsewhere, result_max=demand.result_max, waker=waker, local=local, keys=keys, advertise=advertise)
 
 
-def open_fleet(request: Request, keys: CoordinatorKeys | None, stack: ExitStack) -> Fleet:
+def open_fleet(
+    request: Request, keys: CoordinatorKeys | None, stack: ExitStack, subscribe: Callable[[], Subscription]
+) -> Fleet:
     """Check the places where workers are to be started, and return the fleet. Nothing is started yet.
 
     Args:
         request: The wishes of the user.
         keys: The coordinator's keys, if it has any.
         stack: Ends the workers.
+        subscribe: Subscribes to the job's events.
 
     Raises:
         UsageError: Workers could not be started, or could not connect from there.
@@ -90,6 +95,7 @@ def open_fleet(request: Request, keys: CoordinatorKeys | None, stack: ExitStack)
         server=keys.local.server.decode() if keys is not None else None,
         at_once=network.all_workers,
         beside=request.workers,
+        subscribe=subscribe,
     )
     stack.callback(fleet.close)
     return fleet

@@ -48,11 +48,18 @@ def end_of(worker, far):
     return worker.ended
 
 
-def test_a_worker_makes_its_key_waits_to_be_admitted_and_says_what_it_could_not_reach(far):
+def test_a_worker_makes_its_key_where_it_runs(far):
+    first, second = (far.start(f"attic/{n}", Orders(NOWHERE, SERVER)) for n in (1, 2))
+    wait_until(lambda: far.look() or None not in (first.public, second.public), "both say their keys")
+    assert len(first.public) == len(second.public) == keys.KEY_LENGTH
+    assert first.public != second.public
+    assert first.ended is None
+
+
+@pytest.mark.extended
+def test_an_admitted_worker_says_what_it_could_not_reach(far):
     worker = far.start("attic/1", Orders(NOWHERE, SERVER))
     wait_until(lambda: far.look() or worker.public is not None, "it says its key")
-    assert len(worker.public) == keys.KEY_LENGTH
-    assert worker.ended is None
     worker.admit()
     assert end_of(worker, far) == f"attic: {NOWHERE}: no coordinator answered within 5 s"
     assert not worker.hopeless

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from extended import extended
 from farm_support import decrypted, environment, finish, inverted, noise, write_raw
 from launcher_support import Ssh, farm_command, free_port
 
@@ -96,7 +97,7 @@ def test_without_keys_and_without_an_address_it_serves_this_machine(place, take,
     assert job.warnings == ()
 
 
-@pytest.mark.parametrize("host", ["elsewhere", "192.0.2.7"])
+@pytest.mark.parametrize("host", ["elsewhere", extended("192.0.2.7")])
 def test_a_host_elsewhere_that_could_not_reach_this_machine_is_refused_before_anything_is_started(
     place, take, tmp_path, host
 ):

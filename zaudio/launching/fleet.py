@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -72,6 +71,7 @@ class Fleet:
         server: The coordinator's public key, Z85; None without keys.
         at_once: Start all, whether they are of use or not.
         beside: Workers that the job has besides.
+        subscribe: Subscribes to the job's events, which tell how many workers are of use.
     """
 
     def __init__(
@@ -82,35 +82,30 @@ class Fleet:
         server: str | None,
         at_once: bool,
         beside: int,
+        subscribe: Callable[[], Subscription],
     ) -> None:
         self._squads = [Squad(launcher, Muster(count)) for launcher, count in launchers]
         self._at_once = at_once
         self._guests = guests if guests is not None else Guests()
         self._server = server
         self._beside = beside
+        self._events = subscribe() if self._squads else None
         self._meter = Meter()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self.warnings: tuple[str, ...] = ()
 
     @contextlib.contextmanager
-    def serving(
-        self,
-        farm: Bound,
-        allow: tuple[str, ...],
-        subscribe: Callable[[], AbstractContextManager[Subscription]],
-    ) -> Iterator[None]:
+    def serving(self, farm: Bound, allow: tuple[str, ...]) -> Iterator[None]:
         """Start workers, and go on until the block is left; then nobody is replaced any more. `close` ends the rest.
 
         Args:
             farm: Where they connect.
             allow: The functions that the job names as ops.
-            subscribe: Subscribes to the job's events, which tell how many workers are of use.
         """
         if self._squads and farm.endpoint is not None:
             orders = Orders(farm.endpoint, self._server, allow)
-            args = (orders, subscribe)
-            self._thread = threading.Thread(target=self._run, args=args, name="zaudio-fleet", daemon=True)
+            self._thread = threading.Thread(target=self._run, args=(orders,), name="zaudio-fleet", daemon=True)
             self._thread.start()
         try:
             yield
@@ -122,16 +117,17 @@ class Fleet:
         self._over.set()
         if self._thread is not None:
             self._thread.join(LEAVE + STOPPED)
+        if self._events is not None:
+            self._events.close()
 
     # The thread
 
-    def _run(self, orders: Orders, subscribe: Callable[[], AbstractContextManager[Subscription]]) -> None:
+    def _run(self, orders: Orders) -> None:
         try:
-            with subscribe() as events:
-                while not self._over.is_set():
-                    self._listen(events)
-                    self.turn(orders, time.monotonic())
-                    self._over.wait(TURN)
+            while not self._over.is_set():
+                self._listen()
+                self.turn(orders, time.monotonic())
+                self._over.wait(TURN)
             self._see_off(time.monotonic() + LEAVE)
         except Exception:
             log.exception("workers elsewhere are not looked after any more")
@@ -139,10 +135,11 @@ class Fleet:
         finally:
             self._stop()
 
-    def _listen(self, events: Subscription) -> None:
-        with contextlib.suppress(TimeoutError):
-            for event in events.take(timeout=0):
-                self._meter.apply(event)
+    def _listen(self) -> None:
+        if self._events is not None:
+            with contextlib.suppress(TimeoutError):
+                for event in self._events.take(timeout=0):
+                    self._meter.apply(event)
 
     def turn(self, orders: Orders, now: float) -> None:
         """Take in what happened, and start workers that are due."""
