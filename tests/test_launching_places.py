@@ -4,6 +4,7 @@ import shlex
 
 import pytest
 
+from zaudio import Coordinator, Network
 from zaudio.errors import UsageError
 from zaudio.launching.places import Place, parse_place, share
 from zaudio.launching.ssh import Host, parse_host, read_hosts
@@ -96,3 +97,19 @@ def test_a_file_of_hosts_is_read_and_its_faults_are_told(tmp_path):
             read_hosts(str(file))
     with pytest.raises(UsageError, match="No such file"):
         read_hosts(str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("nonsense", "expected ssh:FILE, dask:ADDRESS, ray:ADDRESS, ray:auto or slurm, got 'nonsense'"),
+        ("ssh:none.txt", "--workers-on ssh:none.txt: No such file or directory"),
+        ("slurm", "slurm: say how many workers with -n (workers=), or slurm,n=WORKERS"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_refused_before_anything_is_written(place, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        Coordinator("take.raw", "out", network=Network(workers_on=[place])).run()
+    assert sentence in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

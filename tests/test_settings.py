@@ -55,6 +55,8 @@ def test_a_description_of_raw_samples_that_is_out_of_range_is_named(argument, va
     [
         ({"sink_bind": "5556"}, "5556: expected tcp://HOST:PORT or ipc://PATH"),
         ({"sink_bind": 5556}, "sink_bind is text, not 5556"),
+        ({"workers_on": "ssh:hosts.txt"}, "workers_on is a list of places, not 'ssh:hosts.txt'"),
+        ({"all_workers": "no"}, "all_workers is True or False, not 'no'"),
         ({"advertise": ":1"}, r"advertise: expected HOST\[:PORT\[,PORT\]\], got ':1'"),
         ({"advertise": b"farm"}, "advertise is text, not b'farm'"),
         ({"sockets_only": "no"}, "sockets_only is True or False, not 'no'"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from zaudio.errors import UsageError
 from zaudio.launching.launcher import Launcher
 from zaudio.launching.places import Place
 
