@@ -48,10 +48,11 @@ def make_launcher(place: Place, *, trust_cluster: bool, template_args: str) -> L
         UsageError: What stands behind the colon cannot be used.
         LaunchError: A package is missing.
     """
-    match place.kind:
-        case "slurm":
-            from zaudio.launching.slurm import SlurmLauncher
+    if place.kind == "slurm":
+        from zaudio.launching.slurm import SlurmLauncher
 
-            shared, path, read = (place.options.get(key, "") for key in ("shared", "path", "read"))
-            return SlurmLauncher(arguments=template_args, shared=shared, path=path, read=read)
-    raise NotImplementedError(place.kind)
+        shared, path, read = (place.options.get(key, "") for key in ("shared", "path", "read"))
+        return SlurmLauncher(arguments=template_args, shared=shared, path=path, read=read)
+    from zaudio.launching.cluster import ClusterLauncher
+
+    return ClusterLauncher(place, trust=trust_cluster)

@@ -80,7 +80,8 @@ class Far:
         self._numbers = 0
         self._lines = Lines()
         self._greeting = b""
-        self._known = False  # the far end has said which zaudio it is
+        self.facts: Mapping[str, object] = {}  # the far end's first line, once it came
+        self.failure = ""  # why the far end ended by a fault
         self._outgoing = b""
         self._tail = b""
         self._closing = False
@@ -177,11 +178,11 @@ class Far:
         message = _parse(line)
         if message is None:
             self._greeting += line + b"\n"
-            if self._known or len(self._greeting) > GREETING_MAX:
+            if self.facts or len(self._greeting) > GREETING_MAX:
                 self._fail(f"expected lines of zaudio's, got {_shown(self._greeting)!r}")
                 self._kill()
         elif "zaudio" in message:
-            self._known = True
+            self.facts = message
             if message["zaudio"] != VERSION:
                 sentence = f"zaudio {_shown(str(message['zaudio']).encode())} is installed there, and {VERSION} here"
                 self._fail(f"{sentence}; install one version on both machines", hopeless=True)
@@ -190,6 +191,8 @@ class Far:
 
     def _hear_of(self, number: int, message: Mapping[str, object]) -> None:
         worker = self._workers[number]
+        if isinstance(name := message.get("name"), str):
+            worker.name = _shown(name.encode())
         if worker.public is None and isinstance(public := message.get("public"), str):
             worker.public = public
         if isinstance(ended := message.get("ended"), str):
@@ -210,11 +213,12 @@ class Far:
             return f"{NO_ZAUDIO} {VERSION}; install it there, or name the Python that has it"
         if "Unknown option: -P" in self._tail.decode(errors="replace"):
             return "its Python is older than 3.11; name another"
-        greeting = "" if self._known else _shown(self._greeting)
+        greeting = "" if self.facts else _shown(self._greeting)
         return self._explain(code, words) or words or greeting or cause_of_death(code)
 
     def _fail(self, sentence: str, *, hopeless: bool = False) -> None:
         """End all workers for that reason, and the process."""
+        self.failure = sentence
         for worker in self._workers.values():
             worker.hopeless = hopeless
             worker.ended = f"{self.where}: {sentence}"

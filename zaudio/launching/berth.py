@@ -1,0 +1,85 @@
+"""Berth: a worker's place on a cluster: the body that Dask and Ray run, and the process of the worker beside it.
+
+The worker is a process of its own, so nothing that the cluster's own process holds is in its way. It goes with that
+process, whose pipe is its lifeline. Every zaudio that a cluster imports is this module and what it needs.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from zaudio.errors import ZaudioError
+from zaudio.launching.launcher import Orders
+from zaudio.launching.remote import orders_of
+from zaudio.launching.talk import MODULE, Far
+from zaudio.version import VERSION
+
+LOOK = 0.1  # s between two looks at the worker
+PATIENCE = 60.0  # s for its key to be admitted; the coordinator does it at once, if it is there
+STOP = 4.0  # s for the worker to go
+
+Message = dict[str, object]  # as `remote.py` has them, without the worker's number
+
+
+class Berth:
+    """One worker's place.
+
+    Args:
+        version: The coordinator's zaudio.
+        said: The worker's orders and its name, as a launcher sent them.
+    """
+
+    def __init__(self, version: str, said: Mapping[str, Any]) -> None:
+        self._told_public = self._told_end = False
+        self._deadline = float("inf")  # of its admission
+        self._far: Far | None = None
+        self._failure = ""
+        host = socket.gethostname()
+        self.name = f"{host}/{said['name']}"
+        if version != VERSION:
+            self._failure = f"{host}: zaudio {VERSION} is installed there, and {version} here; install one version"
+            return
+        orders: Orders = orders_of({key: value for key, value in said.items() if key != "name"})
+        try:
+            self._far = Far([sys.executable, "-m", MODULE], host)
+        except ZaudioError as error:
+            self._failure = str(error)
+            return
+        self._worker = self._far.start(self.name, orders)
+
+    def look(self) -> Message | None:
+        """Return what the worker said since the last look; None for nothing. Never waits."""
+        if self._told_end:
+            return None
+        if self._far is None:
+            self._told_end = True
+            return {"ended": self._failure, "hopeless": True}
+        self._far.look()
+        worker = self._worker
+        if worker.ended is not None:
+            self._told_end = True
+            return {"ended": worker.ended, "hopeless": worker.hopeless}
+        if worker.public is not None and not self._told_public:
+            self._told_public = True
+            self._deadline = time.monotonic() + PATIENCE
+            return {"public": worker.public, "name": self.name}
+        if time.monotonic() > self._deadline:
+            self._told_end = True
+            return {"ended": f"{self.name}: nobody admitted its key within {PATIENCE:g} s", "hopeless": False}
+        return None
+
+    def go(self) -> None:
+        """Let the worker connect: its key is admitted."""
+        self._deadline = float("inf")
+        if self._far is not None:
+            self._worker.admit()
+
+    def close(self, deadline: float) -> None:
+        """End the worker, by that time of the monotonic clock."""
+        if self._far is not None:
+            self._far.close()
+            self._far.wait(deadline)

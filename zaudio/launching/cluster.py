@@ -1,0 +1,160 @@
+"""Cluster: the launcher for Dask and Ray. It talks to a bridge, which talks to the cluster.
+
+Rules:
+
+- A cluster admits whoever its control plane lets in. So beyond this machine it must encrypt, or the user says that the
+  network is trusted. See docs/security.md.
+- The package of the cluster is imported in the bridge alone.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from zaudio.endpoints import is_loopback
+from zaudio.errors import LaunchError, UsageError
+from zaudio.launching.launcher import Orders
+from zaudio.launching.places import Place
+from zaudio.launching.talk import Far, Worker
+
+MODULE = "zaudio.launching.bridge"
+PACKAGES = {"dask": "distributed", "ray": "ray"}
+CONNECT = 40.0  # s for the bridge to import its library and connect
+STOP = 5.0  # s for the bridge to end all workers
+LOOK = 0.05  # s between two looks at a bridge that connects
+
+
+class ClusterLauncher:
+    """Workers on a Dask or Ray cluster.
+
+    Args:
+        place: The place: the kind of cluster, its address, and what each worker takes there.
+        trust: Whether the cluster's network is trusted without encryption.
+
+    Raises:
+        UsageError: The address or an option cannot be used.
+    """
+
+    def __init__(self, place: Place, *, trust: bool) -> None:
+        self.where = place.text
+        self._place = place
+        self._trust = trust
+        self._far: Far | None = None
+        self._started = 0
+        _check_options(place)
+
+    def check(self, endpoint: str) -> None:
+        """See `Launcher`."""
+        kind, address = self._place.kind, self._place.rest
+        if importlib.util.find_spec(PACKAGES[kind]) is None:
+            raise LaunchError(self.where, f"it needs the package {PACKAGES[kind]}; pip install 'zaudio[{kind}]'")
+        host = _host(address)
+        if host is not None and not is_here(host):
+            self._check_trust(host)
+        far = self._connect()
+        elsewhere = [node for node in _texts(far.facts.get("nodes")) if not is_here(node)]
+        if not elsewhere:
+            return
+        self._check_trust(elsewhere[0])
+        if is_loopback(endpoint):
+            raise UsageError(
+                f"{self.where}: {elsewhere[0]} is another machine, and cannot reach {endpoint}; "
+                "give an address of this machine with --bind tcp://ADDRESS:PORT (bind=), and --keys DIR"
+            )
+
+    def start(self, count: int, orders: Orders) -> Sequence[Worker]:
+        """See `Launcher`."""
+        far = self._connect()
+        first, self._started = self._started + 1, self._started + count
+        return [far.start(f"{self._place.kind}-{number}", orders) for number in range(first, first + count)]
+
+    def alive(self) -> Sequence[Worker]:
+        """See `Launcher`."""
+        if self._far is None:
+            return []
+        self._far.look()
+        return self._far.workers
+
+    def stop(self) -> None:
+        """See `Launcher`."""
+        if self._far is not None:
+            self._far.close()
+            self._far.wait(time.monotonic() + STOP)
+            self._far = None
+
+    def _connect(self) -> Far:
+        """Return the bridge, connected to the cluster."""
+        if self._far is not None and not self._far.over:
+            return self._far
+        self.stop()
+        options = [f"{key}={value}" for key, value in self._place.options.items()]
+        command = [sys.executable, "-m", MODULE, self._place.kind, self._place.rest, *options]
+        self._far = far = Far(command, self.where)
+        deadline = time.monotonic() + CONNECT
+        while not far.facts and not far.over:
+            if time.monotonic() > deadline:
+                self.stop()
+                raise LaunchError(self.where, f"the cluster did not answer within {CONNECT:g} s")
+            time.sleep(LOOK)
+            far.look()
+        if not far.facts:
+            sentence = far.failure.removeprefix(f"{self.where}: ")
+            self.stop()
+            raise LaunchError(self.where, sentence)
+        return far
+
+    def _check_trust(self, host: str) -> None:
+        if self._trust:
+            return
+        if self._place.kind == "dask" and not self._place.rest.startswith("tls://"):
+            raise UsageError(
+                f"{self.where}: {host} is another machine, and whoever reaches this Dask can run code on it and admit "
+                "workers; use a scheduler with tls://, or --trust-cluster (trust_cluster=True) if its network is trusted"
+            )
+        if self._place.kind == "ray" and os.environ.get("RAY_USE_TLS") != "1":
+            raise UsageError(
+                f"{self.where}: {host} is another machine, and whoever reaches this Ray can run code on it and admit "
+                "workers; use Ray with RAY_USE_TLS=1, or --trust-cluster (trust_cluster=True) if its network is trusted"
+            )
+
+
+def is_here(host: str) -> bool:
+    """Return whether that host is this machine: one of its addresses can be bound here."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)
+    except OSError:
+        return False
+    for family, kind, protocol, _, address in found:
+        try:
+            with socket.socket(family, kind, protocol) as trial:
+                trial.bind(address)
+        except OSError:
+            return False
+    return bool(found)
+
+
+def _check_options(place: Place) -> None:
+    if place.rest.startswith("-") or not re.fullmatch(r"[\w.:/\[\]%-]+", place.rest):
+        raise UsageError(f"--workers-on {place.text!r:.80}: {place.rest!r:.60} is no address of a cluster")
+    for key in ("cpus", "gpus"):
+        value = place.options.get(key)
+        if value is not None and not re.fullmatch(r"\d{1,4}(\.\d{1,4})?", value):
+            raise UsageError(f"--workers-on {place.text}: {key}= is a number, such as 1 or 0.5, not {value!r:.40}")
+
+
+def _host(address: str) -> str | None:
+    """Return the host of a cluster's address; None for `auto`."""
+    if address == "auto":
+        return None
+    return urlsplit(address if "://" in address else f"//{address}").hostname
+
+
+def _texts(value: object) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else []

@@ -1,0 +1,188 @@
+"""Dask: workers as long tasks of a Dask cluster, each pinned to one of Dask's workers. Runs in the bridge.
+
+Rules:
+
+- A task is pinned, and the number of tasks a Dask worker has follows its threads. When Dask loses a worker, its tasks
+  have ended for us, and the fleet asks for others.
+- A task speaks through a queue while it runs, since its result comes at its end.
+- A task's arguments are a number, orders and names of queues. Dask's pages and logs show them; no secret is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from distributed import Client, Queue, get_client
+
+from zaudio.endpoints import parse_tcp
+from zaudio.errors import LaunchError
+from zaudio.launching.berth import LOOK, STOP, Berth, Message
+from zaudio.version import VERSION
+
+CONNECT = 10.0  # s for the scheduler to answer
+NODES = 1.0  # s between two looks at which workers Dask has
+EAR = 5.0  # s that a task waits for a word at most, before it looks whether it has ended
+GO, STOPPING = "go", "stop"
+
+
+class DaskCluster:
+    """The cluster of a Dask scheduler. See `Cluster`.
+
+    Args:
+        address: The scheduler's, ``tcp://HOST:PORT`` or ``tls://HOST:PORT``; for TLS, Dask's configuration has the
+            certificates.
+        options: ``resource``: the name of a resource of Dask's workers; each of ours takes one of it.
+
+    Raises:
+        LaunchError: No scheduler answered.
+    """
+
+    def __init__(self, address: str, options: Mapping[str, str]) -> None:
+        try:
+            self._client = Client(address, timeout=CONNECT, set_as_default=False)
+        except Exception as error:  # OSError, ValueError, TimeoutError, ssl's
+            raise LaunchError(f"dask:{address}", _reason(error)) from None
+        self._token = secrets.token_hex(8)  # names the queues of this job; it lets nobody in
+        self._resource = options.get("resource")
+        self._speech = Queue(f"zaudio-{self._token}", client=self._client)
+        self._ears: dict[int, Any] = {}  # worker's number -> the queue to it
+        self._tasks: dict[int, tuple[Any, str]] = {}  # worker's number -> its task, and the Dask worker that has it
+        self._looked = 0.0
+
+    def nodes(self) -> list[str]:
+        """See `Cluster`."""
+        hosts = (parse_tcp(address.replace("tls://", "tcp://")) for address in self._workers())
+        return sorted({tcp[0].strip("[]") for tcp in hosts if tcp is not None})
+
+    def start(self, number: int, said: Mapping[str, Any]) -> None:
+        """See `Cluster`."""
+        address = self._emptiest()
+        if address is None:
+            need = f" with the resource {self._resource}" if self._resource else ""
+            self._speech.put((number, {"ended": f"dask: the cluster has no workers{need}", "hopeless": False}))
+            return
+        self._ears[number] = Queue(f"zaudio-{self._token}-{number}", client=self._client)
+        task = self._client.submit(
+            serve,
+            number,
+            self._token,
+            VERSION,
+            dict(said),
+            key=f"zaudio-{self._token}-{number}",
+            workers=[address],
+            resources={self._resource: 1} if self._resource else None,
+            pure=False,
+            retries=0,
+        )
+        self._tasks[number] = task, address
+
+    def go(self, number: int) -> None:
+        """See `Cluster`."""
+        if number in self._ears:
+            self._ears[number].put(GO)
+
+    def look(self) -> list[tuple[int, Message]]:
+        """See `Cluster`."""
+        said: list[tuple[int, Message]] = []
+        if self._speech.qsize():
+            said += self._speech.get(batch=True)
+        now = time.monotonic()
+        if now - self._looked >= NODES:
+            self._looked = now
+            said += self._lost()
+        for number, message in said:
+            if "ended" in message:
+                self._forget(number)
+        return said
+
+    def close(self) -> None:
+        """See `Cluster`."""
+        for ear in self._ears.values():
+            ear.put(STOPPING)
+        deadline = time.monotonic() + STOP
+        while self._tasks and time.monotonic() < deadline:
+            self.look()
+            time.sleep(LOOK)
+        self._client.close(timeout=1)
+
+    def _lost(self) -> list[tuple[int, Message]]:
+        """Return the ends of tasks that failed, or whose Dask worker is gone."""
+        workers = self._workers()
+        ends: list[tuple[int, Message]] = []
+        for number, (task, address) in self._tasks.items():
+            if task.status == "error":
+                # The cluster has no zaudio, or one that cannot be imported: another task would fail likewise.
+                ends.append((number, {"ended": f"dask {address}: {_reason(task.exception())}", "hopeless": True}))
+            elif address not in workers:
+                ends.append((number, {"ended": f"dask {address}: Dask lost this worker", "hopeless": False}))
+        return ends
+
+    def _forget(self, number: int) -> None:
+        self._ears.pop(number, None)
+        task, _ = self._tasks.pop(number, (None, ""))
+        if task is not None:
+            task.release()
+
+    def _workers(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        return found
+
+    def _emptiest(self) -> str | None:
+        """Return the Dask worker with the fewest workers of ours for its threads."""
+        held = Counter(address for _, address in self._tasks.values())
+        found = {
+            address: held[address] / worker["nthreads"]
+            for address, worker in self._workers().items()
+            if self._resource is None or worker["resources"].get(self._resource, 0) > held[address]
+        }
+        return min(found, key=lambda address: found[address], default=None)
+
+
+def serve(number: int, token: str, version: str, said: Mapping[str, Any]) -> None:
+    """Be one worker's berth, inside a Dask worker, until the worker has ended or is told to stop."""
+    client = get_client()
+    speech = Queue(f"zaudio-{token}", client=client)
+    ear = Queue(f"zaudio-{token}-{number}", client=client)
+    words: list[str] = []
+    over = threading.Event()
+    threading.Thread(target=_listen, args=(ear, words, over), daemon=True).start()
+    berth = Berth(version, said)
+    try:
+        while STOPPING not in words:
+            message = berth.look()
+            if message is not None:
+                speech.put((number, message))
+                if "ended" in message:
+                    return
+            if GO in words:
+                words.remove(GO)
+                berth.go()
+            time.sleep(LOOK)
+        speech.put((number, {"ended": "", "hopeless": False}))
+    finally:
+        over.set()
+        berth.close(time.monotonic() + STOP)
+
+
+def _listen(ear: Any, words: list[str], over: threading.Event) -> None:  # noqa: ANN401  # a queue of Dask's, without types
+    """Append the words that come."""
+    while not over.is_set():
+        with contextlib.suppress(TimeoutError):
+            try:
+                words.append(str(ear.get(timeout=EAR)))
+            except TimeoutError:
+                raise
+            except Exception:  # noqa: BLE001  # the scheduler is gone: nobody looks after this worker
+                words.append(STOPPING)
+                return
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text:.300}" if text else type(error).__name__
