@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cluster_support import DaskByHand, DaskLocal, Ray
 from extended import extended
 from farm_support import decrypted, environment, finish, inverted, noise, write_raw
 from launcher_support import Ssh, farm_command, joined
@@ -21,7 +22,7 @@ from slurm_support import Slurm
 
 from zaudio.net import keys
 
-PLACES = [Ssh, extended(Slurm)]
+PLACES = [Ssh, *map(extended, (Slurm, DaskLocal, DaskByHand, Ray))]
 FRAMES = 2_500_000
 
 

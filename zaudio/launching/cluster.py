@@ -113,15 +113,14 @@ class ClusterLauncher:
     def _check_trust(self, host: str) -> None:
         if self._trust:
             return
-        if self._place.kind == "dask" and not self._place.rest.startswith("tls://"):
+        name, encrypted, remedy = {
+            "dask": ("Dask", self._place.rest.startswith("tls://"), "a scheduler with tls://"),
+            "ray": ("Ray", os.environ.get("RAY_USE_TLS") == "1", "RAY_USE_TLS=1"),
+        }[self._place.kind]
+        if not encrypted:
             raise UsageError(
-                f"{self.where}: {host} is another machine, and whoever reaches this Dask can run code on it and admit "
-                "workers; use a scheduler with tls://, or --trust-cluster (trust_cluster=True) if its network is trusted"
-            )
-        if self._place.kind == "ray" and os.environ.get("RAY_USE_TLS") != "1":
-            raise UsageError(
-                f"{self.where}: {host} is another machine, and whoever reaches this Ray can run code on it and admit "
-                "workers; use Ray with RAY_USE_TLS=1, or --trust-cluster (trust_cluster=True) if its network is trusted"
+                f"{self.where}: {host} is another machine, and whoever reaches this {name} can run code on it and "
+                f"admit workers; use {remedy}, or --trust-cluster (trust_cluster=True) if its network is trusted"
             )
 
 

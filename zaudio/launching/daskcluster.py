@@ -46,7 +46,7 @@ class DaskCluster:
     def __init__(self, address: str, options: Mapping[str, str]) -> None:
         try:
             self._client = Client(address, timeout=CONNECT, set_as_default=False)
-        except Exception as error:  # OSError, ValueError, TimeoutError, ssl's
+        except Exception as error:  # noqa: BLE001  # OSError, ValueError, TimeoutError, ssl's
             raise LaunchError(f"dask:{address}", _reason(error)) from None
         self._token = secrets.token_hex(8)  # names the queues of this job; it lets nobody in
         self._resource = options.get("resource")

@@ -61,7 +61,7 @@ class RayCluster:
     def __init__(self, address: str, options: Mapping[str, str]) -> None:
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, namespace="zaudio")
-        except Exception as error:  # ConnectionError, RuntimeError, TimeoutError
+        except Exception as error:  # noqa: BLE001  # ConnectionError, RuntimeError, TimeoutError
             raise LaunchError(f"ray:{address}", _reason(error)) from None
         self._class = ray.remote(
             num_cpus=float(options.get("cpus", 1)),
