@@ -234,6 +234,8 @@ OWNED = {
     "msgpack": {"wire"},
     "scipy": {"ops", "needed"},
     "matplotlib": {"cli"},
+    "distributed": {"launching"},
+    "ray": {"launching"},
 }
 
 # Importing by a name made at run time, which nobody could check: these two modules, and why.

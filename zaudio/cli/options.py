@@ -196,8 +196,8 @@ PLACE_OPTIONS: list[Callable[[Any], Any]] = [
         multiple=True,
         show_default="nowhere",
         help="Start workers there for this job, and end them with it: ssh:FILE, a file with a line HOST[:PORT] [user=] "
-        "[n=] [python=] for each host; or slurm[,n=N][,shared=DIR], DIR being a folder that its nodes see too. "
-        "Repeatable.",
+        "[n=] [python=] for each host; slurm[,n=N][,shared=DIR], DIR being a folder that its nodes see too; "
+        "dask:ADDRESS[,n=N][,resource=NAME], a scheduler's; or ray:ADDRESS|auto[,n=N][,cpus=C][,gpus=G]. Repeatable.",
     ),
     click.option(
         "--template-args",
@@ -205,6 +205,12 @@ PLACE_OPTIONS: list[Callable[[Any], Any]] = [
         default="",
         show_default="none",
         help='Options of sbatch for workers on slurm, as in a shell: "--partition=long --time=4:00:00".',
+    ),
+    click.option(
+        "--trust-cluster",
+        is_flag=True,
+        help="Use Dask or Ray on other machines without TLS: every machine that reaches it can run code there and "
+        "admit workers.",
     ),
     click.option(
         "--all",

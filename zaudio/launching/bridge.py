@@ -34,7 +34,7 @@ CANNOT = 69  # exit code: the cluster cannot be used
 
 
 class Cluster(Protocol):
-    """What the bridge needs of a cluster."""
+    """The cluster, as the bridge needs it."""
 
     def nodes(self) -> list[str]:
         """Return the addresses of its machines."""
@@ -72,7 +72,7 @@ def main() -> None:
     _say(speech, first)
     try:
         _relay(cluster, speech)
-    except Exception as error:  # noqa: BLE001  # whatever a lost cluster makes its library raise
+    except Exception as error:  # noqa: BLE001  # a library raises many kinds when its cluster is lost
         with contextlib.suppress(Exception):
             cluster.close()
         _end(f"the cluster is lost: {type(error).__name__}: {error}", 1)

@@ -2,7 +2,7 @@
 
 Rules:
 
-- A cluster admits whoever its control plane lets in. So beyond this machine it must encrypt, or the user says that the
+- The control plane of a cluster can admit workers. So beyond this machine it must encrypt, or the user says that its
   network is trusted. See docs/security.md.
 - The package of the cluster is imported in the bridge alone.
 """
@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from zaudio.endpoints import is_loopback
@@ -57,6 +58,7 @@ class ClusterLauncher:
             raise LaunchError(self.where, f"it needs the package {PACKAGES[kind]}; pip install 'zaudio[{kind}]'")
         host = _host(address)
         if host is not None and not is_here(host):
+            self._check_known(host)
             self._check_trust(host)
         far = self._connect()
         elsewhere = [node for node in _texts(far.facts.get("nodes")) if not is_here(node)]
@@ -72,6 +74,8 @@ class ClusterLauncher:
     def start(self, count: int, orders: Orders) -> Sequence[Worker]:
         """See `Launcher`."""
         far = self._connect()
+        path, read = (tuple(filter(None, [self._place.options.get(key)])) for key in ("path", "read"))
+        orders = replace(orders, path=(*orders.path, *path), read=(*orders.read, *read))
         first, self._started = self._started + 1, self._started + count
         return [far.start(f"{self._place.kind}-{number}", orders) for number in range(first, first + count)]
 
@@ -94,7 +98,7 @@ class ClusterLauncher:
         if self._far is not None and not self._far.over:
             return self._far
         self.stop()
-        options = [f"{key}={value}" for key, value in self._place.options.items()]
+        options = [f"{key}={value}" for key, value in self._place.options.items() if key not in ("path", "read")]
         command = [sys.executable, "-m", MODULE, self._place.kind, self._place.rest, *options]
         self._far = far = Far(command, self.where)
         deadline = time.monotonic() + CONNECT
@@ -110,6 +114,12 @@ class ClusterLauncher:
             raise LaunchError(self.where, sentence)
         return far
 
+    def _check_known(self, host: str) -> None:
+        try:
+            socket.getaddrinfo(host, None)
+        except OSError as error:
+            raise UsageError(f"{self.where}: {host}: {error.strerror or error}") from None
+
     def _check_trust(self, host: str) -> None:
         if self._trust:
             return
@@ -119,7 +129,7 @@ class ClusterLauncher:
         }[self._place.kind]
         if not encrypted:
             raise UsageError(
-                f"{self.where}: {host} is another machine, and whoever reaches this {name} can run code on it and "
+                f"{self.where}: {host} is another machine, and everyone who reaches this {name} can run code on it and "
                 f"admit workers; use {remedy}, or --trust-cluster (trust_cluster=True) if its network is trusted"
             )
 

@@ -17,8 +17,8 @@ LIMIT = 100_000  # workers at one place: more is a slip of the finger
 # Kind -> whether something stands behind its colon, and the keys that it takes besides.
 KINDS: dict[str, tuple[bool, tuple[str, ...]]] = {
     "ssh": (True, ()),
-    "dask": (True, ("n", "resource")),
-    "ray": (True, ("n", "cpus", "gpus")),
+    "dask": (True, ("n", "resource", "path", "read")),
+    "ray": (True, ("n", "cpus", "gpus", "path", "read")),
     "slurm": (False, ("n", "shared", "path", "read")),
 }
 

@@ -1,0 +1,90 @@
+"""Dask and Ray, real ones: what they lose is replaced, and why a worker did not come is said."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from cluster_support import DaskByHand, Ray
+from extended import extended
+from farm_support import decrypted, environment, finish, inverted, noise, write_raw
+from launcher_support import farm_command, joined
+from net_support import kill, parent, wait_until
+
+from zaudio.net import keys
+
+FRAMES = 2_500_000
+KINDS = [extended(DaskByHand), extended(Ray)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__.lower())
+def test_a_lost_process_of_the_cluster_is_replaced(kind, tmp_path):
+    samples = noise(FRAMES)
+    write_raw(tmp_path / "take.raw", samples)
+    keys.init(str(tmp_path / "keys"))
+    with kind(tmp_path / "place", f"lost-{os.getpid()}") as place:
+        process = begin(tmp_path, place)
+        try:
+            wait_until(lambda: joined(tmp_path) >= place.count or process.poll() is not None, "all have joined")
+            far_end = parent(place.workers()[0])
+            kill(parent(far_end))  # Dask's worker, or Ray's actor: they run the far end
+            wait_until(lambda: joined(tmp_path) > place.count or process.poll() is not None, "another has come")
+            code, _, err = finish(process)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+    assert code == 0, err
+    assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
+    assert joined(tmp_path) > place.count
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__.lower())
+def test_a_module_that_is_missing_there_is_said_and_nobody_is_started_again(kind, tmp_path):
+    write_raw(tmp_path / "take.raw", noise(FRAMES))
+    keys.init(str(tmp_path / "keys"))
+    with kind(tmp_path / "place", f"module-{os.getpid()}") as place:
+        (tmp_path / "here").mkdir()
+        (tmp_path / "here" / "only_here.py").write_text("def op(samples):\n    return -samples\n")
+        command = farm_command(tmp_path, place, "--worker-timeout", "20")
+        command[command.index("--op") + 1] = "only_here:op"
+        path = [str(tmp_path / "here"), *filter(None, [os.environ.get("PYTHONPATH")])]
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(**place.environment, PYTHONPATH=os.pathsep.join(path)),
+        )
+        code, _, err = finish(process)
+    assert code != 0
+    assert "only_here" in err
+    assert err.count("No module named 'only_here'") <= place.count, err
+
+
+@pytest.mark.parametrize(
+    ("package", "text"), [("distributed", "dask:tcp://127.0.0.1:9"), ("ray", "ray:127.0.0.1:9")], ids=["dask", "ray"]
+)
+@pytest.mark.extended
+def test_a_cluster_that_is_not_there_is_one_sentence(package, text, tmp_path):
+    pytest.importorskip(package)
+    write_raw(tmp_path / "take.raw", noise(1000))
+    command = [sys.executable, "-P", "-m", "zaudio", "farm", f"{tmp_path}/take.raw", "-o", f"{tmp_path}/out"]
+    done = subprocess.run(
+        [*command, "--workers-on", text, "-n", "2"], capture_output=True, text=True, env=environment(), timeout=100
+    )
+    assert done.returncode == 69
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"zaudio: {text}: ")
+    assert not (tmp_path / "out").exists()
+
+
+def begin(folder, place):
+    """Start a job with workers at that place, long enough for one to be replaced."""
+    return subprocess.Popen(
+        farm_command(folder, place, ms=200 * place.slowness),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(**place.environment),
+    )

@@ -1,0 +1,103 @@
+"""The launcher for clusters: what is refused before anything is started. Nothing connects here."""
+
+import pytest
+
+from zaudio.errors import LaunchError, UsageError
+from zaudio.launching import cluster
+from zaudio.launching.cluster import ClusterLauncher, is_here
+from zaudio.launching.places import parse_place
+
+ELSEWHERE = "192.0.2.9"  # reserved for documentation: no machine has it
+
+
+class Bridge:
+    """A bridge that has connected to a cluster with these nodes."""
+
+    over = False
+
+    def __init__(self, *nodes):
+        self.facts = {"nodes": list(nodes)}
+
+
+@pytest.fixture
+def make(monkeypatch):
+    """Make a launcher whose bridge has connected; the packages are there."""
+    monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: name)
+
+    def make(text, *nodes, trust=False):
+        launcher = ClusterLauncher(parse_place(text), trust=trust)
+        monkeypatch.setattr(launcher, "_connect", lambda: Bridge(*nodes))
+        return launcher
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("dask:--preload", "'--preload' is no address of a cluster"),
+        ("dask:tcp://a b", "'tcp://a b' is no address of a cluster"),
+        ("ray:auto,cpus=many", "cpus= is a number, such as 1 or 0.5, not 'many'"),
+        ("ray:auto,gpus=-1", "gpus= is a number, such as 1 or 0.5, not '-1'"),
+    ],
+)
+def test_what_is_no_address_or_number_is_refused(text, words):
+    with pytest.raises(UsageError) as caught:
+        ClusterLauncher(parse_place(text), trust=False)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["dask:tcp://127.0.0.1:1", "ray:auto", "ray:ray://localhost:10001"])
+def test_a_cluster_of_this_machine_needs_no_trust(make, text):
+    make(text, "127.0.0.1").check("tcp://127.0.0.1:0")
+
+
+@pytest.mark.parametrize(
+    "text", [f"dask:tcp://{ELSEWHERE}:8786", f"ray:ray://{ELSEWHERE}:10001", f"ray:{ELSEWHERE}:6379"]
+)
+def test_a_cluster_elsewhere_without_encryption_is_refused_before_it_is_reached(make, text, monkeypatch):
+    monkeypatch.delenv("RAY_USE_TLS", raising=False)
+    launcher = make(text)
+    monkeypatch.setattr(launcher, "_connect", lambda: pytest.fail("it was reached"))
+    with pytest.raises(UsageError, match="--trust-cluster"):
+        launcher.check("tcp://0.0.0.0:5555")
+
+
+def test_a_node_elsewhere_of_a_cluster_here_needs_trust_too(make, monkeypatch):
+    monkeypatch.delenv("RAY_USE_TLS", raising=False)
+    for text in ("dask:tcp://127.0.0.1:1", "ray:auto"):
+        with pytest.raises(UsageError, match=f"{ELSEWHERE} is another machine, and everyone who reaches"):
+            make(text, "127.0.0.1", ELSEWHERE).check("tcp://0.0.0.0:5555")
+        make(text, "127.0.0.1", ELSEWHERE, trust=True).check("tcp://0.0.0.0:5555")
+
+
+def test_encryption_is_trust(make, monkeypatch):
+    make(f"dask:tls://{ELSEWHERE}:8786", ELSEWHERE).check("tcp://0.0.0.0:5555")
+    monkeypatch.setenv("RAY_USE_TLS", "1")
+    make(f"ray:{ELSEWHERE}:6379", ELSEWHERE).check("tcp://0.0.0.0:5555")
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:0", "ipc:///run/zaudio"])
+def test_workers_elsewhere_cannot_reach_loopback(make, endpoint):
+    with pytest.raises(UsageError, match=f"{ELSEWHERE} is another machine, and cannot reach {endpoint}; .*--bind"):
+        make(f"dask:tls://{ELSEWHERE}:8786", "127.0.0.1", ELSEWHERE).check(endpoint)
+
+
+def test_an_unknown_host_is_named(make):
+    with pytest.raises(UsageError, match=r"nowhere\.invalid: "):
+        make("dask:tcp://nowhere.invalid:8786").check("tcp://127.0.0.1:0")
+
+
+def test_a_missing_package_is_named_with_its_extra(make, monkeypatch):
+    for text, extra in (("dask:tcp://127.0.0.1:1", "dask"), ("ray:auto", "ray")):
+        launcher = make(text)
+        monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(LaunchError, match=rf"pip install 'zaudio\[{extra}\]'"):
+            launcher.check("tcp://127.0.0.1:0")
+
+
+def test_this_machine_is_told_from_others():
+    assert is_here("127.0.0.1")
+    assert is_here("localhost")
+    assert not is_here(ELSEWHERE)
+    assert not is_here("nowhere.invalid")
