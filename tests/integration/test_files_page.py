@@ -86,12 +86,13 @@ def test_a_title_goes_through_files_and_sealed_results(typed):
             assert file.title == "Dawn", name
 
 
-def test_twenty_takes_have_a_result_each(typed):
+def test_twenty_takes_have_a_file_each(typed):
     folder, said = typed
     assert "20 recordings: 20 done" in said
-    lines = (folder / "sealed-takes" / "manifest.jsonl").read_text().splitlines()
+    lines = (folder / "masters" / "manifest.jsonl").read_text().splitlines()
     assert len([line for line in lines if json.loads(line).get("state") == "done"]) == 20, lines[:3]
-    assert zaudio.verify(folder / "sealed-takes" / "take07").frames == 441_000
+    assert len(list((folder / "masters").glob("take??.wav"))) == 20
+    assert soundfile.info(folder / "masters" / "take07.wav").frames == 441_000
 
 
 def test_an_array_has_the_bits_of_one_process(typed):
