@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zaudio.errors import UsageError
 from zaudio.launching.launcher import Launcher
 from zaudio.launching.places import Place
 
@@ -41,7 +40,7 @@ def open_launchers(
     return found
 
 
-def make_launcher(place: Place, *, trust_cluster: bool, template_args: str) -> Launcher:  # noqa: ARG001  for clusters
+def make_launcher(place: Place, *, trust_cluster: bool, template_args: str) -> Launcher:
     """Return the launcher of a place that has one.
 
     Raises:
