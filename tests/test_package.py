@@ -215,7 +215,7 @@ def test_every_dependency_is_bounded_below_and_pinned(requirements, files):
 
 
 def test_what_only_developers_need_is_no_extra_of_a_user():
-    assert set(PROJECT["optional-dependencies"]) == {"dsp", "plot"}
+    assert set(PROJECT["optional-dependencies"]) == {"dask", "dsp", "plot", "ray"}
     assert set(PYPROJECT["dependency-groups"]) == {"dev", "fuzz", "bench"}
 
 

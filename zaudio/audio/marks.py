@@ -31,18 +31,14 @@ class FileMark(NamedTuple):
     mtime_ns: int
 
 
-def mark_of(fd: int, *, digest: str = "") -> FileMark:
-    """Return the mark of an open file.
-
-    Args:
-        fd: The file.
-        digest: Its SHA-256 in hex, if that is known; otherwise the file is read.
+def mark_of(fd: int) -> FileMark:
+    """Return the mark of an open file, which is read for it.
 
     Raises:
         OSError: The system refused.
     """
     status = os.fstat(fd)
-    return FileMark(digest or _sha256(fd), status.st_size, status.st_mtime_ns)
+    return FileMark(_sha256(fd), status.st_size, status.st_mtime_ns)
 
 
 def read_mark(path: str) -> FileMark:
