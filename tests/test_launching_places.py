@@ -91,6 +91,8 @@ def test_a_file_of_hosts_is_read_and_its_faults_are_told(tmp_path):
     file = tmp_path / "hosts.txt"
     file.write_text("# all of them\n\nattic n=2\n  cellar # one\n")
     assert read_hosts(str(file)) == [Host("attic", count=2), Host("cellar")]
+    file.write_text("\ufeffattic:22\r\nattic:2222\r\n")
+    assert [host.label for host in read_hosts(str(file))] == ["attic:22", "attic:2222"]
     for text, sentence in (("", "names no host"), ("a\na", "a stands there twice"), ("a\n-b", "line 2: expected HOST")):
         file.write_text(text)
         with pytest.raises(UsageError, match=sentence):

@@ -187,7 +187,7 @@ class Fleet:
         squad.muster.ended(number, fault=bool(handle.ended), hopeless=handle.hopeless, now=now)
         if handle.ended:
             self._warn(handle.ended)
-        if not squad.muster.capacity:
+        if not squad.muster.capacity and not handle.hopeless:  # else that was why
             self._warn(f"{squad.launcher.where}: no more workers are started there")
 
     def _wanted(self, now: float) -> int:

@@ -72,6 +72,11 @@ class Host:
     path: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
 
+    @property
+    def label(self) -> str:
+        """Its name in sentences and in names of workers. A port tells two servers of one host apart."""
+        return self.name if self.port is None else f"{self.name}:{self.port}"
+
     def command(self, program: str) -> list[str]:
         """Return the command that reaches the far end on that host."""
         options = [word for name, value in OPTIONS.items() for word in ("-o", f"{name}={value}")]
@@ -93,7 +98,7 @@ class SshLauncher:
     """
 
     def __init__(self, host: Host, text: str) -> None:
-        self.where = host.name
+        self.where = host.label
         self._host = host
         self._text = text
         self._program = PROGRAM
@@ -111,7 +116,7 @@ class SshLauncher:
         address = _resolve(program, self._host)
         if parse_tcp(endpoint) is None or not is_loopback(f"tcp://{address}:1"):
             raise UsageError(
-                f"{self._text}: {self._host.name} is another machine, and cannot reach {endpoint}; "
+                f"{self._text}: {self._host.label} is another machine, and cannot reach {endpoint}; "
                 "give an address of this machine with --bind tcp://ADDRESS:PORT (bind=), and --keys DIR"
             )
 
@@ -120,12 +125,12 @@ class SshLauncher:
         host = self._host
         if self._far is None or self._far.over:
             self.stop()
-            self._far = Far(host.command(self._program), host.name, explain=self._explain)
+            self._far = Far(host.command(self._program), host.label, explain=self._explain)
         own = replace(orders, path=(*orders.path, *host.path), read=(*orders.read, *host.read))
         free = itertools.filterfalse(list(self._workers).__contains__, itertools.count(1))
         started = []
         for number in itertools.islice(free, count):
-            worker = self._workers[number] = self._far.start(f"{host.name}/{number}", own)
+            worker = self._workers[number] = self._far.start(f"{host.label}/{number}", own)
             started.append(worker)
         return started
 
@@ -146,7 +151,7 @@ class SshLauncher:
 
     def _explain(self, code: int, words: str) -> str:
         """Return a better sentence for an end of ssh; empty for none."""
-        login = f"ssh {self._host.name}"
+        login = shlex.join([PROGRAM, *(word for word in self._host.address() if word != "--")])
         if "Host key verification failed" in words:
             return f"its host key is not known here; log in once with `{login}` and compare the key"
         if "Permission denied" in words:
@@ -172,7 +177,7 @@ def read_hosts(path: str) -> list[Host]:
         UsageError: It cannot be read, names no host, or a line of it cannot be used.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             lines = file.read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = disk.reason(error) if isinstance(error, OSError) else "is no text in UTF-8"
@@ -180,7 +185,7 @@ def read_hosts(path: str) -> list[Host]:
     hosts = [parse_host(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if _words(line)]
     if not hosts:
         raise UsageError(f"--workers-on ssh:{path}: names no host; a line is HOST[:PORT] [user=] [n=] [python=]")
-    names = [host.name for host in hosts]
+    names = [host.label for host in hosts]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise UsageError(f"--workers-on ssh:{path}: {twice} stands there twice; write one line with n=")
