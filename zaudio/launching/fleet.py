@@ -195,8 +195,8 @@ class Fleet:
         return max(FIRST, useful - self._beside) if useful is not None else FIRST
 
     def _see_off(self, deadline: float) -> None:
-        """Let workers go by themselves until then."""
-        while time.monotonic() < deadline and any(squad.launcher.alive() for squad in self._squads):
+        """Let workers go by themselves until then. Those that were not let in hear no goodbye: they are not awaited."""
+        while time.monotonic() < deadline and any(_are_leaving(squad) for squad in self._squads):
             time.sleep(TURN)
         held_back, count = (sum(each) for each in zip(*map(_held_back, self._squads), strict=True))
         if held_back:
@@ -218,6 +218,11 @@ class Fleet:
         if sentence not in self.warnings and len(self.warnings) < SAID:
             log.info("%s", sentence)
             self.warnings = (*self.warnings, sentence)
+
+
+def _are_leaving(squad: Squad) -> bool:
+    squad.launcher.alive()
+    return any(handle.ended is None and number in squad.keys for number, handle in squad.posted.items())
 
 
 def _held_back(squad: Squad) -> tuple[int, int]:
