@@ -1,4 +1,4 @@
-"""The processor time that keys cost: coordinator and workers over TCP on this machine, with keys and without.
+"""The cost of keys: the processor time of coordinator and workers over TCP on this machine, with keys and without.
 
 Workers read nothing by themselves, so each chunk and each result go through a socket, and with keys through CURVE. The
 same bytes go through a bare pair of sockets too, there and back, in parts of the same size: what CURVE takes there, no

@@ -31,6 +31,7 @@ from virtual_farm import Costs, Outcome, Setting, run
 
 COUNTS = (10, 100, 1000, 10_000)
 OPS = (1.0, 10.0)  # seconds a chunk
+MANY = 1000
 SECONDS = 60.0  # of an ideal run, in virtual time
 REAL = ((1.0, 20.0), (8.0, 24.0))  # seconds a chunk, and seconds of an ideal run: many chunks, and few
 REAL_WORKERS = 1000
@@ -75,19 +76,20 @@ def choose(counts: Sequence[int], seconds: float, costs: Costs) -> dict[str, lis
     series: dict[str, list[Setting]] = {}
     for op in OPS:
         series[f"op of {op:g} s"] = [_setting(count, op, seconds, costs) for count in counts]
-    one = series[f"op of {OPS[0]:g} s"]
-    series["the same, a process dies each second"] = [replace(each, deaths=1.0) for each in one if each.workers >= 100]
-    series["the same, a machine vanishes each second"] = [
-        replace(each, deaths=1.0, vanish=True) for each in one if each.workers >= 100
-    ]
-    series["op of 1 s, --memory 1GiB"] = [replace(each, memory=GIB) for each in one if 100 <= each.workers <= 1000]
+    some = [each for each in series[f"op of {OPS[0]:g} s"] if 100 <= each.workers <= MANY]
+    series["the same, a process dies each second"] = [replace(each, deaths=1.0) for each in some]
+    series["the same, a machine vanishes each second"] = [replace(each, deaths=1.0, vanish=True) for each in some]
+    series["the same, no deaths, --memory 1GiB"] = [replace(each, memory=GIB) for each in some]
     return series
 
 
 def _setting(count: int, op: float, seconds: float, costs: Costs) -> Setting:
-    setting = Setting(workers=count, op=op, costs=costs)
-    # At least six chunks a worker: of fewer, the start and the end are the most.
-    return replace(setting, chunks=max(round(setting.ideal * seconds), 6 * count))
+    # As much memory as the window asks for: six chunks a worker, each way.
+    setting = Setting(workers=count, op=op, costs=costs, memory=max(128 * MIB, 12 * count * MIB))
+    # Ten thousand workers say 40,000 messages a second: less of it is enough. But in less time than four chunks take,
+    # the start and the end are the most.
+    seconds = seconds if count <= MANY else seconds / 3
+    return replace(setting, chunks=round(setting.ideal * max(seconds, 4 * op)))
 
 
 def simulate(setting: Setting) -> Outcome:
@@ -99,7 +101,7 @@ def _table(outcomes: Mapping[str, Sequence[Outcome]], costs: Costs) -> show.Tabl
     rows = [[name, *_row(outcome)] for name, of in outcomes.items() for outcome in of]
     return show.Table(
         "The shipped Desk in virtual time: chunks of 1 MiB, a link of 25 Gbit/s and 0.5 ms, a cipher of 1.38 GB/s, "
-        "`--memory 16GiB` where the row says no other",
+        "`--memory` of 12 MiB a worker where the row says no other",
         (
             "",
             "workers",
