@@ -77,9 +77,9 @@ def choose(counts: Sequence[int], seconds: float, costs: Costs) -> dict[str, lis
     for op in OPS:
         series[f"op of {op:g} s"] = [_setting(count, op, seconds, costs) for count in counts]
     some = [each for each in series[f"op of {OPS[0]:g} s"] if 100 <= each.workers <= MANY]
-    series["the same, a process dies each second"] = [replace(each, deaths=1.0) for each in some]
-    series["the same, a machine vanishes each second"] = [replace(each, deaths=1.0, vanish=True) for each in some]
-    series["the same, no deaths, --memory 1GiB"] = [replace(each, memory=GIB) for each in some]
+    series["op of 1 s, a process dies each second"] = [replace(each, deaths=1.0) for each in some]
+    series["op of 1 s, a machine vanishes each second"] = [replace(each, deaths=1.0, vanish=True) for each in some]
+    series["op of 1 s, --memory 1GiB"] = [replace(each, memory=GIB) for each in some]
     return series
 
 
