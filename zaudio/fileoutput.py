@@ -43,7 +43,7 @@ class FileOutput:
 
     @property
     def page_token(self) -> str:
-        """Text that lets its bearer see the page of the job, of this life only: there is no key to derive it from."""
+        """Text that lets its bearer see the page of the job; a random one in each life, since there is no key."""
         return self._page_token
 
     @property

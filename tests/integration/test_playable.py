@@ -20,7 +20,7 @@ from zaudio import Chain, Playable, Rendering, Sealed, Signal, UsageError, decry
 from zaudio.audio.journal import decode_journal
 from zaudio.audio.wave import WaveFile
 from zaudio.errors import OutputExistsError
-from zaudio.result import make_identity
+from zaudio.result import make_identity, read_address
 
 FRAMES = 60_001  # odd: the samples of a mono file of 24 bits need a byte of padding
 
@@ -237,10 +237,10 @@ class Job:
         op = ("--op", f"farm_ops:down_to:limit={self._limit}")
         return ("render", self.path, self.out, f"--chunk={self.CHUNK}f", "-n", "2", *op, *more)
 
-    def killed(self, number):
+    def killed(self, number, *more):
         """The job, killed when all chunks before that one are written."""
         self.limit(1 - number)
-        process = launch_script(EAGER, *self.line("--format", "s24le"))
+        process = launch_script(EAGER, *self.line("--format", "s24le", *more))
         wait_until(lambda: self.saved() >= number * self.CHUNK * 3 or process.poll() is not None, "saved", within=60)
         assert process.poll() is None, process.communicate()
         kill(process.pid)
@@ -268,6 +268,16 @@ def test_a_killed_render_goes_on_and_gives_the_same_file(tmp_path, share):
     run("render", job.path, tmp_path / "straight.wav", "--op", "invert", "--format", "s24le", "-n", "1", "-q")
     assert job.out.read_bytes() == (tmp_path / "straight.wav").read_bytes()
     assert sorted(os.listdir(tmp_path)) == ["limit", "out.wav", "straight.wav", "take.raw"]
+
+
+def test_the_page_of_a_killed_render_goes_on_with_the_same_token(tmp_path):
+    job, page = Job(tmp_path), ("--web", "0", "--web-linger", "0")
+    job.killed(5, *page)
+    before = read_address(f"{job.out}.part.web")
+    _, err = run(*job.line("--format", "s24le", *page))
+    assert f"see it at: {before[0]}#{before[1]}" in err
+    _, err = run(*job.line("--format", "s24le", "--fresh", "--overwrite", *page))  # another job, another token
+    assert before[1] not in err
 
 
 def test_a_killed_flac_is_begun_again_and_says_so(tmp_path):

@@ -86,7 +86,8 @@ class Shown:
         self._place, self._linger = place, linger
         self._events: Any = None
         self._opened = False
-        self._site = _site(text, place) if text is not None else None
+        self._before = _read_address(place) if text is not None else None  # of the last page of that output
+        self._site = _site(text, self._before) if text is not None else None
 
     def listen(self, job: Job) -> None:
         """Hear all events of a job that has not begun."""
@@ -101,6 +102,8 @@ class Shown:
             disk.remove(address_file(self._place))  # a killed job's: the output belongs to this one now
         if self._site is None or not (token := job.page_token):
             return
+        if self._before is not None and job.progress.bytes_resumed:
+            token = self._before[1]  # a file that plays has no key to derive one from; open pages go on
         recordings = {"jobs": jobs} if jobs is not None else {}
         self._site.open(token, self._events, lambda: job.progress, title=title, signs=lambda: job.signs, **recordings)
         self._opened = True
@@ -165,12 +168,16 @@ def address_file(place: str) -> str:
     return os.path.join(place, ADDRESS) if os.path.isdir(place) else f"{place}{BESIDE}"
 
 
-def _site(text: str, place: str | None) -> Site:
+def _read_address(place: str | None) -> tuple[str, str] | None:
     from zaudio.result import read_address
+
+    return read_address(address_file(place)) if place is not None else None
+
+
+def _site(text: str, before: tuple[str, str] | None) -> Site:
     from zaudio.web import Site, parse_address
 
     address = parse_address(text)
-    before = read_address(address_file(place)) if place is not None else None
     if address.port == 0 and before is not None:
         with contextlib.suppress(UsageError):  # it is taken, or was another host's
             return Site(_at_port(address, before[0]))
