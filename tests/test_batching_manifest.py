@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zaudio.batching.manifest import Entry, Manifest, Named, name_all
+from zaudio.batching.manifest import LINE_MAX, NAME, Entry, Manifest, Named, name_all
 from zaudio.errors import FolderBusyError, UsageError
 
 DONE = Entry("/srv/take.wav", "take", "done", frames=3, bytes=12, seconds=0.5, tag="ab", size=56, mtime_ns=7, job="j")
@@ -52,7 +52,12 @@ def test_a_line_without_its_end_is_cut_off(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", [b"hello", b"[]", b'{"state": "lost"}', b'{"state": "done", "input": 3, "output": "a"}']
+    "line",
+    [
+        *(b"hello", b"[]", b'{"state": "lost"}', b'{"state": "done", "input": 3, "output": "a"}'),
+        *(b'{"state": "done", "input": "/a.wav", "output": "%s"}' % name for name in (b"../a", b"/a", b"..", NAME.encode())),
+        b" " * LINE_MAX,
+    ],
 )
 def test_a_line_of_something_else_is_refused_and_nothing_changes(tmp_path, line):
     with Manifest(str(tmp_path)) as manifest:
@@ -63,6 +68,16 @@ def test_a_line_of_something_else_is_refused_and_nothing_changes(tmp_path, line)
     with pytest.raises(UsageError, match="line 2 is no line of a manifest"):
         Manifest(str(tmp_path))
     assert (tmp_path / "manifest.jsonl").read_bytes() == before
+
+
+def test_the_longest_line_is_read_again(tmp_path):
+    path = "/" + os.fsdecode(b"\xff" * 4094)
+    with Manifest(str(tmp_path)) as manifest:
+        manifest.add(Entry(path, "n" * 255, "failed", "\U0001f600" * 5000, job="j" * 32))
+        manifest.add(DONE)
+    with Manifest(str(tmp_path)) as manifest:
+        assert manifest.get("n" * 255).input == path
+        assert manifest.get("take") == DONE
 
 
 def test_two_batches_do_not_share_a_folder(tmp_path):

@@ -19,7 +19,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -31,6 +31,7 @@ NAME = "manifest.jsonl"
 PAGE = "page.secret"
 OWN = (NAME, PAGE, ADDRESS)  # names in the folder of a batch that no result has
 LINE_MAX = 1 << 16  # bytes
+SENTENCE_MAX = 2000  # characters, of up to 12 bytes each: with the longest path, a line stays below that
 STATES = ("done", "failed")
 
 
@@ -134,6 +135,7 @@ class Manifest:
         Raises:
             StorageError: The system refused.
         """
+        entry = replace(entry, sentence=entry.sentence[:SENTENCE_MAX])
         line = json.dumps(asdict(entry)).encode("ascii") + b"\n"
         with disk.storage_errors(self.path):
             with self._lock:
@@ -167,7 +169,7 @@ class Manifest:
             with open(self._fd, "rb", closefd=False) as file:
                 file.seek(0)
                 for number, line in enumerate(iter(lambda: file.readline(LINE_MAX), b""), 1):
-                    if not line.endswith(b"\n"):
+                    if not line.endswith(b"\n") and len(line) < LINE_MAX:
                         break  # a kill left it
                     self._take(number, line)
                     end += len(line)
@@ -222,6 +224,8 @@ def _entry(value: Any) -> Entry:  # noqa: ANN401  what JSON gives
         raise ValueError("it is no object with a known state")
     own = {field.name for field in fields(Entry)}
     entry = Entry(**{key: item for key, item in value.items() if key in own})
-    if not (isinstance(entry.input, str) and isinstance(entry.output, str) and os.path.basename(entry.output)):
+    if not (isinstance(entry.input, str) and isinstance(entry.output, str) and entry.output):
         raise ValueError("it names no input and output")
+    if entry.output in (".", "..", *OWN) or "/" in entry.output or "\0" in entry.output:
+        raise ValueError("its output is no name of a result in this folder")  # another one's manifest leads nowhere
     return entry
