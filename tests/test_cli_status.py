@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 import zaudio.web.client
+from zaudio.batching.manifest import Entry, Manifest
 from zaudio.cli.app import app
 from zaudio.cli.web import _remove_address, _write_address
 from zaudio.errors import ZaudioError
@@ -151,3 +152,20 @@ def test_a_batch_tells_its_recordings(page, monkeypatch):
     assert r"  bad\x1b.wav  failed  it is no WAV" in text
     assert text.index("bad") < text.index("b.wav  running"), "those that failed come first"
     assert "c.wav" not in text
+
+
+def test_the_folder_of_a_batch_is_looked_at_while_it_runs_and_afterwards(tmp_path):
+    with Manifest(str(tmp_path)) as manifest:
+        for entry in (Entry("/a.wav", "a", "failed"), Entry("/a.wav", "a", "done"), Entry("/b.wav", "b", "failed")):
+            manifest.add(entry)
+        code, text = run(str(tmp_path))
+        assert (code, text.splitlines()[:2]) == (0, ["running: a batch has the folder", "recordings: 1 done, 1 failed"])
+    with open(manifest.path, "ab") as file:
+        file.write(b'{"input": "/c')  # it is being written
+    found = json.loads(run(str(tmp_path), "--json")[1])
+    assert (found["output"], found["state"], found["done"], found["failed"]) == ("batch", "ended", 1, 1)
+    with open(manifest.path, "ab") as file:
+        file.write(b"\n")
+    code, text = run(str(tmp_path))
+    assert code == 2
+    assert "no manifest of a batch" in text

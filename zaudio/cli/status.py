@@ -19,6 +19,7 @@ from zaudio.errors import UsageError, ZaudioError
 
 if TYPE_CHECKING:
     from zaudio.audio.glance import FileGlance
+    from zaudio.batching.glance import BatchGlance
     from zaudio.result import Glance
 
 ROWS = 16  # workers on a screen
@@ -39,8 +40,9 @@ BAR = 40  # characters
 def status(where: str, as_json: bool) -> None:
     """Show how far a job is.
 
-    DIR is the job's output folder, FILE the output of a render, URL the address of a page with its token. A job with
-    --web tells everything that its page shows. Of another one the files tell how much is written, and whether it runs.
+    DIR is the output folder of a job or a batch, FILE the output of a render, URL the address of a page with its token.
+    A job with --web tells everything that its page shows. Of another one the files tell how much is written, and
+    whether it runs.
     """
     found = find(where)
     voice.out(json.dumps(found) if as_json else "\n".join(lines_of(found)))
@@ -54,6 +56,7 @@ def find(where: str) -> dict[str, Any]:
         ZaudioError: Nothing answers at an address.
     """
     from zaudio.audio.glance import glance_file
+    from zaudio.batching.glance import glance_batch
     from zaudio.cli.web import address_file
     from zaudio.result import glance, read_address
     from zaudio.web.client import fetch
@@ -70,7 +73,10 @@ def find(where: str) -> dict[str, Any]:
         return {"source": "files", "output": "file", **_of_files(glance_file(where, now=_wall()))}
     if not os.path.lexists(where):
         raise UsageError(f"{where}: no job's output is there; name its folder, its file or the address of its page")
-    return {"source": "files", "output": "folder", **_of_files(glance(where, now=_wall()))}
+    seen = glance(where, now=_wall())
+    if seen.state == "empty" and (batch := glance_batch(where, now=_wall())) is not None:
+        return {"source": "files", "output": "batch", **_of_batch(batch)}
+    return {"source": "files", "output": "folder", **_of_files(seen)}
 
 
 def lines_of(found: dict[str, Any]) -> list[str]:
@@ -90,6 +96,10 @@ def _of_files(seen: Glance | FileGlance) -> dict[str, Any]:
     }
 
 
+def _of_batch(seen: BatchGlance) -> dict[str, Any]:
+    return {"state": seen.state, "done": seen.done, "failed": seen.failed, "quiet": round(seen.quiet, 1)}
+
+
 _STATES = {
     "folder": {
         "running": "running: a coordinator has the folder",
@@ -101,25 +111,38 @@ _STATES = {
         "interrupted": "interrupted: no render is alive; the same command goes on, or begins again",
         "done": "done: the file is whole",
     },
+    "batch": {
+        "running": "running: a batch has the folder",
+        "ended": "ended: no batch is alive; the same command does what is left",
+    },
 }
 
 
 def _of_folder(found: dict[str, Any]) -> list[str]:
-    state, total, done = found["state"], found["bytes"], found["bytes_done"]
+    state = found["state"]
     if state == "empty":
         return ["no job: nothing of one lies in this folder"]
-    sentence = _STATES[found["output"]][state]
-    lines = [sentence]
+    lines = [_STATES[found["output"]][state], *(_of_manifest if found["output"] == "batch" else _of_job)(found)]
+    if found["quiet"] is not None:
+        lines.append(f"last written {found['quiet']:.0f} s ago")
+    if state == "running":
+        lines.append("with --web, a job also tells its workers, its speed and the time left")
+    return lines
+
+
+def _of_manifest(found: dict[str, Any]) -> list[str]:
+    return [f"recordings: {found['done']} done, {found['failed']} failed"]
+
+
+def _of_job(found: dict[str, Any]) -> list[str]:
+    state, total, done = found["state"], found["bytes"], found["bytes_done"]
+    lines = []
     if total and state != "done":
         lines.append(f"{_bar(done / total)} {done / total:.0%}  {done / 1e6:.1f} of {total / 1e6:.1f} MB are written")
     elif done and state != "done":
         lines.append(f"{done / 1e6:.1f} MB are written")
     if found["ops"]:
         lines.append(f"ops: {', '.join(found['ops'])}")
-    if found["quiet"] is not None:
-        lines.append(f"last written {found['quiet']:.0f} s ago")
-    if state == "running":
-        lines.append("with --web, a job also tells its workers, its speed and the time left")
     return lines
 
 
