@@ -71,7 +71,7 @@ def test_integers_that_are_read_as_floats_are_doubted(tmp_path, loudness, kind, 
     with open_source(path, Raw(format=read_as)) as source:
         (warning,) = source.warnings
     assert f"read as {read_as or 'f32le'}" in warning
-    assert "pass --format s16le" in warning
+    assert "pass --format s16le (of a render --input-format s16le" in warning
     with open_source(path, Raw(format="s16le")) as source:
         assert source.warnings == ()
 

@@ -63,14 +63,14 @@ def test_any_named_parameter_makes_a_file_raw(tmp_path, named):
     path.write_bytes(b"\1" * 16)
     with open_source(path, Raw(**named)) as source:
         assert source.container == "raw"
-    with pytest.raises(InputError, match=r"is no WAV.*--samplerate, --channels and --format"):
+    with pytest.raises(InputError, match=r"is no WAV.*--channels and --format \(of a render --input-format\)"):
         open_source(path)
 
 
 def test_parameters_for_a_container_are_refused(tmp_path):
     path = tmp_path / "take.wav"
     soundfile.write(path, np.zeros(5, np.int16), 8000)
-    with pytest.raises(UsageError, match="is a WAV file: --samplerate, --channels and --format are for raw samples"):
+    with pytest.raises(UsageError, match="is a WAV file: --samplerate, --channels and sample formats are for raw"):
         open_source(path, Raw(channels=1))
 
 

@@ -55,7 +55,10 @@ def test_a_line_without_its_end_is_cut_off(tmp_path):
     "line",
     [
         *(b"hello", b"[]", b'{"state": "lost"}', b'{"state": "done", "input": 3, "output": "a"}'),
-        *(b'{"state": "done", "input": "/a.wav", "output": "%s"}' % name for name in (b"../a", b"/a", b"..", NAME.encode())),
+        *(
+            b'{"state": "done", "input": "/a", "output": "%s"}' % name
+            for name in (b"../a", b"/a", b"..", NAME.encode())
+        ),
         b" " * LINE_MAX,
     ],
 )

@@ -62,7 +62,7 @@ def open_input(
     if not os.path.isdir(name):
         raise InputError(name, f"is a part of a sealed result, which is encrypted; name its folder {folder} instead")
     if raw.given:
-        raise UsageError(f"{name} is a sealed result: --samplerate, --channels and --format are for raw samples")
+        raise UsageError(f"{name} is a sealed result: --samplerate, --channels and sample formats are for raw samples")
 
     def verifying(done: int, total: int) -> None:
         if on_progress is not None:

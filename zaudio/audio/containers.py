@@ -208,10 +208,10 @@ def _refusal(file: InputFile, kind: str | None, head: bytes) -> str:
     if kind is not None:
         return f"is {called(kind)}, {_decode_first(file, kind)}"
     if not file.size:
-        return f"is empty (0 bytes), so it is no {_READ} file; for raw samples name --format"
+        return f"is empty (0 bytes), so it is no {_READ} file; raw samples need --format (of a render --input-format)"
     return (
-        f"is no {_READ} file; if it holds raw samples, say which with --samplerate, --channels and --format; if it "
-        f"is compressed, type `{_ffmpeg(file, '')}`, and take that file"
+        f"is no {_READ} file; if it holds raw samples, say which with --samplerate, --channels and --format (of a "
+        f"render --input-format); if it is compressed, type `{_ffmpeg(file, '')}`, and take that file"
     )
 
 

@@ -78,8 +78,8 @@ def whole_frames(
     if not truncated:
         raise InputError(
             file.path,
-            f"{sentence}; name the format with --samplerate, --channels and --format, or pass --truncated "
-            "(Raw(truncated=True)) to leave the last bytes out",
+            f"{sentence}; name the format with --samplerate, --channels and --format (of a render --input-format), or "
+            "pass --truncated (Raw(truncated=True)) to leave the last bytes out",
         )
     return frames, (f"{file.path}: {sentence}, which are left out",)
 
@@ -109,7 +109,7 @@ def doubt(file: InputFile, format: SampleFormat) -> str | None:
     return (
         f"{file.path}: {strange / len(first):.0%} of its samples, read as {format.name}, are above {loud}, below "
         f"{faint} or no numbers, where full scale is 1; if they are 16-bit integers, pass --format s16le "
-        "(Raw(format='s16le')), or else the format that they have"
+        "(of a render --input-format s16le, from Python Raw(format='s16le')), or else the format that they have"
     )
 
 

@@ -163,7 +163,9 @@ def open_file(
             means = None if make_spool is None else Means(make_spool, on_progress, raw.truncated)
             return open_container(file, kind, head, start=start, truncated=raw.truncated, means=means)
         if kind and not named_raw:
-            raise UsageError(f"{name} is {called(kind)}: --samplerate, --channels and --format are for raw samples")
+            raise UsageError(
+                f"{name} is {called(kind)}: --samplerate, --channels and sample formats are for raw samples"
+            )
         source = _open_raw(file, raw)
         if (sentence := doubt(file, source.format)) is not None:
             source.warnings = (*source.warnings, sentence)
