@@ -341,6 +341,20 @@ def test_a_batch_adds_up_the_bytes_of_its_stages_and_maps_the_one_that_runs():
     assert "zaudio_bytes_sealed_total 200.0" in metrics(board, now=2.0)
 
 
+def test_what_a_batch_measures_is_no_result_and_no_news():
+    sizes = {"chunks": 1, "chunk_frames": 10, "recordings": ("a.wav",)}
+    board = board_of(
+        batch_started(1),
+        events.StageBegan(**JOB | {"stage": "measuring for loudnorm"}, bytes=300, measures=True, **sizes),
+        events.Advanced(**JOB, chunks=1, bytes=300),
+        events.StageBegan(**JOB, bytes=160, **sizes),
+        events.Advanced(**JOB, chunks=1, bytes=160),
+    )
+    board.tick(BatchProgress(events.State.RUNNING, 1, 0, 160, 160, 1, 0, 0, 2.0), now=2.0)
+    assert "zaudio_bytes_sealed_total 160.0" in metrics(board, now=2.0)
+    assert [item.sentence for item in board._news] == ["a batch of 1 recordings begins"]
+
+
 def test_a_worker_of_the_stage_before_is_no_news_and_a_recording_that_failed_is():
     joined = events.Joined(**JOB, worker="a", session="1")
     failed = events.RecordingEnded(**JOB, input="bad.wav", output="out/bad", state="failed", sentence="it is no WAV")

@@ -182,4 +182,11 @@ def test_page_lists_the_recordings_of_a_batch_and_the_workers_that_were_refused(
         assert f"{HOSTILE}\u2715failed{HOSTILE}" in recordings
         assert f"{HOSTILE}attic\u2298refusedit lacks gain" in text_of(browser, "rows")
         assert browser.title != "robbed"
+        browser.set_window_size(390, 900)
+        for table in ("rows", "jobs-rows"):
+            assert browser.execute_script(
+                "const b = document.getElementById(arguments[0]).closest('.scroll');"
+                "return b.scrollWidth <= b.clientWidth",
+                table,
+            )
         assert errors(browser) == []

@@ -117,7 +117,9 @@ class Board:
         self.refused = 0  # times that a worker was told that it cannot take part
         self.dropped: list[tuple[str, int]] = []
         self.progress: Progress | None = None
-        self._bytes = [0, 0]  # of the stages of a batch that are over, and of the one that runs
+        self._bytes = [0, 0]  # of the stages of a batch: of results, and of what was measured
+        self._running = 0  # of them, those of the stage that runs
+        self._measures = False  # whether that one measures
         self._series = Series()
         self._stage = ""
         self._news: deque[Item] = deque(maxlen=NEWS_KEPT)
@@ -137,7 +139,8 @@ class Board:
                 self.audited += chunks if event.audited else 0
             case Advanced(chunks=chunks):
                 self.cells.seal(chunks)
-                self._bytes[1] = event.bytes
+                self._bytes[self._measures] += event.bytes - self._running
+                self._running = event.bytes
             case Joined(worker=worker, session=session) if self.staff.has(worker, session):
                 told = None  # it takes part in the next stage too
             case _:
@@ -191,7 +194,7 @@ class Board:
                 self.started = event
                 self._enter(chunks, done)
             case StageBegan(chunks=chunks, resumed_chunks=done):
-                self._bytes = [sum(self._bytes), 0]
+                self._running, self._measures = 0, event.measures
                 self._enter(chunks, done)
             case Failed() | StateChanged(state=State.DONE):
                 self.staff.begin_stage()  # what workers hold is of no use any more
@@ -208,7 +211,7 @@ class Board:
     def bytes_sealed(self) -> int:
         """Bytes of results that are encrypted; of a batch, those that were computed."""
         if self.is_batch:
-            return sum(self._bytes)
+            return self._bytes[False]
         return self.progress.bytes_done if self.progress is not None and self.progress.stage == MAIN else 0
 
     def tick(self, progress: Progress, *, now: float) -> None:

@@ -76,7 +76,7 @@ def _of_the_job(event: Event) -> tuple[str, str] | None:
             return GOOD, f"a batch of {recordings} recordings begins"
         case Started(chunks=chunks):
             return GOOD, f"a job of {chunks} chunks begins"
-        case StageBegan(stage=stage, measures=True):
+        case StageBegan(stage=stage, measures=True, recordings=()):  # a batch measures for each of its recordings
             return PLAIN, f"{stage} begins"
         case Measured(sentence=sentence) if sentence:
             return PLAIN, sentence
