@@ -22,6 +22,11 @@ def test_ten_seconds_of_an_hour_are_no_ten_elevenths():
     assert RUNNING.eta == HOUR * 0.5 / (10 * SECOND)
 
 
+def test_the_speed_is_that_of_the_batch_and_not_of_its_stage():
+    assert but(bytes=800, bytes_done=0).bytes_per_second == 10 * SECOND / 0.5
+    assert but(input_bytes_passed=10 * SECOND).bytes_per_second == but(seconds=0.0).bytes_per_second == 0.0
+
+
 def test_what_took_no_time_says_nothing_about_the_rest():
     passed = but(input_bytes_passed=9 * SECOND)
     assert passed.fraction == RUNNING.fraction

@@ -287,6 +287,20 @@ def test_a_bar_says_in_three_words_what_limits_the_job(monkeypatch, columns, tex
     assert drawn.rstrip().endswith("100%  100/100  12.5 MB/s  workers 2")
 
 
+def test_a_bar_says_what_limits_a_batch_whose_stages_take_no_time(monkeypatch):
+    class Batch(Measured):
+        def take(self, timeout):
+            return [*super().take(timeout), events.StageBegan(job="ab", at=5.0, chunks=1, chunk_frames=1, bytes=4)]
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    stream = Terminal()
+    with Bar(stream) as shown:
+        shown.listen(Batch().subscribe)
+        shown.start(HALF, now=5.001)
+    assert "ETA 0:05  too few workers" in stream.getvalue()
+
+
 @pytest.mark.parametrize("mode", ["plain", "json", "none"])
 def test_a_display_without_a_bar_has_no_use_for_events(mode):
     measured = Measured()

@@ -74,7 +74,8 @@ class Progress:
 class BatchProgress(Progress):
     """How far a batch has come. `chunks` and `done` count recordings; `bytes` are those of the stage that runs.
 
-    The share that is done and the time left go by bytes of files: an hour and a second are two recordings, too.
+    The share that is done, the speed and the time left go by bytes of files: an hour and a second are two recordings,
+    too.
 
     Attributes:
         skipped: Recordings that were done by an earlier run.
@@ -106,14 +107,20 @@ class BatchProgress(Progress):
         return min(1.0, self.input_bytes_done / self.input_bytes)
 
     @property
+    def bytes_per_second(self) -> float:
+        """The speed of the batch so far, in bytes of files; 0.0 before anything is known. A stage may last some ms."""
+        made = self.input_bytes_done - self.input_bytes_passed
+        return max(0, made) / self.seconds if self.seconds > 0 else 0.0
+
+    @property
     def eta(self) -> float | None:
         """Seconds that the batch will still take; None when that is unknown."""
         if self.state is State.DONE:
             return 0.0
-        made = self.input_bytes_done - self.input_bytes_passed
-        if self.state.ended or made <= 0 or self.seconds <= 0:
+        speed = self.bytes_per_second
+        if self.state.ended or speed <= 0:
             return None
-        return max(0, self.input_bytes - self.input_bytes_done) * self.seconds / made
+        return max(0, self.input_bytes - self.input_bytes_done) / speed
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,16 @@ import threading
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 from farm_support import NAMES, decrypted, finish, inverted, launch, listing, noise, write_raw
 from net_support import kill, wait_until
 
 import zaudio
-from zaudio import Batch, Coordinator, Limits, Network, Security, Worker, verify
+from zaudio import Batch, Coordinator, Limits, Network, Security, Worker, events, verify
 from zaudio.audio import open_source
 from zaudio.batching import lots
+from zaudio.cli.app import app
+from zaudio.cli.progress import Display
 from zaudio.errors import FolderBusyError, JobError, StoppedError, UsageError
 from zaudio.ops.chain import Chain
 from zaudio.plan import Order
@@ -404,6 +407,20 @@ def test_lists_name_recordings_and_failures_are_told(tmp_path):
     code, out, err = finish(command(tmp_path, "@nothing.txt"))
     assert code == 3
     assert "nothing.txt: this list of recordings cannot be read" in err
+
+
+def test_a_display_hears_the_events_of_a_batch(tmp_path, monkeypatch):
+    heard = []
+
+    class Heard(Display):
+        def listen(self, subscribe):
+            heard.append(subscribe(64))
+
+    monkeypatch.setattr("zaudio.cli.progress.display", lambda mode: Heard())
+    done = CliRunner().invoke(app, ["batch", str(tmp_path / "missing.wav"), "-o", str(tmp_path / "out"), "-n", "1"])
+    assert done.exit_code == 1, done.output
+    [subscription] = heard
+    assert [type(event) for event in subscription.take(timeout=1)][:2] == [events.Started, events.RecordingEnded]
 
 
 @pytest.mark.parametrize("name", ["manifest.jsonl", "page.secret", "result.web"])

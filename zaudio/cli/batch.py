@@ -148,6 +148,7 @@ def run(
             signals.raise_received()
             page.listen(job)
             shown = display("none" if voice.is_quiet() else progress)
+            shown.listen(job.subscribe)
             with page.until_failed(signals), job, shown:
                 if settings["bind"] is not None and job.endpoint is not None and not voice.is_quiet():
                     keys = " --keys DIR" if settings["keys"] is not None else ""

@@ -243,7 +243,7 @@ class Bar(Display):
         with contextlib.suppress(TimeoutError):  # there are none
             for event in self._events.take(timeout=0):
                 self._meter.apply(event)
-        return self._recent.judge(self._meter.times(now)).words
+        return self._recent.judge(self._meter.total(now)).words  # a stage of a batch may last some ms
 
     def close(self) -> None:
         """Give the cursor and standard error back."""
