@@ -146,6 +146,15 @@ def test_no_recording_of_the_batch_is_replaced(tmp_path):
     assert [Path(path).read_bytes() for path in paths] == before
 
 
+def test_results_of_both_kinds_in_one_folder_are_told_apart_and_both_are_skipped(tmp_path):
+    sealed, played = wav(tmp_path / "take.wav.flac", 1000), wav(tmp_path / "take.flac", 1000)
+    for state in ("done", "skipped"):
+        with Batch([sealed], tmp_path / "out", workers=1) as job:
+            assert [report.state for report in job.reports()] == [state]
+        assert states(batch([played], tmp_path / "out")) == {"take-2.wav": state}
+    assert listing(tmp_path / "out") == ["manifest.jsonl", "take-2.wav", "take.wav"]
+
+
 def test_a_kill_before_the_name_or_behind_it_leaves_work_that_the_next_run_ends(tmp_path, monkeypatch):
     paths = [wav(tmp_path / "small.wav", 1000), wav(tmp_path / "long.wav", 2_200_001)]
     own, journal = PartFile.publish, tmp_path / "out" / "long.wav.part.journal"

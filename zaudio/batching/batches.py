@@ -271,7 +271,8 @@ class Batch(Life[BatchReport]):
         request = self._request
         ops = make_ops(request.specs, import_named(request.specs))
         manifest = stack.enter_context(Manifest(request.output))
-        named, twice = name_all(self._inputs, manifest.names(self._ending), self._ending)
+        known = manifest.names(self._ending)
+        named, twice = name_all(self._inputs, known, self._ending, others=manifest.outputs)
         named = [each._replace(size=_size_of(each.path)) for each in named]
         self._inputs = [each.path for each in named]
         self._input_bytes = sum(each.size for each in named)

@@ -18,7 +18,7 @@ import fcntl
 import json
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -129,6 +129,11 @@ class Manifest:
         """
         return {entry.input: output for output, entry in self._entries.items() if entry.suffix == suffix}
 
+    @property
+    def outputs(self) -> Collection[str]:
+        """The names of all results, of whatever kind."""
+        return self._entries.keys()
+
     def add(self, entry: Entry) -> None:
         """Add a line and make it durable. Any thread may call it.
 
@@ -186,18 +191,21 @@ class Manifest:
         self._entries[entry.output] = entry
 
 
-def name_all(paths: Iterable[str], known: Mapping[str, str], suffix: str = "") -> tuple[list[Named], list[str]]:
+def name_all(
+    paths: Iterable[str], known: Mapping[str, str], suffix: str = "", *, others: Collection[str] = ()
+) -> tuple[list[Named], list[str]]:
     """Give each recording of a batch the name of its result.
 
     Args:
         paths: The files, in their order.
         known: The names of a manifest, by absolute paths. They stay.
         suffix: The suffix of files that play; empty for sealed results.
+        others: Names that other results have.
 
     Returns:
         The recordings, and the files that were named twice.
     """
-    taken = {*OWN, *known.values()}
+    taken = {*OWN, *known.values(), *others}
     seen: set[str] = set()
     last: dict[str, int] = {}  # the number that was given last, by name
     named, twice = [], []
