@@ -317,7 +317,7 @@ def test_an_older_result_is_replaced_as_one_and_its_key_goes_with_it(out, key, m
         else:
             assert verify(out, key=f"{key}{allowed}").frames == 100
             assert set(contents(out)) == KEYLESS
-            with pytest.raises(VerificationError, match="if the key lies elsewhere, name it with --key FILE"):
+            with pytest.raises(VerificationError, match=r"name it with --key FILE .*, or .* with --input-key FILE"):
                 verify(out)
             with pytest.raises(OutputExistsError):
                 open_folder(out, f"{key}-")

@@ -150,7 +150,7 @@ def test_without_an_identity_one_line_says_that_one_is_needed_and_whose(command,
         command(wrapped)
     assert str(caught.value) == (
         f"{wrapped}/encryption_key.bin: the key is wrapped for {recipient(identity)}; "
-        "give that one's private key with --identity FILE"
+        "give that one's private key with --identity FILE, or that of an input with --input-identity FILE"
     )
     assert contents(wrapped) == before
     assert capfdbinary.readouterr().out == b""

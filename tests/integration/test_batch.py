@@ -328,6 +328,7 @@ def test_values_that_cannot_be_used_are_refused_before_anything_is_done(tmp_path
         ({"max_fails": 0}, "1 or more"),
         ({"security": Security(key_out=tmp_path / "key")}, "a key for each result"),
         ({"ops": "nothing"}, "there is no op"),
+        ({"output": "a\0b"}, "null byte"),
     ):
         arguments = {"inputs": ["take.raw"], "output": tmp_path / "out", "workers": 1, **values}
         with pytest.raises(UsageError, match=sentence):

@@ -112,6 +112,8 @@ class Manifest:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         except OSError as error:
             raise UsageError(f"{self.path}: it cannot be opened: {disk.reason(error)}") from error
+        except ValueError as error:
+            raise UsageError(f"{self.path!r}: it cannot be opened: {error}") from error
         try:
             self._open(folder)
         except BaseException:

@@ -75,7 +75,9 @@ def _try_open(folder: int, path: str, names: Sequence[str], fds: dict[str, int])
         except FileNotFoundError:
             if name == KEY and disk.lstat(DESCRIPTION, dir_fd=folder) is not None:
                 return VerificationError(
-                    where, "it is missing; if the key lies elsewhere, name it with --key FILE (key=)"
+                    where,
+                    "it is missing; if the key lies elsewhere, name it with --key FILE (key=), or that of an input "
+                    "with --input-key FILE (Security(input_key=))",
                 )
             return VerificationError(where, "it is missing; there is no complete result here")
         except OSError as error:

@@ -125,7 +125,10 @@ class WrappedKey:
         if whom != str(self._recipient):
             raise UsageError(f"{path}: this job was begun with --recipient {whom}; {ANEW}")
         if self._identity is None:
-            raise UsageError(f"{identity_needed(content, path)}, or pass --fresh to start over")
+            raise UsageError(
+                f"{path}: the key is wrapped for {whom}; give that one's private key with --identity FILE, or pass "
+                "--fresh to start over"
+            )
         if str(self._identity.recipient) != whom:
             raise UsageError(f"{path}: the key is wrapped for {whom}, and --identity is that of another")
         return self._identity.unwrap(content)
@@ -193,7 +196,10 @@ def recipient_of(content: bytes | bytearray) -> str:
 def identity_needed(content: bytes | bytearray, path: str) -> UsageError:
     """Return the error of a wrapped key without an identity."""
     whom = recipient_of(content)
-    return UsageError(f"{path}: the key is wrapped for {whom}; give that one's private key with --identity FILE")
+    return UsageError(
+        f"{path}: the key is wrapped for {whom}; give that one's private key with --identity FILE, or that of an input "
+        "with --input-identity FILE"
+    )
 
 
 def parse_recipient(text: str) -> Recipient:
