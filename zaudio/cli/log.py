@@ -170,7 +170,7 @@ def _refusals(facts: LifeFacts) -> Iterator[str]:
         where = f" on {printable(each.host)}" if each.host and each.host not in each.worker else ""
         yield f"  refused {printable(each.worker)}{where} after {_s(each.seconds)}: {printable(each.reason)}"
     if facts.refused > len(facts.refusals[:NAMED]):
-        yield f"  and {facts.refused - len(facts.refusals[:NAMED])} refusals more"
+        yield f"  and {_count(facts.refused - len(facts.refusals[:NAMED]), 'refusal')} more"
 
 
 def _reasons(word: str, reasons: dict[str, int]) -> Iterator[str]:

@@ -40,7 +40,7 @@ from zaudio.facts import Listed, Progress
 from zaudio.limiting import judge
 from zaudio.metering import Meter
 from zaudio.web.cells import Cells
-from zaudio.web.news import cut, news_of
+from zaudio.web.news import BAD, cut, news_of
 from zaudio.web.series import Series
 from zaudio.web.staff import Staff
 
@@ -141,17 +141,18 @@ class Board:
                 self.cells.seal(chunks)
                 self._bytes[self._measures] += event.bytes - self._running
                 self._running = event.bytes
-            case Joined(worker=worker, session=session) if self.staff.has(worker, session):
+            case Joined(worker=worker, session=session, host=host) if self.staff.has(worker, session):
                 told = None  # it takes part in the next stage too
+                self.staff.join(worker, session, at=event.at, host=host)
             case _:
                 self._apply_rare(event)
         if told is not None:
-            self._note(event, *told)
+            self._note(event.at, *told, repeats=int(isinstance(event, Granted)))
 
-    def _note(self, event: Event, mood: str, sentence: str) -> None:
+    def _note(self, at: float, mood: str, sentence: str, *, repeats: int = 0) -> None:
         self.seen += 1
-        begun = self.started.at if self.started is not None else event.at
-        item = Item(self.seen, max(0.0, event.at - begun), mood, sentence, self.seen, int(isinstance(event, Granted)))
+        begun = self.started.at if self.started is not None else at
+        item = Item(self.seen, max(0.0, at - begun), mood, sentence, self.seen, repeats)
         if item.repeats and self._news and self._news[-1].repeats:  # a slow worker causes many of them
             before = self._news.pop()
             sentence = cut(f"{sentence}; likewise {before.repeats} before it")
@@ -192,14 +193,14 @@ class Board:
                 self.dropped.append((worker, unchecked))
             case Started(chunks=chunks, resumed_chunks=done):
                 self.started = event
-                self._enter(chunks, done)
+                self._enter(chunks, done, event.at)
             case StageBegan(chunks=chunks, resumed_chunks=done):
                 self._running, self._measures = 0, event.measures
-                self._enter(chunks, done)
+                self._enter(chunks, done, event.at)
             case Failed() | StateChanged(state=State.DONE):
-                self.staff.begin_stage()  # what workers hold is of no use any more
+                self.staff.rest()  # what workers hold is of no use any more
             case Published():
-                self.staff.begin_stage()
+                self.staff.rest()
                 self.cells.seal(self.cells.chunks)
 
     @property
@@ -222,6 +223,9 @@ class Board:
         if not progress.state.ended and progress.workers:
             self._series.add(sum(self._bytes) if self.is_batch else progress.bytes_done, now=now)
         self.progress = progress
+        if not progress.state.ended:
+            for name, sentence in self.staff.miss(now):
+                self._note(now, BAD, f"{name} is gone: {sentence}")
         if not self.is_batch:
             self.cells.seal(progress.done)
         self.cells.prune()
@@ -278,9 +282,9 @@ class Board:
             found["progress"] = _figures(progress, speed)
         return found
 
-    def _enter(self, chunks: int, done: int) -> None:
+    def _enter(self, chunks: int, done: int, at: float) -> None:
         self.cells = Cells(chunks, done)
-        self.staff.begin_stage()
+        self.staff.begin_stage(at=at)
 
     def _time(self, seconds: float | None, chunks: int) -> None:
         if seconds is None or not chunks:

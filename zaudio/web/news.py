@@ -53,7 +53,7 @@ def _sentence(event: Event) -> tuple[str, str] | None:
         case Lost(worker=worker, reason=reason):
             return BAD, f"{worker} is gone: {reason}"
         case Refused(reason=reason, more=more):
-            others = f"{more} more refusals; the newest: " if more else ""
+            others = f"{more} more refusal{'s' * (more > 1)}; the newest: " if more else ""
             return BAD, f"{others}{event.named} cannot take part: {reason}"
         case Stuck(worker=worker, chunk=chunk):
             return BAD, f"{worker} is past the deadline of chunk {chunk}"
@@ -73,9 +73,9 @@ def _of_the_job(event: Event) -> tuple[str, str] | None:
         case Started(resumed_chunks=resumed, chunks=chunks) if resumed:
             return GOOD, f"an interrupted job goes on: {resumed} of {chunks} chunks were sealed before"
         case Started(recordings=recordings) if recordings:
-            return GOOD, f"a batch of {recordings} recordings begins"
+            return GOOD, f"a batch of {recordings} recording{'s' * (recordings > 1)} begins"
         case Started(chunks=chunks):
-            return GOOD, f"a job of {chunks} chunks begins"
+            return GOOD, f"a job of {chunks} chunk{'s' * (chunks != 1)} begins"
         case StageBegan(stage=stage, measures=True, recordings=()):  # a batch measures for each of its recordings
             return PLAIN, f"{stage} begins"
         case Measured(sentence=sentence) if sentence:
