@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import zaudio
 from zaudio import Limits, Network, Playable, Progress, Raw, Report, Sealed, Security, State
-from zaudio.cli import farm as farm_module
+from zaudio.cli import attending
 from zaudio.cli import report as reports
 from zaudio.cli.app import app
 from zaudio.coordinator import Coordinator as RealCoordinator
@@ -530,7 +530,7 @@ def test_a_signal_while_the_report_is_written_comes_too_late(coordinator, monkey
 
 
 def test_the_display_is_polled_often_enough_to_look_fluent():
-    assert 0 < farm_module.POLL <= 0.2
+    assert 0 < attending.POLL <= 0.2
 
 
 REAL = """

@@ -203,6 +203,11 @@ class Life(ABC, Generic[Outcome]):
         return self._farm.signs if self._farm is not None else {}
 
     @property
+    def page_token(self) -> str:
+        """Text that lets its bearer see the page; empty when there is none."""
+        return ""
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences that a user should know; after `start`. There are more when workers elsewhere fail."""
         return (*self._warnings, *self._fleet.warnings) if self._fleet is not None else self._warnings

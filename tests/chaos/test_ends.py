@@ -117,7 +117,7 @@ def test_stopped_workers_do_not_hold_up_an_interruption(scene, gated):
     note="SIGTERM: `make test-all`",
     bound="exit 0 with the report",
     measured="exit 0",
-    removed="`cli/farm.py`: `stopped(job, signals)`: before it, the exit code was 130 with the result in place",
+    removed="`cli/attending.py`: `stopped(job, signals)`: before it, the exit code was 130 with the result in place",
 )
 @pytest.mark.parametrize("number", [signal.SIGINT, extended(signal.SIGTERM)])
 def test_job_that_is_interrupted_while_it_publishes_is_done(scene, number):

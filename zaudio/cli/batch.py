@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zaudio.cli import voice
-from zaudio.cli.exit import Signals
-from zaudio.cli.farm import STDOUT, check_log, watch
+from zaudio.cli.attending import Page, attend, watch
+from zaudio.cli.farm import STDOUT, check_log
 from zaudio.cli.jobs import batch_options, several
 from zaudio.cli.options import bind_options, grouped, local_workers, path_option
-from zaudio.cli.web import showing, web_options
-from zaudio.errors import InputError, JobError, StoppedError, StorageError, UsageError
+from zaudio.cli.web import web_options
+from zaudio.errors import InputError, JobError, StorageError, UsageError
 from zaudio.machine import check_limits
 from zaudio.needed import required
 from zaudio.settings import Playable, Sealed
 
 if TYPE_CHECKING:
     from zaudio import Batch, Progress
+    from zaudio.cli.exit import Signals
+    from zaudio.cli.progress import Display
     from zaudio.facts import BatchReport, RecordingReport
 
 LIST_MARK = "@"
@@ -123,8 +125,6 @@ def run(
     Raises:
         JobError: A recording failed, or the batch.
     """
-    from zaudio.cli.progress import display
-
     if report is not None:
         check_report(report, inputs, output)
     if events is not None:
@@ -137,40 +137,27 @@ def run(
     if starter is not None:
         job.use(starter)
 
-    def leave() -> None:
-        if not started:
-            job.stop(wait=False)
+    def wait(shown: Display, signals: Signals) -> BatchReport:
+        told = Told(job)
+        done = watch(told, shown, signals)
+        told.tell()
+        return done
 
-    started, done = False, None
-    signals = Signals(leave=leave)
-    try:
-        with signals, showing(web, output, linger=web_linger) as page:
-            signals.raise_received()
-            page.listen(job)
-            shown = display("none" if voice.is_quiet() else progress)
-            shown.listen(job.subscribe)
-            with page.until_failed(signals), job, shown:
-                if settings["bind"] is not None and job.endpoint is not None and not voice.is_quiet():
-                    keys = " --keys DIR" if settings["keys"] is not None else ""
-                    voice.err(f"workers connect with: zaudio worker {job.endpoint}{keys}")
-                page.open(job, os.path.basename(os.path.abspath(output)), jobs=job.listed)
-                started = True
-                told = Told(job)
-                done = watch(told, shown, signals)
-                told.tell()
-            if report is not None:
-                write_report(report, done)
-            text = summary(done, output, store.ending if isinstance(store, Playable) else "")
-            if not voice.is_quiet():
-                (voice.err if events == STDOUT else voice.out)(text)
-            page.end(text, signals)
-    except StoppedError:
-        signals.raise_received()
-        raise
-    except BaseException as error:
-        if done is None and not isinstance(error, UsageError):
-            error.add_note(f"what is done is kept in {output}, and the same command does the rest")
-        raise
+    def finish(done: BatchReport) -> str:
+        if report is not None:
+            write_report(report, done)
+        text = summary(done, output, store.ending if isinstance(store, Playable) else "")
+        if not voice.is_quiet():
+            (voice.err if events == STDOUT else voice.out)(text)
+        return text
+
+    def kept(error: BaseException) -> str:
+        if isinstance(error, UsageError):
+            return ""
+        return f"what is done is kept in {output}, and the same command does the rest"
+
+    page = Page(web, output, web_linger, os.path.basename(os.path.abspath(output)), job.listed)
+    done = attend(job, settings, progress=progress, page=page, wait=wait, finish=finish, kept=kept)
     if done.failed:
         raise JobError(
             f"{_count(done.failed, 'recording')} failed; {os.path.join(output, 'manifest.jsonl')} says why, and the "

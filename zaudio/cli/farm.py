@@ -4,51 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zaudio import events
 from zaudio.cli import voice
-from zaudio.cli.exit import Signals
+from zaudio.cli.attending import Page, attend
 from zaudio.cli.jobs import job_options, local_options, played, render_options, seal_options, stored
 from zaudio.cli.options import bind_options, grouped, local_workers
-from zaudio.cli.web import showing, web_options
-from zaudio.errors import InputChangedError, StoppedError, StorageError, UsageError, ZaudioError
+from zaudio.cli.web import web_options
+from zaudio.errors import InputChangedError, StorageError, UsageError
 from zaudio.events import Event
 from zaudio.machine import check_limits
 from zaudio.needed import required
 from zaudio.settings import Playable, Sealed
 
 if TYPE_CHECKING:
-    from zaudio import Progress
-    from zaudio.cli.progress import Display
+    from zaudio import Coordinator, Rendering, Report
     from zaudio.net.starter import Starter
 
 STDOUT = "-"
-POLL = 0.1  # seconds between two looks at the progress: ten a second look fluent
-
-Outcome = TypeVar("Outcome", covariant=True)
-
-
-class Watched(Protocol[Outcome]):
-    """A job or a survey that has started."""
-
-    @property
-    def progress(self) -> Progress:
-        """Its progress."""
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Sentences for the user."""
-
-    def stop(self) -> None:
-        """End it."""
-
-    def wait(self, timeout: float | None = None) -> Outcome:
-        """Wait for its end."""
 
 
 @click.command(epilog="\b\nExample:\n  zaudio farm take.wav -o out -n 4 --op gain:db=-3 --op invert")
@@ -151,63 +128,48 @@ def run(
         settings: The other options, as click names them.
     """
     from zaudio.cli import report as reports
-    from zaudio.cli.progress import display
 
     place = os.fspath(output.path)
     if report is not None:
         reports.check(report, input, place, settings.get("key_out"))
     if events is not None:
         check_log(events, [input], place, settings.get("key_out"), report)
+    job = prepared(input, output, events, settings)
+    if starter is not None:
+        job.use(starter)
+
+    def finish(done: Report) -> str:
+        if report is not None:
+            reports.write(report, done)
+        text = reports.text(done, place, voice.command())
+        if not voice.is_quiet():
+            say_published(text, place, beside=events == STDOUT)
+        return text
+
+    def kept(error: BaseException) -> str:
+        if not job.resumable or isinstance(error, InputChangedError):
+            return ""
+        return f"what is done is kept in {kept_in(output)}, and {same_command(settings)} goes on from there"
+
+    page = Page(web, place, web_linger, os.path.basename(input))
+    attend(job, settings, progress=progress, page=page, finish=finish, kept=kept)
+
+
+def prepared(
+    input: str, output: Sealed | Playable, events: str | None, settings: dict[str, Any]
+) -> Coordinator | Rendering:
+    """Return the job, not started, with its log of events."""
     from zaudio import Coordinator, Rendering, write_events
 
-    job: Coordinator | Rendering
     arguments = grouped(settings) | {"on_event": show_reading()}
+    job: Coordinator | Rendering
     if isinstance(output, Sealed):
         job = Coordinator(input, output, **arguments)
     else:
         job = Rendering(input, output, **arguments)
     if events is not None:
         write_events(job, events)
-    if starter is not None:
-        job.use(starter)
-
-    def leave() -> None:
-        if not started:
-            job.stop(wait=False)  # the start may be reading the recording, or the result of an interrupted job
-
-    started = False
-    # A signal waits for the next look at the job. Raised at the end of the start, before the block has begun, it would
-    # leave a job that runs on.
-    signals = Signals(leave=leave)
-    try:
-        with signals, showing(web, place, linger=web_linger) as page:
-            signals.raise_received()  # an early signal: a job that has not begun cannot be told to stop
-            page.listen(job)
-            shown = display("none" if voice.is_quiet() else progress)
-            shown.listen(job.subscribe)
-            with page.until_failed(signals), job, shown:
-                if settings["bind"] is not None and job.endpoint is not None and not voice.is_quiet():
-                    keys = " --keys DIR" if settings["keys"] is not None else ""
-                    voice.err(f"workers connect with: zaudio worker {job.endpoint}{keys}")
-                page.open(job, os.path.basename(input))
-                started = True
-                done = watch(job, shown, signals)
-            # The result is published: one signal no longer changes how this ends; a second one always does.
-            if report is not None:
-                reports.write(report, done)
-            text = reports.text(done, place, voice.command())
-            if not voice.is_quiet():
-                say_published(text, place, beside=events == STDOUT)
-            page.end(text, signals)
-    except StoppedError:
-        signals.raise_received()
-        raise
-    except BaseException as error:
-        if job.resumable and not isinstance(error, InputChangedError):
-            error.add_note(
-                f"what is done is kept in {kept_in(output)}, and {same_command(settings)} goes on from there"
-            )
-        raise
+    return job
 
 
 def kept_in(output: Sealed | Playable) -> str:
@@ -281,48 +243,3 @@ def same_command(settings: Mapping[str, Any]) -> str:
     if settings.get("recipient") is not None and settings.get("identity") is None:
         changes.append("with --identity FILE")
     return " ".join(["the same command", " and ".join(changes)]).rstrip()
-
-
-def watch(job: Watched[Outcome], shown: Display, signals: Signals) -> Outcome:
-    """Wait for the end of a job; show its progress and its warnings meanwhile.
-
-    Returns:
-        The job's report, or what was measured.
-
-    Raises:
-        ZaudioError: The job failed.
-        KeyboardInterrupt: SIGINT came.
-        Terminated: SIGTERM came.
-    """
-    warned = 0
-    shown.start(job.progress, now=time.monotonic())
-    while True:
-        try:
-            outcome = job.wait(timeout=POLL) if signals.received is None else stopped(job, signals)
-        except TimeoutError:
-            outcome = None
-        for sentence in job.warnings[warned:]:
-            voice.warn(sentence)
-            warned += 1
-        if outcome is not None:
-            shown.finish(job.progress, now=time.monotonic())
-            return outcome
-        shown.show(job.progress, now=time.monotonic())
-
-
-def stopped(job: Watched[Outcome], signals: Signals) -> Outcome:
-    """Stop a job because of a signal.
-
-    Returns:
-        The job's report, if it was being published, which cannot be called off.
-
-    Raises:
-        KeyboardInterrupt: SIGINT came, and nothing was published.
-        Terminated: SIGTERM came, and nothing was published.
-    """
-    job.stop()
-    try:
-        return job.wait(timeout=0)
-    except (ZaudioError, TimeoutError):
-        signals.raise_received()
-        raise

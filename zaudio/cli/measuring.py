@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import click
 
 from zaudio.cli import voice
-from zaudio.cli.exit import Signals
-from zaudio.cli.farm import watch
+from zaudio.cli.attending import attend
 from zaudio.cli.options import bind_options, complete_ops, grouped, local_workers, measuring_options, path_option
 from zaudio.cli.progress import clock
-from zaudio.errors import StoppedError
 from zaudio.machine import check_limits
 from zaudio.needed import required
 
@@ -164,25 +162,12 @@ def measure(
             # Its imports take as long as those below, so it is launched before them: the two run side by side.
             starter = stack.enter_context(Starter(preload=preload))
         from zaudio import Survey
-        from zaudio.cli.progress import display
 
         what = make()
         job = Survey(what=what, workers=workers, bind=bind, **grouped(settings))
         if starter is not None:
             job.use(starter)
-        signals = stack.enter_context(Signals(leave=lambda: job.stop(wait=False)))
-        try:
-            signals.raise_received()  # an early one: a job that has not begun cannot be told to stop
-            shown = display("none" if voice.is_quiet() else progress)
-            shown.listen(job.subscribe)
-            with job, shown:
-                if bind is not None and job.endpoint is not None and not voice.is_quiet():
-                    keys = " --keys DIR" if settings["keys"] is not None else ""
-                    voice.err(f"workers connect with: zaudio worker {job.endpoint}{keys}")
-                return what, watch(job, shown, signals)
-        except StoppedError:
-            signals.raise_received()
-            raise
+        return what, attend(job, {"bind": bind, **settings}, progress=progress)
 
 
 def say(result: Measured, text: Callable[[], str], *, as_json: bool, input: str, ops: Sequence[str]) -> None:
