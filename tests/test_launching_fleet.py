@@ -3,7 +3,7 @@
 import pytest
 
 from zaudio.errors import LaunchError
-from zaudio.launching.fleet import Fleet
+from zaudio.launching.fleet import LATE, Fleet
 from zaudio.launching.launcher import Orders
 from zaudio.launching.muster import FIRST, PAUSES
 from zaudio.ledger import Ledger
@@ -26,6 +26,7 @@ class Paper:
     """A launcher whose workers are handles that a test fills in."""
 
     where = "paper:plane"
+    stopped = False
 
     def __init__(self, *, fails=False):
         self.handles, self.fails = [], fails
@@ -45,7 +46,7 @@ class Paper:
         return [handle for handle in self.handles if handle.ended is None]
 
     def stop(self):
-        pass
+        self.stopped = True
 
 
 @pytest.fixture
@@ -127,9 +128,31 @@ def test_a_fault_is_told_once_and_the_end_of_all_replacements_too(guests):
         assert len(launcher.handles) == n + 1
         launcher.handles[-1].ended = "plane: it fell"
         turn(70.0 * n + 0.1)
+        launcher.handles[-1].public = ""
     assert fleet.warnings == ("plane: it fell", "paper:plane: no more workers are started there")
     turn(10_000.0)
     assert len(launcher.handles) == len(PAUSES) + 1
+
+
+def test_workers_that_do_not_come_are_told_once_and_those_that_came_are_not_counted(guests):
+    launcher = Paper()
+    fleet, turn = fleet_of(launcher, 3, guests)
+    turn(0.0)
+    turn(LATE - 0.1)
+    launcher.handles[0].public = ""
+    assert fleet.warnings == ()
+    turn(LATE)
+    launcher.handles[1].public = ""
+    turn(LATE + 1)
+    (warning,) = fleet.warnings
+    assert warning.startswith(f"paper:plane: 2 of 3 workers did not come within {LATE:g} s")
+
+
+def test_what_a_check_has_connected_ends_with_a_job_that_could_not_begin(guests):
+    launcher = Paper()
+    fleet, _ = fleet_of(launcher, 1, guests)
+    fleet.close()
+    assert launcher.stopped
 
 
 def test_a_few_are_started_first_and_a_place_that_fails_leaves_its_share_to_another(guests):

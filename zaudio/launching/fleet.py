@@ -32,6 +32,7 @@ LEAVE = 3.0  # s for workers to go by themselves after the farm's goodbye
 STOPPED = 10.0  # s for launchers to end what is left, all at once; each has 5
 STOPPING = 256  # launchers that stop at the same time
 ENOUGH = 4  # chunks that must have been computed before the cost of the op is believed
+LATE = 15.0  # s for a worker to say its key: ssh gives up after 10, and modules may come from a slow disk
 SAID = 64  # sentences that are kept: a place that fails in ever new words must not fill the memory
 
 log = logging.getLogger("zaudio.launching")
@@ -46,12 +47,16 @@ class Squad:
         muster: Decides which to replace.
         posted: The number of a post, and the worker that has it.
         keys: The number of a post whose worker has said its key, and that key if it was admitted, else nothing.
+        asked: The number of a post whose worker has not said its key, and when it was asked for.
+        is_missed: Whether it was said that workers did not come.
     """
 
     launcher: Launcher
     muster: Muster
     posted: dict[int, Handle] = field(default_factory=dict)
     keys: dict[int, str] = field(default_factory=dict)
+    asked: dict[int, float] = field(default_factory=dict)
+    is_missed: bool = False
 
 
 class Bound(Protocol):
@@ -117,6 +122,8 @@ class Fleet:
         self._over.set()
         if self._thread is not None:
             self._thread.join(LEAVE + STOPPED)
+        else:
+            self._stop()  # the farm could not begin, and a check may have connected
         if self._events is not None:
             self._events.close()
 
@@ -150,6 +157,7 @@ class Fleet:
                     self._admit(squad, number, handle)
                 else:
                     self._bury(squad, number, handle, now)
+            self._miss(squad, now)
         capacities = [squad.muster.capacity for squad in self._squads]
         quotas = spread(sum(capacities) if self._at_once else self._wanted(now), capacities)
         for squad, quota in zip(self._squads, quotas, strict=True):
@@ -160,6 +168,7 @@ class Fleet:
     def _start(self, squad: Squad, due: list[int], orders: Orders, now: float) -> None:
         try:
             squad.posted.update(zip(due, squad.launcher.start(len(due), orders), strict=True))
+            squad.asked.update(dict.fromkeys(due, now))
         except ZaudioError as error:
             self._warn(str(error))
             for number in due:
@@ -170,6 +179,7 @@ class Fleet:
         if public is None or number in squad.keys:
             return
         squad.keys[number] = ""
+        squad.asked.pop(number, None)
         if public:
             try:
                 self._guests.admit(public, handle.name)
@@ -182,6 +192,7 @@ class Fleet:
 
     def _bury(self, squad: Squad, number: int, handle: Handle, now: float) -> None:
         del squad.posted[number]
+        squad.asked.pop(number, None)
         self._guests.revoke(squad.keys.pop(number, ""))
         log.info("%s has ended: %s", handle.name, handle.ended or "in order")
         squad.muster.ended(number, fault=bool(handle.ended), hopeless=handle.hopeless, now=now)
@@ -189,6 +200,13 @@ class Fleet:
             self._warn(handle.ended)
         if not squad.muster.capacity and not handle.hopeless:  # else that was why
             self._warn(f"{squad.launcher.where}: no more workers are started there")
+
+    def _miss(self, squad: Squad, now: float) -> None:
+        """Say how many workers did not come, when the first of them is late."""
+        if squad.asked and not squad.is_missed and now >= min(squad.asked.values()) + LATE:
+            squad.is_missed = True
+            missing = f"{len(squad.asked)} of {len(squad.posted)} workers did not come within {LATE:g} s"
+            self._warn(f"{squad.launcher.where}: {missing}; it is silent, or has no room for them")
 
     def _wanted(self, now: float) -> int:
         useful = useful_of(self._meter.times(now))
