@@ -5,6 +5,7 @@ import pytest
 from zaudio.errors import LaunchError, UsageError
 from zaudio.launching import cluster
 from zaudio.launching.cluster import ClusterLauncher, is_here
+from zaudio.launching.launchers import open_launchers
 from zaudio.launching.places import parse_place
 
 ELSEWHERE = "192.0.2.9"  # reserved for documentation: no machine has it
@@ -83,6 +84,30 @@ def test_workers_elsewhere_cannot_reach_loopback(make, endpoint):
         make(f"dask:tls://{ELSEWHERE}:8786", "127.0.0.1", ELSEWHERE).check(endpoint)
 
 
+def test_the_bridge_of_one_place_ends_when_another_cannot_be_used(monkeypatch):
+    closed = []
+    monkeypatch.setattr(ClusterLauncher, "check", lambda self, endpoint: None)
+    monkeypatch.setattr(ClusterLauncher, "stop", lambda self: closed.append(self.where))
+    places = [parse_place("dask:tcp://127.0.0.1:1,n=1"), parse_place("slurm,n=1")]
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(LaunchError, match="there is no sbatch here"):
+        open_launchers(places, endpoint="tcp://127.0.0.1:0", trust_cluster=False, template_args="")
+    assert closed == ["dask:tcp://127.0.0.1:1,n=1"]
+
+
+def test_no_file_of_the_current_folder_answers_an_import_of_the_bridge(make, monkeypatch):
+    commands = []
+
+    def far(command, *_, **__):
+        commands.append(command)
+        raise LaunchError("dask", "that was enough")
+
+    monkeypatch.setattr(cluster, "Far", far)
+    with pytest.raises(LaunchError, match="enough"):
+        ClusterLauncher(parse_place("dask:tcp://127.0.0.1:1,n=1"), trust=False).check("tcp://127.0.0.1:0")
+    assert "-P" in commands[0][: commands[0].index("-m")]
+
+
 def test_an_unknown_host_is_named(make):
     with pytest.raises(UsageError, match=r"nowhere\.invalid: "):
         make("dask:tcp://nowhere.invalid:8786").check("tcp://127.0.0.1:0")
@@ -99,5 +124,7 @@ def test_a_missing_package_is_named_with_its_extra(make, monkeypatch):
 def test_this_machine_is_told_from_others():
     assert is_here("127.0.0.1")
     assert is_here("localhost")
+    assert is_here("127.0.0.2")
+    assert is_here("::1")
     assert not is_here(ELSEWHERE)
     assert not is_here("nowhere.invalid")

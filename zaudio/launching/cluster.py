@@ -25,11 +25,12 @@ from zaudio.launching.launcher import Orders
 from zaudio.launching.places import Place
 from zaudio.launching.talk import Far, Worker
 
-MODULE = "zaudio.launching.bridge"
+ARGUMENTS = ("-P", "-m", "zaudio.launching.bridge")  # of Python: a script named ray.py is no package of Ray's
 PACKAGES = {"dask": "distributed", "ray": "ray"}
 CONNECT = 40.0  # s for the bridge to import its library and connect
 STOP = 5.0  # s for the bridge to end all workers
 LOOK = 0.05  # s between two looks at a bridge that connects
+DISCARD = 9  # a port; any would do
 
 
 class ClusterLauncher:
@@ -99,8 +100,8 @@ class ClusterLauncher:
             return self._far
         self.stop()
         options = [f"{key}={value}" for key, value in self._place.options.items() if key not in ("path", "read")]
-        command = [sys.executable, "-m", MODULE, self._place.kind, self._place.rest, *options]
-        self._far = far = Far(command, self.where)
+        command = [sys.executable, *ARGUMENTS, self._place.kind, self._place.rest, *options]
+        self._far = far = Far(command, self.where, renames=True)
         deadline = time.monotonic() + CONNECT
         while not far.facts and not far.over:
             if time.monotonic() > deadline:
@@ -135,15 +136,20 @@ class ClusterLauncher:
 
 
 def is_here(host: str) -> bool:
-    """Return whether that host is this machine: one of its addresses can be bound here."""
+    """Return whether that host is this machine: packets to its addresses would come from these addresses.
+
+    Binding to them would prove nothing: Linux can be set to allow that for any address.
+    """
     try:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)
     except OSError:
         return False
-    for family, kind, protocol, _, address in found:
+    for family, kind, protocol, _, (address, _, *scope) in found:
         try:
-            with socket.socket(family, kind, protocol) as trial:
-                trial.bind(address)
+            with socket.socket(family, kind, protocol) as trial:  # nothing is sent
+                trial.connect((address, DISCARD, *scope))
+                if trial.getsockname()[0] != address and not is_loopback(f"tcp://{address}:1"):
+                    return False
         except OSError:
             return False
     return bool(found)

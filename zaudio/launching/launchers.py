@@ -35,8 +35,13 @@ def open_launchers(
         assert place.count is not None, "a request without a number is refused"
         launcher = make_launcher(place, trust_cluster=trust_cluster, template_args=template_args)
         found.append((launcher, place.count))
-    for launcher, _ in found:
-        launcher.check(endpoint)
+    try:
+        for launcher, _ in found:
+            launcher.check(endpoint)
+    except BaseException:
+        for launcher, _ in found:
+            launcher.stop()  # a check may have connected
+        raise
     return found
 
 
