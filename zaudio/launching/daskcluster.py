@@ -109,6 +109,8 @@ class DaskCluster:
         while self._tasks and time.monotonic() < deadline:
             self.look()
             time.sleep(LOOK)
+        for queue in (self._speech, *self._ears.values()):
+            queue.close()
         self._client.close(timeout=1)
 
     def _lost(self) -> list[tuple[int, Message]]:
@@ -124,7 +126,8 @@ class DaskCluster:
         return ends
 
     def _forget(self, number: int) -> None:
-        self._ears.pop(number, None)
+        if number in self._ears:
+            self._ears.pop(number).close()  # or the scheduler would keep it
         task, _ = self._tasks.pop(number, (None, ""))
         if task is not None:
             task.release()
@@ -168,6 +171,8 @@ def serve(number: int, token: str, version: str, said: Mapping[str, Any]) -> Non
     finally:
         over.set()
         berth.close(time.monotonic() + STOP)
+        for queue in (speech, ear):
+            queue.close()
 
 
 def _listen(ear: Any, words: list[str], over: threading.Event) -> None:  # noqa: ANN401  # a queue of Dask's, without types

@@ -71,6 +71,7 @@ class RayCluster:
             scheduling_strategy="SPREAD",
         )(Actor)
         self._actors: dict[int, Any] = {}  # worker's number -> its actor
+        self._begun: set[int] = set()  # numbers of actors that have answered
         self._questions: dict[Any, int] = {}  # answer that is to come -> worker's number
 
     def nodes(self) -> list[str]:
@@ -96,6 +97,7 @@ class RayCluster:
         for answer in answers:
             number = self._questions.pop(answer)
             message = self._answer(answer, number)
+            self._begun.add(number)
             if message is not None:
                 said.append((number, message))
             if message is not None and "ended" in message:
@@ -106,7 +108,8 @@ class RayCluster:
 
     def close(self) -> None:
         """See `Cluster`."""
-        ends = [actor.close.remote() for actor in self._actors.values()]
+        # An actor for which there is no room yet would answer after all others.
+        ends = [actor.close.remote() for number, actor in self._actors.items() if number in self._begun]
         if ends:
             ray.wait(ends, num_returns=len(ends), timeout=STOP)
         for actor in self._actors.values():
