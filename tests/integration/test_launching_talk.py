@@ -1,5 +1,6 @@
 """The two ends of a launcher's conversation: real far ends, and programs that are none."""
 
+import dataclasses
 import os
 import shlex
 import signal
@@ -12,7 +13,9 @@ from net_support import MS, children, kill, wait_until
 
 from zaudio.errors import LaunchError
 from zaudio.launching import remote
+from zaudio.launching.berth import Berth
 from zaudio.launching.launcher import Orders
+from zaudio.launching.ssh import Host, SshLauncher
 from zaudio.launching.talk import ARGUMENTS, Far
 from zaudio.net import keys
 from zaudio.net.brood import Brood
@@ -80,6 +83,30 @@ def test_without_keys_it_has_none_and_the_current_folder_answers_no_import(home,
     assert worker.public == ""
 
 
+def test_nor_does_it_answer_those_of_a_berth(home, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    berth = Berth(VERSION, {"name": "dask-1", **dataclasses.asdict(Orders(NOWHERE))})
+    said = []
+    try:
+        wait_until(lambda: said.append(berth.look()) or any(said), "it says so")
+    finally:
+        berth.close(time.monotonic() + 5)
+    assert next(filter(None, said))["public"] == ""
+
+
+def test_a_host_with_another_version_is_asked_once(tmp_path):
+    launcher = SshLauncher(Host("attic", count=9), "ssh:hosts.txt")
+    launcher._program = str(tmp_path / "ssh")
+    (tmp_path / "ssh").write_text(f"#!/bin/sh\n{says(OTHER)}\n")
+    (tmp_path / "ssh").chmod(0o755)
+    (worker,) = launcher.start(1, Orders(NOWHERE))
+    wait_until(lambda: launcher.alive() == [], "it has ended")
+    with pytest.raises(LaunchError) as caught:
+        launcher.start(1, Orders(NOWHERE))
+    assert str(caught.value) == worker.ended
+    launcher.stop()
+
+
 def test_an_op_that_is_not_there_is_hopeless(far):
     worker = far.start("attic/1", Orders(NOWHERE, None, ("no_such_ops:f",)))
     assert "no_such_ops" in end_of(worker, far)
@@ -139,6 +166,9 @@ OTHER = '{"zaudio": "0.0.9"}'
         (shell("yes"), "expected lines of zaudio's, got 'y'", False),
         (shell("yes | tr -d '\\n'"), "bytes without an end", False),
         (shell(f"{says(HELLO)}; echo hm; cat"), "expected lines of zaudio's, got 'hm'", False),
+        (shell(says('{"worker": 1, "ended": "\\ud800 gone"}')), "attic: gone", False),
+        (shell(says('{"zaudio": "\\ud800"}')), "is installed there", True),
+        (shell(says('{"worker": 1, "name": "cellar/1", "ended": "no"}')), "attic: no", False),
         (shell(says('{"worker": 1, "ended": "a\\nb\\u001b[1m", "hopeless": true}')), "b [1m", True),
     ],
     indirect=["far"],
@@ -150,6 +180,7 @@ def test_what_is_no_far_end_is_told_in_one_line(far, sentence, hopeless):
     assert sentence in ended
     assert ended.isprintable()
     assert worker.hopeless is hopeless
+    assert worker.name == "attic/1"  # no host takes the name of another
 
 
 def test_a_program_that_is_not_there_is_told(tmp_path):

@@ -12,6 +12,7 @@ from launcher_support import Ssh, farm_command, free_port
 
 from zaudio import Network, Security
 from zaudio.coordinator import Coordinator
+from zaudio.launching.ssh import Host
 from zaudio.net import keys
 
 # Hosts that ssh knows by configuration; none of them will do.
@@ -106,6 +107,16 @@ def test_a_host_elsewhere_that_could_not_reach_this_machine_is_refused_before_an
     assert code == 2
     assert f"{host} is another machine, and cannot reach tcp://127.0.0.1:0" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_users_configuration_cannot_change(tmp_path):
+    names = ("ForwardX11", "ForwardAgent", "NoHostAuthenticationForLocalhost", "PermitLocalCommand")
+    lines = [*(f"{name} yes" for name in names), "StrictHostKeyChecking no", "LocalForward 7777 localhost:7777"]
+    (tmp_path / "config").write_text("\n".join(lines))
+    words = ["-G", "-F", str(tmp_path / "config"), *Host("attic").command("ssh")[1:]]
+    answer = subprocess.run(["ssh", *words], capture_output=True, text=True, check=True).stdout.splitlines()
+    for line in (*(f"{name.lower()} no" for name in names), "stricthostkeychecking true", "clearallforwardings yes"):
+        assert line in answer
 
 
 def test_without_the_program_it_says_what_to_install(place, take, tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 from zaudio.errors import ZaudioError
 from zaudio.launching.launcher import Orders
 from zaudio.launching.remote import orders_of
-from zaudio.launching.talk import MODULE, Far
+from zaudio.launching.talk import ARGUMENTS, Far
 from zaudio.version import VERSION
 
 LOOK = 0.1  # s between two looks at the worker
@@ -45,7 +45,7 @@ class Berth:
             return
         orders: Orders = orders_of({key: value for key, value in said.items() if key != "name"})
         try:
-            self._far = Far([sys.executable, "-m", MODULE], host)
+            self._far = Far([sys.executable, *ARGUMENTS], host)
         except ZaudioError as error:
             self._failure = str(error)
             return

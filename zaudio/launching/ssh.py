@@ -37,16 +37,18 @@ RESOLVE = 5.0  # s for ssh to read its own configuration
 OPTIONS = {
     "BatchMode": "yes",  # no question: nobody could answer it
     "StrictHostKeyChecking": "yes",
+    "NoHostAuthenticationForLocalhost": "no",
     "ConnectTimeout": "10",
     "ServerAliveInterval": "15",  # a host that vanished is found after three of these
     "ControlPath": "none",  # a connection of its own, which ends with this job
     "ClearAllForwardings": "yes",
     "ForwardAgent": "no",
+    "ForwardX11": "no",  # it counts as no forwarding above
     "RemoteCommand": "none",
     "PermitLocalCommand": "no",
 }
 
-_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(%\w+)?\]|[A-Za-z0-9_][A-Za-z0-9._-]*)(:(?P<port>[0-9]{1,5}))?")
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(%\w+)?\]|[A-Za-z0-9_][A-Za-z0-9._-]{0,252})(:(?P<port>[0-9]{1,5}))?")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]*")
 
 
@@ -123,6 +125,8 @@ class SshLauncher:
     def start(self, count: int, orders: Orders) -> Sequence[Worker]:
         """See `Launcher`."""
         host = self._host
+        if self._far is not None and self._far.hopeless:
+            raise LaunchError(host.label, self._far.failure)
         if self._far is None or self._far.over:
             self.stop()
             self._far = Far(host.command(self._program), host.label, explain=self._explain)

@@ -60,6 +60,7 @@ class Far:
         command: The program and its arguments.
         where: What sentences call the far end: ``attic``.
         explain: Returns a better sentence for the exit code and the last line of standard error; empty for none.
+        renames: Whether the far end says where its workers run; else a host could take the name of another.
         env: The process's environment; None for this one's.
 
     Raises:
@@ -72,16 +73,19 @@ class Far:
         where: str,
         *,
         explain: Callable[[int, str], str] = lambda *_: "",
+        renames: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.where = where
         self._explain = explain
+        self._renames = renames
         self._workers: dict[int, Worker] = {}  # number -> worker that has not ended
         self._numbers = 0
         self._lines = Lines()
         self._greeting = b""
         self.facts: Mapping[str, object] = {}  # the far end's first line, once it came
         self.failure = ""  # why the far end ended by a fault
+        self.hopeless = False  # another would end likewise
         self._outgoing = b""
         self._tail = b""
         self._closing = False
@@ -130,7 +134,7 @@ class Far:
         if self._lines.held > LINE_MAX:
             self._fail(f"expected lines of zaudio's, got {self._lines.held} bytes without an end")
             self._kill()
-        if ended is not None:
+        if ended is not None and not self._closing:
             sentence = self._end_of(ended)
             self._fail(sentence, hopeless=sentence.startswith(NO_ZAUDIO))
 
@@ -184,19 +188,19 @@ class Far:
         elif "zaudio" in message:
             self.facts = message
             if message["zaudio"] != VERSION:
-                sentence = f"zaudio {_shown(str(message['zaudio']).encode())} is installed there, and {VERSION} here"
+                sentence = f"zaudio {_shown(str(message['zaudio']))} is installed there, and {VERSION} here"
                 self._fail(f"{sentence}; install one version on both machines", hopeless=True)
         elif isinstance(number := message.get("worker"), int) and number in self._workers:
             self._hear_of(number, message)
 
     def _hear_of(self, number: int, message: Mapping[str, object]) -> None:
         worker = self._workers[number]
-        if isinstance(name := message.get("name"), str):
-            worker.name = _shown(name.encode())
+        if self._renames and isinstance(name := message.get("name"), str):
+            worker.name = _shown(name)
         if worker.public is None and isinstance(public := message.get("public"), str):
             worker.public = public
         if isinstance(ended := message.get("ended"), str):
-            worker.ended = f"{self.where}: {_shown(ended.encode())}" if ended else ""
+            worker.ended = f"{self.where}: {_shown(ended)}" if ended else ""
             worker.hopeless = message.get("hopeless") is True
             del self._workers[number]
 
@@ -218,7 +222,7 @@ class Far:
 
     def _fail(self, sentence: str, *, hopeless: bool = False) -> None:
         """End all workers for that reason, and the process."""
-        self.failure = sentence
+        self.failure, self.hopeless = sentence, hopeless
         for worker in self._workers.values():
             worker.hopeless = hopeless
             worker.ended = f"{self.where}: {sentence}"
@@ -242,6 +246,6 @@ def _read(pipe: IO[bytes]) -> bytes:
         return b""
 
 
-def _shown(text: bytes) -> str:
-    """Return text of others as a part of one line."""
-    return last_words(text.decode(errors="replace"))
+def _shown(text: bytes | str) -> str:
+    """Return text of others as a part of one line. A string of JSON may hold what no encoding takes."""
+    return last_words(text if isinstance(text, str) else text.decode(errors="replace"))
