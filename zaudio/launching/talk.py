@@ -200,7 +200,7 @@ class Far:
         if worker.public is None and isinstance(public := message.get("public"), str):
             worker.public = public
         if isinstance(ended := message.get("ended"), str):
-            worker.ended = f"{self.where}: {_shown(ended)}" if ended else ""
+            worker.ended = f"{self.where}: {_shown(ended) or 'it gave no reason'}" if ended else ""
             worker.hopeless = message.get("hopeless") is True
             del self._workers[number]
 
