@@ -62,6 +62,35 @@ def test_a_module_that_is_missing_there_is_said_and_nobody_is_started_again(kind
     assert err.count("No module named 'only_here'") <= place.count, err
 
 
+# Imported by a Python that has no zaudio, whatever is installed.
+BLIND = """
+import sys
+class Blind:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "zaudio":
+            raise ModuleNotFoundError(f"No module named {name!r}")
+sys.meta_path.insert(0, Blind())
+"""
+
+
+@pytest.mark.extended
+def test_a_dask_worker_without_zaudio_is_told_and_left_in_peace(tmp_path):
+    samples = noise(FRAMES)
+    write_raw(tmp_path / "take.raw", samples)
+    keys.init(str(tmp_path / "keys"))
+    (tmp_path / "sitecustomize.py").write_text(BLIND)
+    with DaskByHand(tmp_path / "place", f"blind-{os.getpid()}") as place:
+        place.inside["PYTHONPATH"] = str(tmp_path)
+        address = place.text.removeprefix("dask:").partition(",")[0]
+        stranger = place.process("-m", "dask", "worker", address, "--host", "127.0.0.1", "--no-nanny", "--no-dashboard")
+        wait_until(lambda: "Registered to" in (place.folder / "log-3").read_text(), "it has joined")
+        code, _, err = finish(begin(tmp_path, place))
+        assert stranger.poll() is None
+    assert code == 0, err
+    assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
+    assert err.count("ModuleNotFoundError: No module named 'zaudio'") == 1, err
+
+
 @pytest.mark.parametrize(
     ("package", "text"), [("distributed", "dask:tcp://127.0.0.1:9"), ("ray", "ray:127.0.0.1:9")], ids=["dask", "ray"]
 )

@@ -110,7 +110,7 @@ class ClusterLauncher:
             time.sleep(LOOK)
             far.look()
         if not far.facts:
-            sentence = far.failure.removeprefix(f"{self.where}: ")
+            sentence = far.failure.removeprefix(f"{self._place.kind}:{self._place.rest}: ")
             self.stop()
             raise LaunchError(self.where, sentence)
         return far

@@ -5,6 +5,9 @@ Rules:
 - A task is pinned, and the number of tasks a Dask worker has follows its threads. When Dask loses a worker, its tasks
   have ended for us, and the fleet asks for others.
 - A task speaks through a queue while it runs, since its result comes at its end.
+- A task is text that names `serve`. A function of ours would be unpickled as it arrives, and a Dask worker that cannot
+  do that ends, with all that it holds for others.
+- A Dask worker on which no worker of ours can run gets no other.
 - A task's arguments are a number, orders and names of queues. Dask's pages and logs show them; no secret is there.
 """
 
@@ -29,6 +32,7 @@ CONNECT = 10.0  # s for the scheduler to answer
 NODES = 1.0  # s between two looks at which workers Dask has
 EAR = 5.0  # s that a task waits for a word at most, before it looks whether it has ended
 GO, STOPPING = "go", "stop"
+SERVE = f"__import__({__name__!r}, fromlist=['serve']).serve(*said)"
 
 
 class DaskCluster:
@@ -53,6 +57,8 @@ class DaskCluster:
         self._speech = Queue(f"zaudio-{self._token}", client=self._client)
         self._ears: dict[int, Any] = {}  # worker's number -> the queue to it
         self._tasks: dict[int, tuple[Any, str]] = {}  # worker's number -> its task, and the Dask worker that has it
+        self._begun: set[int] = set()  # numbers of workers that have said something
+        self._useless: set[str] = set()  # addresses of Dask's workers
         self._looked = 0.0
 
     def nodes(self) -> list[str]:
@@ -65,15 +71,14 @@ class DaskCluster:
         address = self._emptiest()
         if address is None:
             need = f" with the resource {self._resource}" if self._resource else ""
-            self._speech.put((number, {"ended": f"dask: the cluster has no workers{need}", "hopeless": False}))
+            none = f"dask: the cluster has no {'other ' if self._useless else ''}workers{need}"
+            self._speech.put((number, {"ended": none, "hopeless": bool(self._useless)}))
             return
         self._ears[number] = Queue(f"zaudio-{self._token}-{number}", client=self._client)
         task = self._client.submit(
-            serve,
-            number,
-            self._token,
-            VERSION,
-            dict(said),
+            eval,
+            SERVE,
+            {"said": (number, self._token, VERSION, dict(said))},
             key=f"zaudio-{self._token}-{number}",
             workers=[address],
             resources={self._resource: 1} if self._resource else None,
@@ -97,20 +102,25 @@ class DaskCluster:
             self._looked = now
             said += self._lost()
         for number, message in said:
+            self._begun.add(number)
             if "ended" in message:
+                if message.get("hopeless") and number in self._tasks:
+                    self._useless.add(self._tasks[number][1])
                 self._forget(number)
         return said
 
     def close(self) -> None:
         """See `Cluster`."""
+        waiting = [number for number in self._tasks if number not in self._begun]
+        self._client.cancel([self._tasks.pop(number)[0] for number in waiting])  # or they would begin now
         for ear in self._ears.values():
             ear.put(STOPPING)
         deadline = time.monotonic() + STOP
         while self._tasks and time.monotonic() < deadline:
             self.look()
             time.sleep(LOOK)
-        for queue in (self._speech, *self._ears.values()):
-            queue.close()
+        for queue in (self._speech, *(ear for number, ear in self._ears.items() if number not in waiting)):
+            queue.close()  # the others may be starting, and hear of the end by their queue
         self._client.close(timeout=1)
 
     def _lost(self) -> list[tuple[int, Message]]:
@@ -142,7 +152,8 @@ class DaskCluster:
         found = {
             address: held[address] / worker["nthreads"]
             for address, worker in self._workers().items()
-            if self._resource is None or worker["resources"].get(self._resource, 0) > held[address]
+            if address not in self._useless
+            and (self._resource is None or worker["resources"].get(self._resource, 0) > held[address])
         }
         return min(found, key=lambda address: found[address], default=None)
 
