@@ -108,6 +108,17 @@ def test_a_cluster_that_is_not_there_is_one_sentence(package, text, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.extended
+def test_a_ray_node_without_zaudio_is_told_by_its_address_and_the_last_line_of_a_traceback():
+    pytest.importorskip("ray")
+    from zaudio.launching.raycluster import reason_on_node
+
+    first = "The actor died because of an error raised in its creation task, ray::Actor.__init__() (pid=7, ip=10.0.0.7)"
+    text = f"{first}\n  File 'x'\nModuleNotFoundError: No module named 'zaudio'"
+    assert reason_on_node(text) == "ray 10.0.0.7: ModuleNotFoundError: No module named 'zaudio'"
+    assert reason_on_node("The actor died unexpectedly") == ""
+
+
 def begin(folder, place):
     """Start a job with workers at that place, long enough for one to be replaced."""
     return subprocess.Popen(

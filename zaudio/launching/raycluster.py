@@ -124,8 +124,23 @@ class RayCluster:
             message: Message | None = ray.get(answer)
         except Exception as error:  # noqa: BLE001  # the actor died, or cannot be made there
             hopeless = not isinstance(error, ray.exceptions.ActorDiedError) or "creation task" in str(error)
-            return {"ended": f"ray worker {number}: {_reason(error)}", "hopeless": hopeless}
+            return {
+                "ended": reason_on_node(str(error)) or f"ray worker {number}: {_reason(error)}",
+                "hopeless": hopeless,
+            }
         return message
+
+
+def reason_on_node(text: str) -> str:
+    """Return the reason for which an actor could not be made on its node; empty if that is not what the text says.
+
+    Args:
+        text: Of Ray's error: a traceback behind a first line that names the node.
+    """
+    node = re.search(r"\bip=([\w.:]+)", text)
+    if "creation task" not in text or node is None:
+        return ""
+    return f"ray {node[1]}: {text.strip().splitlines()[-1]:.300}"
 
 
 def _reason(error: BaseException) -> str:
