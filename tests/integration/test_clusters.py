@@ -8,8 +8,8 @@ import pytest
 from cluster_support import DaskByHand, Ray
 from extended import extended
 from farm_support import decrypted, environment, finish, inverted, noise, write_raw
-from launcher_support import farm_command, joined
-from net_support import kill, parent, wait_until
+from launcher_support import command_of, farm_command, joined
+from net_support import MS, children, kill, parent, wait_until
 
 from zaudio.net import keys
 
@@ -106,6 +106,20 @@ def test_a_cluster_that_is_not_there_is_one_sentence(package, text, tmp_path):
     [line] = done.stderr.splitlines()
     assert line.startswith(f"zaudio: {text}: ")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.extended
+def test_dask_ends_its_workers_when_bridge_and_coordinator_are_killed_at_once(tmp_path):
+    write_raw(tmp_path / "take.raw", noise(FRAMES))
+    keys.init(str(tmp_path / "keys"))
+    with DaskByHand(tmp_path / "place", f"both-{os.getpid()}") as place:
+        process = begin(tmp_path, place)
+        wait_until(lambda: joined(tmp_path) >= place.count or process.poll() is not None, "all have joined")
+        (bridge,) = [pid for pid in children(process.pid) if "zaudio.launching.bridge" in command_of(pid)]
+        kill(bridge)
+        kill(process.pid)
+        process.communicate()
+        wait_until(lambda: not place.workers(), "they go before they miss the coordinator", within=6000 * MS)
 
 
 @pytest.mark.extended

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from distributed import Client, Queue, get_client
+from distributed import Client, Queue, get_client, get_worker
 
 from zaudio.endpoints import parse_tcp
 from zaudio.errors import LaunchError
@@ -168,7 +168,7 @@ def serve(number: int, token: str, version: str, said: Mapping[str, Any]) -> Non
     threading.Thread(target=_listen, args=(ear, words, over), daemon=True).start()
     berth = Berth(version, said)
     try:
-        while STOPPING not in words:
+        while STOPPING not in words and _is_wanted():
             message = berth.look()
             if message is not None:
                 speech.put((number, message))
@@ -184,6 +184,13 @@ def serve(number: int, token: str, version: str, said: Mapping[str, Any]) -> Non
         berth.close(time.monotonic() + STOP)
         for queue in (speech, ear):
             queue.close()
+
+
+def _is_wanted() -> bool:
+    """Return whether somebody still waits for the task that asks: Dask cancels it when the bridge is gone."""
+    worker = get_worker()
+    task = worker.state.tasks.get(worker.get_current_task())
+    return task is not None and task.state != "cancelled"
 
 
 def _listen(ear: Any, words: list[str], over: threading.Event) -> None:  # noqa: ANN401  # a queue of Dask's, without types
