@@ -150,6 +150,7 @@ def test_unknown_key_gets_no_byte_in_and_is_named_by_its_public_half(door, far, 
     assert door.gate.take_refused() == []
 
 
+@pytest.mark.covers("Wrong server key")
 def test_wrong_key_of_the_coordinator_lets_nothing_out(door, far, studio):
     mistaken = keys.ClientKeys(studio.public, studio.secret, STRANGE_PUBLIC)
     with knocking(far, door.endpoint, mistaken) as (_, monitor):
@@ -228,6 +229,7 @@ def test_without_an_authenticator_nobody_comes_in(context, far, folder, studio):
     door.close()
 
 
+@pytest.mark.covers("Authenticator dead")
 def test_once_the_authenticator_is_dead_nobody_comes_in(door, far, studio):
     with knocking(far, door.endpoint, studio) as (_, monitor):
         assert outcome(door, monitor) == [Handshake.DONE]
@@ -240,6 +242,7 @@ def test_once_the_authenticator_is_dead_nobody_comes_in(door, far, studio):
     assert len(door.heard) == heard
 
 
+@pytest.mark.covers("Authenticator raising")
 def test_authenticator_that_raises_admits_nobody_and_goes_on(door, far, studio, monkeypatch, caplog):
     with monkeypatch.context() as broken:
         broken.setattr(Authenticator, "_judge", lambda *_: 1 // 0)

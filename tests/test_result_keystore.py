@@ -217,6 +217,9 @@ def test_a_wrapped_key_comes_back_as_it_was(identity):
     assert isinstance(key, bytearray), "its owner wipes it"
 
 
+@pytest.mark.covers(
+    "A job for a recipient, killed: no raw key on the disk; refused without the identity, resumed with it"
+)
 def test_a_job_cannot_go_on_without_the_identity(identity):
     store = WrappedKey(recipient(identity), None)
     sentence = r"^k\.bin: the key is wrapped for zaudio-x25519-.* --identity FILE, or pass --fresh to start over$"

@@ -83,6 +83,7 @@ def killed_at(scene, instant, folder):
     return killed
 
 
+@pytest.mark.extended
 def test_redone_is_only_what_no_checkpoint_vouches_for(crashing):
     job = crashing.farm(workers=1, prefix=at(crashing.output, HALFWAY, crash_at_syscall))
     job.finish()

@@ -70,7 +70,7 @@ def fails_at(scene, instant, folder, fault, word):
     ("calls", "fault", "word"),
     [
         pytest.param(WRITES, enospc, "No space left on device", id="full"),
-        pytest.param(FSYNCS, eio, "Input/output error", id="broken"),
+        pytest.param(FSYNCS, eio, "Input/output error", id="broken", marks=pytest.mark.extended),
         pytest.param(
             "renameat,renameat2,unlinkat,openat", eio, "Input/output error", id="names", marks=pytest.mark.chaos
         ),
@@ -114,6 +114,7 @@ def test_disk_that_is_full_ends_the_job_and_more_room_lets_it_finish(fragile):
 
 
 @pytest.mark.covers("a file system of 3 MiB that gets full; one with an older result")
+@pytest.mark.extended
 def test_disk_that_is_full_leaves_an_older_result_as_it_was(fragile):
     fragile.cleaning.enter_context(small_disk(fragile.output, 3 << 20))
     fragile.farm().finish(code=0)
@@ -155,6 +156,7 @@ def ended(pid):
         "`CLOSE_PATIENCE` together (the second)"
     ),
 )
+@pytest.mark.extended
 def test_disk_that_does_not_answer_holds_up_an_interruption_for_less_than_5_s(stuck):
     job, coordinator = stuck
     assert wait_until(lambda: ended(coordinator), "it ends", within=5000 * MS) == 130

@@ -40,6 +40,7 @@ def assert_refused_within_1_s(job):
     ),
     removed="`folder.py`: `if not publication.try_lock(self._fd, self.path):`",
 )
+@pytest.mark.extended
 def test_second_coordinator_in_the_same_folder_is_refused_and_the_first_unharmed(scene, gated):
     first, gate = gated
     second = scene.farm()
@@ -59,6 +60,7 @@ def test_second_coordinator_in_the_same_folder_is_refused_and_the_first_unharmed
     measured="the same",
     removed="`sockets.py`: `if error.errno == errno.EADDRINUSE:` (the sentence)",
 )
+@pytest.mark.extended
 def test_second_coordinator_on_the_same_port_is_refused_and_the_first_unharmed(scene):
     gate = scene.folder / "gate"  # the first must not end before the second has tried, however slow that is to start
     first = scene.coordinator(op=f"farm_ops:gated:gate={gate}")
@@ -79,12 +81,12 @@ def test_second_coordinator_on_the_same_port_is_refused_and_the_first_unharmed(s
 @pytest.mark.covers(
     "SIGINT or SIGTERM in mid-job, with local workers and with others",
     number=26,
-    note="each with each: `make test-all`",
+    note="SIGINT and local workers; each with each: `make test-all`",
     bound="exit 130 or 143 within 5 s; the resume skips what was done",
     measured="0.5 s and 0.7 s",
     removed="`pipeline.py`: `self._leave()` (the resume)",
 )
-@pytest.mark.parametrize(("name", "place"), product(SIGNALS, PLACES, keep=list(zip(SIGNALS, PLACES, strict=True))))
+@pytest.mark.parametrize(("name", "place"), product(SIGNALS, PLACES, keep=[("SIGINT", PLACES[0])]))
 def test_interrupted_job_ends_within_5_s_and_is_resumed(scene, name, place):
     (number, code), elsewhere = SIGNALS[name], place == "workers from elsewhere"
     op = "farm_ops:slow:ms=50"

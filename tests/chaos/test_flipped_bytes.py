@@ -23,7 +23,7 @@ from proxy import Proxy
     ],
 )
 def test_flipped_bits_are_in_no_result(scene, every):
-    scene.record(60 * CHUNK)
+    scene.record(30 * CHUNK)
     proxy = scene.cleaning.enter_context(Proxy(scene.host))
     job = scene.coordinator("--advertise", f"{scene.host}:6555,6556", op="farm_ops:slow:ms=100", workers=1)
     scene.worker(job)

@@ -8,6 +8,7 @@ from faults import crash_at_syscall, go_on, kill, stop
 from harness import CHUNKS, Scene, assert_promises, has_samples
 
 
+@pytest.mark.extended
 def test_job_without_faults_keeps_every_promise(scene):
     job = scene.coordinator(op="farm_ops:slow:ms=5")
     worker = scene.worker(job, "--once")
@@ -19,6 +20,7 @@ def test_job_without_faults_keeps_every_promise(scene):
     assert job.peak > 10 << 20
 
 
+@pytest.mark.extended
 def test_killed_worker_and_stopped_worker_change_nothing(scene):
     job = scene.coordinator(op="farm_ops:slow:ms=50")
     killed, stopped = scene.worker(job), scene.worker(job)
@@ -31,6 +33,7 @@ def test_killed_worker_and_stopped_worker_change_nothing(scene):
     go_on(stopped)
 
 
+@pytest.mark.extended
 def test_killed_coordinator_leaves_no_plaintext_and_no_result(scene):
     job = scene.farm(op="farm_ops:slow:ms=50")
     job.wait_for("Accepted", 3)
@@ -39,6 +42,7 @@ def test_killed_coordinator_leaves_no_plaintext_and_no_result(scene):
     assert_promises(job)
 
 
+@pytest.mark.extended
 def test_crash_at_a_system_call_kills_the_command(scene):
     job = scene.farm(prefix=crash_at_syscall(1, "fsync"))
     assert job.finish() in (-signal.SIGKILL, 137)
@@ -77,8 +81,8 @@ def say_the_key(job):
         (break_ciphertext, "the tag does not agree"),
         extended(lambda job: (job.output / "result.raw.part").write_bytes(b""), "P1"),
         extended(lambda job: (job.output / "encryption_key.bin").chmod(0o644), "P7: encryption_key.bin has mode"),
-        (say_the_key, "P7: the key was said"),
-        (leave_samples, "P12: .*spool holds plaintext"),
+        extended(say_the_key, "P7: the key was said"),
+        extended(leave_samples, "P12: .*spool holds plaintext"),
         extended(lambda job: job.streams[1].write_text("Traceback (most recent call last):\n"), "Traceback"),
         (lambda job: job._events.write_text('{"event": "Accepted", "chunk": 1}\n' * 2), "P2: accepted twice"),
         extended(lambda job: setattr(job, "peak", 1 << 40), "P9"),

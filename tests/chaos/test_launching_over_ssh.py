@@ -51,6 +51,7 @@ def job(network, far, tmp_path):
         process.communicate()
 
 
+@pytest.mark.extended
 def test_a_job_starts_its_workers_on_another_machine(job, far, tmp_path):
     code, _, err = finish(job)
     assert code == 0, err

@@ -39,7 +39,7 @@ def of_use(job, name):
 @pytest.mark.covers(
     "a partition of 5 x DEAD, both ways and one way, then healed, by nftables between two network namespaces",
     number=9,
-    note="one way: `make chaos`",
+    note="both ways: `make test-all`; one way: `make chaos`",
     bound="S, the same worker is of use again within 2 x DEAD = 2 s",
     measured="0.26 s both ways, 0.26 s and 0.35 s one way",
     removed=(
@@ -47,11 +47,13 @@ def of_use(job, name):
         "silence, `case Again():`"
     ),
 )
-@pytest.mark.covers("partition of 1.5 to 30 x DEAD, both ways and one way, then healed", by="with real packets")
+@pytest.mark.covers(
+    "partition of 1.5 to 30 x DEAD, both ways and one way, then healed", by="with real packets", note="`make test-all`"
+)
 @pytest.mark.parametrize(
     "directions",
     [
-        pytest.param((), id="both ways"),
+        pytest.param((), id="both ways", marks=pytest.mark.extended),
         pytest.param(("up",), id="to the coordinator", marks=pytest.mark.chaos),
         pytest.param(("down",), id="from the coordinator", marks=pytest.mark.chaos),
     ],
@@ -83,6 +85,7 @@ def test_worker_behind_a_partition_is_of_use_again_soon_after_it_heals(scene, ne
     measured="S, 1.7 to 7 s for 12 chunks of 32 kB",
     removed="not seen to fail: TCP mends it below us; messages that are lost are row 20",
 )
+@pytest.mark.extended
 def test_a_fifth_of_the_packets_lost_changes_nothing(scene, network):
     scene.record(12 * 8_000)
     network.lose(20)

@@ -157,10 +157,10 @@ def finish_it(made, folder, is_new):
 @pytest.mark.parametrize(
     ("command", "fault", "instant"),
     [
-        ("render wav", "killed", ("write", "out.wav.part", 3)),
+        extended("render wav", "killed", ("write", "out.wav.part", 3)),
         ("render wav", "full", ("write", "out.wav.part", 2)),
-        ("render flac", "full", ("pwrite64", "out.flac.part", 9)),
-        ("decrypt forward/raw wav", "broken", ("fsync", "out.wav.part", 1)),
+        extended("render flac", "full", ("pwrite64", "out.flac.part", 9)),
+        extended("decrypt forward/raw wav", "broken", ("fsync", "out.wav.part", 1)),
     ],
 )
 def test_file_that_plays_survives_a_fault(make, command, fault, instant):
@@ -171,7 +171,7 @@ def test_file_that_plays_survives_a_fault(make, command, fault, instant):
 @pytest.mark.covers(
     "A whole `zaudio render` to WAV, raw samples and FLAC, `zaudio decrypt -o x.wav --forward`: ENOSPC at every "
     "write, EIO at every fsync, rename, unlink and open, SIGKILL before every call that changes the disk",
-    note="four instants in `make test`, one in eight of three commands in `make test-all`, all in `make chaos`",
+    note="an instant in `make test`, one in eight of three commands in `make test-all`, all in `make chaos`",
     bound="the name has the older file or the whole new one; exit 1 or 2, with the name; the next start: same bits",
     measured="so for each",
     removed="`flacs.py`: `disk.reason(...)` in `_Body.write` (a crash); `disk.py`: `raise` in `sync_name`",

@@ -6,12 +6,15 @@ from net_support import kill, wait_until
 
 from zaudio import decrypt
 
-pytestmark = pytest.mark.covers(
-    "A job for a recipient, killed: no raw key on the disk; refused without the identity, resumed with it",
-    bound="exit 2, then 0",
-    measured="7.7 s, three starts",
-    removed="`keystore.py`: `if self._identity is None`; `folder.py`: `self.key_store = key_store ...`",
-)
+pytestmark = [
+    pytest.mark.extended,
+    pytest.mark.covers(
+        "A job for a recipient, killed: no raw key on the disk; refused without the identity, resumed with it",
+        bound="exit 2, then 0",
+        measured="7.7 s, three starts",
+        removed="`keystore.py`: `if self._identity is None`; `folder.py`: `self.key_store = key_store ...`",
+    ),
+]
 
 
 def test_killed_job_for_a_recipient_is_resumed_with_the_identity_alone(scene):

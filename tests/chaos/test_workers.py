@@ -12,6 +12,7 @@ from collections import Counter
 
 import pytest
 import zmq
+from extended import extended
 from faults import go_on, kill, need, stop
 from harness import CHUNK, CHUNKS, DEAD, HEARTBEAT, assert_promises, peak_memory
 from net_support import MS, alive, children, wait_until
@@ -76,6 +77,7 @@ def pass_time(seconds):
     measured="0.92 s, 1.01 s",
     removed="`dispatch.py`: `if now - member.heard > self._timing.dead_after:` (both)",
 )
+@pytest.mark.extended
 def test_killed_worker_is_missed_within_the_liveness(scene):
     scene.record(40 * SHORT)
     job = scene.coordinator(op="farm_ops:slow:ms=200", chunk=SHORT)
@@ -208,6 +210,7 @@ def test_nobody_comes_and_the_job_ends_within_the_worker_timeout(scene):
     measured="2 duplicates of 2 chunks held; in virtual time 1 of 1",
     removed="`assembly.py`: `if self.accepted(result.index):` (both)",
 )
+@pytest.mark.extended
 def test_worker_stopped_until_its_chunk_was_redone_is_a_duplicate_and_of_use_again(scene):
     scene.record(60 * SHORT)
     job = scene.coordinator(op="farm_ops:slow:ms=150", chunk=SHORT)
@@ -279,6 +282,7 @@ def test_worker_stopped_for_ever_holds_up_neither_the_job_nor_its_end(scene):
         "`self._register.enter(...)` (the first)"
     ),
 )
+@pytest.mark.extended
 def test_worker_that_disagrees_long_after_it_was_given_up_fails_the_job_and_both_are_named(scene):
     ops = ("--op", "farm_ops:moody", "--op", "farm_ops:slow:ms=200")  # results depend on the process
     job = scene.coordinator(*ops, op=f"farm_ops:gated:gate={scene.folder}/gate")
@@ -310,6 +314,7 @@ def test_worker_that_disagrees_long_after_it_was_given_up_fails_the_job_and_both
         "`dispatch.py`: `member = self._roster.get(hello.session)` (virtual time; the real one was not seen to fail)"
     ),
 )
+@pytest.mark.extended
 def test_worker_that_reconnects_a_thousand_times_leaves_nothing_behind(scene):
     job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
     good = scene.worker(job, "--once")
@@ -360,11 +365,12 @@ def resident(process):
 @pytest.mark.covers(
     "SIGTERM a worker: one process, three processes",
     number=13,
+    note="one process: `make test-all`",
     bound="exit 0 within 5 s; known at once, no wait for DEAD, no blame",
     measured="known after 0.00 s, exited after 0.23 to 0.39 s",
     removed="`worker.py`: `if self._stopping:`; `session.py`: the goodbye in `leave`",
 )
-@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("processes", [extended(1), 3])
 def test_worker_that_is_terminated_hands_back_what_it_holds_and_exits_zero(scene, processes):
     job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
     leaving = scene.worker(job, "-n", processes)
@@ -444,6 +450,7 @@ def hogs(scene):
         "self._idle_timeout:` (by the clock)"
     ),
 )
+@pytest.mark.extended
 def test_worker_leaves_when_its_lifetime_is_over_or_it_is_idle(scene):
     job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
     lived = scene.worker(job, "-n", 2, "--lifetime", 2)
@@ -582,6 +589,7 @@ def test_chunk_that_nobody_finishes_ends_the_job_with_its_name(scene):
         "`farm.py` removed too)"
     ),
 )
+@pytest.mark.extended
 def test_coordinator_that_was_stopped_declares_nobody_dead(scene):
     job = scene.coordinator(op="farm_ops:slow:ms=150")
     workers = [scene.worker(job) for _ in range(2)]
@@ -635,7 +643,7 @@ time_t time(time_t *out) {
     "the wall clock moved by an hour, forward and back, under coordinator, local worker and worker elsewhere "
     "(a preloaded library; the machine's own clock is left alone)",
     number=18,
-    note="forward: `make chaos`",
+    note="back: `make test-all`; forward: `make chaos`",
     bound="nothing happens, and a death is missed as ever",
     measured="none",
     removed=(
@@ -643,7 +651,7 @@ time_t time(time_t *out) {
         "`worker.py`)"
     ),
 )
-@pytest.mark.parametrize("seconds", [pytest.param(3600, marks=pytest.mark.chaos), -3600])
+@pytest.mark.parametrize("seconds", [pytest.param(3600, marks=pytest.mark.chaos), extended(-3600)])
 def test_wall_clock_that_is_moved_by_an_hour_changes_nothing(scene, seconds):
     need("cc")
     (scene.folder / "wall.c").write_text(WALL)

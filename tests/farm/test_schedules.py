@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from extended import extended
 from network import DEAD, FRAME_BYTES, HEARTBEAT, JOB_ID, LATENCY, TIMING, Farm, Fault, Faults
 
 from zaudio.core.session import State
@@ -80,6 +81,7 @@ def test_many_thousands_of_chunks_cost_what_is_in_flight_costs():
     assert len(farm.leases._waiting) + len(farm.leases._suspects) <= 16
 
 
+@pytest.mark.extended
 def test_a_thousand_workers_do_one_job():
     farm = Farm(4000, workers=1000, seconds=0.5, window=4000, check_every=500)
     report = farm.run()
@@ -408,6 +410,10 @@ def test_a_quarter_of_everything_with_local_workers_for_long(seed):
     measured="within it for 3 ways and 30 seeds",
     removed="`session.py`: `min(RETRY_MOST, max(RETRY_FIRST, known))` (the first)",
 )
+@pytest.mark.covers(
+    "a partition of 5 x DEAD, both ways and one way, then healed, by nftables between two network namespaces",
+    by="in virtual time",
+)
 @pytest.mark.parametrize("ways", [(True, True), (True, False), (False, True)])
 def test_a_partition_is_healed_and_the_worker_is_of_use_again(ways):
     farm = Farm(300, workers=2)
@@ -423,7 +429,7 @@ def test_a_partition_is_healed_and_the_worker_is_of_use_again(ways):
 
 
 @pytest.mark.covers("partition of 1.5 to 30 x DEAD, both ways and one way, then healed", by="in virtual time")
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [*range(3), *map(extended, range(3, 10))])
 @pytest.mark.parametrize("seconds", [1.5, 4.0, 30.0])
 def test_however_long_a_partition_lasts_a_worker_is_of_use_within_two_dead_of_its_end(seed, seconds):
     farm = Farm(600, workers=2, seed=seed, seconds=0.15)
@@ -717,7 +723,8 @@ def test_a_quarter_of_each_type_of_message_is(fault, kind):
     "each message type lost, late, doubled, overtaken, with p = 25 %; everything at once",
     by="virtual time, as named:",
 )
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.covers("20 % of the packets lost, each way", by="messages, in virtual time")
+@pytest.mark.parametrize("seed", [*range(6), *map(extended, range(6, 20))])
 @pytest.mark.parametrize("strays", [False, True])
 def test_a_quarter_of_everything_is_lost_late_doubled_and_overtaken(seed, strays):
     fault = Fault(drop=0.25, delay=0.25, duplicate=0.25, reorder=0.25)

@@ -86,6 +86,7 @@ def test_three_workers_started_by_hand_come_late_and_leave_early(tmp_path):
     assert sum(report["shares"].values()) == report["chunks"] == 60
 
 
+@pytest.mark.extended
 def test_worker_that_lacks_the_op_is_refused_and_the_job_ends_without_workers(tmp_path):
     write_raw(tmp_path / "x.raw", numbered(CHUNK))
     coordinator, endpoint = started_coordinator(
@@ -110,6 +111,7 @@ def test_worker_that_cannot_import_its_own_module_says_so(tmp_path):
     assert "Traceback" not in err
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("processes", [extended(1), 2])
 def test_worker_with_once_gives_up_when_nobody_answers_and_says_so_once(processes):
     with socket.socket() as silent:  # it accepts, and says nothing
@@ -174,6 +176,7 @@ def test_processes_of_one_worker_command_that_are_refused_at_work_are_not_starte
     assert len(sessions) == 2
 
 
+@pytest.mark.extended
 def test_several_processes_of_one_worker_command_share_a_job_with_local_workers(tmp_path):
     samples = noise(30 * CHUNK)
     write_raw(tmp_path / "x.raw", samples)
@@ -190,6 +193,7 @@ def test_several_processes_of_one_worker_command_share_a_job_with_local_workers(
     assert set(shares) == {"local-1", "far-1", "far-2"}
 
 
+@pytest.mark.extended
 def test_both_sides_say_in_plain_lines_what_happens_and_where_an_op_failed(tmp_path):
     write_raw(tmp_path / "x.raw", numbered(CHUNK))
     op = f"farm_ops:raises_at:value=0,tally={tmp_path}/tally"
@@ -238,6 +242,7 @@ def test_worker_goes_on_to_the_next_job(tmp_path):
 # Ends
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("number", "code"), [extended(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_job_leaves_no_half_result_and_no_process(tmp_path, number, code):
     write_raw(tmp_path / "x.raw", noise(CHUNK))
@@ -294,6 +299,7 @@ def test_local_workers_end_with_a_killed_coordinator_and_the_next_job_clears_up(
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
 
+@pytest.mark.covers("a second coordinator in the same folder")
 def test_second_job_in_one_folder_is_refused_at_once_and_the_first_goes_on(tmp_path):
     samples = numbered(8 * CHUNK)
     write_raw(tmp_path / "x.raw", samples)
@@ -308,6 +314,7 @@ def test_second_job_in_one_folder_is_refused_at_once_and_the_first_goes_on(tmp_p
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
 
+@pytest.mark.covers("a second coordinator on the same port")
 def test_port_in_use_is_one_sentence(tmp_path):
     write_raw(tmp_path / "x.raw", numbered(10))
     with socket.socket() as taken:
@@ -320,6 +327,7 @@ def test_port_in_use_is_one_sentence(tmp_path):
     assert listing(tmp_path / "out") == []
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("change", "option"),
     [
@@ -350,6 +358,7 @@ def test_recording_that_changes_while_it_is_read_is_not_published(tmp_path, chan
     assert not set(listing(tmp_path / "out")) & set(NAMES)
 
 
+@pytest.mark.extended
 def test_job_that_fails_says_why_in_one_line_and_shows_no_traceback(tmp_path):
     write_raw(tmp_path / "x.raw", numbered(4 * CHUNK))
     process = launch(
@@ -363,6 +372,7 @@ def test_job_that_fails_says_why_in_one_line_and_shows_no_traceback(tmp_path):
     assert "Traceback" not in out + err
 
 
+@pytest.mark.extended
 def test_stopped_worker_does_not_hold_up_the_end(tmp_path):
     write_raw(tmp_path / "x.raw", numbered(8 * CHUNK))
     process = farm_at_the_gate(tmp_path)
