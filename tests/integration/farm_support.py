@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from extended import extended
 from net_support import PATIENCE
 
 from zaudio import Network, Timing, decrypt
@@ -17,6 +18,12 @@ HERE = str(Path(__file__).parent)
 NAMES = ["encryption_iv.bin", "encryption_key.bin", "result.json", "result.raw"]
 LANES = {"shared memory": {}, "sockets": {"network": Network(sockets_only=True)}}  # ways to local workers
 PROMPT = Timing(heartbeat=0.2, liveness=5, worker_timeout=60)  # faults are found within about a second
+
+
+def on(kept):
+    """Return a mark: `make test` runs the test on that one of the lanes alone."""
+    lanes = [lane if lane == kept else extended(lane) for lane in LANES]
+    return pytest.mark.parametrize("lane", lanes, indirect=True)
 
 
 def noise(frames, *, channels=1, format="f32le", seed=1):

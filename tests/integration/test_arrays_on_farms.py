@@ -9,7 +9,8 @@ from dataclasses import replace
 import memory_ops  # noqa: F401  its ops are built in then
 import numpy as np
 import pytest
-from farm_support import LANES, noise
+from extended import extended, product
+from farm_support import LANES, noise, on
 from net_support import PATIENCE
 
 import zaudio
@@ -20,6 +21,8 @@ from zaudio.events import Advanced, Measured, Started, State, StateChanged
 from zaudio.program import NoCoreDumps
 
 MEASURING = ["memory_ops:same", "highpass:hz=80", "zt_normal:level=1", "gain:db=-3"]
+KINDS = {"plain": "invert", "measuring": MEASURING}
+TAKES = (1, 2, "f64le"), (2, 1, "s16le"), (3, 3, "f32le")  # workers, channels, format
 FAILING = "farm_ops:raises_at"  # where a chunk begins with 0
 
 
@@ -37,10 +40,13 @@ def reads(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("lane", LANES)
-@pytest.mark.parametrize(("workers", "channels", "format"), [(1, 2, "f64le"), (2, 1, "s16le"), (3, 3, "f32le")])
-@pytest.mark.parametrize("ops", ["invert", MEASURING], ids=["plain", "measuring"])
-def test_a_farm_gives_the_bits_of_a_chain(workers, channels, format, lane, ops, reads):
+@pytest.mark.parametrize(
+    ("sort", "recording", "lane"),
+    product(KINDS, TAKES, LANES, keep=[("plain", TAKES[1], "shared memory"), ("measuring", TAKES[2], "sockets")]),
+)
+def test_a_farm_gives_the_bits_of_a_chain(sort, recording, lane, reads):
+    ops = KINDS[sort]
+    workers, channels, format = recording
     x = noise(200_003, channels=channels, format=format)
     kept = x.copy()
     y = zaudio.process(x, 48000, ops, workers=workers, chunk="70000f", **LANES[lane])
@@ -51,15 +57,18 @@ def test_a_farm_gives_the_bits_of_a_chain(workers, channels, format, lane, ops, 
         assert bool(reads) == (lane == "sockets")
 
 
-@pytest.mark.parametrize("frames", [0, 1])
-@pytest.mark.parametrize("ops", ["invert", MEASURING], ids=["plain", "measuring"])
+@on("shared memory")
+@pytest.mark.parametrize(
+    ("frames", "ops"), [(0, "invert"), (1, MEASURING), extended(1, "invert"), extended(0, MEASURING)]
+)
 def test_the_shortest_arrays_come_back(frames, ops, lane):
     x = noise(frames, channels=2, format="s16le")
     y = zaudio.process(x, 48000, ops, workers=2, **lane)
     assert (y.shape, y.tobytes()) == ((frames, 2), chained(x, ops, "s16le").tobytes())
 
 
-@pytest.mark.parametrize("chunk", ["1000000f", "8MiB", "997f"])
+@on("shared memory")
+@pytest.mark.parametrize("chunk", [*map(extended, ("1000000f", "8MiB")), "997f"])
 def test_a_chunk_may_be_longer_than_the_array_or_very_short(chunk, lane):
     x = noise(50_000)
     y = zaudio.process(x[:, 0], 48000, "gain:db=-3", workers=2, chunk=chunk, **lane)
@@ -67,6 +76,7 @@ def test_a_chunk_may_be_longer_than_the_array_or_very_short(chunk, lane):
     assert y.tobytes() == chained(x, "gain:db=-3", "f32le").tobytes()
 
 
+@on("shared memory")
 def test_a_result_may_have_another_length_and_other_channels(lane):
     x = noise(100_000, channels=2)
     ops = ["remix:to=mono", "resample:hz=16000"]
@@ -83,7 +93,7 @@ def test_workers_get_samples_over_sockets_while_core_dumps_are_off(reads):
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no anonymous memory here")
-@pytest.mark.parametrize("path", ["/proc/1/fd/0", "/nowhere/fd/3", "/dev/null"])
+@pytest.mark.parametrize("path", ["/nowhere/fd/3", *map(extended, ("/proc/1/fd/0", "/dev/null"))])
 def test_workers_that_cannot_open_the_shared_array_get_samples_over_sockets(reads, monkeypatch, path):
     make = ArraySource.__init__
 
@@ -121,6 +131,7 @@ def test_events_tell_of_an_array_as_of_a_job():
     assert max(event.bytes for event in events if isinstance(event, Advanced)) == x.nbytes
 
 
+@on("sockets")
 def test_an_op_that_fails_ends_it_with_its_sentence(lane):
     with pytest.raises(ChunkError, match="there is a 0 on track one"):
         zaudio.process(np.zeros(1000), 48000, FAILING, workers=1, **lane)

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from farm_support import PROMPT, decrypted, finish, inverted, launch, noise, write_raw
+from farm_support import PROMPT, decrypted, finish, inverted, launch, noise, on, write_raw
 from net_support import MS
 
 from zaudio import Coordinator, NoWorkerError, Raw, Security
@@ -18,6 +18,7 @@ CHUNK = 40_000  # frames of 4 bytes: long enough to travel alone
     measured="0.4 s",
     removed="`jury.py`: `liars = [... if other != digest]`",
 )
+@on("shared memory")
 def test_a_liar_among_local_workers_is_dropped_named_and_replaced(tmp_path, lane):
     samples = noise(20 * CHUNK + 7)
     path = write_raw(tmp_path / "x.raw", samples)
@@ -40,6 +41,7 @@ def test_a_liar_among_local_workers_is_dropped_named_and_replaced(tmp_path, lane
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
 
+@on("sockets")
 def test_an_audit_where_nobody_lies_gives_the_reference_and_says_how_much_it_compared(tmp_path, lane):
     samples = noise(300_001, channels=2)
     path = write_raw(tmp_path / "x.raw", samples)

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from extended import extended
 from farm_support import listing, noise, write_raw
 
 import zaudio
@@ -71,7 +72,7 @@ def test_an_array_and_a_failure_come_out_of_a_task(take, tmp_path):
     assert (asyncio.run(main()) == -x).all()
 
 
-@pytest.mark.parametrize("instant", ["at once", "in its start", "in its midst"])
+@pytest.mark.parametrize("instant", [*map(extended, ("at once", "in its start")), "in its midst"])
 def test_cancelling_stops_the_job_and_leaves_nothing_but_what_is_resumed(tmp_path, take, instant):
     async def cancel():
         job = Coordinator(take, tmp_path / "out", ops="farm_ops:slow", workers=2, chunk="1000f")

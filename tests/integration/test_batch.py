@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
+from extended import extended
 from farm_support import NAMES, decrypted, finish, inverted, launch, listing, noise, write_raw
 from net_support import kill, wait_until
 
@@ -77,7 +78,7 @@ def raw(folder, name, frames=100, value=0.0):
     return write_raw(folder / f"{name}.raw", samples)
 
 
-@pytest.mark.parametrize("ops", ["invert", [HIGHPASS, "gain:db=-3"], "normalize:db=-1"])
+@pytest.mark.parametrize("ops", [extended("invert"), extended([HIGHPASS, "gain:db=-3"]), "normalize:db=-1"])
 def test_twenty_recordings_of_mixed_kinds_have_the_samples_of_their_own_jobs(tmp_path, ops):
     paths = mixed(tmp_path)
     reports = ended(zaudio.batch(paths, tmp_path / "out", ops=ops, workers=2))
@@ -89,6 +90,7 @@ def test_twenty_recordings_of_mixed_kinds_have_the_samples_of_their_own_jobs(tmp
     assert len(manifest(tmp_path / "out")) == len(paths) == 20
 
 
+@pytest.mark.extended
 def test_a_small_result_is_described_as_by_its_own_job(tmp_path):
     path = wav(tmp_path / "take.wav", 300_001)
     for ops in ("invert", HIGHPASS):
@@ -186,7 +188,7 @@ def test_equal_names_are_told_apart_and_stay(tmp_path):
         check(tmp_path / "out" / name, path)
 
 
-@pytest.mark.parametrize("inside", ["raw", "wav"])
+@pytest.mark.parametrize("inside", [extended("raw"), "wav"])
 def test_results_can_be_stored_forward_and_as_wav(tmp_path, inside):
     path = wav(tmp_path / "take.wav", 5000)
     store = Sealed(tmp_path / "out", forward=True, inside=inside)
@@ -223,6 +225,7 @@ def test_a_disk_that_fails_costs_one_result_and_the_next_run_makes_it(tmp_path, 
     check(tmp_path / "out" / "long", paths[1])
 
 
+@pytest.mark.extended
 def test_audits_and_recipients_are_those_of_a_job(tmp_path):
     code, out, err = finish(launch("identity", tmp_path / "identity.txt"))
     assert code == 0, err
@@ -261,6 +264,7 @@ def test_small_recordings_are_cut_when_their_chunks_are_small(tmp_path, monkeypa
             check(out / os.path.basename(path)[:-4], path)
 
 
+@pytest.mark.extended
 def test_small_results_of_24_bits_are_made_in_lots(tmp_path):
     path = write_raw(tmp_path / "r.raw", noise(1000, seed=1))
     [report] = zaudio.batch([path], tmp_path / "out", ops="convert:format=s24le", workers=1)
@@ -297,6 +301,7 @@ def test_little_memory_is_enough_for_many_recordings(tmp_path):
         check(tmp_path / "out" / os.path.basename(path)[:-4], path)
 
 
+@pytest.mark.extended
 def test_a_batch_that_is_left_early_keeps_what_is_done_and_goes_on(tmp_path):
     paths = [raw(tmp_path, f"r{n}") for n in range(30)]
     for report in zaudio.batch(paths, tmp_path / "out", ops="farm_ops:slow:ms=20", workers=1):
@@ -354,7 +359,7 @@ def command(folder, *more):
     return launch("batch", "-o", folder / "out", "-n", "2", "--progress", "none", *more, cwd=folder)
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, extended(signal.SIGINT)])
 def test_a_batch_that_was_killed_goes_on_with_the_same_command(tmp_path, how):
     paths = [raw(tmp_path, f"r{n}", frames=1000 + n) for n in range(40)]
     paths.append(wav(tmp_path / "long.wav", 1_300_001))
@@ -424,7 +429,7 @@ def test_a_display_hears_the_events_of_a_batch(tmp_path, monkeypatch):
     assert [type(event) for event in subscription.take(timeout=1)][:2] == [events.Started, events.RecordingEnded]
 
 
-@pytest.mark.parametrize("name", ["manifest.jsonl", "page.secret", "result.web"])
+@pytest.mark.parametrize("name", ["manifest.jsonl", *map(extended, ("page.secret", "result.web"))])
 def test_a_log_of_events_takes_the_place_of_no_file_of_the_batch(tmp_path, name):
     code, _, err = finish(command(tmp_path, raw(tmp_path, "a"), "--events", f"out/{name}"))
     assert code == 2
@@ -432,6 +437,7 @@ def test_a_log_of_events_takes_the_place_of_no_file_of_the_batch(tmp_path, name)
     assert "choose another file" in err
 
 
+@pytest.mark.extended
 def test_a_batch_that_is_done_tells_in_its_log_that_all_were_skipped(tmp_path):
     line = [raw(tmp_path, "a"), "--events", "-", "--web", "0", "--web-linger", "0"]
     assert finish(command(tmp_path, *line))[0] == 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from extended import extended
 from farm_support import finish, launch, listing, noise, write_raw
 from net_support import kill, wait_until
 
@@ -53,7 +54,7 @@ def rendered(path, folder, suffix, **store):
     return target.read_bytes()
 
 
-@pytest.mark.parametrize(("suffix", "store"), [("wav", {}), (".FLAC", {"format": "s16le", "dither": True})])
+@pytest.mark.parametrize(("suffix", "store"), [("wav", {}), extended(".FLAC", {"format": "s16le", "dither": True})])
 def test_each_file_is_the_one_that_a_render_makes(tmp_path, suffix, store):
     ending = suffix.lower().removeprefix(".")
     paths = [wav(tmp_path / f"s{n}.wav", 3000 + n, channels=2, seed=n, title=f"take {n}") for n in range(3)]
@@ -110,6 +111,7 @@ def test_another_format_or_another_recording_is_another_job(tmp_path):
     assert states(batch([path], tmp_path / "out")) == {"a.wav": "skipped"}
 
 
+@pytest.mark.extended
 def test_equal_names_are_told_apart_beside_sealed_results_too(tmp_path):
     paths = [wav(tmp_path / folder / "take.wav", 500, seed=n) for n, folder in enumerate("abc")]
     assert set(states(batch(paths[1:], tmp_path / "out")).values()) == {"done"}
@@ -213,6 +215,7 @@ def command(folder, *more):
     return launch("batch", "-o", folder / "out", "-n", "2", "--progress", "none", *more, cwd=folder)
 
 
+@pytest.mark.extended
 def test_a_batch_of_files_that_was_killed_goes_on_with_the_same_command(tmp_path):
     paths = [wav(tmp_path / f"r{n}.wav", 1000 + n, seed=n) for n in range(30)]
     paths.append(wav(tmp_path / "long.wav", 2_200_001))
@@ -236,6 +239,7 @@ def test_a_batch_of_files_that_was_killed_goes_on_with_the_same_command(tmp_path
         assert np.array_equal(soundfile.read(tmp_path / "out" / name, dtype="int16")[0], samples)
 
 
+@pytest.mark.extended
 def test_raw_inputs_have_a_format_of_their_own_and_options_of_sealed_results_are_refused(tmp_path):
     path = write_raw(tmp_path / "a.raw", noise(1000, format="s16le"))
     code, _, err = finish(command(tmp_path, path, "--render", "wav", "--forward"))

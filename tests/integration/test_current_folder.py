@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from extended import extended
 from farm_support import decrypted, finish, inverted, noise, popen, write_raw
 
 import zaudio
@@ -47,7 +48,7 @@ def sprung(folder):
     return sorted(path.name for path in folder.glob("*.sprung"))
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["python -m", *map(extended, ("script", "python -c"))])
 def test_nothing_in_the_current_folder_is_imported(tmp_path, folder, way):
     samples = noise(50_000)
     write_raw(tmp_path / "x.raw", samples)
@@ -56,6 +57,7 @@ def test_nothing_in_the_current_folder_is_imported(tmp_path, folder, way):
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
 
+@pytest.mark.extended
 def test_an_empty_entry_of_pythonpath_is_not_the_current_folder(tmp_path, folder, monkeypatch):
     for name in ("typing", "random", "__future__"):  # these, Python itself would import by that path before zaudio
         (folder / f"{name}.py").unlink()
@@ -81,6 +83,7 @@ def test_a_named_module_is_found_in_the_current_folder_and_what_lies_beside_it_i
     assert "--path" in err
 
 
+@pytest.mark.extended
 def test_path_finds_what_a_named_module_imports(tmp_path, monkeypatch):
     modules = tmp_path / "modules"
     modules.mkdir()
@@ -94,7 +97,7 @@ def test_path_finds_what_a_named_module_imports(tmp_path, monkeypatch):
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
 
-@pytest.mark.parametrize("command", ["farm", "worker"])
+@pytest.mark.parametrize("command", [extended("farm"), "worker"])
 def test_a_name_that_is_found_elsewhere_first_is_said(tmp_path, folder, command):
     (folder / "json.py").write_text(OWN)
     write_raw(tmp_path / "x.raw", noise(50_000))

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import pytest
 from farm_support import finish, launch, noise, popen, write_raw
 from net_support import children, kill, wait_until
 from test_resume import CELLS, MONO, Take
@@ -82,6 +83,7 @@ def test_a_full_disk_ends_the_log_with_one_warning_and_the_job_is_published(tmp_
     assert (tmp_path / "out" / "result.raw").exists()
 
 
+@pytest.mark.extended
 def test_a_log_is_written_from_python_for_jobs_and_for_measurements(tmp_path):
     path, log = write_raw(tmp_path / "take.raw", noise(10_000)), tmp_path / "events.jsonl"
     job = Coordinator(path, tmp_path / "out", workers=1)
@@ -96,6 +98,7 @@ def test_a_log_is_written_from_python_for_jobs_and_for_measurements(tmp_path):
     assert read(log)[: len(lines)] == lines
 
 
+@pytest.mark.extended
 def test_the_seconds_of_op_cipher_and_reading_are_told_and_are_no_longer_than_the_job(tmp_path):
     path, log = write_raw(tmp_path / "take.raw", noise(400_000)), tmp_path / "events.jsonl"
     job = Coordinator(path, tmp_path / "out", workers=1, chunk="64KiB", network=Network(sockets_only=True))

@@ -6,6 +6,7 @@ import signal
 import sys
 
 import pytest
+from extended import extended
 from farm_support import (
     NAMES,
     PROMPT,
@@ -17,6 +18,7 @@ from farm_support import (
     listing,
     noise,
     numbered,
+    on,
     write_raw,
 )
 from net_support import alive, children, kill, wait_until
@@ -54,6 +56,7 @@ def local_workers():
 # Workers
 
 
+@on("sockets")
 def test_one_worker_killed_and_one_stopped_in_mid_job_change_nothing(tmp_path, lane):
     samples = noise(2_000_003)
     path = write_raw(tmp_path / "x.raw", samples)
@@ -78,6 +81,7 @@ def test_one_worker_killed_and_one_stopped_in_mid_job_change_nothing(tmp_path, l
     assert any(isinstance(event, Lost) and "SIGKILL" in event.reason for event in events)
 
 
+@pytest.mark.extended
 def test_killed_local_worker_is_replaced(tmp_path, recording, lane):
     gate = tmp_path / "gate"
     with farm(recording, tmp_path, f"farm_ops:gated:gate={gate}", **lane) as job:
@@ -115,6 +119,7 @@ def test_stopped_worker_that_comes_back_late_is_a_duplicate_at_most(tmp_path, re
     assert_reference(tmp_path)
 
 
+@on("shared memory")
 def test_starter_killed_is_replaced_with_all_its_workers(tmp_path, recording, lane):
     gate = tmp_path / "gate"
     with farm(recording, tmp_path, f"farm_ops:gated:gate={gate}", **lane) as job:
@@ -141,6 +146,7 @@ def test_starter_killed_takes_a_worker_along_that_lets_no_thread_run(tmp_path, r
     assert_reference(tmp_path)
 
 
+@pytest.mark.extended
 def test_coordinator_stopped_for_a_while_goes_on_with_the_same_workers(tmp_path):
     gate = tmp_path / "gate"
     write_raw(tmp_path / "x.raw", numbered(CHUNKS * CHUNK))
@@ -169,13 +175,13 @@ def test_coordinator_stopped_for_a_while_goes_on_with_the_same_workers(tmp_path)
 @pytest.mark.parametrize(
     ("op", "cause"),
     [
-        (
+        extended(
             f"farm_ops:raises_at:value={BAD}",
             r"worker local-\d: ValueError: there is a 400000 on track one \(\S+farm_ops\.py:\d+\)",
         ),
         (f"farm_ops:dies_at:value={BAD},number=11", r"worker local-\d: it died of signal 11 \(SIGSEGV\), " + MEMORY),
-        (f"farm_ops:exits_at:value={BAD},code=0", r"worker local-\d: it exited with code 0, " + MEMORY),
-        (f"farm_ops:exits_at:value={BAD},code=3", r"worker local-\d: it exited with code 3, " + MEMORY),
+        extended(f"farm_ops:exits_at:value={BAD},code=0", r"worker local-\d: it exited with code 0, " + MEMORY),
+        extended(f"farm_ops:exits_at:value={BAD},code=3", r"worker local-\d: it exited with code 3, " + MEMORY),
     ],
 )
 def test_chunk_that_fails_three_times_ends_the_job_and_is_named(tmp_path, recording, op, cause, **settings):
@@ -189,6 +195,7 @@ def test_chunk_that_fails_three_times_ends_the_job_and_is_named(tmp_path, record
     assert not set(listing(tmp_path / "out")) & set(NAMES), "nothing is published; what was done is kept"
 
 
+@pytest.mark.extended
 def test_chunk_that_kills_three_workers_ends_the_job_and_is_named(tmp_path, recording, lane):
     op, cause = f"farm_ops:dies_at:value={BAD}", r"worker local-\d: it died of signal 9 \(SIGKILL\), " + MEMORY
     test_chunk_that_fails_three_times_ends_the_job_and_is_named(tmp_path, recording, op, cause, **lane)
@@ -207,10 +214,10 @@ def test_what_a_worker_last_wrote_before_it_died_is_in_the_error_on_one_line(tmp
 @pytest.mark.parametrize(
     ("op", "sentence"),
     [
-        ("farm_ops:leaves", "SystemExit: this op is a script"),
-        ("farm_ops:mute_error", "MuteError"),
+        extended("farm_ops:leaves", "SystemExit: this op is a script"),
+        extended("farm_ops:mute_error", "MuteError"),
         ("farm_ops:shorter", r"ValueError: .*expected an array of shape \(40000, 1\) back, got \(39999, 1\)"),
-        ("farm_ops:wider", "TypeError: .*expected an array of float32 back, got float64"),
+        extended("farm_ops:wider", "TypeError: .*expected an array of float32 back, got float64"),
         ("farm_ops:slow:nonsense=1", "cannot be called with an array and .*unexpected keyword argument 'nonsense'"),
     ],
 )
@@ -220,6 +227,7 @@ def test_op_that_fails_everywhere_ends_the_job_with_its_own_words(tmp_path, reco
     assert not (tmp_path / "out" / "result.raw").exists()
 
 
+@on("sockets")
 def test_chunk_that_fails_twice_is_forgiven(tmp_path, recording, lane):
     op = f"farm_ops:raises_at:value={BAD},times=2,tally={tmp_path}/tally"
     events = []
@@ -229,7 +237,7 @@ def test_chunk_that_fails_twice_is_forgiven(tmp_path, recording, lane):
     assert [event.chunk for event in events if isinstance(event, Requeued)] == [5, 5]
 
 
-@pytest.mark.parametrize("op", ["sticks_at", "hogs_at"])
+@pytest.mark.parametrize("op", [extended("sticks_at"), "hogs_at"])
 def test_op_that_does_not_return_once_costs_its_chunk_timeout_at_most(tmp_path, recording, op):
     op = f"farm_ops:{op}:value={BAD},tally={tmp_path}/tally"
     report = farm(recording, tmp_path, op, timing=IMPATIENT).run()
@@ -237,6 +245,7 @@ def test_op_that_does_not_return_once_costs_its_chunk_timeout_at_most(tmp_path, 
     assert report.chunks == CHUNKS
 
 
+@pytest.mark.extended
 def test_op_that_never_returns_is_killed_with_its_worker_three_times(tmp_path, recording):
     events = []
     op = f"farm_ops:sticks_at:value={BAD},tally={tmp_path}/tally,times=9"
@@ -271,10 +280,10 @@ def test_op_may_write_to_the_standard_streams(tmp_path, recording, capfd):
     ("op", "sentence"),
     [
         ("no_such_module:f", "no_such_module"),
-        ("farm_ops:nothing", "farm_ops has no nothing"),
-        ("farm_ops:np", "expected a function"),
-        ("__main__:f", "__main__"),
-        ("nonsense", "nonsense"),
+        extended("farm_ops:nothing", "farm_ops has no nothing"),
+        extended("farm_ops:np", "expected a function"),
+        extended("__main__:f", "__main__"),
+        extended("nonsense", "nonsense"),
     ],
 )
 def test_op_that_is_not_there_is_refused_in_one_sentence(tmp_path, recording, op, sentence):
@@ -284,6 +293,7 @@ def test_op_that_is_not_there_is_refused_in_one_sentence(tmp_path, recording, op
     assert not (tmp_path / "out" / "result.raw").exists()
 
 
+@pytest.mark.extended
 def test_module_that_kills_the_worker_that_imports_it_ends_the_job(tmp_path, recording, monkeypatch):
     # The coordinator, which imports it too, lives: this is its process.
     (tmp_path / "deadly.py").write_text(
@@ -294,6 +304,7 @@ def test_module_that_kills_the_worker_that_imports_it_ends_the_job(tmp_path, rec
         farm(recording, tmp_path, "deadly:f").run()
 
 
+@pytest.mark.extended
 def test_nobody_comes(tmp_path, recording):
     timing = Timing(heartbeat=0.1, worker_timeout=0.5)
     job = farm(recording, tmp_path, "invert", workers=None, bind="tcp://127.0.0.1:0", timing=timing)
@@ -302,6 +313,7 @@ def test_nobody_comes(tmp_path, recording):
     assert listing(tmp_path / "out") == []
 
 
+@pytest.mark.extended
 def test_duplicates_are_counted_in_the_report(tmp_path, recording):
     events = []
     report = farm(recording, tmp_path, "farm_ops:slow:ms=20", workers=3, on_event=events.append).run()

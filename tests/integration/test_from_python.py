@@ -7,6 +7,7 @@ import time
 from itertools import pairwise
 
 import pytest
+from extended import extended
 from farm_support import (
     NAMES,
     PROMPT,
@@ -43,6 +44,7 @@ def gated(recording, tmp_path, **settings):
     return Coordinator(recording, tmp_path / "out", ops=f"farm_ops:gated:gate={tmp_path / 'gate'}", **settings)
 
 
+@pytest.mark.extended
 def test_wait_with_a_timeout_raises_and_the_job_goes_on(tmp_path, recording):
     with gated(recording, tmp_path) as job:
         with pytest.raises(TimeoutError, match=r"the job goes on after 0.05 s"):
@@ -61,6 +63,7 @@ def test_leaving_the_block_stops_the_job(tmp_path, recording):
     assert listing(tmp_path / "out") == []
 
 
+@pytest.mark.extended
 def test_error_inside_the_block_is_raised_and_the_job_stopped(tmp_path, recording):
     with pytest.raises(KeyError, match="mine"), gated(recording, tmp_path):
         raise KeyError("mine")
@@ -82,12 +85,14 @@ def test_stop_may_be_called_any_number_of_times_from_any_thread(tmp_path, record
         job.wait(timeout=0)
 
 
+@pytest.mark.extended
 def test_stop_from_on_event_stops(tmp_path, recording):
     job = gated(recording, tmp_path, on_event=lambda event: job.stop())
     with pytest.raises(StoppedError):
         job.run()
 
 
+@pytest.mark.extended
 def test_stop_after_the_end_keeps_the_report(tmp_path, recording):
     job = Coordinator(recording, tmp_path / "out", workers=1)
     report = job.run()
@@ -137,6 +142,7 @@ def test_state_and_end_are_true_before_during_and_after(tmp_path, recording):
     assert [event.at for event in heard] == sorted(event.at for event in heard)
 
 
+@pytest.mark.extended
 def test_stopped_job_says_so_in_every_way(tmp_path, recording):
     with gated(recording, tmp_path) as job:
         pass
@@ -173,12 +179,14 @@ def test_events_come_in_and_one_that_raises_does_not_matter(tmp_path, recording,
     assert "on_event raised; the job goes on" in caplog.text
 
 
+@pytest.mark.extended
 def test_two_jobs_in_one_process_one_after_the_other(tmp_path, recording):
     for _ in range(2):
         Coordinator(recording, tmp_path / "out", workers=2, overwrite=True).run()
         assert decrypted(tmp_path / "out") == EXPECTED
 
 
+@pytest.mark.extended
 def test_two_jobs_at_a_time(tmp_path):
     samples = [noise(5 * CHUNK + extra, seed=extra) for extra in range(2)]
     jobs = [
@@ -205,6 +213,7 @@ def test_job_started_in_a_thread_that_ends_early(tmp_path, recording):
     assert decrypted(tmp_path / "out") == EXPECTED
 
 
+@pytest.mark.extended
 def test_whole_job_in_a_thread(tmp_path, recording):
     reports = []
     thread = threading.Thread(target=lambda: reports.append(Coordinator(recording, tmp_path / "out", workers=1).run()))
@@ -214,7 +223,7 @@ def test_whole_job_in_a_thread(tmp_path, recording):
     assert decrypted(tmp_path / "out") == EXPECTED
 
 
-@pytest.mark.parametrize("how", ["-c", "file", "stdin"])
+@pytest.mark.parametrize("how", [extended("-c"), "file", extended("stdin")])
 def test_script_without_a_main_guard_runs_once(tmp_path, recording, how):
     text = (
         "print('top')\n"
@@ -233,6 +242,7 @@ def test_script_without_a_main_guard_runs_once(tmp_path, recording, how):
     assert decrypted(tmp_path / "out") == EXPECTED
 
 
+@pytest.mark.extended
 def test_ctrl_c_in_a_script_stops_the_job(tmp_path, recording):
     import signal
 
@@ -264,7 +274,9 @@ def test_function_as_op_and_function_of_this_program(tmp_path, recording):
 # Workers from elsewhere
 
 
-@pytest.mark.parametrize("bind", ["tcp://127.0.0.1:0", "ipc", "tcp://localhost:0", "tcp://*:0", "tcp://[::1]:0"])
+@pytest.mark.parametrize(
+    "bind", ["ipc", "tcp://[::1]:0", *map(extended, ("tcp://127.0.0.1:0", "tcp://localhost:0", "tcp://*:0"))]
+)
 def test_worker_in_a_thread_over_any_transport(tmp_path, recording, bind):
     import os
 
@@ -310,6 +322,7 @@ def test_advertised_names_are_told(tmp_path, recording):
         assert job.endpoint == "tcp://farm.example:7001"
 
 
+@pytest.mark.extended
 def test_local_workers_do_not_go_by_what_is_advertised_to_others(tmp_path, recording):
     # 192.0.2.0/24 is for documentation: nobody is there.
     network = Network(advertise="192.0.2.1:7001")
@@ -319,6 +332,7 @@ def test_local_workers_do_not_go_by_what_is_advertised_to_others(tmp_path, recor
     assert decrypted(tmp_path / "out") == EXPECTED
 
 
+@pytest.mark.extended
 def test_sink_is_bound_where_it_is_asked_for(tmp_path, recording):
     network = Network(sink_bind="tcp://127.0.0.1:0")
     with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0", network=network, chunk=f"{CHUNK}f") as job:
@@ -334,6 +348,7 @@ def test_sink_is_bound_where_it_is_asked_for(tmp_path, recording):
 # Refusals, before anything is touched
 
 
+@pytest.mark.extended
 def test_second_job_in_one_folder_is_refused_within_a_second(tmp_path, recording):
     with gated(recording, tmp_path) as first:
         asked = time.monotonic()
@@ -345,6 +360,7 @@ def test_second_job_in_one_folder_is_refused_within_a_second(tmp_path, recording
     assert decrypted(tmp_path / "out") == EXPECTED
 
 
+@pytest.mark.extended
 def test_older_result_is_refused_and_untouched_without_overwrite(tmp_path, recording):
     Coordinator(recording, tmp_path / "out", workers=1).run()
     before = {name: (tmp_path / "out" / name).read_bytes() for name in NAMES}
@@ -353,6 +369,7 @@ def test_older_result_is_refused_and_untouched_without_overwrite(tmp_path, recor
     assert {name: (tmp_path / "out" / name).read_bytes() for name in NAMES} == before
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("which", ["ventilator", "sink"])
 def test_port_in_use_is_refused_at_the_start(tmp_path, recording, which):
     with socket.socket() as taken:
@@ -368,6 +385,7 @@ def test_port_in_use_is_refused_at_the_start(tmp_path, recording, which):
     assert listing(tmp_path / "out") == []
 
 
+@pytest.mark.extended
 def test_empty_recording_needs_no_worker(tmp_path):
     path = write_raw(tmp_path / "x.raw", numbered(0))
     report = Coordinator(path, tmp_path / "out", bind="tcp://127.0.0.1:0").run()

@@ -84,6 +84,7 @@ def test_a_worker_is_killed_and_replaced_and_the_result_is_numpys(place, folder)
     assert not [secret for secret in secrets if secret in seen], "a secret was shown"
 
 
+@pytest.mark.extended
 def test_all_are_gone_after_ctrl_c(place, folder):
     folder, _ = folder
     with job(folder, place, ms=1000) as process:
@@ -93,6 +94,7 @@ def test_all_are_gone_after_ctrl_c(place, folder):
     assert_gone(place)
 
 
+@pytest.mark.extended
 def test_all_are_gone_after_a_killed_coordinator(place, folder):
     folder, _ = folder
     with job(folder, place, ms=1000) as process:

@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from extended import extended
 from farm_support import environment
 from net_support import MS, children, kill, wait_until
 
@@ -158,16 +159,16 @@ OTHER = '{"zaudio": "0.0.9"}'
     [
         (shell(says(OTHER)), f"zaudio 0.0.9 is installed there, and {VERSION} here; install one version", True),
         (shell("echo No module named zaudio >&2; exit 1"), f"its Python has no zaudio {VERSION}; install it", True),
-        (shell("echo Unknown option: -P >&2; echo usage >&2; exit 2"), "its Python is older than 3.11", False),
-        (shell("echo Connection refused >&2; exit 255"), "Connection refused", False),
-        (shell("exit 3"), "it exited with code 3", False),
-        (shell(f"echo Welcome to the attic; {says(HELLO)}; exit 3"), "it exited with code 3", False),
-        (shell("echo This account is closed.; exit 1"), "This account is closed.", False),
+        extended(shell("echo Unknown option: -P >&2; echo usage >&2; exit 2"), "its Python is older than 3.11", False),
+        extended(shell("echo Connection refused >&2; exit 255"), "Connection refused", False),
+        extended(shell("exit 3"), "it exited with code 3", False),
+        extended(shell(f"echo Welcome to the attic; {says(HELLO)}; exit 3"), "it exited with code 3", False),
+        extended(shell("echo This account is closed.; exit 1"), "This account is closed.", False),
         (shell("yes"), "expected lines of zaudio's, got 'y'", False),
-        (shell("yes | tr -d '\\n'"), "bytes without an end", False),
-        (shell(f"{says(HELLO)}; echo hm; cat"), "expected lines of zaudio's, got 'hm'", False),
+        extended(shell("yes | tr -d '\\n'"), "bytes without an end", False),
+        extended(shell(f"{says(HELLO)}; echo hm; cat"), "expected lines of zaudio's, got 'hm'", False),
         (shell(says('{"worker": 1, "ended": "\\ud800"}')), "attic: it gave no reason", False),
-        (shell(says('{"zaudio": "\\ud800"}')), "is installed there", True),
+        extended(shell(says('{"zaudio": "\\ud800"}')), "is installed there", True),
         (shell(says('{"worker": 1, "name": "cellar/1", "ended": "no"}')), "attic: no", False),
         (shell(says('{"worker": 1, "ended": "a\\nb\\u001b[1m", "hopeless": true}')), "b [1m", True),
     ],

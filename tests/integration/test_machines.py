@@ -46,6 +46,7 @@ def plain():
     return setting
 
 
+@pytest.mark.extended
 def test_a_worker_without_newer_instructions_is_of_the_same_class_and_gives_the_same_bits(tmp_path, plain):
     random = np.random.default_rng(3)
     samples = (random.standard_normal((300_000, 2)) * 0.3).astype("<f4")

@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+from extended import extended
 from farm_support import LANES, decrypted, finish, launch, launch_script, listing, noise, write_raw
 from memory_ops import CELL, HELD, Normal, Sums
 from net_support import PATIENCE, kill, wait_until
@@ -49,7 +50,12 @@ def take(tmp_path_factory):
     return path, expected.tobytes(), chain.sentences
 
 
-WAYS = [(1, None, "shared memory"), (2, "1f", "sockets"), (2, "70000f", "shared memory"), (3, "1MiB", "sockets")]
+WAYS = [
+    extended(1, None, "shared memory"),
+    (2, "1f", "sockets"),
+    (2, "70000f", "shared memory"),
+    extended(3, "1MiB", "sockets"),
+]
 
 
 @pytest.mark.parametrize(("workers", "chunk", "lane"), WAYS)
@@ -96,7 +102,7 @@ def test_workers_from_elsewhere_measure_too(tmp_path, take):
     assert decrypted(tmp_path / "out") == expected
 
 
-@pytest.mark.parametrize("frames", [0, 1, 999])
+@pytest.mark.parametrize("frames", [extended(0), 1, extended(999)])
 def test_a_recording_shorter_than_anything_is_measured_too(tmp_path, frames):
     samples = noise(frames, channels=2, seed=6)
     path = write_raw(tmp_path / "x.raw", samples)
@@ -105,6 +111,7 @@ def test_a_recording_shorter_than_anything_is_measured_too(tmp_path, frames):
     assert decrypted(tmp_path / "out") == np.ascontiguousarray(expected).tobytes()
 
 
+@pytest.mark.extended
 def test_a_job_takes_only_workers_of_the_class_that_it_asks_for(tmp_path, take):
     path, expected, _ = take
     other = {"security": Security(machines="other"), "limits": Limits(worker_timeout=1)}
@@ -181,6 +188,7 @@ def stages_of(err):
     return [stage for number, stage in enumerate(told) if stage != (told[number - 1] if number else None)]
 
 
+@pytest.mark.extended
 def test_a_job_that_is_killed_while_it_measures_measures_again_and_says_so(held, take):
     held.killed("measuring", lambda journal: journal is not None and held.waits.exists())
     assert held.journal().measured == ()
@@ -209,6 +217,7 @@ def test_a_job_that_is_killed_behind_its_measurements_does_not_measure_again(hel
     assert verify(held.out).machines == before.machines.name
 
 
+@pytest.mark.extended
 def test_a_job_goes_on_only_with_its_class_of_machines(held, take):
     held.killed("main", two_chunks)
     with pytest.raises(UsageError, match=r"begun by machines of class [0-9a-f]+, and goes on with those"):
@@ -217,6 +226,7 @@ def test_a_job_goes_on_only_with_its_class_of_machines(held, take):
         ).run()
 
 
+@pytest.mark.extended
 def test_a_job_goes_on_only_with_the_same_versions_of_its_ops(held, take, monkeypatch):
     held.killed("main", two_chunks)
     monkeypatch.setattr(Sums, "version", "2")
@@ -248,7 +258,7 @@ def test_a_survey_gives_what_was_measured_and_leaves_no_file(tmp_path, take, mon
     assert listing(tmp_path) == []
 
 
-@pytest.mark.parametrize("ops", ["memory_ops:same", OPS])
+@pytest.mark.parametrize("ops", [extended("memory_ops:same"), OPS])
 def test_a_survey_measures_behind_any_ops_as_one_process_does(take, ops):
     samples = np.fromfile(take[0], "<f4").reshape(-1, CHANNELS)
     specs = parse_chain(ops)
@@ -322,6 +332,7 @@ def test_nothing_is_kept_of_a_job_whose_workers_disagree_on_a_measurement(tmp_pa
     assert listing(tmp_path / "out") == []
 
 
+@pytest.mark.extended
 def test_a_job_that_is_stopped_behind_a_measurement_keeps_it(tmp_path, take, monkeypatch):
     file = tmp_path / "held"
     file.write_text("main")
@@ -390,6 +401,7 @@ class Level(zaudio.Op):
 """
 
 
+@pytest.mark.extended
 def test_a_survey_takes_a_users_own_measure_without_naming_its_module(tmp_path, take, monkeypatch):
     (tmp_path / "zt_levels.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)

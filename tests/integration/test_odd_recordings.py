@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+from extended import extended
 from farm_support import decrypted
 
 from zaudio import Coordinator, InputError, Network, Raw
@@ -19,7 +20,7 @@ def wav(size):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("sockets_only", [False, True])
+@pytest.mark.parametrize("sockets_only", [False, extended(True)])
 def test_a_loud_gain_is_counted_and_a_size_from_a_pipe_is_said(tmp_path, sockets_only):
     path = tmp_path / "take.wav"
     path.write_bytes(wav(0x7FFFF000))

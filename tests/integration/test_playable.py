@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from extended import extended, product
 from farm_support import environment, finish, launch, launch_script, noise, openssl_decrypted, popen, write_raw
 from net_support import PATIENCE, kill, wait_until
 from test_resume import EAGER
@@ -69,7 +70,7 @@ def test_a_recording_comes_back_playable(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["out.wav", "take.wav"]
 
 
-@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.parametrize("suffix", ["wav", extended("flac")])
 def test_24_bits_stay_24_bits_and_metadata_stays_with_them(tmp_path, suffix):
     samples = write_wav(tmp_path / "take.wav", subtype="PCM_24", channels=1, title="Dawn")
     run("render", tmp_path / "take.wav", tmp_path / f"out.{suffix}", "-n", "1")
@@ -78,6 +79,7 @@ def test_24_bits_stay_24_bits_and_metadata_stays_with_them(tmp_path, suffix):
     assert title_of(tmp_path / f"out.{suffix}") == "Dawn"
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("kind", ["MP3", "OGG"])
 def test_what_is_decoded_is_rendered(tmp_path, kind):
     path = tmp_path / f"take.{kind.lower()}"
@@ -90,6 +92,7 @@ def test_what_is_decoded_is_rendered(tmp_path, kind):
     assert np.array_equal(read(tmp_path / "out.wav")[:, 0], soundfile.read(path, dtype="float32")[0])
 
 
+@pytest.mark.extended
 def test_a_stream_is_rendered_and_says_that_it_cannot_be_resumed(tmp_path):
     samples = write_wav(tmp_path / "take.wav")
     command = [sys.executable, "-m", "zaudio", "render", "-", str(tmp_path / "out.wav"), "-n", "1"]
@@ -108,6 +111,7 @@ def test_a_colleague_with_openssl_alone_gets_a_file_that_plays(tmp_path):
     assert b"Dawn" not in (tmp_path / "out" / "result.json").read_bytes()
 
 
+@pytest.mark.extended
 def test_a_colleague_with_zaudio_gets_the_same_file(tmp_path):
     write_wav(tmp_path / "take.wav", subtype="PCM_24", channels=1, title="Dawn")
     run("farm", tmp_path / "take.wav", "-o", tmp_path / "out", "--forward", "--inside", "wav", "-n", "1", "-q")
@@ -120,6 +124,7 @@ def test_a_colleague_with_zaudio_gets_the_same_file(tmp_path):
     assert np.array_equal(read(tmp_path / "mine.flac"), read(tmp_path / "mine.wav"))
 
 
+@pytest.mark.extended
 def test_a_sealed_recording_is_worked_on_twice_and_rendered_at_the_end(tmp_path):
     samples = write_wav(tmp_path / "take.wav", title="Dawn")
     first, second, third = (tmp_path / name for name in ("sealed", "first", "second"))
@@ -134,6 +139,7 @@ def test_a_sealed_recording_is_worked_on_twice_and_rendered_at_the_end(tmp_path)
     assert np.array_equal(read(tmp_path / "out.wav") >> 16, expected)
 
 
+@pytest.mark.extended
 def test_metadata_goes_through_sealed_results_in_either_order(tmp_path):
     write_wav(tmp_path / "take.wav", title="Dawn")
     run("seal", tmp_path / "take.wav", tmp_path / "a", "--reversed", "-n", "1", "-q")
@@ -143,7 +149,7 @@ def test_metadata_goes_through_sealed_results_in_either_order(tmp_path):
     assert title_of(tmp_path / "out.wav") == "Dawn"
 
 
-@pytest.mark.parametrize("order", ["--forward", "--reversed"])
+@pytest.mark.parametrize("order", ["--forward", extended("--reversed")])
 def test_metadata_of_a_sealed_result_is_read_and_saved(tmp_path, order):
     samples = write_wav(tmp_path / "take.wav", title="Dawn")
     run("seal", tmp_path / "take.wav", tmp_path / "vault", order, "-n", "1", "-q")
@@ -155,6 +161,7 @@ def test_metadata_of_a_sealed_result_is_read_and_saved(tmp_path, order):
     assert np.array_equal(read(tmp_path / "back.wav"), samples)
 
 
+@pytest.mark.extended
 def test_a_sealed_input_has_a_key_and_an_identity_of_its_own(tmp_path):
     samples = write_wav(tmp_path / "take.wav")
     public = str(make_identity(str(tmp_path / "theirs")))
@@ -171,8 +178,9 @@ def test_a_sealed_input_has_a_key_and_an_identity_of_its_own(tmp_path):
 # Orders
 
 
-@pytest.mark.parametrize("inside", ["raw", "wav"])
-@pytest.mark.parametrize("forward", [True, False])
+@pytest.mark.parametrize(
+    ("forward", "inside"), product([True, False], ["raw", "wav"], keep=[(True, "raw"), (False, "wav")])
+)
 def test_both_orders_decrypt_to_both(tmp_path, forward, inside):
     samples = write_wav(tmp_path / "take.wav", subtype="FLOAT", channels=1)
     report = zaudio.Coordinator(
@@ -193,6 +201,7 @@ def test_both_orders_decrypt_to_both(tmp_path, forward, inside):
         assert np.array_equal(read(tmp_path / f"{name}.wav"), expected)
 
 
+@pytest.mark.extended
 def test_a_big_endian_recording_has_a_wav_inside_all_the_same(tmp_path):
     samples = noise(FRAMES, channels=2, format="s16be")
     path = write_raw(tmp_path / "take.raw", samples)
@@ -202,6 +211,7 @@ def test_a_big_endian_recording_has_a_wav_inside_all_the_same(tmp_path):
     assert json.loads((tmp_path / "out" / "result.json").read_text())["description"]["format"] == "s16le"
 
 
+@pytest.mark.extended
 def test_a_recording_of_no_frames_has_a_wav_inside(tmp_path):
     (tmp_path / "take.raw").write_bytes(b"")
     run("seal", tmp_path / "take.raw", tmp_path / "out", "-n", "1", "-q")
@@ -255,7 +265,7 @@ class Job:
         return found.records[-1].length if found is not None and found.records else 0
 
 
-@pytest.mark.parametrize("share", [0.1, 0.9])
+@pytest.mark.parametrize("share", [extended(0.1), 0.9])
 def test_a_killed_render_goes_on_and_gives_the_same_file(tmp_path, share):
     job = Job(tmp_path)
     number = round(share * job.CELLS)
@@ -270,6 +280,7 @@ def test_a_killed_render_goes_on_and_gives_the_same_file(tmp_path, share):
     assert sorted(os.listdir(tmp_path)) == ["limit", "out.wav", "straight.wav", "take.raw"]
 
 
+@pytest.mark.extended
 def test_the_page_of_a_killed_render_goes_on_with_the_same_token(tmp_path):
     job, page = Job(tmp_path), ("--web", "0", "--web-linger", "0")
     job.killed(5, *page)
@@ -280,6 +291,7 @@ def test_the_page_of_a_killed_render_goes_on_with_the_same_token(tmp_path):
     assert before[1] not in err
 
 
+@pytest.mark.extended
 def test_a_killed_flac_is_begun_again_and_says_so(tmp_path):
     job = Job(tmp_path, "flac")
     job.limit(-9)
@@ -312,6 +324,7 @@ def test_a_render_that_was_killed_behind_its_publication_is_found_done(tmp_path,
     assert sorted(os.listdir(tmp_path)) == ["out.wav", "take.wav"]
 
 
+@pytest.mark.extended
 def test_another_render_does_not_go_on_with_it_until_it_is_told_to_discard_it(tmp_path):
     job = Job(tmp_path)
     job.killed(5)
@@ -322,6 +335,7 @@ def test_another_render_does_not_go_on_with_it_until_it_is_told_to_discard_it(tm
     assert soundfile.info(job.out).subtype == "PCM_16"
 
 
+@pytest.mark.extended
 def test_a_killed_job_with_a_wav_inside_goes_on_inside_of_a_sample(tmp_path):
     job = Job(tmp_path)
     sealed = tmp_path / "out"
@@ -378,6 +392,7 @@ def test_an_rf64_of_6_gib_is_rendered_and_read_by_every_program(tmp_path):
 # Refusals
 
 
+@pytest.mark.extended
 def test_a_second_run_replaces_nothing_unless_it_is_told_to(tmp_path):
     write_wav(tmp_path / "take.wav")
     run("render", tmp_path / "take.wav", tmp_path / "out.wav", "-n", "1", "-q")
@@ -393,11 +408,11 @@ def test_a_second_run_replaces_nothing_unless_it_is_told_to(tmp_path):
     ("name", "more", "sentence"),
     [
         ("out.mp3", {}, "the kind of file goes by its suffix"),
-        ("out", {}, "the kind of file goes by its suffix"),
+        extended("out", {}, "the kind of file goes by its suffix"),
         ("out.flac", {}, "a FLAC file holds 16 or 24 bits, and the samples are f32le; pass --format"),
-        ("out.s16", {}, "its suffix says s16, and the samples are f32le"),
+        extended("out.s16", {}, "its suffix says s16, and the samples are f32le"),
         ("take.wav", {"overwrite": True}, "take.wav is the input"),
-        ("other/out.wav", {}, "its folder cannot be opened"),
+        extended("other/out.wav", {}, "its folder cannot be opened"),
         ("out.wav", {"security": zaudio.Security(key_out="key")}, "key_out is of an encryption key"),
     ],
 )
@@ -436,6 +451,7 @@ def test_decrypt_into_a_file_that_cannot_hold_the_samples_is_refused(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["out", "take.wav"]
 
 
+@pytest.mark.extended
 def test_a_full_disk_ends_a_render_and_leaves_no_file_of_its_name(tmp_path):
     write_wav(tmp_path / "take.wav")
     limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); " + EAGER

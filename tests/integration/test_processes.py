@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from extended import extended, product
 from farm_support import PROMPT, decrypted, environment, finish, inverted, launch, noise, popen, write_raw
 from net_support import MS, alive, wait_until
 
@@ -35,8 +36,7 @@ def noted(path):
 # Ops that start processes
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("session", [False, True])
+@pytest.mark.parametrize(("session", "workers"), product([False, True], [1, 2], keep=[(True, 2)]))
 def test_death_is_noticed_while_a_forked_child_lives(tmp_path, recording, workers, session):
     pids, events = tmp_path / "pids", []
     op = f"fork_ops:forks_and_dies:pids={pids},session={session}"
@@ -49,7 +49,7 @@ def test_death_is_noticed_while_a_forked_child_lives(tmp_path, recording, worker
     assert not any(map(alive, noted(pids)))
 
 
-@pytest.mark.parametrize("session", [False, True])
+@pytest.mark.parametrize("session", [extended(False), True])
 def test_nothing_that_an_op_started_outlives_the_job(tmp_path, recording, session):
     pids = tmp_path / "pids"
     farm(recording, tmp_path, f"fork_ops:forks:pids={pids},session={session}").run()
@@ -57,8 +57,7 @@ def test_nothing_that_an_op_started_outlives_the_job(tmp_path, recording, sessio
     assert not any(map(alive, noted(pids)))
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("session", [False, True])
+@pytest.mark.parametrize(("session", "processes"), product([False, True], [1, 2], keep=[(True, 2)]))
 def test_nothing_that_an_op_started_outlives_a_worker_elsewhere(tmp_path, recording, processes, session):
     pids = tmp_path / "pids"
     op = f"fork_ops:forks:pids={pids},session={session}"
@@ -105,7 +104,7 @@ def shell(script, *arguments):
     return finish(popen(["sh", "-c", script, "sh", sys.executable, "-m", "zaudio", *map(str, arguments)]))
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", [*map(extended, ("<&-", ">&-", "2>&-")), "<&- >&- 2>&-"])
 def test_closed_standard_descriptors(tmp_path, closed):
     samples = noise(441, seed=1)
     raw, out = tmp_path / "x.raw", tmp_path / "out"
@@ -126,6 +125,7 @@ def test_closed_standard_descriptors(tmp_path, closed):
     assert (tmp_path / "back.raw").read_bytes() == inverted(samples).tobytes()
 
 
+@pytest.mark.extended
 def test_closed_standard_descriptors_of_a_worker_and_its_coordinator(tmp_path, recording):
     """A script in Python too, as a daemon runs it: there, descriptors 0 to 2 may become anything."""
     script = (
@@ -142,6 +142,7 @@ def test_closed_standard_descriptors_of_a_worker_and_its_coordinator(tmp_path, r
     assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
 
 
+@pytest.mark.extended
 def test_a_parent_that_ignores_or_blocks_sigchld(tmp_path, recording):
     def ignore():
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -158,6 +159,7 @@ def test_a_parent_that_ignores_or_blocks_sigchld(tmp_path, recording):
     assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
 
 
+@pytest.mark.extended
 def test_a_worker_whose_parent_ignores_sigchld(tmp_path, recording):
     op = f"fork_ops:forks_and_dies:pids={tmp_path}/pids"
     with farm(recording, tmp_path, op, workers=None, bind="tcp://127.0.0.1:0") as job:
@@ -170,6 +172,7 @@ def test_a_worker_whose_parent_ignores_sigchld(tmp_path, recording):
     assert "Traceback" not in err
 
 
+@pytest.mark.extended
 def test_a_script_that_ignores_sigchld_itself(tmp_path, recording):
     script = (
         "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); from zaudio import Coordinator; "
@@ -181,17 +184,20 @@ def test_a_script_that_ignores_sigchld_itself(tmp_path, recording):
     assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
 
 
+LOW = {  # what is limited to how much, the number of workers, the sentence
+    "-n 12": (2, "this process may open 12 files (ulimit -n)"),
+    "-n 20": (2, "this process may open 20 files (ulimit -n)"),
+    "-n 64": (40, "it needs 130; take at most {most} workers (-n), or raise it"),
+    "-v 300000": (8, "this process may have 292 MiB of address space (ulimit -v), and it needs 448; raise it"),
+}
+
+
 @pytest.mark.parametrize(
-    ("limit", "workers", "sentence"),
-    [
-        ("-n 12", 2, "this process may open 12 files (ulimit -n)"),
-        ("-n 20", 2, "this process may open 20 files (ulimit -n)"),
-        ("-n 64", 40, "it needs 130; take at most {most} workers (-n), or raise it"),
-        ("-v 300000", 8, "this process may have 292 MiB of address space (ulimit -v), and it needs 448; raise it"),
-    ],
+    ("command", "limit"),
+    product(["farm", "worker"], LOW, keep=[("farm", "-n 20"), ("farm", "-v 300000"), ("worker", "-n 64")]),
 )
-@pytest.mark.parametrize("command", ["farm", "worker"])
-def test_a_low_limit_is_one_sentence(tmp_path, limit, workers, sentence, command):
+def test_a_low_limit_is_one_sentence(tmp_path, command, limit):
+    workers, sentence = LOW[limit]
     recording = write_raw(tmp_path / "x.raw", noise(1000))
     arguments = ["worker", "tcp://127.0.0.1:9", "--once"]
     if command == "farm":
@@ -208,6 +214,7 @@ def test_a_low_limit_is_one_sentence(tmp_path, limit, workers, sentence, command
     assert err.count("\n") == 1
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("limit", [36, 40])
 def test_a_limit_that_suffices_is_no_hindrance(tmp_path, limit):
     recording = write_raw(tmp_path / "x.raw", SAMPLES)
@@ -220,7 +227,7 @@ def test_a_limit_that_suffices_is_no_hindrance(tmp_path, limit):
     assert decrypted(tmp_path / "out") == inverted(SAMPLES).tobytes()
 
 
-@pytest.mark.parametrize("command", [["verify"], ["worker", "tcp://127.0.0.1:9", "--once"]])
+@pytest.mark.parametrize("command", [["verify"], extended(["worker", "tcp://127.0.0.1:9", "--once"])])
 def test_a_dozen_files_suffice_or_are_said_to_be_too_few(tmp_path, command):
     recording = write_raw(tmp_path / "x.raw", noise(1000))
     assert finish(launch("farm", recording, "-o", tmp_path / "out", "-n", 1, "-q"))[0] == 0
@@ -242,7 +249,7 @@ job.start()
 """
 
 
-@pytest.mark.parametrize("more", ["", "sys.exit(0)\n"])
+@pytest.mark.parametrize("more", ["", extended("sys.exit(0)\n")])
 def test_a_program_that_does_not_wait_says_so_and_fails(tmp_path, recording, more):
     code, out, err = finish(
         popen([sys.executable, "-c", PROGRAM + more, recording, str(tmp_path / "out"), "farm_ops:slow:ms=2000"])
@@ -255,10 +262,10 @@ def test_a_program_that_does_not_wait_says_so_and_fails(tmp_path, recording, mor
 @pytest.mark.parametrize(
     ("op", "more", "code", "said"),
     [
-        ("invert", "", 0, ""),  # published meanwhile
+        extended("invert", "", 0, ""),  # published meanwhile
         ("farm_ops:leaves", "", 1, "zaudio: the job failed: chunk"),
-        ("farm_ops:leaves", "print(type(job.exception()).__name__)", 0, ""),
-        ("farm_ops:slow:ms=2000", "job.stop()", 0, ""),
+        extended("farm_ops:leaves", "print(type(job.exception()).__name__)", 0, ""),
+        extended("farm_ops:slow:ms=2000", "job.stop()", 0, ""),
     ],
 )
 def test_a_program_that_does_not_wait_for_a_job_that_has_ended(tmp_path, recording, op, more, code, said):

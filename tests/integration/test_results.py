@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import soundfile
-from extended import extended
-from farm_support import NAMES, decrypted, inverted, listing, noise, openssl_decrypted, write_raw
+from extended import extended, product
+from farm_support import LANES, NAMES, decrypted, inverted, listing, noise, on, openssl_decrypted, write_raw
 
 from zaudio import Coordinator, Limits, Raw, verify
 
-FORMATS = [*map(extended, ("f32le", "s16le", "s32be", "f64be")), "s32le", "f32be", "f64le", "s16be"]
+FORMATS = ["f64le", "s16be", *map(extended, ("f32le", "s16le", "s32be", "f64be", "s32le", "f32be"))]
 
 
 def assert_is_reference(folder, expected):
@@ -23,10 +23,14 @@ def assert_is_reference(folder, expected):
 CHUNK = 1024  # frames
 
 
-LENGTHS = [0, 1, CHUNK, CHUNK + 1, 5 * CHUNK + 7, *map(extended, (3, CHUNK - 1, 2 * CHUNK))]
+LENGTHS = [0, 1, 3, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 5 * CHUNK + 7]
 
 
-@pytest.mark.parametrize("frames", LENGTHS)
+@pytest.mark.parametrize(
+    ("lane", "frames"),
+    product(LANES, LENGTHS, keep=[("shared memory", 0), ("sockets", 5 * CHUNK + 7)]),
+    indirect=["lane"],
+)
 def test_recording_of_any_length_comes_out_inverted_and_reversed(tmp_path, frames, lane):
     samples = noise(frames)
     path = write_raw(tmp_path / "x.raw", samples)
@@ -47,8 +51,8 @@ def test_every_sample_format_is_kept(tmp_path, format):
 
 @pytest.mark.parametrize(
     ("suffix", "channels", "subtype", "dtype"),
-    [("wav", 3, "PCM_16", "int16"), ("flac", 2, "PCM_16", "int16"), ("flac", 1, "PCM_24", "int32"),
-     ("aiff", 2, "PCM_16", "int16"), ("wav", 6, "FLOAT", "float32")],
+    [("wav", 3, "PCM_16", "int16"), extended("flac", 2, "PCM_16", "int16"), ("flac", 1, "PCM_24", "int32"),
+     extended("aiff", 2, "PCM_16", "int16"), extended("wav", 6, "FLOAT", "float32")],
 )  # fmt: skip
 def test_container_comes_out_by_frames_with_its_channels_in_place(tmp_path, suffix, channels, subtype, dtype):
     random = np.random.default_rng(5)
@@ -68,10 +72,18 @@ def _stored(name):
     return sample_format(name).dtype
 
 
-WAYS = [(3, "101f"), (1, "4KiB"), (3, "1MiB"), extended(1, "101f"), extended(2, "4KiB")]
+WAYS = [(3, "101f"), (1, "4KiB"), (3, "1MiB"), (1, "101f"), (2, "4KiB")]
 
 
-@pytest.mark.parametrize(("workers", "chunk"), WAYS)
+@pytest.mark.parametrize(
+    ("lane", "workers", "chunk"),
+    [
+        (lane, *way) if (lane, *way) in [("shared memory", 3, "101f"), ("sockets", 3, "1MiB")] else extended(lane, *way)
+        for lane in LANES
+        for way in WAYS
+    ],
+    indirect=["lane"],
+)
 def test_number_of_workers_and_size_of_chunks_change_no_bit(tmp_path, workers, chunk, lane):
     samples = noise(20_011, channels=2)
     path = write_raw(tmp_path / "x.raw", samples)
@@ -90,6 +102,7 @@ def test_chain_is_applied_in_its_order(tmp_path):
     assert decrypted(tmp_path / "out") == (-np.clip(once, np.float32(-0.125), np.float32(1)))[::-1].tobytes()
 
 
+@on("shared memory")
 def test_tiny_chunks_many_of_them(tmp_path, lane):
     samples = noise(3001)
     path = write_raw(tmp_path / "x.raw", samples)
@@ -98,6 +111,7 @@ def test_tiny_chunks_many_of_them(tmp_path, lane):
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
 
+@on("sockets")
 def test_chunk_larger_than_the_memory_still_goes_through_one_by_one(tmp_path, lane):
     samples = noise(100_003)
     path = write_raw(tmp_path / "x.raw", samples)

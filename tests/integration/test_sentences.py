@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from extended import extended
 
 import zaudio
 from zaudio.ops import BUILTIN
@@ -33,7 +34,9 @@ FULL = "zaudio: standard output: No space left on device"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has /dev/full")
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["farm", "--help"], ["ops"], ["verify", "out"]])
+@pytest.mark.parametrize(
+    "arguments", [*map(extended, (["--help"], ["--version"], ["farm", "--help"], ["ops"])), ["verify", "out"]]
+)
 def test_a_full_standard_output_is_named(folder, arguments):
     with open("/dev/full", "w") as full:
         done = run(folder, *arguments, stdout=full)
@@ -52,11 +55,11 @@ def test_a_full_standard_output_leaves_the_result_published_and_says_so(folder):
     ("arguments", "code"),
     [
         (["farm", "take.raw"], 3),
-        (["farm", "{}/take.raw", "-n", "1"], 2),
-        (["generate", "x.raw", "--seconds", "1"], 1),
-        (["verify", "out"], 5),
-        (["identity", "me"], 2),
-        (["keys", "init", "keys"], 2),
+        extended(["farm", "{}/take.raw", "-n", "1"], 2),
+        extended(["generate", "x.raw", "--seconds", "1"], 1),
+        extended(["verify", "out"], 5),
+        extended(["identity", "me"], 2),
+        extended(["keys", "init", "keys"], 2),
     ],
 )
 def test_a_deleted_current_folder_is_named(folder, tmp_path, arguments, code):
@@ -78,7 +81,7 @@ def test_standard_input_that_is_empty_is_refused(folder):
     assert not (folder / "never").exists()
 
 
-@pytest.mark.parametrize("name", ["out/result.raw", "link", "out/encryption_key.bin"])
+@pytest.mark.parametrize("name", ["out/result.raw", *map(extended, ("link", "out/encryption_key.bin"))])
 def test_a_part_of_a_result_is_not_farmed_as_samples(folder, name):
     if name == "link" and not (folder / "link").exists():
         (folder / "link").symlink_to("out/result.raw")
@@ -94,6 +97,7 @@ def test_a_result_never_takes_the_place_of_its_own_input(folder):
     assert "out is the input and cannot be the output" in done.stderr
 
 
+@pytest.mark.extended
 def test_a_recording_that_is_called_like_a_result_is_farmed(tmp_path):
     zaudio.generate(tmp_path / "result.raw", seconds=0.1)
     (tmp_path / "result.json").write_text("{}")
@@ -113,15 +117,15 @@ def test_memory_for_less_than_a_chunk_is_refused(folder):
     [
         ("on_event", 3, "on_event is a function"),
         ("workers", "4", "workers is a whole number"),
-        ("workers", 2.5, "workers is a whole number"),
-        ("workers", True, "workers is a whole number"),
+        extended("workers", 2.5, "workers is a whole number"),
+        extended("workers", True, "workers is a whole number"),
         ("overwrite", "no", "overwrite is True or False"),
-        ("fresh", 1, "fresh is True or False"),
+        extended("fresh", 1, "fresh is True or False"),
         ("raw", "s16le", r"raw is a zaudio.Raw\(...\)"),
-        ("network", None, r"network is a zaudio.Network\(...\)"),
-        ("security", {"keys": "k"}, r"security is a zaudio.Security\(...\)"),
-        ("limits", 3, r"limits is a zaudio.Limits\(...\)"),
-        ("timing", 3.0, r"timing is a zaudio.Timing\(...\)"),
+        extended("network", None, r"network is a zaudio.Network\(...\)"),
+        extended("security", {"keys": "k"}, r"security is a zaudio.Security\(...\)"),
+        extended("limits", 3, r"limits is a zaudio.Limits\(...\)"),
+        extended("timing", 3.0, r"timing is a zaudio.Timing\(...\)"),
     ],
 )
 def test_a_value_of_another_type_is_refused_at_once(name, value, sentence):
@@ -129,7 +133,7 @@ def test_a_value_of_another_type_is_refused_at_once(name, value, sentence):
         zaudio.Coordinator("take.raw", "out", **{name: value})
 
 
-@pytest.mark.parametrize("name", ["x.mp3", "x.MP3", "a.b/x.m4a", "x.aiff"])
+@pytest.mark.parametrize("name", ["x.mp3", *map(extended, ("x.MP3", "a.b/x.m4a", "x.aiff"))])
 def test_samples_without_a_header_get_no_name_that_promises_one(folder, name):
     raw = name.rpartition(".")[0] + ".raw"
     ffmpeg = f"ffmpeg -f f32le -ar 44100 -ac 1 -i {raw} {name}"
@@ -172,9 +176,9 @@ def test_the_key_goes_elsewhere_and_the_printed_command_finds_it(folder, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--key-out", "out/encryption_key.bin"], "belongs to the result"),
+        extended(["--key-out", "out/encryption_key.bin"], "belongs to the result"),
         (["--key-out", "take.raw"], "a key is never written over"),
-        (["--key-out", "none/key"], "there is no folder"),
+        extended(["--key-out", "none/key"], "there is no folder"),
         (["--key-out", "key", "--report", "key"], "the key goes to that file"),
     ],
 )
@@ -186,6 +190,7 @@ def test_a_key_out_that_would_do_harm_is_refused(folder, tmp_path, arguments, se
     assert not (tmp_path / "key").exists()
 
 
+@pytest.mark.extended
 def test_the_hint_of_a_result_is_a_command_that_runs(folder, tmp_path):
     environment = {**os.environ, "PATH": "/usr/bin:/bin"}  # no environment is active
     done = run(tmp_path, "farm", str(folder / "take.raw"), "-o", "o u t", "-n", "1", env=environment)
@@ -198,10 +203,10 @@ def test_the_hint_of_a_result_is_a_command_that_runs(folder, tmp_path):
     ("words", "completed"),
     [
         ("zaudio farm take.raw --op gai", ["gain"]),
-        ("zaudio farm take.raw --op", sorted(OPS)),
+        extended("zaudio farm take.raw --op", sorted(OPS)),
         ("zaudio farm take.raw --op clip:", ["clip:high=", "clip:low="]),
-        ("zaudio ops in", ["invert"]),
-        ("zaudio ver", ["verify"]),
+        extended("zaudio ops in", ["invert"]),
+        extended("zaudio ver", ["verify"]),
     ],
 )
 def test_a_shell_completes_commands_and_ops(words, completed):

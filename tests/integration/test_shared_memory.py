@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 import soundfile
+from extended import extended
 from farm_support import (
     NAMES,
     PROMPT,
@@ -20,6 +21,7 @@ from farm_support import (
     listing,
     noise,
     numbered,
+    on,
     openssl_decrypted,
     write_raw,
 )
@@ -103,7 +105,7 @@ def test_with_sockets_only_everything_travels(tmp_path, recording, travel):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "sized", "by_reference"), [("wav", False, True), ("wav", True, True), ("flac", True, False)]
+    ("suffix", "sized", "by_reference"), [extended("wav", False, True), ("wav", True, True), ("flac", True, False)]
 )
 def test_samples_behind_a_header_are_read_there_and_those_that_a_library_reads_travel(
     tmp_path, travel, suffix, sized, by_reference
@@ -127,7 +129,7 @@ def unavailable(*_):
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.parametrize("name", ["memfd_create", "posix_fallocate"])
+@pytest.mark.parametrize("name", ["memfd_create", extended("posix_fallocate")])
 def test_job_without_shared_memory_goes_over_sockets(tmp_path, recording, travel, monkeypatch, name):
     monkeypatch.setattr(os, name, unavailable)
     Coordinator(recording, tmp_path / "out", workers=2, chunk=f"{CHUNK}f").run()
@@ -183,7 +185,7 @@ def a_folder(path):
     os.mkdir(path)
 
 
-@pytest.mark.parametrize("change", [rewritten, copied_later, os.unlink, a_folder])
+@pytest.mark.parametrize("change", [rewritten, *map(extended, (copied_later, os.unlink)), a_folder])
 def test_worker_that_sees_another_file_there_gets_payloads(tmp_path, recording, travel, change):
     with gated(recording, tmp_path, workers=None, bind="tcp://127.0.0.1:0") as job:
         os.link(recording, tmp_path / "kept")
@@ -200,7 +202,7 @@ def test_worker_that_sees_another_file_there_gets_payloads(tmp_path, recording, 
     assert decrypted(tmp_path / "out") == EXPECTED
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [extended(1), 2])
 def test_worker_command_with_a_shared_folder_reads_there(tmp_path, recording, travel, processes):
     with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0", chunk=f"{CHUNK}f") as job:
         command = launch("worker", job.endpoint, "-n", processes, "--read", tmp_path)
@@ -229,7 +231,7 @@ def shrink(path):
     os.truncate(path, 4)
 
 
-@pytest.mark.parametrize("change", [grow, rewrite, shrink])
+@pytest.mark.parametrize("change", [extended(grow), rewrite, extended(shrink)])
 def test_change_under_the_hands_of_local_workers_is_the_recordings_fault_and_no_chunks(tmp_path, recording, change):
     events = []
     with gated(recording, tmp_path, on_event=events.append) as job:
@@ -262,6 +264,7 @@ def test_worker_that_takes_the_place_of_a_killed_one_leaves_its_results_in_the_s
     assert decrypted(tmp_path / "out") == EXPECTED
 
 
+@on("shared memory")
 def test_stopped_local_worker_is_lost_killed_and_replaced(tmp_path, recording, lane):
     events = []
     with gated(recording, tmp_path, on_event=events.append, **lane) as job:
@@ -279,6 +282,7 @@ def test_stopped_local_worker_is_lost_killed_and_replaced(tmp_path, recording, l
     assert decrypted(tmp_path / "out") == EXPECTED
 
 
+@pytest.mark.extended
 def test_op_that_keeps_the_interpreter_to_itself_is_killed_and_its_chunk_is_to_blame(tmp_path, recording):
     timing = Timing(heartbeat=0.2, liveness=4, worker_timeout=60)  # a chunk has minutes: silence comes first
     op = f"farm_ops:hogs_at:value={2 * CHUNK},tally={tmp_path}/tally,times=9"
@@ -292,6 +296,7 @@ def test_op_that_keeps_the_interpreter_to_itself_is_killed_and_its_chunk_is_to_b
     assert not set(listing(tmp_path / "out")) & set(NAMES)
 
 
+@pytest.mark.extended
 def test_program_that_ends_without_waiting_for_its_job_says_so_and_leaves_nothing(tmp_path, recording):
     process = launch_script(
         "import sys, os, time; from zaudio import Coordinator\n"
@@ -319,6 +324,7 @@ SMALL = 100  # frames a chunk; ten of them a run, by the rule of 64 runs
 MANY = 640
 
 
+@on("shared memory")
 def test_small_chunks_of_a_slow_op_are_shared_evenly(tmp_path, lane):
     samples = noise(SMALL * MANY)
     path = write_raw(tmp_path / "x.raw", samples)
@@ -330,7 +336,7 @@ def test_small_chunks_of_a_slow_op_are_shared_evenly(tmp_path, lane):
     assert min(report.shares.values()) >= MANY / 4 / 2
 
 
-@pytest.mark.parametrize("chunk", [0, 123, 129, MANY - 1])
+@pytest.mark.parametrize("chunk", [*map(extended, (0, 123)), 129, extended(MANY - 1)])
 def test_failure_in_a_run_names_the_very_chunk(tmp_path, chunk):
     path = write_raw(tmp_path / "x.raw", numbered(SMALL * MANY - 1))
     op = f"farm_ops:raises_at:value={chunk * SMALL}"

@@ -76,6 +76,7 @@ def command_name(command):
     return command.split("--name ")[1].split(" --keys")[0]
 
 
+@pytest.mark.extended
 def test_a_worker_that_cannot_be_made_ready_there_is_told_in_its_own_words(launch, tmp_path):
     launcher, (task,) = launch(1, orders=Orders(NOWHERE, SERVER, ("no_such_module:hiss",)))
     wait_until(lambda: not launcher.alive(), "it ends")

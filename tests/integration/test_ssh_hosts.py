@@ -69,6 +69,7 @@ def run(command, place, **more):
     return code, err
 
 
+@pytest.mark.extended
 def test_why_a_host_cannot_be_used_is_said_in_one_line_and_the_others_do_the_job(place, take, tmp_path):
     lines = ["stranger", "denied n=2", "closed", "attic n=2 python=/no/python", f"cellar python={sys.executable}"]
     place.hosts.write_text("\n".join(lines))
@@ -84,6 +85,7 @@ def test_why_a_host_cannot_be_used_is_said_in_one_line_and_the_others_do_the_job
         assert len([line for line in err.splitlines() if sentence in line]) == 1, err
 
 
+@pytest.mark.extended
 def test_without_keys_and_without_an_address_it_serves_this_machine(place, take, tmp_path):
     network = Network(workers_on=[place.text])
     path = os.pathsep.join([place.environment["PATH"]])
@@ -119,6 +121,7 @@ def test_what_a_users_configuration_cannot_change(tmp_path):
         assert line in answer
 
 
+@pytest.mark.extended
 def test_without_the_program_it_says_what_to_install(place, take, tmp_path):
     code, err = run(farm_command(tmp_path, place), place, PATH=str(tmp_path))
     assert code == 69

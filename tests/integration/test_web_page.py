@@ -137,6 +137,7 @@ def test_page_loads_updates_escapes_and_survives_a_killed_coordinator(browser, f
     assert errors(browser) == []
 
 
+@pytest.mark.extended
 def test_page_works_on_a_narrow_screen_and_with_its_tab_loaded_again(browser, farm):
     farm.start()
     browser.set_window_size(390, 900)
@@ -156,12 +157,14 @@ def test_page_works_on_a_narrow_screen_and_with_its_tab_loaded_again(browser, fa
     assert errors(browser) == []
 
 
+@pytest.mark.extended
 def test_page_without_its_token_says_so(browser, farm):
     farm.start()
     browser.get(farm.address.partition("#")[0])
     wait(lambda: "token is missing" in text_of(browser, "gone"))
 
 
+@pytest.mark.extended
 def test_page_lists_the_recordings_of_a_batch_and_the_workers_that_were_refused(browser):
     job = {"at": 0.0, "job": "ab"}
     sizes = dict.fromkeys(("chunks", "chunk_frames", "frames", "channels", "samplerate", "bytes"), 0)
