@@ -66,7 +66,7 @@ TESTS = $(VENV)/bin/python -m pytest -rs -n '$(JOBS)' --dist loadfile --no-loads
 test: $(DEV) ## run the tests, in about four minutes: JOBS=4 at a time, ARGS="-k resume"
 	@$(TESTS) $(ARGS)
 
-test-all: $(DEV) ## run these and more of the same: other parameters, longer runs
+test-all: $(DEV) ## run these and more of the same: other parameters, more faults, longer runs
 	@$(TESTS) -m 'not chaos' $(ARGS)
 
 chaos: $(DEV) ## run the faults that neither has time for, ARGS="-k disk"

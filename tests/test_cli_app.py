@@ -6,6 +6,7 @@ import sys
 import click
 import pytest
 from click.testing import CliRunner
+from extended import extended
 
 from zaudio.cli.app import app
 from zaudio.version import VERSION
@@ -145,7 +146,7 @@ def test_module_says_in_one_line_that_there_is_no_result(tmp_path, command):
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(("name", "code"), [("missing.raw", 3), (".", 3), ("", 2)])
+@pytest.mark.parametrize(("name", "code"), [("missing.raw", 3), extended(".", 3), extended("", 2)])
 def test_module_says_in_one_line_that_the_input_is_no_recording(tmp_path, name, code):
     output = tmp_path / "out"
     done = run_module("farm", os.path.join(tmp_path, name) if name else "", "-o", str(output), "-n", "1")
@@ -158,12 +159,12 @@ def test_module_says_in_one_line_that_the_input_is_no_recording(tmp_path, name, 
 @pytest.mark.parametrize(
     "option",
     [
-        ["--chunk", "much"],
-        ["--memory", "-1"],
+        extended(["--chunk", "much"]),
+        extended(["--memory", "-1"]),
         ["--op", "gian"],
-        ["--op", "gain"],
-        ["--worker-timeout", "inf"],
-        ["--chunk-timeout", "0.5"],
+        extended(["--op", "gain"]),
+        extended(["--worker-timeout", "inf"]),
+        extended(["--chunk-timeout", "0.5"]),
     ],
     ids="=".join,
 )
@@ -175,6 +176,7 @@ def test_module_says_in_one_line_what_the_library_cannot_use(tmp_path, option):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.extended
 def test_module_runs_a_farm_and_gives_its_audio_back(tmp_path):
     recording, output, report = tmp_path / "a.raw", tmp_path / "out", tmp_path / "report.json"
     frames = [bytes([number, 0, 0, 0]) for number in range(101)]

@@ -7,6 +7,7 @@ from itertools import chain, combinations
 
 import pytest
 from click.testing import CliRunner
+from extended import extended
 
 import zaudio
 from zaudio import Limits, Network, Playable, Progress, Raw, Report, Sealed, Security, State
@@ -569,8 +570,15 @@ main()
 """
 
 
-@pytest.mark.parametrize("mode", ["none", "plain", "bar"])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code", "mode"),
+    [
+        (signal.SIGINT, 130, "bar"),
+        (signal.SIGTERM, 143, "none"),
+        *(extended(signal.SIGINT, 130, mode) for mode in ("none", "plain")),
+        *(extended(signal.SIGTERM, 143, mode) for mode in ("plain", "bar")),
+    ],
+)
 def test_a_real_signal_stops_a_real_farm_command(mode, number, code):
     command = [sys.executable, "-c", REAL, mode]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

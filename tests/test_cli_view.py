@@ -10,6 +10,7 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from extended import extended
 from test_cli_measuring import RATE, FakeStarter, FakeSurvey
 
 import zaudio
@@ -59,7 +60,7 @@ def test_a_picture_and_the_json_are_written_and_named(survey):
 
 
 @needs_matplotlib
-@pytest.mark.parametrize(("name", "mark"), [("a.svg", b"<?xml"), ("b.PDF", b"%PDF")])
+@pytest.mark.parametrize(("name", "mark"), [("a.svg", b"<?xml"), extended("b.PDF", b"%PDF")])
 def test_the_suffix_is_the_format(survey, name, mark):
     run("take.wav", "-o", name, "--average", "--theme", "light", "--scale", "linear", "-q")
     with open(name, "rb") as file:
@@ -184,6 +185,7 @@ def test_a_size_is_two_numbers_in_bounds():
             picture_size(None, None, text)
 
 
+@pytest.mark.extended
 def test_a_farm_gives_the_same_bytes_for_every_number_of_workers(tmp_path):
     array = (np.random.default_rng(1).standard_normal((20 * 8000, 2)) * 0.1).astype("<f4")
     (tmp_path / "take.raw").write_bytes(array.tobytes())
@@ -204,7 +206,7 @@ def test_a_farm_gives_the_same_bytes_for_every_number_of_workers(tmp_path):
     assert told["data"][:2] == [round(float(value) * 32_768) for value in (array[:256, 0].min(), array[:256, 0].max())]
 
 
-@pytest.mark.parametrize("frames", [0, 1])
+@pytest.mark.parametrize("frames", [extended(0), 1])
 def test_a_farm_draws_recordings_of_no_frames_and_of_one(tmp_path, frames):
     (tmp_path / "take.raw").write_bytes(bytes(4 * frames))
     done = subprocess.run(

@@ -228,6 +228,7 @@ def test_the_console_script_and_python_m_are_one_program():
 # What type checkers see
 
 
+@pytest.mark.extended
 def test_a_misspelt_name_is_an_error_to_a_type_checker_and_the_right_ones_are_not(tmp_path):
     for name, names in (("right.py", ", ".join(zaudio.__all__)), ("wrong.py", "Coordinater")):
         (tmp_path / name).write_text(f"from zaudio import {names}\n")

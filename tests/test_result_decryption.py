@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from extended import extended
 from result_support import NAMES, contents, pattern, reverse, write_pattern
 
 from zaudio.errors import OutputExistsError, StorageError, UsageError, VerificationError
@@ -179,7 +180,7 @@ BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHON
 PROGRAM = "import sys; from zaudio.result import decrypt; decrypt(sys.argv[1], '-'); sys.stderr.write('done')"
 
 
-@pytest.mark.parametrize("unbuffered", [[], ["-u"]])
+@pytest.mark.parametrize("unbuffered", [[], extended(["-u"])])
 def test_a_reader_that_has_had_enough_is_no_error(tmp_path, unbuffered):
     write_pattern(tmp_path, 500_000, chunk_frames=100_000)
     command = [sys.executable, *unbuffered, "-c", PROGRAM, str(tmp_path)]

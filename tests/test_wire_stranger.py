@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xxhash
 import zmq
+from extended import extended
 
 from zaudio import Coordinator, Raw, decrypt
 
@@ -139,10 +140,10 @@ class Stranger(threading.Thread):
     ("format", "channels", "ops", "frames", "chunk_frames"),
     [
         ("f32le", 1, ["invert"], 700_001, 70_000),  # chunks that do not share a message
-        ("f32be", 1, ["gain:db=2"], 1, 1),
+        extended("f32be", 1, ["gain:db=2"], 1, 1),
         ("s16be", 2, ["gain:db=5", "invert"], 1009, 100),
-        ("s32le", 3, ["gain:db=-7", "clip:low=-0.25,high=0.5"], 1009, 100),
-        ("f64be", 1, ["clip:low=-0.5,high=0.25", "gain:db=-3", "invert"], 1009, 100),
+        extended("s32le", 3, ["gain:db=-7", "clip:low=-0.25,high=0.5"], 1009, 100),
+        extended("f64be", 1, ["clip:low=-0.5,high=0.25", "gain:db=-3", "invert"], 1009, 100),
     ],
 )
 def test_a_worker_written_from_the_page_gives_the_results_of_our_own(
