@@ -43,10 +43,13 @@ def folder(tmp_path):
 
 
 @contextmanager
-def job(folder, place, *arguments, ms=200):
+def job(folder, place, *arguments, ms=200, op=""):
     """A job at that place, in a process that leads a group, once all workers compute."""
+    command = farm_command(folder, place, *arguments, ms=ms * place.slowness)
+    if op:
+        command[command.index("--op") + 1] = op
     process = subprocess.Popen(
-        farm_command(folder, place, *arguments, ms=ms * place.slowness),
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -65,10 +68,12 @@ def job(folder, place, *arguments, ms=200):
 
 def test_a_worker_is_killed_and_replaced_and_the_result_is_numpys(place, folder):
     folder, samples = folder
-    with job(folder, place, "--report", f"{folder}/report.json", "-vv") as process:
+    gated = f"farm_ops:gated:gate={folder}/gate"  # so that the job does not end before another worker comes
+    with job(folder, place, "--report", f"{folder}/report.json", "-vv", op=gated) as process:
         seen = exposed_by(place)
         kill(place.workers()[0])
         wait_until(lambda: joined(folder) > place.count, "another has taken its place")
+        (folder / "gate").touch()
         code, out, err = finish(process)
     assert code == 0, err
     assert decrypted(folder / "out") == inverted(samples).tobytes()
