@@ -204,7 +204,7 @@ class Life(ABC, Generic[Outcome]):
 
     @property
     def page_token(self) -> str:
-        """Text that lets its bearer see the page; empty when there is none."""
+        """Text that lets its bearer see the page; empty for a job without a page."""
         return ""
 
     @property

@@ -77,7 +77,7 @@ def _glance(path: str, now: float) -> FileGlance:
 
 
 def _read_journal(path: str) -> Journal | None:
-    """Return the journal; None when there is none, or none that can be read."""
+    """Return the journal; None when it is missing or cannot be read."""
     try:
         return decode_journal(bytes(disk.read_file(path + JOURNAL, JOURNAL_MAX)))
     except (OSError, ValueError):

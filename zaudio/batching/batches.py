@@ -40,7 +40,7 @@ def _ending(output: object) -> str:
     """Return the suffix of the files that a batch makes; empty for sealed results.
 
     Raises:
-        UsageError: There is none, or it names no kind of file.
+        UsageError: It is missing, or names no kind of file.
     """
     if not isinstance(output, Playable):
         return ""
@@ -51,7 +51,7 @@ def _ending(output: object) -> str:
 
 
 def _size_of(path: str) -> int:
-    """Return the bytes of a recording's file, or of the ciphertext of a sealed result; 0 where there is none."""
+    """Return the bytes of a recording's file, or of the ciphertext of a sealed result; 0 when the file is missing."""
     for file in (os.path.join(path, RESULT), path):
         with suppress(OSError, ValueError):
             return os.stat(file).st_size

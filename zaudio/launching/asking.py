@@ -60,7 +60,7 @@ class Asked:
                 self.end()
 
     def look(self) -> Answer | None:
-        """Return the answer, None as long as there is none. Never waits itself."""
+        """Return the answer; None until it has come. Never waits itself."""
         if self._answer is None and self._process is not None:
             late = time.monotonic() >= self._deadline
             code = self._process.poll()

@@ -79,7 +79,7 @@ def share(places: Sequence[Place], workers: int | None) -> tuple[int, tuple[Plac
         workers: The user's number of workers: for places that state none, or else local ones; None without one.
 
     Raises:
-        UsageError: A place states no number, and there is none for it.
+        UsageError: A place states no number, and the user gave no number either.
     """
     unstated = [place for place in places if not place.states_count]
     if not unstated:

@@ -68,7 +68,7 @@ class Item:
         seconds: Seconds since the job began.
         mood: Whether it is good or bad.
         sentence: The line.
-        first: The number of the oldest line in whose place it stands; its own when there is none.
+        first: The number of the oldest line in whose place it stands; its own when it took no place.
         repeats: Chunks that it tells to be granted twice.
     """
 
