@@ -84,7 +84,13 @@ def test_a_dask_worker_without_zaudio_is_told_and_left_in_peace(tmp_path):
         address = place.text.removeprefix("dask:").partition(",")[0]
         stranger = place.process("-m", "dask", "worker", address, "--host", "127.0.0.1", "--no-nanny", "--no-dashboard")
         wait_until(lambda: "Registered to" in (place.folder / "log-3").read_text(), "it has joined")
-        code, _, err = finish(begin(tmp_path, place))
+        told = tmp_path / "told"
+        with told.open("w") as stream:
+            process = begin(tmp_path, place, stderr=stream)
+        wait_until(lambda: "No module named" in told.read_text() or process.poll() is not None, "the reason is said")
+        (tmp_path / "gate").touch()
+        code, _, _ = finish(process)
+        err = told.read_text()
         assert stranger.poll() is None
     assert code == 0, err
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
@@ -133,14 +139,14 @@ def test_a_ray_node_without_zaudio_is_told_by_its_address_and_the_last_line_of_a
     assert reason_on_node("The actor died unexpectedly") == ""
 
 
-def begin(folder, place):
+def begin(folder, place, stderr=subprocess.PIPE):
     """Start a job with workers at that place, whose op waits for a gate: a worker is replaced before its end."""
     command = farm_command(folder, place)
     command[command.index("--op") + 1] = f"farm_ops:gated:gate={folder}/gate"
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         env=environment(**place.environment),
     )
