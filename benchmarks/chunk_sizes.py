@@ -17,9 +17,9 @@ import method
 import show
 from method import Command, Measured, median
 
+from zaudio.job.stages import CHUNK
 from zaudio.machine import usable_cores
 from zaudio.sizes import parse_bytes
-from zaudio.stages import CHUNK
 
 SIZES = ("4KiB", "16KiB", "64KiB", "256KiB", "1MiB", "4MiB", "16MiB")
 AS_GOOD = 1.03  # of the fastest: two runs of the same command differ as much

@@ -38,7 +38,7 @@ from zaudio.timing import Timing
 from zaudio.wire.messages import VERSION, Again, Channel, Heartbeat, Hello, Message, Ready, Result, Sent, Welcome
 
 FRAME_BYTES = 4
-CREDIT = 2  # chunks; as in zaudio.stages
+CREDIT = 2  # chunks; as in zaudio.job.stages
 JOB_ID = b"j" * 16
 Hear = Callable[[DeskAction, float], None]
 SMALL_BYTES = 150  # of a message without samples, with its envelope and TCP's

@@ -17,25 +17,27 @@ import pytest
 import zaudio
 
 PACKAGE = Path(zaudio.__file__).parent
+# Rooms whose modules have a row each: they stand on floors above one another.
+FLOORS = {"job", "watching"}
 ROOMS = {
     "cli",
     "batching",
     "coordinator",
     "rendering",
     "unsealing",
-    "outputs",
-    "fileoutput",
-    "life",
+    "job.outputs",
+    "job.fileoutput",
+    "job.life",
     "surveying",
     "processing",
     "awaiting",
     "opened",
-    "staffing",
-    "preparation",
-    "stages",
-    "classes",
-    "inputs",
-    "request",
+    "job.staffing",
+    "job.preparation",
+    "job.stages",
+    "job.classes",
+    "job.inputs",
+    "job.request",
     "launching",
     "net",
     "core",
@@ -63,21 +65,21 @@ BASE = {
     "machine",
     "program",
     "events",
-    "ledger",
-    "limiting",
-    "metering",
-    "lines",
-    "lives",
-    "thinning",
-    "eventlog",
-    "summary",
+    "watching.ledger",
+    "watching.limiting",
+    "watching.metering",
+    "watching.lines",
+    "watching.lives",
+    "watching.thinning",
+    "watching.eventlog",
+    "watching.summary",
     "facts",
     "fold",
     "into",
     "lot",
     "needed",
     "packing",
-    "stream",
+    "watching.stream",
 }
 
 # Room -> the rooms it may import, besides itself. A missing pair is forbidden.
@@ -97,13 +99,13 @@ ALLOWED = {
         *BASE,
     },
     "batching": {
-        "classes",
-        "fileoutput",
-        "outputs",
-        "life",
-        "preparation",
-        "stages",
-        "request",
+        "job.classes",
+        "job.fileoutput",
+        "job.outputs",
+        "job.life",
+        "job.preparation",
+        "job.stages",
+        "job.request",
         "net",
         "core",
         "audio",
@@ -111,23 +113,54 @@ ALLOWED = {
         "result",
         *BASE,
     },
-    "surveying": {"classes", "life", "preparation", "stages", "request", "net", "ops", *BASE},
-    "rendering": {"life", "preparation", "stages", "request", "net", "ops", *BASE},
-    "unsealing": {"inputs", "audio", "result", *BASE},
-    "outputs": {"fileoutput", "inputs", "stages", "request", "net", "audio", "ops", "result", *BASE},
-    "fileoutput": {"audio", "result", *BASE},
-    "processing": {"classes", "life", "preparation", "stages", "request", "net", "audio", "ops", *BASE},
-    "opened": {"audio", "inputs", "result", *BASE},
-    "awaiting": {"coordinator", "life", "errors", "facts"},
-    "coordinator": {"life", "preparation", "stages", "request", "net", "ops", *BASE},
-    "life": {"launching", "staffing", "preparation", "stages", "request", "net", *BASE},
-    "staffing": {"launching", "stages", "request", "net", *BASE},
+    "surveying": {"job.classes", "job.life", "job.preparation", "job.stages", "job.request", "net", "ops", *BASE},
+    "rendering": {"job.life", "job.preparation", "job.stages", "job.request", "net", "ops", *BASE},
+    "unsealing": {"job.inputs", "audio", "result", *BASE},
+    "job.outputs": {
+        "job.fileoutput",
+        "job.inputs",
+        "job.stages",
+        "job.request",
+        "net",
+        "audio",
+        "ops",
+        "result",
+        *BASE,
+    },
+    "job.fileoutput": {"audio", "result", *BASE},
+    "processing": {
+        "job.classes",
+        "job.life",
+        "job.preparation",
+        "job.stages",
+        "job.request",
+        "net",
+        "audio",
+        "ops",
+        *BASE,
+    },
+    "opened": {"audio", "job.inputs", "result", *BASE},
+    "awaiting": {"coordinator", "job.life", "errors", "facts"},
+    "coordinator": {"job.life", "job.preparation", "job.stages", "job.request", "net", "ops", *BASE},
+    "job.life": {"launching", "job.staffing", "job.preparation", "job.stages", "job.request", "net", *BASE},
+    "job.staffing": {"launching", "job.stages", "job.request", "net", *BASE},
     "launching": {"net", "ops", *BASE},
-    "preparation": {"classes", "inputs", "outputs", "stages", "request", "net", "audio", "ops", "result", *BASE},
-    "inputs": {"audio", "result", "errors", "settings"},
-    "classes": {"core", "errors", "signal", "steps"},
-    "stages": {"classes", "request", "net", "core", "audio", "ops", *BASE},
-    "request": {"launching", "ops", "result", *BASE},
+    "job.preparation": {
+        "job.classes",
+        "job.inputs",
+        "job.outputs",
+        "job.stages",
+        "job.request",
+        "net",
+        "audio",
+        "ops",
+        "result",
+        *BASE,
+    },
+    "job.inputs": {"audio", "result", "errors", "settings"},
+    "job.classes": {"core", "errors", "signal", "steps"},
+    "job.stages": {"job.classes", "job.request", "net", "core", "audio", "ops", *BASE},
+    "job.request": {"launching", "ops", "result", *BASE},
     "net": {"core", "wire", "audio", "ops", *BASE},
     "core": {
         "wire",
@@ -174,25 +207,27 @@ ALLOWED = {
         "settings",
         "version",
     },
-    "web": {"errors", "events", "facts", "limiting", "metering"},
+    "web": {"errors", "events", "facts", "watching.limiting", "watching.metering"},
     **{room: {"errors"} for room in BASE},
     "packing": {"formats", "steps"},
     "reverse": {"plan"},
     "signal": {"formats"},
     "disk": {"errors", "steps"},
     "settings": {"endpoints", "errors", "formats", "sizes", "timing"},
-    "ledger": {"errors", "events", "facts"},
-    "limiting": {"metering"},
-    "metering": {"events"},
-    "lines": {"events"},
-    "thinning": {"events"},
-    "summary": {"events", "limiting", "metering", "lines", "lives"},
-    "eventlog": {"disk", "errors", "events", "lines", "stream", "thinning"},
+    "watching.ledger": {"errors", "events", "facts"},
+    "watching.limiting": {"watching.metering"},
+    "watching.metering": {"events"},
+    "watching.lines": {"events"},
+    "watching.thinning": {"events"},
+    "watching.summary": {"events", "watching.limiting", "watching.metering", "watching.lines", "watching.lives"},
+    "watching.eventlog": {"disk", "errors", "events", "watching.lines", "watching.stream", "watching.thinning"},
     "facts": {"events"},
     "into": {"errors", "plan", "signal", "steps"},
     "fold": {"errors", "into", "signal"},
     "lot": {"errors", "plan", "signal", "steps"},
-    "stream": {"events", "ledger"},
+    "watching.stream": {"events", "watching.ledger"},
+    "job.__init__": set(),
+    "watching.__init__": set(),
     "__main__": {"cli"},
     "__init__": {
         "batching",
@@ -209,7 +244,7 @@ ALLOWED = {
         "ops",
         "result",
         "errors",
-        "eventlog",
+        "watching.eventlog",
         "events",
         "facts",
         "settings",
@@ -220,7 +255,7 @@ ALLOWED = {
 }
 
 # Rooms that decide: no sockets, clock, threads, files, chance or logging.
-PURE = {"core", "wire", *BASE - {"disk", "eventlog", "machine", "program", "stream"}}
+PURE = {"core", "wire", *BASE - {"disk", "watching.eventlog", "machine", "program", "watching.stream"}}
 EFFECTS = {"zmq", "time", "threading", "socket", "asyncio", "logging", "os", "random", "subprocess"}
 EFFECTS |= {"multiprocessing", "concurrent", "select", "selectors", "signal", "secrets", "tempfile", "pathlib", "io"}
 
@@ -271,8 +306,9 @@ def is_dynamic(source):
 
 
 def room_of(module):
-    """The room of a full name in the package: its second part."""
-    return module.split(".")[1]
+    """The room of a full name in the package: its second part, and its third where a room has floors."""
+    parts = module.split(".")
+    return ".".join(parts[1:3]) if parts[1] in FLOORS else parts[1]
 
 
 def breaches(source, module):
@@ -311,8 +347,9 @@ def test_a_module_imports_only_what_it_may(module):
 
 
 def test_every_room_and_every_base_module_is_there():
-    assert {room_of(module) for module in SOURCES} == ROOMS | BASE | {"__init__", "__main__"}
-    assert set(ALLOWED) == ROOMS | BASE | {"__init__", "__main__"}
+    others = {"__init__", "__main__", *(f"{room}.__init__" for room in FLOORS)}
+    assert {room_of(module) for module in SOURCES} == ROOMS | BASE | others
+    assert set(ALLOWED) == ROOMS | BASE | others
 
 
 def test_what_the_rules_allow_has_no_circle():
@@ -348,6 +385,8 @@ BREACHES = [
     ("zaudio.wire.new", "import a, logging", "decides only"),
     ("zaudio.plan", "def f():\n    import random", "decides only"),
     ("zaudio.core.new", "import zmq", "net only"),
+    ("zaudio.job.stages", "from zaudio.job.life import Life", "may not know job.life"),
+    ("zaudio.watching.ledger", "from zaudio.watching import stream", "may not know watching.stream"),
     ("zaudio.core.new", "from zaudio.net.worker import Worker", "may not know net"),
     ("zaudio.core.new", "import zaudio.net", "may not know net"),
     ("zaudio.core.new", "from zaudio import net", "may not know net"),
@@ -513,9 +552,9 @@ WALL = {"time", "time_ns", "localtime", "gmtime", "ctime", "asctime", "strftime"
 # Modules that may look at the wall clock, and what for. Nothing is decided by it: it may be moved at any instant.
 TELLS_THE_TIME = {
     "zaudio.cli.status": "says for how long a file was not written, whose time is that of the day",
-    "zaudio.eventlog": "says how far the wall clock is ahead, when it writes lines",
-    "zaudio.lines": "writes that time into a line, and reads it",
-    "zaudio.lives": "has the type of it, in its facts",
+    "zaudio.watching.eventlog": "says how far the wall clock is ahead, when it writes lines",
+    "zaudio.watching.lines": "writes that time into a line, and reads it",
+    "zaudio.watching.lives": "has the type of it, in its facts",
 }
 
 

@@ -11,7 +11,7 @@ from audio_support import signal_of, write
 
 from zaudio.audio import open_source
 from zaudio.errors import InputError
-from zaudio.inputs import open_input
+from zaudio.job.inputs import open_input
 
 scipy = pytest.importorskip("scipy")
 

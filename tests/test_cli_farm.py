@@ -16,11 +16,11 @@ from zaudio.cli import report as reports
 from zaudio.cli.app import app
 from zaudio.coordinator import Coordinator as RealCoordinator
 from zaudio.errors import ChunkError, InputChangedError, InputError, NoWorkerError, StoppedError
-from zaudio.ledger import Ledger
 from zaudio.machine import usable_cores
 from zaudio.net import starter as starters
 from zaudio.result import make_identity
-from zaudio.stream import Stream
+from zaudio.watching.ledger import Ledger
+from zaudio.watching.stream import Stream
 
 PATHS = {key: f"out/{key}" for key in ("result", "key", "iv", "description")}
 FIELDS = {
@@ -538,8 +538,8 @@ REAL = """
 import sys, threading, zaudio
 from dataclasses import replace
 from zaudio import Progress, State
-from zaudio.ledger import Ledger
-from zaudio.stream import Stream
+from zaudio.watching.ledger import Ledger
+from zaudio.watching.stream import Stream
 class Coordinator:
     warnings = ()
     resumable = False

@@ -7,7 +7,7 @@ from test_summary import MEASURING, Log
 
 from zaudio import events
 from zaudio.cli.app import app
-from zaudio.lines import schema
+from zaudio.watching.lines import schema
 
 
 def run(*arguments, **options):

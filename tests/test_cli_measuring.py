@@ -15,15 +15,15 @@ from zaudio.cli.app import app
 from zaudio.cli.measuring import HEADINGS, NAMED_CHANNELS
 from zaudio.errors import NoWorkerError, StoppedError
 from zaudio.formats import sample_format
-from zaudio.ledger import Ledger
 from zaudio.machine import usable_cores
 from zaudio.net import starter as starters
 from zaudio.ops.chain import Chain, Course, make_ops
 from zaudio.ops.functions import import_allowed
 from zaudio.ops.spec import parse_chain
 from zaudio.signal import Signal
-from zaudio.stream import Stream
 from zaudio.surveying import Surveyed
+from zaudio.watching.ledger import Ledger
+from zaudio.watching.stream import Stream
 
 pytest.importorskip("scipy.signal")
 

@@ -9,7 +9,7 @@ from zaudio import Report
 from zaudio.cli.report import NAMED_LOSSES, NAMED_WORKERS, check, openssl_line, text, write
 from zaudio.errors import StorageError, UsageError
 from zaudio.facts import Loss
-from zaudio.ledger import LOSSES_KEPT
+from zaudio.watching.ledger import LOSSES_KEPT
 
 
 def paths_in(folder):

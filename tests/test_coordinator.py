@@ -11,8 +11,9 @@ import pytest
 import zmq
 from net_support import PATIENCE, descriptors, wait_until
 
-from zaudio import Coordinator, InputError, Limits, Network, Raw, Security, Timing, UsageError, life, staffing
+from zaudio import Coordinator, InputError, Limits, Network, Raw, Security, Timing, UsageError
 from zaudio.errors import ConflictError, EndpointError, ExposedError, KeyFileError, NoWorkerError, StoppedError
+from zaudio.job import life, staffing
 from zaudio.net.farm import Farm
 from zaudio.net.keys import add_worker, init
 from zaudio.records import Schedule
@@ -238,7 +239,7 @@ def test_a_job_that_is_not_started_has_no_thread_for_its_events(tmp_path, record
     "Two workers disagree, and the job is started again",
     bound="nothing disputed is ever published",
     measured="nothing is kept",
-    removed="`preparation.py`: `disown`",
+    removed="`job/preparation.py`: `disown`",
 )
 def test_nothing_is_kept_of_a_job_whose_workers_disagree(tmp_path, recording, monkeypatch):
     class Disputed(Farm):
@@ -261,7 +262,7 @@ def test_nothing_is_kept_of_a_job_whose_workers_disagree(tmp_path, recording, mo
 def test_an_audit_with_one_worker_fails_at_once(tmp_path):
     for workers in (1, None):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("zaudio.request.usable_cores", lambda: 1)
+            patch.setattr("zaudio.job.request.usable_cores", lambda: 1)
             with pytest.raises(UsageError, match="an audit takes two workers at least, and there is one"):
                 Coordinator(tmp_path / "x.raw", tmp_path / "out", workers=workers, security=Security(audit=100))
     Coordinator(tmp_path / "x.raw", tmp_path / "out", workers=1, bind="tcp://127.0.0.1:0", security=Security(audit=1))

@@ -9,8 +9,8 @@ from zaudio import events
 from zaudio.core import actions
 from zaudio.core.telling import Teller, said
 from zaudio.events import State
-from zaudio.ledger import Ledger
 from zaudio.plan import Plan
+from zaudio.watching.ledger import Ledger
 
 ABOUT = {"at": 7.0, "job": "6a6a", "stage": "main"}
 RUN = 4  # of the user's chunks in a grant; there are 10 grants

@@ -10,9 +10,9 @@ from result_support import describe, job_record
 
 from zaudio.audio.rendering import AudioFile
 from zaudio.errors import StorageError, UsageError, ZaudioError
-from zaudio.fileoutput import FileOutput
 from zaudio.fold import Fold
 from zaudio.into import Into
+from zaudio.job.fileoutput import FileOutput
 from zaudio.packing import unpack
 from zaudio.plan import Order
 from zaudio.result import ResultFolder, ResultWriter, decrypt

@@ -6,13 +6,14 @@ from collections import Counter
 
 import pytest
 
-from zaudio import disk, eventlog, events
+from zaudio import disk, events
 from zaudio.cli.log import text as summed_up
 from zaudio.errors import UsageError
-from zaudio.eventlog import EventLog, write_events
-from zaudio.ledger import Ledger
-from zaudio.stream import Stream
-from zaudio.summary import Digest
+from zaudio.watching import eventlog
+from zaudio.watching.eventlog import EventLog, write_events
+from zaudio.watching.ledger import Ledger
+from zaudio.watching.stream import Stream
+from zaudio.watching.summary import Digest
 
 LONG = 30.0  # seconds; a test that waits so long has failed
 

@@ -10,9 +10,9 @@ import soundfile
 from result_support import describe, write_pattern, write_result
 from spool_support import noise, samples, write_lossy
 
-from zaudio import inputs
 from zaudio.errors import InputError, StorageError, UsageError
-from zaudio.inputs import is_part_of, open_input
+from zaudio.job import inputs
+from zaudio.job.inputs import is_part_of, open_input
 from zaudio.plan import Order
 from zaudio.settings import Raw
 
@@ -91,7 +91,7 @@ def test_an_output_that_is_the_input_is_known(tmp_path):
 
 READ_A_PIPE = """
 import resource, sys
-from zaudio.inputs import open_input
+from zaudio.job.inputs import open_input
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 first = None

@@ -2,9 +2,9 @@
 
 import pytest
 
-from zaudio.classes import JobClass
 from zaudio.errors import UsageError
 from zaudio.formats import sample_format
+from zaudio.job.classes import JobClass
 from zaudio.signal import Signal
 from zaudio.steps import Step
 

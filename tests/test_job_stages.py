@@ -6,12 +6,12 @@ import pytest
 
 from zaudio.errors import UsageError
 from zaudio.formats import sample_format
+from zaudio.job.request import parse_request
+from zaudio.job.stages import UNKNOWN_MAX, chunk_bytes, cut, demand_of, demand_of_stage, in_bundles, name_of, rounded
 from zaudio.ops import Course, import_allowed, make_ops, parse_chain
 from zaudio.plan import Order
-from zaudio.request import parse_request
 from zaudio.settings import Limits, Network, Raw, Security
 from zaudio.signal import Signal
-from zaudio.stages import UNKNOWN_MAX, chunk_bytes, cut, demand_of, demand_of_stage, in_bundles, name_of, rounded
 
 MIB = 1 << 20
 SIGNAL = Signal(10_000_000, 1, 44100, sample_format("f32le"))

@@ -6,9 +6,9 @@ from zaudio.errors import LaunchError
 from zaudio.launching.fleet import LATE, Fleet
 from zaudio.launching.launcher import Orders
 from zaudio.launching.muster import FIRST, PAUSES
-from zaudio.ledger import Ledger
 from zaudio.net.guests import Guests
-from zaudio.stream import Stream
+from zaudio.watching.ledger import Ledger
+from zaudio.watching.stream import Stream
 
 ORDERS = Orders("tcp://127.0.0.1:5555", "server")
 PUBLIC = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"  # any 32 bytes

@@ -4,7 +4,7 @@ import pytest
 
 from zaudio.launching.fleet import ENOUGH, useful_of
 from zaudio.launching.muster import A_WHILE, PAUSES, Muster, spread
-from zaudio.metering import Times
+from zaudio.watching.metering import Times
 
 
 def muster(count=1):

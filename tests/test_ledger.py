@@ -7,7 +7,7 @@ from zaudio import events
 from zaudio.errors import UsageError
 from zaudio.events import State
 from zaudio.facts import Loss, Progress, Report
-from zaudio.ledger import LOSSES_KEPT, Ledger
+from zaudio.watching.ledger import LOSSES_KEPT, Ledger
 
 MB = 1_000_000
 PATHS = {"result": "out/result.raw", "key": "out/key.bin"}

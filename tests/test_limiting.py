@@ -2,8 +2,8 @@ import pytest
 
 from zaudio import events
 from zaudio.events import MAIN, State
-from zaudio.limiting import Limit, Recent, Verdict, judge
-from zaudio.metering import Meter, Times
+from zaudio.watching.limiting import Limit, Recent, Verdict, judge
+from zaudio.watching.metering import Meter, Times
 
 MEASURING = "measuring for loudnorm"
 

@@ -8,7 +8,7 @@ import pytest
 import zaudio
 from zaudio import events
 from zaudio.events import Joined, State
-from zaudio.lines import BASE, KINDS, LINE_MAX, VERSION, NewerError, line, privacy, read, schema
+from zaudio.watching.lines import BASE, KINDS, LINE_MAX, VERSION, NewerError, line, privacy, read, schema
 
 SCHEMA = Path(zaudio.__file__).with_name("events.schema.json")
 PAGE = Path(__file__).parents[1] / "docs/events.md"

@@ -7,9 +7,9 @@ import pytest
 
 from zaudio import events
 from zaudio.core.telling import Teller
-from zaudio.limiting import Limit, judge
-from zaudio.metering import Meter
 from zaudio.timing import Timing
+from zaudio.watching.limiting import Limit, judge
+from zaudio.watching.metering import Meter
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 virtual_farm = pytest.importorskip("virtual_farm")

@@ -4,8 +4,8 @@ import threading
 import pytest
 
 from zaudio.events import Event, Failed, Joined, Missed, Published, State, StateChanged
-from zaudio.ledger import Ledger
-from zaudio.stream import Stream
+from zaudio.watching.ledger import Ledger
+from zaudio.watching.stream import Stream
 
 LONG = 30.0  # seconds; a test that waits so long has failed
 

@@ -4,8 +4,8 @@ import pytest
 
 from zaudio import events
 from zaudio.events import MAIN, State
-from zaudio.lines import line
-from zaudio.summary import SLOWEST, Digest, Share
+from zaudio.watching.lines import line
+from zaudio.watching.summary import SLOWEST, Digest, Share
 
 MEASURING = "measuring for loudnorm"
 

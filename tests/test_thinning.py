@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from zaudio import events
-from zaudio.thinning import CHUNKS_MOST, Thinner
+from zaudio.watching.thinning import CHUNKS_MOST, Thinner
 
 ABOUT = {"job": "ab"}
 

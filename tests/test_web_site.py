@@ -11,8 +11,8 @@ from net_support import wait_until
 from zaudio import events
 from zaudio.errors import UsageError, ZaudioError
 from zaudio.facts import Progress
-from zaudio.ledger import Ledger
-from zaudio.stream import Stream
+from zaudio.watching.ledger import Ledger
+from zaudio.watching.stream import Stream
 from zaudio.web import Site, parse_address
 from zaudio.web import site as module
 from zaudio.web.client import fetch

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from zaudio.awaiting import run_async
     from zaudio.batching import Batch, batch
     from zaudio.coordinator import Coordinator
-    from zaudio.eventlog import write_events
     from zaudio.events import Event, State
     from zaudio.facts import Progress, Report
     from zaudio.formats import sample_format
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from zaudio.signal import Signal
     from zaudio.surveying import Survey, survey
     from zaudio.unsealing import decrypt
+    from zaudio.watching.eventlog import write_events
 
 __version__ = VERSION
 
@@ -94,7 +94,7 @@ _HOMES = {
     "sample_format": "zaudio.formats",
     "survey": "zaudio.surveying",
     "verify": "zaudio.result",
-    "write_events": "zaudio.eventlog",
+    "write_events": "zaudio.watching.eventlog",
 }
 
 __all__ = [

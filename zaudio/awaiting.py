@@ -16,7 +16,7 @@ from typing import Any, overload
 from zaudio.coordinator import Coordinator
 from zaudio.errors import UsageError
 from zaudio.facts import Report
-from zaudio.life import Life, Outcome
+from zaudio.job.life import Life, Outcome
 
 STOP_AGAIN = 0.05  # seconds; a `stop` in front of the job's start has no effect
 

@@ -1,6 +1,6 @@
 """Coordinator: one job, from a recording to its result. It prepares the job, runs it on a farm, and publishes.
 
-Rules: those of `zaudio.life`. This module says which work a job is.
+Rules: those of `zaudio.job.life`. This module says which work a job is.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from contextlib import ExitStack
 
 from zaudio.events import Event
 from zaudio.facts import Report
-from zaudio.life import Life
+from zaudio.job.life import Life
+from zaudio.job.preparation import DoneJob, OpenJob, open_job
+from zaudio.job.request import parse_request
+from zaudio.job.stages import Work
 from zaudio.net.wake import Waker
 from zaudio.ops.spec import Requested
-from zaudio.preparation import DoneJob, OpenJob, open_job
-from zaudio.request import parse_request
 from zaudio.settings import Limits, Network, Raw, Sealed, Security
-from zaudio.stages import Work
 from zaudio.timing import Timing
 
 

@@ -1,4 +1,4 @@
-"""Facts of a job for its user: how far it has come, and the report at its end. `zaudio.ledger` counts them."""
+"""Facts of a job for its user: how far it has come, and the report at its end. `zaudio.watching.ledger` counts them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from zaudio.audio.metadata import Metadata
 from zaudio.audio.rendering import AudioFile
 from zaudio.errors import InputChangedError, UsageError, VerificationError
-from zaudio.inputs import SealedRecording
+from zaudio.job.inputs import SealedRecording
 from zaudio.plan import Order
 from zaudio.result import is_reserved
 from zaudio.result.reader import OnProgress

@@ -1,7 +1,7 @@
 """Processing: ops over an array, into an array, on a farm or in this process. Nothing is written to a disk.
 
-Rules: those of `zaudio.life`. There is no output folder and no journal, so nothing is resumed. The bits are those of
-`Chain`, wherever they are computed.
+Rules: those of `zaudio.job.life`. There is no output folder and no journal, so nothing is resumed. The bits are those
+of `Chain`, wherever they are computed.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ import numpy as np
 import numpy.typing as npt
 
 from zaudio.audio.arrays import ArraySource, as_frames, format_of
-from zaudio.classes import JobClass
 from zaudio.errors import ChunkError, UsageError, ZaudioError
 from zaudio.events import Event, StageBegan, Started, State, StateChanged
 from zaudio.formats import MAX_SAMPLERATE, check_count
 from zaudio.into import Into
-from zaudio.life import Life
+from zaudio.job.classes import JobClass
+from zaudio.job.life import Life
+from zaudio.job.request import Request, parse_request
+from zaudio.job.stages import ID_BYTES, Demand, Means, Say, cut, demand_of, import_named, main_stage, measure, once
 from zaudio.net.failure import parted, told
 from zaudio.net.farm import Farm
 from zaudio.net.wake import Waker
 from zaudio.ops.chain import Chain, Course, make_ops
 from zaudio.ops.spec import Requested
 from zaudio.plan import Order
-from zaudio.request import Request, parse_request
 from zaudio.settings import Limits, Network, Raw, Security
 from zaudio.signal import Signal
-from zaudio.stages import ID_BYTES, Demand, Means, Say, cut, demand_of, import_named, main_stage, measure, once
 
 Array = npt.NDArray[Any]
 

@@ -1,6 +1,6 @@
 """Rendering: one job, from a recording to a file that plays. A Coordinator without reversal and encryption.
 
-Rules: those of `zaudio.life`.
+Rules: those of `zaudio.job.life`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from contextlib import ExitStack
 from zaudio.errors import UsageError
 from zaudio.events import Event
 from zaudio.facts import Report
-from zaudio.life import Life
+from zaudio.job.life import Life
+from zaudio.job.preparation import DoneJob, OpenJob, open_job
+from zaudio.job.request import parse_request
+from zaudio.job.stages import Work
 from zaudio.net.wake import Waker
 from zaudio.ops.spec import Requested
-from zaudio.preparation import DoneJob, OpenJob, open_job
-from zaudio.request import parse_request
 from zaudio.settings import Limits, Network, Playable, Raw, Security
-from zaudio.stages import Work
 from zaudio.timing import Timing
 
 

@@ -1,6 +1,6 @@
 """Survey: measuring stages over a recording, and no result. `zaudio stats` and `zaudio loudness` are made of it.
 
-Rules: those of `zaudio.life`. Nothing is written: there is no output folder and no journal, so nothing is resumed.
+Rules: those of `zaudio.job.life`. Nothing is written: there is no output folder and no journal, so nothing is resumed.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from zaudio.classes import JobClass
 from zaudio.errors import UsageError
 from zaudio.events import Event, Started, State, StateChanged
-from zaudio.life import Life
+from zaudio.job.classes import JobClass
+from zaudio.job.life import Life
+from zaudio.job.preparation import open_recording
+from zaudio.job.request import Request, parse_request
+from zaudio.job.stages import ID_BYTES, Demand, Means, Say, cut, demand_of_stage, import_named, measure, once, signal_of
 from zaudio.net.farm import Farm
 from zaudio.net.wake import Waker
 from zaudio.ops.chain import Course, make_ops
 from zaudio.ops.contract import Op
 from zaudio.ops.spec import Requested
 from zaudio.plan import Order
-from zaudio.preparation import open_recording
-from zaudio.request import Request, parse_request
 from zaudio.settings import Limits, Network, Raw, Security
 from zaudio.signal import Signal
-from zaudio.stages import ID_BYTES, Demand, Means, Say, cut, demand_of_stage, import_named, measure, once, signal_of
 
 
 class Surveyed(NamedTuple):

@@ -18,7 +18,7 @@ from zaudio.audio.metadata import carry
 from zaudio.audio.rendering import AudioFile
 from zaudio.errors import InputChangedError, UsageError, VerificationError
 from zaudio.formats import HEADERED
-from zaudio.inputs import SealedRecording
+from zaudio.job.inputs import SealedRecording
 from zaudio.plan import Order
 from zaudio.result import Description, OpenResult
 from zaudio.reverse import order_into

@@ -16,7 +16,8 @@ from farm_support import write_raw
 from harness import CHUNK, assert_promises, peak_memory
 from net_support import MS, PATIENCE, processes_with, wait_until
 
-from zaudio import Coordinator, Security, life
+from zaudio import Coordinator, Security
+from zaudio.job import life
 from zaudio.net import keys, sockets
 from zaudio.wire.codec import TO_WORKER, decode, encode
 from zaudio.wire.messages import VERSION, Channel, Chunk, Goodbye, Heartbeat, Hello, Ready, Refused, Result, Welcome

@@ -49,7 +49,7 @@ def test_line_that_rises_is_told_from_a_flat_one(samples, flat):
         "workers: 22.8 MiB, +0.04 and +0.13 MiB, descriptors +0.01 and 0; coordinator between jobs: 27.8 MiB, +0.8 "
         "MiB (the allocator: Python's own objects did not grow by 4 kB in 100 jobs), 4 descriptors, 0; nothing left"
     ),
-    removed="`life.py`: `stack.callback(waker.close)` (+62 descriptors in a minute: NOT FLAT)",
+    removed="`job/life.py`: `stack.callback(waker.close)` (+62 descriptors in a minute: NOT FLAT)",
 )
 @pytest.mark.parametrize("minutes", [extended(0.2), pytest.param(1.0, marks=pytest.mark.chaos)])
 def test_short_soak_checks_every_result_and_leaves_nothing_behind(tmp_path, minutes):

@@ -20,12 +20,12 @@ from zaudio.batching import lots
 from zaudio.cli.app import app
 from zaudio.cli.progress import Display
 from zaudio.errors import FolderBusyError, JobError, StoppedError, UsageError
+from zaudio.job.stages import signal_of
 from zaudio.ops.chain import Chain
 from zaudio.plan import Order
 from zaudio.result import ResultWriter, read_address
 from zaudio.settings import Sealed
-from zaudio.stages import signal_of
-from zaudio.summary import Digest
+from zaudio.watching.summary import Digest
 from zaudio.web.client import fetch
 
 HIGHPASS = "highpass:hz=80"

@@ -11,7 +11,7 @@ from test_resume import CELLS, MONO, Take
 from zaudio import Coordinator, Network, Playable, Rendering, Survey, write_events
 from zaudio.cli.log import text
 from zaudio.ops.statistics import StatsSurvey
-from zaudio.summary import Digest
+from zaudio.watching.summary import Digest
 
 
 def read(path):

@@ -12,13 +12,13 @@ from net_support import PATIENCE, children, kill, wait_until
 from zaudio.audio import open_source
 from zaudio.core.job import Job
 from zaudio.events import Joined, Rejected
+from zaudio.job.stages import signal_of
 from zaudio.net import authenticator, farm, keys, sockets, stage, wake
 from zaudio.net.local import LocalWorkers
 from zaudio.net.worker import Worker
 from zaudio.ops import Course, import_allowed, make_ops, parse_chain
 from zaudio.plan import Plan
 from zaudio.settings import Raw
-from zaudio.stages import signal_of
 from zaudio.wire.codec import TO_WORKER, decode, encode
 from zaudio.wire.messages import VERSION, Again, Channel, Chunk, Hello, Ready, Result, Welcome
 

@@ -112,7 +112,7 @@ KEPT = [(6, 0.5, LANES[1])]
     ),
     removed=(
         "`result/writer.py`: `checkpoints.append(...)` (then `test_result_resume.py` fails); `net/payloads.py`: "
-        "`[self._skip :]`; `stages.py`: `first=first`; `result/opening.py`: `held.last` as the chain's "
+        "`[self._skip :]`; `job/stages.py`: `first=first`; `result/opening.py`: `held.last` as the chain's "
         "last block"
     ),
 )
@@ -370,7 +370,7 @@ def has_checkpoint(folder):
 def test_empty_or_tiny_recording_is_resumed(tmp_path, frames):
     path = write_raw(tmp_path / "take.raw", noise(frames))
     gate = tmp_path / "gate"
-    script = EAGER.replace("main()\n", "").replace("import main", "import main\nimport os, zaudio.life as c") + (
+    script = EAGER.replace("main()\n", "").replace("import main", "import main\nimport os, zaudio.job.life as c") + (
         "c.Farm.run = lambda *_, **__: os.kill(os.getpid(), 9)\nmain()\n"
     )
     process = launch_script(script, "farm", path, "-o", tmp_path / "out", "--op", f"farm_ops:gated:gate={gate}")

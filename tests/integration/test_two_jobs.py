@@ -9,7 +9,7 @@ from zaudio.cli.status import find, lines_of
 from zaudio.cli.web import address_file
 from zaudio.errors import UsageError, ZaudioError
 from zaudio.result import read_address
-from zaudio.summary import Digest
+from zaudio.watching.summary import Digest
 from zaudio.web.client import fetch
 
 

@@ -11,9 +11,9 @@ from net_support import PATIENCE, wait_until
 from zaudio import events
 from zaudio.errors import ZaudioError
 from zaudio.facts import BatchProgress, Listed, Row
-from zaudio.ledger import Ledger
 from zaudio.result import read_address
-from zaudio.stream import Stream
+from zaudio.watching.ledger import Ledger
+from zaudio.watching.stream import Stream
 from zaudio.web import Site, parse_address
 from zaudio.web.client import fetch
 

@@ -19,13 +19,13 @@ from zaudio.batching.ends import Begun, Ends, Made
 from zaudio.batching.results import made_before, made_by
 from zaudio.errors import ZaudioError
 from zaudio.events import Advanced, Event, Measured, StageBegan, StateChanged
+from zaudio.job.outputs import Output
+from zaudio.job.preparation import DoneJob, OpenJob, open_job
+from zaudio.job.request import Request
+from zaudio.job.stages import Say
 from zaudio.net.farm import Farm
-from zaudio.outputs import Output
 from zaudio.plan import Order
-from zaudio.preparation import DoneJob, OpenJob, open_job
-from zaudio.request import Request
 from zaudio.signal import Signal
-from zaudio.stages import Say
 from zaudio.steps import Buffer
 
 

@@ -1,7 +1,7 @@
 """Batch: many recordings on one farm, a result each. The farm's workers stay warm between them.
 
-Rules: those of `zaudio.life`. A recording that fails is reported, and fails nothing else. Run again, a batch does what
-is left: see `zaudio.batching.manifest`.
+Rules: those of `zaudio.job.life`. A recording that fails is reported, and fails nothing else. Run again, a batch does
+what is left: see `zaudio.batching.manifest`.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from zaudio.batching.work import OpenBatch, job_of
 from zaudio.errors import UsageError
 from zaudio.events import Event, State, StateChanged
 from zaudio.facts import BatchProgress, BatchReport, Listed, RecordingReport
-from zaudio.life import Life
+from zaudio.job.life import Life
+from zaudio.job.preparation import DoneJob
+from zaudio.job.request import parse_request
+from zaudio.job.stages import Say, Work, import_named
 from zaudio.net.wake import Waker
 from zaudio.ops.chain import make_ops
 from zaudio.ops.spec import Requested
-from zaudio.preparation import DoneJob
-from zaudio.request import parse_request
 from zaudio.result.publication import RESULT
 from zaudio.settings import Limits, Network, Playable, Raw, Sealed, Security
-from zaudio.stages import Say, Work, import_named
 
 LOOK = 0.1  # s between two looks at whether a batch has ended
 

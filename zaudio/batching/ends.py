@@ -21,7 +21,7 @@ from zaudio.batching.roll import Roll
 from zaudio.errors import JobError, OutputExistsError, ZaudioError
 from zaudio.events import RecordingEnded
 from zaudio.facts import RecordingReport
-from zaudio.stages import Say
+from zaudio.job.stages import Say
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,22 +22,22 @@ from dataclasses import dataclass, replace
 from zaudio.audio import Source
 from zaudio.audio.rendering import Layout
 from zaudio.batching.ends import Begun
-from zaudio.classes import JobClass
 from zaudio.core.job import Job
 from zaudio.core.jury import SECRET_BYTES, Audit
 from zaudio.events import Event
+from zaudio.job.classes import JobClass
+from zaudio.job.outputs import describe, lay_out, with_format
+from zaudio.job.request import Request
+from zaudio.job.stages import BUNDLE_BYTES, CREDIT, ID_BYTES, chunk_bytes, cut, signal_of
 from zaudio.lot import Dealer, LotPlan
 from zaudio.net.stage import Stage
 from zaudio.ops.chain import ENDLESS, Course, Pass, make_ops
 from zaudio.ops.contract import Op
 from zaudio.ops.functions import Allowed
-from zaudio.outputs import describe, lay_out, with_format
 from zaudio.plan import Plan
-from zaudio.request import Request
 from zaudio.result import Description
 from zaudio.settings import Playable, Sealed
 from zaudio.signal import Signal
-from zaudio.stages import BUNDLE_BYTES, CREDIT, ID_BYTES, chunk_bytes, cut, signal_of
 from zaudio.steps import Step
 
 SMALL_MOST = 4 << 20  # bytes of a small recording, and of its result: more of them are worth a job that can be resumed

@@ -25,10 +25,10 @@ from zaudio.batching.results import is_there
 from zaudio.disk import identity
 from zaudio.errors import StoppedError, UsageError, ZaudioError
 from zaudio.events import Event
+from zaudio.job.outputs import check_output
+from zaudio.job.preparation import OpenJob, open_recording
+from zaudio.job.request import Request
 from zaudio.ops.contract import Op
-from zaudio.outputs import check_output
-from zaudio.preparation import OpenJob, open_recording
-from zaudio.request import Request
 
 AHEAD = 2
 LOOK = 0.1  # s between two looks at whether the batch was stopped

@@ -21,10 +21,10 @@ from zaudio.batching.ends import Made
 from zaudio.batching.lots import Small
 from zaudio.batching.manifest import Entry
 from zaudio.errors import UsageError, VerificationError
-from zaudio.fileoutput import FileOutput
-from zaudio.outputs import Output, open_folder
-from zaudio.preparation import DoneJob
-from zaudio.request import Request
+from zaudio.job.fileoutput import FileOutput
+from zaudio.job.outputs import Output, open_folder
+from zaudio.job.preparation import DoneJob
+from zaudio.job.request import Request
 from zaudio.result import Description, ResultWriter, look_at, publish_small, verify
 from zaudio.settings import Playable
 

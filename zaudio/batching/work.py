@@ -25,14 +25,14 @@ from zaudio.batching.results import Whole, publish
 from zaudio.batching.roll import Roll
 from zaudio.errors import NoWorkerError, StoppedError, WorkersDiedError, ZaudioError
 from zaudio.events import Advanced, Event, StageBegan, Started, State, StateChanged
+from zaudio.job.request import Request
+from zaudio.job.stages import BUNDLE_BYTES, CHUNK_OF_GRID, CREDIT, ID_BYTES, UNKNOWN_MAX, Demand, Say, once
 from zaudio.net.farm import Farm
 from zaudio.net.stage import Stage
 from zaudio.ops.chain import versions_of
 from zaudio.ops.contract import Op
-from zaudio.request import Request
 from zaudio.settings import Playable
 from zaudio.sizes import parse_bytes
-from zaudio.stages import BUNDLE_BYTES, CHUNK_OF_GRID, CREDIT, ID_BYTES, UNKNOWN_MAX, Demand, Say, once
 
 ENDING_MOST = 3  # jobs that wait for the disk: ten fsyncs may take longer than a job of some seconds' sound
 

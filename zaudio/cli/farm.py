@@ -203,8 +203,8 @@ def check_log(events: str, inputs: Sequence[str], output: str, key_out: str | No
     Raises:
         UsageError: It cannot.
     """
-    from zaudio import eventlog
     from zaudio.cli import report as reports
+    from zaudio.watching import eventlog
 
     if events == STDOUT:
         return

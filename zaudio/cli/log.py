@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import IO
 
-    from zaudio.lives import BatchFacts, LifeFacts, Share, Slow
-    from zaudio.summary import Digest
+    from zaudio.watching.lives import BatchFacts, LifeFacts, Share, Slow
+    from zaudio.watching.summary import Digest
 
 NAMED = 16  # workers, losses and reasons: a screenful; the JSON has more
 NAMED_CHUNKS = 3
@@ -38,13 +38,13 @@ def log(file: str | None, *, as_json: bool, schema: bool) -> None:
     limited the job. A job that still runs can be summed up too.
     """
     if schema:
-        from zaudio.lines import schema as made
+        from zaudio.watching.lines import schema as made
 
         voice.out(json.dumps(made(), indent=2, ensure_ascii=False))
         return
     if file is None:
         raise click.UsageError("name the FILE that --events wrote, or - for standard input")
-    from zaudio.summary import Digest
+    from zaudio.watching.summary import Digest
 
     digest = Digest()
     for line in lines(file):
@@ -72,7 +72,7 @@ def lines(file: str) -> Iterator[str]:
 
 def _cut(stream: IO[str]) -> Iterator[str]:
     """Return lines, those that are too long in pieces: a file without line ends must not fill the memory."""
-    from zaudio.lines import LINE_MAX
+    from zaudio.watching.lines import LINE_MAX
 
     while line := stream.readline(LINE_MAX + 2):
         yield line

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
 from zaudio.events import MAIN, State
-from zaudio.limiting import Recent
-from zaudio.metering import Meter
+from zaudio.watching.limiting import Recent
+from zaudio.watching.metering import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from zaudio import Progress
-    from zaudio.stream import Subscription
+    from zaudio.watching.stream import Subscription
 
 PLAIN_SECONDS = 2.0  # a line every two seconds, or every tenth of the job, whichever comes first
 PLAIN_SHARE = 0.1

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zaudio.facts import Listed, Progress
-    from zaudio.stream import Subscription
+    from zaudio.watching.stream import Subscription
     from zaudio.web import Address, Site
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -2,7 +2,7 @@
 
 Rules: pure. An event names a worker by its name and a chunk by the user's own number, never a session or a bundle. All
 fields are keywords. Every event says when it happened, in which job and in which stage. Events are made in the
-coordinator's thread, in the order in which things happen; `zaudio.ledger` counts them, `zaudio.stream` hands them out.
+coordinator's thread, in the order in which things happen. `zaudio.watching` counts them and hands them out.
 
 A message to a worker may carry several small chunks. Its event has the one at which its frames start, `chunk`, and how
 many chunks travel in it, `chunks`.

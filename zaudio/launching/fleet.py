@@ -23,9 +23,9 @@ from typing import Protocol
 from zaudio.errors import UsageError, ZaudioError
 from zaudio.launching.launcher import Handle, Launcher, Orders
 from zaudio.launching.muster import FIRST, Muster, spread
-from zaudio.metering import Meter, Times
 from zaudio.net.guests import Guests
-from zaudio.stream import Subscription
+from zaudio.watching.metering import Meter, Times
+from zaudio.watching.stream import Subscription
 
 TURN = 0.1  # s between two looks: a key waits for this, and so does a replacement
 LEAVE = 3.0  # s for workers to go by themselves after the farm's goodbye

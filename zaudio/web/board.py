@@ -37,8 +37,8 @@ from zaudio.events import (
     Withdrawn,
 )
 from zaudio.facts import Listed, Progress
-from zaudio.limiting import judge
-from zaudio.metering import Meter
+from zaudio.watching.limiting import judge
+from zaudio.watching.metering import Meter
 from zaudio.web.cells import Cells
 from zaudio.web.news import BAD, cut, news_of
 from zaudio.web.series import Series

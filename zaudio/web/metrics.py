@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from zaudio.limiting import judge
+from zaudio.watching.limiting import judge
 from zaudio.web.board import BUCKETS, Board
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

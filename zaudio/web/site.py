@@ -51,7 +51,7 @@ log = logging.getLogger("zaudio.web")
 
 
 class Events(Protocol):
-    """A bounded subscription to the events of a job, as `zaudio.stream` makes it."""
+    """A bounded subscription to the events of a job, as `zaudio.watching.stream` makes it."""
 
     def get(self, timeout: float | None = None) -> Event | None:
         """Return the next event, None behind the last one; raise TimeoutError when no event came in time."""

@@ -19,23 +19,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from zaudio.audio import Source
-from zaudio.classes import JobClass
 from zaudio.errors import ConflictError, ResumeError
 from zaudio.events import Event, Measured, Published, Reading, StageBegan, Started, State, StateChanged
-from zaudio.inputs import open_input
-from zaudio.net.destination import Destination
-from zaudio.net.farm import Farm
-from zaudio.net.stage import Stage
-from zaudio.ops.chain import Course, from_step, make_ops, to_step
-from zaudio.ops.contract import Op
-from zaudio.ops.functions import Allowed
-from zaudio.outputs import Claim, Earlier, Output, check_output, claim, settled, with_format
-from zaudio.plan import Plan
-from zaudio.request import Request
-from zaudio.result import Description, Machines, difference
-from zaudio.result import Measured as Kept
-from zaudio.settings import Sealed
-from zaudio.stages import (
+from zaudio.job.classes import JobClass
+from zaudio.job.inputs import open_input
+from zaudio.job.outputs import Claim, Earlier, Output, check_output, claim, settled, with_format
+from zaudio.job.request import Request
+from zaudio.job.stages import (
     Demand,
     Means,
     Say,
@@ -51,6 +41,16 @@ from zaudio.stages import (
     rounded,
     signal_of,
 )
+from zaudio.net.destination import Destination
+from zaudio.net.farm import Farm
+from zaudio.net.stage import Stage
+from zaudio.ops.chain import Course, from_step, make_ops, to_step
+from zaudio.ops.contract import Op
+from zaudio.ops.functions import Allowed
+from zaudio.plan import Plan
+from zaudio.result import Description, Machines, difference
+from zaudio.result import Measured as Kept
+from zaudio.settings import Sealed
 
 TOLD_SECONDS = 0.1  # between two events about how far an input is read
 

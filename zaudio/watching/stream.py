@@ -21,7 +21,7 @@ from contextlib import suppress
 from types import TracebackType
 
 from zaudio.events import Event, Failed, Missed, Published, StateChanged
-from zaudio.ledger import Ledger
+from zaudio.watching.ledger import Ledger
 
 SIZE = 1024  # events; a tenth of a second of the fastest farm, and a few hundred KiB when it is full
 PATIENCE = 2.0  # seconds for functions to finish with their events; a program must end although one hangs

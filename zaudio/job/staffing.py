@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from zaudio.endpoints import parse_advertise
+from zaudio.job.request import Request
+from zaudio.job.stages import CREDIT, Work
 from zaudio.launching.fleet import Fleet
 from zaudio.launching.launchers import open_launchers
 from zaudio.machine import check_limits
@@ -18,10 +20,8 @@ from zaudio.net.keys import CoordinatorKeys
 from zaudio.net.local import LocalWorkers
 from zaudio.net.starter import Starter
 from zaudio.net.wake import Waker
-from zaudio.request import Request
 from zaudio.settings import exposed
-from zaudio.stages import CREDIT, Work
-from zaudio.stream import Subscription
+from zaudio.watching.stream import Subscription
 
 
 def open_farm(

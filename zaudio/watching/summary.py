@@ -36,10 +36,10 @@ from zaudio.events import (
     StateChanged,
     Welcomed,
 )
-from zaudio.limiting import judge
-from zaudio.lines import NewerError, Record, read
-from zaudio.lives import SECONDS, BatchFacts, FailureOf, LifeFacts, LossAt, RefusalAt, Share, Slow
-from zaudio.metering import Meter, Times
+from zaudio.watching.limiting import judge
+from zaudio.watching.lines import NewerError, Record, read
+from zaudio.watching.lives import SECONDS, BatchFacts, FailureOf, LifeFacts, LossAt, RefusalAt, Share, Slow
+from zaudio.watching.metering import Meter, Times
 
 SLOWEST = 10  # chunks that are named
 LOSSES_KEPT = 1000  # more than anybody reads; all are counted

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import StrEnum
 
-from zaudio.metering import Times
+from zaudio.watching.metering import Times
 
 SERIAL = 0.7  # of the time: a cipher that works so much leaves workers less than a third to gain
 LEAST = 0.25  # seconds; a verdict on less says nothing

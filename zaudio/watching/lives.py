@@ -1,4 +1,4 @@
-"""Lives: the facts of one life of a job, as a log of events tells them. `zaudio.summary` makes them."""
+"""Lives: the facts of one life of a job, as a log of events tells them. `zaudio.watching.summary` makes them."""
 
 from __future__ import annotations
 

@@ -23,12 +23,13 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from zaudio.audio import Source
-from zaudio.classes import JobClass
 from zaudio.core.job import Job
 from zaudio.core.jury import SECRET_BYTES, Audit
 from zaudio.errors import UsageError
 from zaudio.events import Event, Measured, StageBegan, Started
 from zaudio.fold import Fold
+from zaudio.job.classes import JobClass
+from zaudio.job.request import Request
 from zaudio.net.destination import Destination
 from zaudio.net.farm import Farm
 from zaudio.net.stage import Stage
@@ -38,7 +39,6 @@ from zaudio.ops.contract import Array, Op
 from zaudio.ops.functions import Allowed, import_allowed
 from zaudio.ops.spec import OpSpec
 from zaudio.plan import Order, Plan
-from zaudio.request import Request
 from zaudio.signal import Signal
 from zaudio.sizes import parse_bytes, parse_frames
 

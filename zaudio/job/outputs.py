@@ -21,13 +21,14 @@ from zaudio.audio.rendering import AudioFile, Layout, Origin, file_layout
 from zaudio.audio.tagging import wave_chunks
 from zaudio.audio.wave import WaveFile
 from zaudio.errors import OutputExistsError, UsageError
-from zaudio.fileoutput import FileOutput, Settlement
-from zaudio.inputs import is_part_of
+from zaudio.job.fileoutput import FileOutput, Settlement
+from zaudio.job.inputs import is_part_of
+from zaudio.job.request import Request
+from zaudio.job.stages import signal_of
 from zaudio.net.destination import Destination
 from zaudio.ops.chain import Course, Pass
 from zaudio.ops.spec import OpSpec, parse_chain
 from zaudio.plan import Plan
-from zaudio.request import Request
 from zaudio.result import (
     UNVERSIONED,
     Description,
@@ -46,7 +47,6 @@ from zaudio.result import (
 )
 from zaudio.settings import Playable, Sealed
 from zaudio.signal import Signal
-from zaudio.stages import signal_of
 
 
 class Output(Destination, Protocol):

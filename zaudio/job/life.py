@@ -23,17 +23,17 @@ from typing import Generic, Self, TypeVar
 from zaudio.errors import StoppedError, UsageError
 from zaudio.events import Event, Failed, State
 from zaudio.facts import Progress
+from zaudio.job.preparation import DoneJob
+from zaudio.job.request import Request
+from zaudio.job.staffing import named_by, open_farm, open_fleet, warnings_of
+from zaudio.job.stages import Work
 from zaudio.launching.fleet import Fleet
-from zaudio.ledger import Ledger
 from zaudio.net.farm import Farm
 from zaudio.net.keys import coordinator_keys
 from zaudio.net.starter import Starter
 from zaudio.net.wake import Waker
-from zaudio.preparation import DoneJob
-from zaudio.request import Request
-from zaudio.staffing import named_by, open_farm, open_fleet, warnings_of
-from zaudio.stages import Work
-from zaudio.stream import Stream, Subscription
+from zaudio.watching.ledger import Ledger
+from zaudio.watching.stream import Stream, Subscription
 
 Outcome = TypeVar("Outcome")
 

@@ -24,9 +24,9 @@ from typing import Protocol
 from zaudio import disk
 from zaudio.errors import UsageError
 from zaudio.events import Event, Started
-from zaudio.lines import line, privacy
-from zaudio.stream import Subscription
-from zaudio.thinning import Thinner
+from zaudio.watching.lines import line, privacy
+from zaudio.watching.stream import Subscription
+from zaudio.watching.thinning import Thinner
 
 SIZE = 8192  # events that wait, in a few MiB: a second of the fastest farm
 REST = 0.1  # seconds between two looks: a batch costs little more than a single event, and nobody reads faster
