@@ -24,7 +24,7 @@ from zaudio.into import Into
 from zaudio.job.classes import JobClass
 from zaudio.job.life import Life
 from zaudio.job.request import Request, parse_request
-from zaudio.job.stages import ID_BYTES, Demand, Means, Say, cut, demand_of, import_named, main_stage, measure, once
+from zaudio.job.stages import ID_BYTES, Demand, Means, Say, cut, demand_of, import_named, main_stage, measure, opening
 from zaudio.net.failure import parted, told
 from zaudio.net.farm import Farm
 from zaudio.net.wake import Waker
@@ -234,12 +234,7 @@ class OpenProcessing:
         Raises:
             ZaudioError: A stage failed.
         """
-
-        def open_once() -> None:
-            say(StateChanged, state=State.RUNNING)
-            on_open()
-
-        opened, means, job = once(open_once), self.means, self.started.job
+        opened, means, job = opening(say, on_open), self.means, self.started.job
         measure(means, self.course, farm, demand=self.demand, job=job, say=say, on_open=opened)
         main = self.course.main
         plan = cut(self.request, main, Order.FORWARD)

@@ -20,7 +20,18 @@ from zaudio.job.classes import JobClass
 from zaudio.job.life import Life
 from zaudio.job.preparation import open_recording
 from zaudio.job.request import Request, parse_request
-from zaudio.job.stages import ID_BYTES, Demand, Means, Say, cut, demand_of_stage, import_named, measure, once, signal_of
+from zaudio.job.stages import (
+    ID_BYTES,
+    Demand,
+    Means,
+    Say,
+    cut,
+    demand_of_stage,
+    import_named,
+    measure,
+    opening,
+    signal_of,
+)
 from zaudio.net.farm import Farm
 from zaudio.net.wake import Waker
 from zaudio.ops.chain import Course, make_ops
@@ -181,11 +192,6 @@ class OpenSurvey:
             InputChangedError: The recording is not what it was.
             ZaudioError: A stage failed.
         """
-
-        def open_once() -> None:
-            say(StateChanged, state=State.RUNNING)
-            on_open()
-
         cells = measure(
             self.means,
             self.course,
@@ -193,7 +199,7 @@ class OpenSurvey:
             demand=self.demand,
             job=self.started.job,
             say=say,
-            on_open=once(open_once),
+            on_open=opening(say, on_open),
             last=1,
         )
         assert cells is not None, "the last op measures"

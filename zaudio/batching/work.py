@@ -26,7 +26,7 @@ from zaudio.batching.roll import Roll
 from zaudio.errors import NoWorkerError, StoppedError, WorkersDiedError, ZaudioError
 from zaudio.events import Advanced, Event, StageBegan, Started, State, StateChanged
 from zaudio.job.request import Request
-from zaudio.job.stages import BUNDLE_BYTES, CHUNK_OF_GRID, CREDIT, ID_BYTES, UNKNOWN_MAX, Demand, Say, once
+from zaudio.job.stages import BUNDLE_BYTES, CHUNK_OF_GRID, CREDIT, ID_BYTES, UNKNOWN_MAX, Demand, Say, opening
 from zaudio.net.farm import Farm
 from zaudio.net.stage import Stage
 from zaudio.ops.chain import versions_of
@@ -118,12 +118,7 @@ class OpenBatch:
             JobError: As many recordings failed as the user allows.
             ZaudioError: The farm failed, or was stopped.
         """
-
-        def open_once() -> None:
-            say(StateChanged, state=State.RUNNING)
-            on_open()
-
-        opened = once(open_once)
+        opened = opening(say, on_open)
         publishers: Publishers[Whole | Alone] = Publishers(
             self._publish_one,
             bytes_of=lambda one: one.memory if isinstance(one, Alone) else one.small.bytes,

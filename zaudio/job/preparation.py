@@ -37,7 +37,7 @@ from zaudio.job.stages import (
     main_stage,
     measure,
     name_of,
-    once,
+    opening,
     rounded,
     signal_of,
 )
@@ -146,12 +146,7 @@ class OpenJob:
         Raises:
             ZaudioError: The job failed; nothing is published.
         """
-
-        def open_once() -> None:
-            say(StateChanged, state=State.RUNNING)
-            on_open()
-
-        opened = once(open_once)
+        opened = opening(say, on_open)
         for sentence in self.earlier:
             say(Measured, sentence=sentence, earlier=True)
         try:

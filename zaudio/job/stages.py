@@ -26,7 +26,7 @@ from zaudio.audio import Source
 from zaudio.core.job import Job
 from zaudio.core.jury import SECRET_BYTES, Audit
 from zaudio.errors import UsageError
-from zaudio.events import Event, Measured, StageBegan, Started
+from zaudio.events import Event, Measured, StageBegan, Started, State, StateChanged
 from zaudio.fold import Fold
 from zaudio.job.classes import JobClass
 from zaudio.job.request import Request
@@ -372,14 +372,15 @@ def name_of(op: Op) -> str:
     return getattr(op, "name", "") or type(op).__name__
 
 
-def once(function: Callable[[], object]) -> Callable[[], None]:
-    """Return a function whose first call calls that one, and whose others do nothing."""
-    called: list[bool] = []
+def opening(say: Say, on_open: Callable[[], None]) -> Callable[[], None]:
+    """Return a function for each stage to call when workers can take part; all its calls but the first do nothing."""
+    opened: list[bool] = []
 
     def call() -> None:
-        if not called:
-            called.append(True)
-            function()
+        if not opened:
+            opened.append(True)
+            say(StateChanged, state=State.RUNNING)
+            on_open()
 
     return call
 
