@@ -7,7 +7,6 @@ of `Chain`, wherever they are computed.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from zaudio.formats import MAX_SAMPLERATE, check_count
 from zaudio.into import Into
 from zaudio.job.classes import JobClass
 from zaudio.job.life import Life
+from zaudio.job.preparation import started_of
 from zaudio.job.request import Request, parse_request
 from zaudio.job.stages import ID_BYTES, Demand, Means, Say, cut, demand_of, import_named, main_stage, measure, opening
 from zaudio.net.failure import parted, told
@@ -177,18 +177,7 @@ class Processing(Life[Array]):
         plan = cut(request, course.foreseen, Order.FORWARD)
         shared = request.workers > 0 and len(plan) > 0 and not request.network.sockets_only
         source = stack.enter_context(ArraySource(self._array, self._signal.samplerate, shared=shared))
-        output = course.output
-        started = Started(
-            at=time.monotonic(),
-            job=os.urandom(ID_BYTES).hex(),
-            chunks=len(plan),
-            chunk_frames=plan.chunk_frames,
-            frames=output.frames,
-            channels=output.channels,
-            samplerate=output.samplerate,
-            format=output.format.name,
-            bytes=output.bytes,
-        )
+        started = started_of(course.output, plan, job=os.urandom(ID_BYTES).hex())
         means = Means(request, source, JobClass(request.security.machines or ""), waker.wake, self._stream.publish)
         return OpenProcessing(started, means, course, demand_of(request, course, plan))
 

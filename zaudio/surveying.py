@@ -6,7 +6,6 @@ Rules: those of `zaudio.job.life`. Nothing is written: there is no output folder
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from zaudio.errors import UsageError
 from zaudio.events import Event, Started, State, StateChanged
 from zaudio.job.classes import JobClass
 from zaudio.job.life import Life
-from zaudio.job.preparation import open_recording
+from zaudio.job.preparation import open_recording, started_of
 from zaudio.job.request import Request, parse_request
 from zaudio.job.stages import (
     ID_BYTES,
@@ -223,17 +222,6 @@ def open_survey(
     if first is None:
         raise UsageError(f"{type(what).__name__} measures nothing; a survey takes an op with `measure`")
     plan, signal = cut(request, first, Order.FORWARD), signal_of(source)
-    started = Started(
-        at=time.monotonic(),
-        job=os.urandom(ID_BYTES).hex(),
-        chunks=len(plan),
-        chunk_frames=plan.chunk_frames,
-        frames=signal.frames,
-        channels=signal.channels,
-        samplerate=signal.samplerate,
-        format=signal.format.name,
-        bytes=signal.bytes,
-        warnings=source.warnings,
-    )
+    started = started_of(signal, plan, job=os.urandom(ID_BYTES).hex(), warnings=source.warnings)
     means = Means(request, source, JobClass(request.security.machines or ""), waker.wake, publish)
     return OpenSurvey(started, means, course, demand_of_stage(plan, first), source.warnings)

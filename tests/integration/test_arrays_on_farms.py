@@ -125,7 +125,7 @@ def test_events_tell_of_an_array_as_of_a_job():
     x = noise(300_000)
     zaudio.process(x, 48000, "loudnorm", workers=2, on_event=events.append)
     assert isinstance(events[0], Started)
-    assert (events[0].frames, events[0].format) == (300_000, "f32le")
+    assert (events[0].frames, events[0].format, events[0].order) == (300_000, "f32le", "forward")
     assert any(isinstance(event, Measured) for event in events)
     assert [event.state for event in events if isinstance(event, StateChanged)] == ["running", "done"]
     assert max(event.bytes for event in events if isinstance(event, Advanced)) == x.nbytes

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
 from zaudio.audio import Source
 from zaudio.errors import ConflictError, ResumeError
@@ -51,6 +52,7 @@ from zaudio.plan import Plan
 from zaudio.result import Description, Machines, difference
 from zaudio.result import Measured as Kept
 from zaudio.settings import Sealed
+from zaudio.signal import Signal
 
 TOLD_SECONDS = 0.1  # between two events about how far an input is read
 
@@ -308,6 +310,23 @@ def open_recording(
     )
 
 
+def started_of(signal: Signal, plan: Plan, *, job: str, **more: Any) -> Started:  # noqa: ANN401
+    """Return the facts of a job with that output, and `more` of them by the names of their fields."""
+    return Started(
+        at=time.monotonic(),
+        job=job,
+        chunks=len(plan),
+        chunk_frames=plan.chunk_frames,
+        frames=signal.frames,
+        channels=signal.channels,
+        samplerate=signal.samplerate,
+        format=signal.format.name,
+        bytes=signal.bytes,
+        order=plan.order.value,
+        **more,
+    )
+
+
 def _restore(
     course: Course, earlier: Earlier, described: Description, request: Request, allowed: Allowed
 ) -> tuple[str, ...]:
@@ -345,21 +364,14 @@ def _resuming(course: Course, started: Started) -> str:
 def _started(
     claimed: Claim, plan: Plan, source: Source, *, resumed: int, job: bytes = b"", incarnation: int = 0
 ) -> Started:
-    described, signal = claimed.described, claimed.described.signal
-    return Started(
-        at=time.monotonic(),
+    signal = claimed.described.signal
+    return started_of(
+        signal,
+        plan,
         job=job.hex(),
-        chunks=len(plan),
-        chunk_frames=plan.chunk_frames,
-        frames=described.frames,
-        channels=described.channels,
-        samplerate=described.samplerate,
-        format=described.format,
-        bytes=signal.bytes,
         resumed_chunks=plan.at_output(resumed // signal.frame_bytes)[0],
         resumed_bytes=resumed,
         warnings=(*source.warnings, *claimed.sentences),
-        order=plan.order.value,
         container=claimed.container,
         incarnation=incarnation,
     )
