@@ -114,7 +114,7 @@ ALLOWED = {
         *BASE,
     },
     "surveying": {"job.classes", "job.life", "job.preparation", "job.stages", "job.request", "net", "ops", *BASE},
-    "rendering": {"job.life", "job.preparation", "job.stages", "job.request", "net", "ops", *BASE},
+    "rendering": {"coordinator", "job.life", "job.request", "ops", *BASE},
     "unsealing": {"job.inputs", "audio", "result", *BASE},
     "job.outputs": {
         "job.fileoutput",

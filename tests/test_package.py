@@ -1,5 +1,6 @@
 """The package as a whole: what importing it costs, what it offers, what is packaged."""
 
+import inspect
 import json
 import os
 import re
@@ -137,6 +138,15 @@ def test_paths_may_be_text_or_path_objects_in_every_public_signature():
 
 def walk(hint):
     return {hint}.union(*map(walk, typing.get_args(hint)))
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"), [("batch", "Batch"), ("process", "Processing"), ("render", "Rendering"), ("survey", "Survey")]
+)
+def test_a_function_that_runs_a_job_shows_the_arguments_of_its_class(function, kind):
+    own, of_class = inspect.signature(getattr(zaudio, function)), inspect.signature(getattr(zaudio, kind))
+    assert list(own.parameters.values()) == list(of_class.parameters.values())
+    assert own.return_annotation in ("Array", "Iterator[RecordingReport]", "Report", "Surveyed")
 
 
 def test_any_other_name_is_an_attribute_error():

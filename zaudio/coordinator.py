@@ -21,7 +21,32 @@ from zaudio.settings import Limits, Network, Raw, Sealed, Security
 from zaudio.timing import Timing
 
 
-class Coordinator(Life[Report]):
+class OneResult(Life[Report]):
+    """One job with one result that is published, whatever kind it is."""
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the job has ended, or would end now, with something done that the same job can go on from."""
+        done = self.done() and self._failure is None
+        return not done and isinstance(self._work, OpenJob) and self._work.writer.kept
+
+    @property
+    def page_token(self) -> str:
+        """Text that lets its bearer see the job's page; after `start`. Empty when the job was done already.
+
+        It is the same in all lives of a job with a sealed result: it is derived from the encryption key, which it does
+        not tell. A file that plays has another one in each life.
+        """
+        return self._work.writer.page_token if isinstance(self._work, OpenJob) else ""
+
+    def _prepare(self, stack: ExitStack, waker: Waker) -> Work | DoneJob:
+        return open_job(self._request, stack, notify=waker.wake, publish=self._stream.publish, pause=self._go_on)
+
+    def _outcome(self) -> Report:
+        return self._ledger.report()
+
+
+class Coordinator(OneResult):
     """One job: a recording, what to do with it, and where the result goes.
 
     Args:
@@ -88,23 +113,3 @@ class Coordinator(Life[Report]):
             timing=timing,
         )
         super().__init__(request, on_event)
-
-    @property
-    def resumable(self) -> bool:
-        """Whether the job has ended, or would end now, with something done that the same job can go on from."""
-        done = self.done() and self._failure is None
-        return not done and isinstance(self._work, OpenJob) and self._work.writer.kept
-
-    @property
-    def page_token(self) -> str:
-        """Text that lets its bearer see the job's page, the same in all lives of the job; after `start`.
-
-        It is derived from the encryption key, which it does not tell. Empty when the job was done already.
-        """
-        return self._work.writer.page_token if isinstance(self._work, OpenJob) else ""
-
-    def _prepare(self, stack: ExitStack, waker: Waker) -> Work | DoneJob:
-        return open_job(self._request, stack, notify=waker.wake, publish=self._stream.publish, pause=self._go_on)
-
-    def _outcome(self) -> Report:
-        return self._ledger.report()

@@ -21,7 +21,7 @@ from zaudio.events import Event, StageBegan, Started, State, StateChanged
 from zaudio.formats import MAX_SAMPLERATE, check_count
 from zaudio.into import Into
 from zaudio.job.classes import JobClass
-from zaudio.job.life import Life
+from zaudio.job.life import Life, takes_arguments_of
 from zaudio.job.preparation import started_of
 from zaudio.job.request import Request, parse_request
 from zaudio.job.stages import ID_BYTES, Demand, Means, Say, cut, demand_of, import_named, main_stage, measure, opening
@@ -31,82 +31,29 @@ from zaudio.net.wake import Waker
 from zaudio.ops.chain import Chain, Course, make_ops
 from zaudio.ops.spec import Requested
 from zaudio.plan import Order
-from zaudio.settings import Limits, Network, Raw, Security
+from zaudio.settings import Limits, Network, Security
 from zaudio.signal import Signal
 
 Array = npt.NDArray[Any]
 
 
-def process(
-    x: Array,
-    samplerate: int,
-    ops: Requested | Sequence[Requested],
-    *,
-    workers: int | None = None,
-    bind: str | None = None,
-    chunk: str | int | None = None,
-    network: Network = Network(),
-    security: Security = Security(),
-    limits: Limits = Limits(),
-    on_event: Callable[[Event], None] | None = None,
-) -> Array:
-    """Apply ops to an array on a farm, in memory: the bits of `Chain`.
+class Processing(Life[Array]):
+    """A row of ops over one array on a farm, which gives an array: the bits of `Chain`.
 
-    By default this process computes alone, as it does with `workers=0`: most ops take less time for a few minutes of
-    audio than a farm takes to start, which is about half a second. An op that ends or hangs the process is not survived
-    then, and there are no events. With `workers` or `bind` a farm computes.
+    The outcome is a new array of the result's format and length, in the order of the recording: (frames, channels), or
+    (frames,) when `x` is and the result has one channel.
 
     Args:
         x: Samples of float32, float64, int16 or int32: (frames, channels), or (frames,) for one channel. It is never
             written to.
         samplerate: Frames per second.
-        ops: The operations, as for `Coordinator`.
-        workers: Local worker processes; by default none.
-        bind: As for `Coordinator`, and so are the others.
-        chunk: Chunk size.
-        network: How workers reach the farm.
+        ops: The operations, as for `Coordinator`, and so are all arguments that are not told here.
         security: Keys and audits.
         limits: Memory and timeouts. The array and the result are not counted: besides them there is a second copy of
             the array, in memory that local workers share.
-        on_event: Called with every event.
-
-    Returns:
-        A new array of the result's format and length, in the order of the recording: (frames, channels), or (frames,)
-        when `x` is and the result has one channel.
 
     Raises:
-        UsageError: The array, an op or a value cannot be used.
-        JobError: An op failed; the sentence says how.
-        ZaudioError: See `Processing`, and its `start` and `wait`.
-
-    Example:
-        >>> y = process(x, 48000, ["highpass:hz=80", "gain:db=-3"], workers=4)  # doctest: +SKIP
-    """
-    here = not workers and bind is None
-    if here and security != Security():
-        raise UsageError("keys and audits are for a farm, and this process computes alone; give workers, or bind")
-    job = Processing(
-        x,
-        samplerate,
-        ops,
-        workers=None if here and workers == 0 else workers,
-        bind=bind,
-        chunk=chunk,
-        network=network,
-        security=security,
-        limits=limits,
-        on_event=on_event,
-    )
-    return job.compute() if here else job.run()
-
-
-class Processing(Life[Array]):
-    """A row of ops over one array on a farm, which gives an array.
-
-    Args: as for `process`, but for `workers`: by default one per core, or none when `bind` is given.
-
-    Raises:
-        UsageError: A value cannot be used, or two contradict each other.
+        UsageError: The array, an op or a value cannot be used, or two values contradict each other.
     """
 
     def __init__(
@@ -132,13 +79,9 @@ class Processing(Life[Array]):
             workers=workers,
             bind=bind,
             chunk=chunk,
-            overwrite=False,
-            fresh=False,
-            raw=Raw(),
             network=network,
             security=security,
             limits=limits,
-            timing=None,
         )
         super().__init__(request, on_event)
         self._ops = ops
@@ -185,6 +128,29 @@ class Processing(Life[Array]):
         assert isinstance(self._work, OpenProcessing)
         assert self._work.outcome is not None, "it is done"
         return self._shaped(self._work.outcome)
+
+
+@takes_arguments_of(Processing)
+def process(*arguments: Any, workers: int | None = None, bind: str | None = None, **settings: Any) -> Array:  # noqa: ANN401
+    """Apply ops to an array, in memory, and return the new one: the bits of `Chain`. The arguments are `Processing`'s.
+
+    By default this process computes alone, as it does with `workers=0`: most ops take less time for a few minutes of
+    audio than a farm takes to start, which is about half a second. An op that ends or hangs the process is not survived
+    then, and there are no events. With `workers` or `bind` a farm computes.
+
+    Raises:
+        UsageError: The array, an op or a value cannot be used.
+        JobError: An op failed; the sentence says how.
+        ZaudioError: See `Processing`, and its `start` and `wait`.
+
+    Example:
+        >>> y = process(x, 48000, ["highpass:hz=80", "gain:db=-3"], workers=4)  # doctest: +SKIP
+    """
+    here = not workers and bind is None
+    if here and settings.get("security", Security()) != Security():
+        raise UsageError("keys and audits are for a farm, and this process computes alone; give workers, or bind")
+    job = Processing(*arguments, workers=None if here and workers == 0 else workers, bind=bind, **settings)
+    return job.compute() if here else job.run()
 
 
 @dataclass(slots=True)

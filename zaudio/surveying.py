@@ -16,7 +16,7 @@ import numpy.typing as npt
 from zaudio.errors import UsageError
 from zaudio.events import Event, Started, State, StateChanged
 from zaudio.job.classes import JobClass
-from zaudio.job.life import Life
+from zaudio.job.life import Life, takes_arguments_of
 from zaudio.job.preparation import open_recording, started_of
 from zaudio.job.request import Request, parse_request
 from zaudio.job.stages import (
@@ -53,58 +53,14 @@ class Surveyed(NamedTuple):
     signal: Signal
 
 
-def survey(
-    input: str | os.PathLike[str],
-    what: Op,
-    *,
-    ops: Requested | Sequence[Requested] = (),
-    workers: int | None = None,
-    bind: str | None = None,
-    chunk: str | int | None = None,
-    raw: Raw = Raw(),
-    network: Network = Network(),
-    security: Security = Security(),
-    limits: Limits = Limits(),
-    on_event: Callable[[Event], None] | None = None,
-) -> Surveyed:
-    """Measure a recording on a farm, as `Survey` does, and wait for the outcome.
-
-    Raises:
-        ZaudioError: See `Survey`, and its `start` and `wait`.
-
-    Example:
-        >>> cells, signal = survey("take.wav", Loudness(), workers=4)  # doctest: +SKIP
-    """
-    return Survey(
-        input,
-        what,
-        ops=ops,
-        workers=workers,
-        bind=bind,
-        chunk=chunk,
-        raw=raw,
-        network=network,
-        security=security,
-        limits=limits,
-        on_event=on_event,
-    ).run()
-
-
 class Survey(Life[Surveyed]):
     """A measurement of one recording on a farm.
 
     Args:
-        input: The recording, as for `Coordinator`.
+        input: The recording, as for `Coordinator`, and so are all arguments that are not told here.
         what: The op whose `measure` gives the measuring op.
         ops: The operations in front of the measurement; by default none.
-        workers: As for `Coordinator`, and so are the others.
-        bind: The endpoint where workers from elsewhere connect.
-        chunk: Chunk size.
-        raw: How raw samples lie in their file.
-        network: How workers reach the farm.
         security: Keys and audits.
-        limits: Memory and timeouts.
-        on_event: Called with every event.
 
     Raises:
         UsageError: A value cannot be used, or two contradict each other.
@@ -134,13 +90,10 @@ class Survey(Life[Surveyed]):
             workers=workers,
             bind=bind,
             chunk=chunk,
-            overwrite=False,
-            fresh=False,
             raw=raw,
             network=network,
             security=security,
             limits=limits,
-            timing=None,
         )
         super().__init__(request, on_event)
         self._what = what
@@ -152,6 +105,19 @@ class Survey(Life[Surveyed]):
         assert isinstance(self._work, OpenSurvey)
         assert self._work.outcome is not None, "it is done"
         return self._work.outcome
+
+
+@takes_arguments_of(Survey)
+def survey(*arguments: Any, **settings: Any) -> Surveyed:  # noqa: ANN401
+    """Measure a recording on a farm, as `Survey` does, and wait for the outcome.
+
+    Raises:
+        ZaudioError: See `Survey`, and its `start` and `wait`.
+
+    Example:
+        >>> cells, signal = survey("take.wav", Loudness(), workers=4)  # doctest: +SKIP
+    """
+    return Survey(*arguments, **settings).run()
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from queue import Empty, SimpleQueue
+from typing import Any
 
 from zaudio.audio.container import container_of
 from zaudio.batching.ends import Ends
@@ -23,7 +24,7 @@ from zaudio.batching.work import OpenBatch, job_of
 from zaudio.errors import UsageError
 from zaudio.events import Event, State, StateChanged
 from zaudio.facts import BatchProgress, BatchReport, Listed, RecordingReport
-from zaudio.job.life import Life
+from zaudio.job.life import Life, takes_arguments_of
 from zaudio.job.preparation import DoneJob
 from zaudio.job.request import parse_request
 from zaudio.job.stages import Say, Work, import_named
@@ -70,57 +71,6 @@ class _DoneBatch(DoneJob):
         say(StateChanged, state=State.DONE)
 
 
-def batch(
-    inputs: Iterable[str | os.PathLike[str]],
-    output: str | os.PathLike[str] | Sealed | Playable,
-    *,
-    ops: Requested | Sequence[Requested] | None = None,
-    workers: int | None = None,
-    bind: str | None = None,
-    chunk: str | int | None = None,
-    max_fails: int | None = None,
-    overwrite: bool = False,
-    raw: Raw = Raw(),
-    network: Network = Network(),
-    security: Security = Security(),
-    limits: Limits = Limits(),
-    on_event: Callable[[Event], None] | None = None,
-) -> Iterator[RecordingReport]:
-    """Process many recordings on one farm, and yield a report of each as it ends.
-
-    A recording that fails is reported, and the others go on. Leaving the loop early stops the batch; the same call
-    does what is left. For the other arguments see `Batch`.
-
-    Raises:
-        ZaudioError: See `Batch`, and its `start` and `wait`.
-
-    Example:
-        >>> for report in batch(["a.wav", "b.wav"], "out", ops="highpass:hz=80"):  # doctest: +SKIP
-        ...     print(report.input, report.state, report.sentence)
-    """
-    job = Batch(
-        inputs,
-        output,
-        ops=ops,
-        workers=workers,
-        bind=bind,
-        chunk=chunk,
-        max_fails=max_fails,
-        overwrite=overwrite,
-        raw=raw,
-        network=network,
-        security=security,
-        limits=limits,
-        on_event=on_event,
-    )
-
-    def reports() -> Iterator[RecordingReport]:
-        with job:
-            yield from job.reports()
-
-    return reports()  # values that cannot be used are refused by the call, not by the first step
-
-
 class Batch(Life[BatchReport]):
     """Many recordings on one farm, a result each at ``output/NAME``, or a file that plays at ``output/NAME.wav``.
 
@@ -129,19 +79,11 @@ class Batch(Life[BatchReport]):
         output: The folder of the results and of `manifest.jsonl`; or a `Sealed` with it, which says how each is
             stored; or a `Playable` with it and a suffix, which makes files that play. A result has the name of its
             recording, without the suffix; equal names are told apart by a number: ``take``, ``take-2``.
-        ops: The operations, as for `Coordinator`, and so are all that are not told here. By default ``invert``, and
-            none for files that play.
-        workers: Number of local workers.
-        bind: The endpoint where workers connect.
-        chunk: Chunk size.
+        ops: The operations, as for `Coordinator`, and so are all arguments that are not told here. By default
+            ``invert``, and none for files that play.
         max_fails: The number of recordings that fail, 1 or more, at which the batch ends.
         overwrite: Replace older results that are not those of this batch.
-        fresh: Discard interrupted jobs.
-        raw: How raw samples lie in their files.
-        network: How workers reach the farm.
         security: Keys and audits. There is a key for each result, so it cannot go to one file elsewhere.
-        limits: Memory and timeouts.
-        on_event: Called with every event.
 
     Raises:
         UsageError: A value cannot be used, or two contradict each other.
@@ -181,7 +123,6 @@ class Batch(Life[BatchReport]):
             network=network,
             security=security,
             limits=limits,
-            timing=None,
         )
         if security.key_out is not None:
             raise UsageError("key_out: a batch has a key for each result; leave it out, or give a recipient")
@@ -330,3 +271,26 @@ class Batch(Life[BatchReport]):
             workers=self._ledger.workers,
             warnings=self.warnings,
         )
+
+
+@takes_arguments_of(Batch)
+def batch(*arguments: Any, **settings: Any) -> Iterator[RecordingReport]:  # noqa: ANN401
+    """Process many recordings on one farm, as `Batch` does, and yield a report of each as it ends.
+
+    A recording that fails is reported, and the others go on. Leaving the loop early stops the batch; the same call
+    does what is left.
+
+    Raises:
+        ZaudioError: See `Batch`, and its `start` and `wait`.
+
+    Example:
+        >>> for report in batch(["a.wav", "b.wav"], "out", ops="highpass:hz=80"):  # doctest: +SKIP
+        ...     print(report.input, report.state, report.sentence)
+    """
+    job = Batch(*arguments, **settings)
+
+    def reports() -> Iterator[RecordingReport]:
+        with job:
+            yield from job.reports()
+
+    return reports()  # values that cannot be used are refused by the call, not by the first step

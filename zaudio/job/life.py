@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, ParamSpec, Self, TypeVar
 
 from zaudio.errors import StoppedError, UsageError
 from zaudio.events import Event, Failed, State
@@ -36,6 +36,24 @@ from zaudio.watching.ledger import Ledger
 from zaudio.watching.stream import Stream, Subscription
 
 Outcome = TypeVar("Outcome")
+Given = TypeVar("Given")
+Arguments = ParamSpec("Arguments")
+
+
+def takes_arguments_of(
+    kind: Callable[Arguments, object],
+) -> Callable[[Callable[..., Given]], Callable[Arguments, Given]]:
+    """Return a decorator for a function that makes an object of a class and runs it, as `zaudio.render` does.
+
+    To type checkers and to `help` the function has the arguments of the class, which are written and documented there.
+    """
+
+    def decorate(function: Callable[..., Given]) -> Callable[Arguments, Given]:
+        own = inspect.signature(function).return_annotation
+        function.__signature__ = inspect.signature(kind).replace(return_annotation=own)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
 
 
 class Life(ABC, Generic[Outcome]):

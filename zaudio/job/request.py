@@ -6,7 +6,7 @@ Rules: nothing is opened here but the file of an identity. Two values that contr
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from zaudio.endpoints import check_endpoint
@@ -78,20 +78,23 @@ def parse_request(
     workers: int | None,
     bind: str | None,
     chunk: str | int | None,
-    overwrite: bool,
-    fresh: bool,
-    raw: Raw,
+    overwrite: bool = False,
+    fresh: bool = False,
+    raw: Raw = Raw(),
     network: Network,
     security: Security,
     limits: Limits,
-    timing: Timing | None,
+    timing: Timing | None = None,
 ) -> Request:
-    """Return the request of a Coordinator's or a Rendering's arguments, whose documentation it shares.
+    """Return the request of a job's arguments: those of a `Coordinator`, whose documentation they share.
+
+    The defaults are those of jobs that do not have the argument.
 
     Raises:
         UsageError: A value cannot be used, or two contradict each other.
     """
-    _check_types(workers, raw, network, security, limits, timing, overwrite=overwrite, fresh=fresh)
+    _check_groups({Raw: raw, Network: network, Security: security, Limits: limits})
+    _check_types(workers, timing, overwrite=overwrite, fresh=fresh)
     if network.workers_on:
         workers, places = share([parse_place(each) for each in network.workers_on], workers)
         bind = bind if bind is not None else LOOPBACK
@@ -103,9 +106,7 @@ def parse_request(
     store = output if isinstance(output, Sealed | Playable) else Sealed(output)
     if isinstance(store, Playable):
         _check_unencrypted(security)
-    recipient = parse_recipient(os.fspath(security.recipient)) if security.recipient is not None else None
-    identity = read_identity(security.identity) if security.identity is not None else None
-    _check_identity(identity, recipient)
+    recipient, identity = _owner(security)
     return Request(
         input=input,
         output=os.fspath(store.path),
@@ -134,23 +135,16 @@ def _check_unencrypted(security: Security) -> None:
             raise UsageError(f"{name} is of an encryption key, and a file that plays is not encrypted; leave it out")
 
 
-def _check_types(
-    workers: object,
-    raw: object,
-    network: object,
-    security: object,
-    limits: object,
-    timing: object,
-    *,
-    overwrite: object,
-    fresh: object,
-) -> None:
-    """Refuse a value of another type, which would fail in the middle of a job, or count as true."""
-    groups = {Raw: raw, Network: network, Security: security, Limits: limits}
+def _check_groups(groups: Mapping[type, object]) -> None:
+    """Refuse a value that is not of its group."""
     for group, value in groups.items():
         if not isinstance(value, group):
             name = group.__name__
             raise UsageError(f"{name.lower()} is a zaudio.{name}(...), not {value!r:.80}")
+
+
+def _check_types(workers: object, timing: object, *, overwrite: object, fresh: object) -> None:
+    """Refuse a value of another type, which would fail in the middle of a job, or count as true."""
     if not isinstance(timing, Timing | None):
         raise UsageError(f"timing is a zaudio.Timing(...), not {timing!r:.80}")
     if not (workers is None or type(workers) is int):
@@ -175,12 +169,19 @@ def _count_workers(workers: int | None, bind: str | None, audit: float) -> int:
     return workers
 
 
-def _check_identity(identity: Identity | None, recipient: Recipient | None) -> None:
-    """Refuse an identity that would be of no use: without a recipient the key would be written raw."""
-    if identity is None:
-        return
+def _owner(security: Security) -> tuple[Recipient | None, Identity | None]:
+    """Return the owner of the encryption key, and the private key of that owner: None for each that is not given.
+
+    Raises:
+        UsageError: An identity would be of no use: the key would be written raw, or wrapped for another owner.
+    """
+    recipient = parse_recipient(os.fspath(security.recipient)) if security.recipient is not None else None
+    if security.identity is None:
+        return recipient, None
+    identity = read_identity(security.identity)
     own = str(identity.recipient)
     if recipient is None:
         raise UsageError(f"an identity goes with a recipient; pass --recipient {own} (recipient=) too, or neither")
     if str(recipient) != own:
         raise UsageError(f"the identity is that of {own}, and the recipient is another; pass that one's, or none")
+    return recipient, identity
