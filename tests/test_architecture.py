@@ -224,7 +224,7 @@ ALLOWED = {
     "facts": {"events"},
     "into": {"errors", "plan", "signal", "steps"},
     "fold": {"errors", "into", "signal"},
-    "lot": {"errors", "plan", "signal", "steps"},
+    "lot": {"errors", "plan"},
     "watching.stream": {"events", "watching.ledger"},
     "job.__init__": set(),
     "watching.__init__": set(),

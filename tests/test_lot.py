@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from zaudio.errors import UsageError
 from zaudio.formats import sample_format
-from zaudio.lot import Dealer, LotPlan
+from zaudio.into import Dealer
+from zaudio.lot import LotPlan
 from zaudio.plan import Order, Plan
 from zaudio.signal import Signal
 

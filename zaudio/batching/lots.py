@@ -25,11 +25,12 @@ from zaudio.batching.ends import Begun
 from zaudio.core.job import Job
 from zaudio.core.jury import SECRET_BYTES, Audit
 from zaudio.events import Event
+from zaudio.into import Dealer
 from zaudio.job.classes import JobClass
 from zaudio.job.outputs import describe, lay_out, with_format
 from zaudio.job.request import Request
 from zaudio.job.stages import BUNDLE_BYTES, CREDIT, ID_BYTES, chunk_bytes, cut, signal_of
-from zaudio.lot import Dealer, LotPlan
+from zaudio.lot import LotPlan
 from zaudio.net.stage import Stage
 from zaudio.ops.chain import ENDLESS, Course, Pass, make_ops
 from zaudio.ops.contract import Op
