@@ -56,69 +56,65 @@ class Work:
     scales: bool = True
 
 
+CHAINS = (
+    Work(
+        "chain to -16 LUFS",
+        (
+            "highpass:hz=80",
+            "eq:hz=3000,db=3,q=1",
+            "compress:threshold_db=-20,ratio=4",
+            "loudnorm:lufs=-16,ceiling_db=40",
+            "limit:db=-1",
+        ),
+        (
+            Rival("ffmpeg, two passes", TWO_PASSES, 0.5),
+            Rival("ffmpeg loudnorm", f"{FFMPEG} -af '{FRONT},loudnorm=I=-16:TP=-1' -ar 44100 {OUT} | SEAL", 0.12),
+        ),
+    ),
+    Work(
+        "four biquads",
+        ("highpass:hz=80", "eq:hz=3000,db=3,q=1", "lowshelf:hz=200,db=4", "highshelf:hz=8000,db=-4"),
+        (
+            Rival("sox", f"{SOX} highpass 80 equalizer 3000 1q 3 bass +4 200 0.707q treble -4 8000 0.707q | SEAL", 0.7),
+            Rival("ffmpeg", f"{FFMPEG} -af '{BIQUADS}' {OUT} | SEAL", 0.9),
+        ),
+    ),
+)
+
+OTHERS = (
+    Work(
+        "44.1 to 48 kHz",
+        ("resample:hz=48000",),
+        (
+            Rival("sox", f"{SOX} rate -v 48000 | SEAL", 0.6),
+            Rival("ffmpeg", f"{FFMPEG} -ar 48000 {OUT} | SEAL", 1.3),
+        ),
+    ),
+    Work(
+        "loudness, true peak",
+        (),
+        (Rival("ffmpeg", f"{FFMPEG_SAYS} -af ebur128=peak=true -f null - 2>&1 | tail -n 20", 0.3),),
+    ),
+    Work("invert", ("invert",), (), scales=False),
+)
+
+
 def works(folder: Path) -> list[Work]:
-    """Return all works; filter taps and an impulse response are written into the folder."""
+    """Return all works; filter taps are written into the folder."""
+    return [*CHAINS, _convolution(folder), *OTHERS]
+
+
+def _convolution(folder: Path) -> Work:
     taps = _write_taps(folder)
     fir = f"-f f32le -ar 44100 -ac 1 -i {folder}/taps.f32 -filter_complex 'afir=gtype=none:wet=0.5'"
-    return [
-        Work(
-            "chain to -16 LUFS",
-            (
-                "highpass:hz=80",
-                "eq:hz=3000,db=3,q=1",
-                "compress:threshold_db=-20,ratio=4",
-                "loudnorm:lufs=-16,ceiling_db=40",
-                "limit:db=-1",
-            ),
-            (
-                Rival("ffmpeg, two passes", TWO_PASSES, 0.5),
-                Rival(
-                    "ffmpeg loudnorm",
-                    f"{FFMPEG} -af '{FRONT},loudnorm=I=-16:TP=-1' -ar 44100 {OUT} | SEAL",
-                    0.12,
-                ),
-            ),
+    return Work(
+        "FIR of 511 taps",
+        (f"fir:taps={taps}",),
+        (
+            Rival("sox", f"{SOX} fir {taps} | SEAL", 0.7),
+            Rival("ffmpeg", f"{FFMPEG} {fir} {OUT} | SEAL", 0.9),
         ),
-        Work(
-            "four biquads",
-            (
-                "highpass:hz=80",
-                "eq:hz=3000,db=3,q=1",
-                "lowshelf:hz=200,db=4",
-                "highshelf:hz=8000,db=-4",
-            ),
-            (
-                Rival(
-                    "sox",
-                    f"{SOX} highpass 80 equalizer 3000 1q 3 bass +4 200 0.707q treble -4 8000 0.707q | SEAL",
-                    0.7,
-                ),
-                Rival("ffmpeg", f"{FFMPEG} -af '{BIQUADS}' {OUT} | SEAL", 0.9),
-            ),
-        ),
-        Work(
-            "FIR of 511 taps",
-            (f"fir:taps={taps}",),
-            (
-                Rival("sox", f"{SOX} fir {taps} | SEAL", 0.7),
-                Rival("ffmpeg", f"{FFMPEG} {fir} {OUT} | SEAL", 0.9),
-            ),
-        ),
-        Work(
-            "44.1 to 48 kHz",
-            ("resample:hz=48000",),
-            (
-                Rival("sox", f"{SOX} rate -v 48000 | SEAL", 0.6),
-                Rival("ffmpeg", f"{FFMPEG} -ar 48000 {OUT} | SEAL", 1.3),
-            ),
-        ),
-        Work(
-            "loudness, true peak",
-            (),
-            (Rival("ffmpeg", f"{FFMPEG_SAYS} -af ebur128=peak=true -f null - 2>&1 | tail -n 20", 0.3),),
-        ),
-        Work("invert", ("invert",), (), scales=False),
-    ]
+    )
 
 
 def _write_taps(folder: Path) -> Path:
