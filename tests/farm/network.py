@@ -69,6 +69,8 @@ JOB_ID = b"j" * 16
 RECORDING = Reference("/srv/take.raw", 0, 1000, 17, 2049, 1311, 5)
 FRAME_BYTES = 4
 LATENCY = 0.002
+READ_SECONDS = CIPHER_SECONDS = 0.0005  # of a chunk
+OF_JOB = {"credit": 2, "window_most": 1000, "timing": TIMING, "audit": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +331,10 @@ class SimWorker:
 
 
 class Farm:
-    """The coordinator, the network and the workers."""
+    """The coordinator, the network and the workers.
+
+    Arguments that are not named here are fields of `Job`, in place of those of `OF_JOB`.
+    """
 
     def __init__(
         self,
@@ -337,22 +342,16 @@ class Farm:
         *,
         workers: int = 0,
         seconds: float = 0.1,
-        credit: int = 2,
-        window: int = 1000,
         seed: int = 0,
         faults: Faults | None = None,
-        timing: Timing = TIMING,
         op: Op | None = None,
         strays: bool = False,
-        read_seconds: float = 0.0005,
-        cipher_seconds: float = 0.0005,
         check_every: int = 1,
         outboxes: bool = False,
         reference: bool = False,
         first: int = 0,
-        audit: Audit | None = None,
         lot: LotPlan | None = None,
-        **machines: object,
+        **of_job: object,
     ) -> None:
         self.lot = lot
         self.now = 100.0  # not 0: nothing may depend on where the clock begins
@@ -361,37 +360,42 @@ class Farm:
         self.op: Op = op or (lambda worker, index, attempt: "ok")
         self.strays = strays
         self.reference = reference
-        self.memory: dict[tuple[bytes, int], int] = {}  # outbox and slot -> checksum of what lies there
-        tokens = [f"w{number}".encode().ljust(16, b"#") for number in range(workers)] if outboxes else []
-        self.audit = audit
         self.register = Register()
+        tokens = [f"w{number}".encode().ljust(16, b"#") for number in range(workers)] if outboxes else []
         self._ways = Ways(("tcp://:2",), frozenset(tokens))
-        self._of_job = {"credit": credit, "window_most": window, "timing": timing, "audit": audit}
-        self._of_job |= {"source": RECORDING if reference else None, **machines}
-        self.liars: list[Liar] = []
-        self.withdrawn: list[int] = []
-        self.audited = 0  # audited chunks that were accepted
+        self._of_job = {**OF_JOB, "source": RECORDING if reference else None, **of_job}
         self.workers: dict[str, SimWorker] = {}
         self.sessions: list[Session] = []
+        self._check_every = check_every
+        self._lay_out()
+        self._begin(chunks, JOB_ID, first)
+        for number in range(workers):
+            worker = self.add(f"w{number}", seconds=seconds)
+            worker.outbox = tokens[number] if outboxes else b""
+
+    def _lay_out(self) -> None:
+        """Make what outlives a stage: what is under way, and what tests look at."""
         self._events: list[tuple[float, int, Callable, tuple]] = []
         self._order = itertools.count()
         self._links: dict[Peer, Link] = {}
         self._inbox: dict[Channel, deque] = {Channel.SINK: deque(), Channel.VENTILATOR: deque()}
         self._died: deque[tuple[bytes, str]] = deque()
         self._read: deque = deque()
-        self._read_seconds, self._reader_free = read_seconds, 0.0
-        self._cipher_seconds, self._cipher_free = cipher_seconds, 0.0
+        self._reader_free = self._cipher_free = 0.0  # when they are done with what they have
         self._paused = False
         self._turn_due = False
-        self._check_every = check_every
         self._turns = 0
+        self.memory: dict[tuple[bytes, int], int] = {}  # outbox and slot -> checksum of what lies there
+        self.liars: list[Liar] = []
+        self.withdrawn: list[int] = []
+        self.audited = 0  # audited chunks that were accepted
         self.most_in_flight = 0
         self.by_reference = 0  # grants without a payload
         self.stage = 0
-        self._begin(chunks, JOB_ID, first)
-        for number in range(workers):
-            worker = self.add(f"w{number}", seconds=seconds)
-            worker.outbox = tokens[number] if outboxes else b""
+
+    @property
+    def audit(self) -> Audit | None:
+        return self._of_job["audit"]
 
     def _begin(self, chunks: int, job_id: bytes, first: int) -> None:
         """Begin a stage: all that is not the farm's is fresh."""
@@ -559,7 +563,7 @@ class Farm:
                     self._note(action)
                     self._grant(action, payload=False)
                 case Grant() | Send(message=Sent()):
-                    seconds = self._read_seconds if isinstance(action, Grant) else 0.0
+                    seconds = READ_SECONDS if isinstance(action, Grant) else 0.0
                     self._reader_free = max(self._reader_free, self.now) + seconds
                     self.at(self._reader_free, self._was_read, action, self.stage)
                     if isinstance(action, Grant):
@@ -577,7 +581,7 @@ class Farm:
                     self.withdrawn.append(action.index)
                 case Released():
                     report.released.append(action.index)
-                    self._cipher_free = max(self._cipher_free, self.now) + self._cipher_seconds
+                    self._cipher_free = max(self._cipher_free, self.now) + CIPHER_SECONDS
                     self.at(self._cipher_free, self._cipher_done, self.stage)
                 case Lost():
                     report.lost.append(action)

@@ -131,7 +131,7 @@ def holds(*, chunks, honest, percent, credit, window, fault, from_, seed, outbox
         chunks,
         workers=honest + 1,
         credit=credit,
-        window=window,
+        window_most=window,
         faults=Faults(fault, until=110.0),
         seed=seed,
         outboxes=outboxes,

@@ -51,7 +51,7 @@ def test_a_sound_farm_computes_every_chunk_and_loses_nothing(chunks, workers):
 @pytest.mark.parametrize("credit", [1, 2, 64])
 @pytest.mark.parametrize("window", [1, 2, 16, 1000])
 def test_credit_and_window_change_nothing_of_the_result(credit, window):
-    farm = Farm(200, workers=4, seconds=0.02, credit=credit, window=window)
+    farm = Farm(200, workers=4, seconds=0.02, credit=credit, window_most=window)
     report = farm.run()
     assert report.error is None
     # What is in flight is the window, and chunks whose second attempt is not back yet.
@@ -83,7 +83,7 @@ def test_many_thousands_of_chunks_cost_what_is_in_flight_costs():
 
 @pytest.mark.extended
 def test_a_thousand_workers_do_one_job():
-    farm = Farm(4000, workers=1000, seconds=0.5, window=4000, check_every=500)
+    farm = Farm(4000, workers=1000, seconds=0.5, window_most=4000, check_every=500)
     report = farm.run()
     assert report.error is None
     assert report.lost == []
@@ -91,7 +91,7 @@ def test_a_thousand_workers_do_one_job():
 
 
 def test_a_thousand_workers_that_all_vanish_are_replaced():
-    farm = Farm(3000, workers=1000, seconds=0.5, window=4000, check_every=500)
+    farm = Farm(3000, workers=1000, seconds=0.5, window_most=4000, check_every=500)
     farm.after(0.6, crash_all, farm)
     for number in range(20):
         farm.add(f"new{number}", at=3.0, seconds=0.01)
@@ -257,7 +257,7 @@ def test_two_workers_that_disagree_fail_the_job_and_are_both_named():
 def test_a_worker_that_was_stopped_and_disagrees_afterwards_is_found_and_named(lost, window):
     """Its lease is live and the other was given the chunk too, or it was given up and its chunk was done long ago."""
     seconds = 3.0 if lost else 0.8
-    farm = Farm(200, workers=2, credit=1, window=window, timing=PATIENT)
+    farm = Farm(200, workers=2, credit=1, window_most=window, timing=PATIENT)
     farm.workers["w0"].op = lambda worker, index, attempt: "wrong" if farm.now < 101.5 + seconds else "ok"
     farm.workers["w0"].seconds = 0.7
     farm.after(0.55, farm.workers["w0"].stop)

@@ -144,7 +144,7 @@ def test_whatever_the_network_does_each_stage_has_its_own_results(
         chunks[0],
         workers=workers,
         credit=credit,
-        window=window,
+        window_most=window,
         faults=Faults(fault, until=120.0),
         seed=seed,
         outboxes=outboxes,
