@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +24,7 @@ from zaudio.errors import ConflictError, ResumeError
 from zaudio.events import Event, Measured, Published, Reading, StageBegan, Started, State, StateChanged
 from zaudio.job.classes import JobClass
 from zaudio.job.inputs import open_input
-from zaudio.job.outputs import Claim, Earlier, Output, check_output, claim, settled, with_format
+from zaudio.job.outputs import Claim, Output, check_output, claim, settled, with_format
 from zaudio.job.request import Request
 from zaudio.job.stages import (
     Demand,
@@ -231,41 +231,23 @@ def open_job(
     """
     check_output(request)
     source = source if source is not None else open_recording(request, stack, publish=publish, pause=pause)
-    signal = signal_of(source)
     allowed = import_named(request.specs)
-    course = Course(make_ops(request.specs, allowed), signal)
-    asked, request = request, with_format(request, source, course.output)
-    if request is not asked:
-        course = Course(make_ops(request.specs, allowed), signal)
+    request, course = _course_of(request, source, allowed)
     plan = cut(request, course.foreseen)
     claimed = claim(request, source, course, plan, stack)
-    described = claimed.described
-    if claimed.output is None:
-        started = _started(claimed, plan, source, resumed=described.signal.bytes)
-        warning = "this job was done already: its publication was interrupted, and is finished now"
-        return DoneJob(request, started, claimed.paths, (*source.warnings, warning))
-    output, sentences = claimed.output, tuple[str, ...]()
-    machines = JobClass(request.security.machines or "")
-    if (earlier := claimed.earlier) is not None:
-        log.info("an interrupted job lies in %s: reading what it wrote", request.output)
-        sentences = _restore(course, earlier, described, request, allowed)
-        if earlier.machines is not None:
-            machines.restore(earlier.machines.name, earlier.machines.numbers)
+    if (output := claimed.output) is None:
+        return _done(request, claimed, plan, source)
+    means = Means(request, source, JobClass(request.security.machines or ""), notify, publish)
+    sentences = _restore(means, course, claimed, allowed)
     resumed = output.open(course.output, plan.order, notify=notify, pause=pause)
-    first = 0
+    stage, first = course.foreseen, 0
     if course.measuring is None:
-        plan = cut(request, course.main)
-        first = in_bundles(plan, course.main).at_output(resumed // described.signal.frame_bytes)[0]
+        stage, plan = course.main, cut(request, course.main)
+        first = in_bundles(plan, stage).at_output(resumed // claimed.described.signal.frame_bytes)[0]
     started = _started(claimed, plan, source, job=output.job_id, incarnation=output.incarnation, resumed=resumed)
-    main = course.main if course.measuring is None else course.foreseen
-    warnings = [*source.warnings, *claimed.sentences, *filter(None, [rounded(request, main, plan)])]
-    if not source.resumable:
-        warnings.append(f"{source.unresumable}, so this job cannot be resumed")
-    if output.incarnation > 1:
-        warnings.append(_resuming(course, started))
-    means = Means(request, source, machines, notify, publish)
+    warnings = (*started.warnings, *_warnings(rounded(request, stage, plan), source, course, started))
     demand = demand_of(request, course, plan, first=first)
-    return OpenJob(started, means, output, course, described, resumed, sentences, demand, tuple(warnings))
+    return OpenJob(started, means, output, course, claimed.described, resumed, sentences, demand, warnings)
 
 
 def open_recording(
@@ -327,14 +309,35 @@ def started_of(signal: Signal, plan: Plan, *, job: str, **more: Any) -> Started:
     )
 
 
-def _restore(
-    course: Course, earlier: Earlier, described: Description, request: Request, allowed: Allowed
-) -> tuple[str, ...]:
-    """Let a course take what an earlier life measured; return the sentences about it.
+def _course_of(request: Request, source: Source, allowed: Allowed) -> tuple[Request, Course]:
+    """Return the course of a request's ops, and the request with those that its output's format needs behind them.
+
+    Raises:
+        UsageError: An op cannot be used.
+    """
+    course = Course(make_ops(request.specs, allowed), signal_of(source))
+    whole = with_format(request, source, course.output)
+    if whole is not request:
+        course = Course(make_ops(whole.specs, allowed), signal_of(source))
+    return whole, course
+
+
+def _done(request: Request, claimed: Claim, plan: Plan, source: Source) -> DoneJob:
+    started = _started(claimed, plan, source, resumed=claimed.described.signal.bytes)
+    warning = "this job was done already: its publication was interrupted, and is finished now"
+    return DoneJob(request, started, claimed.paths, (*source.warnings, warning))
+
+
+def _restore(means: Means, course: Course, claimed: Claim, allowed: Allowed) -> tuple[str, ...]:
+    """Let a course take what an earlier life measured, if there was one; return the sentences about it.
 
     Raises:
         ResumeError: It fits neither the ops nor the result of today.
     """
+    request, earlier = means.request, claimed.earlier
+    if earlier is None:
+        return ()
+    log.info("an interrupted job lies in %s: reading what it wrote", request.output)
     for kept in earlier.measured:
         if course.measuring is None:
             raise ResumeError(request.output, "it measured more ops than there are to measure now")
@@ -343,10 +346,12 @@ def _restore(
         if course.measuring is not None:
             raise ResumeError(request.output, "it has a result and no measurement before it")
         if earlier.described is not None:
-            now = settled(described, course.main, cut(request, course.main))
+            now = settled(claimed.described, course.main, cut(request, course.main))
             reason = difference(replace(now, machines=earlier.described.machines), earlier.described)
             if reason:
                 raise ResumeError(request.output, reason)
+    if earlier.machines is not None:
+        means.machines.restore(earlier.machines.name, earlier.machines.numbers)
     return tuple(kept.sentence for kept in earlier.measured if kept.sentence)
 
 
@@ -354,11 +359,19 @@ def _machines(means: Means) -> Machines:
     return Machines(means.machines.name, means.machines.kept)
 
 
-def _resuming(course: Course, started: Started) -> str:
+def _warnings(rounding: str, source: Source, course: Course, started: Started) -> Iterator[str]:
+    """Yield sentences about a job that is new or resumed, besides those about its recording and its output."""
+    if rounding:
+        yield rounding
+    if not source.resumable:
+        yield f"{source.unresumable}, so this job cannot be resumed"
+    if started.incarnation == 1:
+        return
     if course.measuring is not None:
         name = name_of(course.waiting[0])
-        return f"resuming an interrupted job: it had not finished measuring for {name}, which begins again"
-    return f"resuming an interrupted job: {started.resumed_chunks} of {started.chunks} chunks are done"
+        yield f"resuming an interrupted job: it had not finished measuring for {name}, which begins again"
+    else:
+        yield f"resuming an interrupted job: {started.resumed_chunks} of {started.chunks} chunks are done"
 
 
 def _started(
