@@ -139,7 +139,7 @@ ALLOWED = {
         "ops",
         *BASE,
     },
-    "opened": {"audio", "job.inputs", "result", *BASE},
+    "opened": {"unsealing", "audio", "job.inputs", "result", *BASE},
     "awaiting": {"coordinator", "job.life", "errors", "facts"},
     "coordinator": {"job.life", "job.preparation", "job.stages", "job.request", "net", "ops", *BASE},
     "job.life": {"launching", "job.staffing", "job.preparation", "job.stages", "job.request", "net", *BASE},

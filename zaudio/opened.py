@@ -7,8 +7,7 @@ to the file that the user names.
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from operator import index
 from types import TracebackType
 from typing import Any, Self
@@ -20,17 +19,15 @@ from zaudio.audio.metadata import Metadata
 from zaudio.audio.rendering import AudioFile
 from zaudio.errors import InputChangedError, UsageError, VerificationError
 from zaudio.job.inputs import SealedRecording
-from zaudio.plan import Order
 from zaudio.result import is_reserved
 from zaudio.result.reader import OnProgress
-from zaudio.signal import Signal
+from zaudio.unsealing import write_file
 
 Array = npt.NDArray[Any]
 Path = str | os.PathLike[str]
 
 BLOCK = 65_536  # frames
 SAVE_BYTES = 1 << 20  # at a time: what the result is decrypted in
-WAITING = 4  # such pieces wait for the disk or an encoder at most
 
 
 def open(
@@ -182,40 +179,3 @@ class OpenedResult:
             return self._source.read(start, stop)
         except InputChangedError as error:
             raise VerificationError(error.path, error.reason) from None
-
-
-def write_file(file: AudioFile, signal: Signal, pieces: Iterable[bytes | bytearray]) -> None:
-    """Write samples to a file in the order of the recording, and give it its name.
-
-    Args:
-        file: The file, not open yet. The caller aborts it.
-        signal: All samples together.
-        pieces: The samples, in order, each of them whole frames and a buffer of its own.
-
-    Raises:
-        StorageError: The system refused.
-        UsageError: The file's name was taken meanwhile.
-    """
-    news = threading.Event()
-    file.open(signal, Order.FORWARD, notify=news.set)
-    for number, piece in enumerate(pieces):
-        file.put(piece)
-        _wait(file, news, number + 1 - WAITING)
-    file.seal()
-    while not file.sealed and file.error is None:
-        news.wait()
-        news.clear()
-    file.publish()  # it raises the error, if there is one
-
-
-def _wait(file: AudioFile, news: threading.Event, finished: int) -> None:
-    """Wait until so many pieces are written.
-
-    Raises:
-        ZaudioError: The writing ended before.
-    """
-    while file.finished < finished:
-        if file.error is not None:
-            raise file.error
-        news.wait()
-        news.clear()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from zaudio.plan import Order
 from zaudio.result import Description, OpenResult
 from zaudio.reverse import order_into
 from zaudio.signal import Signal
+from zaudio.steps import Buffer
 
 OnProgress = Callable[[int, int], None]
 
@@ -74,31 +75,73 @@ def decrypt(
     with OpenResult(folder, key=key, identity=identity) as opened:  # what can be refused is refused before all is read
         result.check_output(folder, target, overwrite=overwrite, key=key, identity=identity)
         check_container(target, container, opened.description.signal)
-    total = 0
-
-    def verifying(done: int, size: int) -> None:
-        nonlocal total
-        total = size
-        if on_progress is not None:
-            on_progress(done, 2 * size)
-
-    with SealedRecording(folder, key=key, identity=identity, on_progress=verifying) as source:
+    told = _Twice(on_progress)
+    with SealedRecording(folder, key=key, identity=identity, on_progress=told.verifying) as source:
         described = source.description
         order = Order.FORWARD if forward else described.order
-
-        def writing(pieces: Iterator[memoryview]) -> Iterator[memoryview]:
-            done = total
-            for piece in pieces:
-                yield piece
-                done = min(2 * total, done + piece.nbytes)
-                if on_progress is not None:
-                    on_progress(done, 2 * total)
-
         if container is Container.WAV and described.header_bytes and order is described.order:
-            result.write_file(target, writing(source.plaintext()), folder=folder, overwrite=overwrite)
+            # The plaintext is that very WAV.
+            result.write_file(target, told.writing(source.plaintext()), folder=folder, overwrite=overwrite)
         else:
-            _write(source, target, order, overwrite=overwrite, told=writing)
+            _write(source, target, order, overwrite=overwrite, told=told)
         return described, target
+
+
+def write_file(file: AudioFile, signal: Signal, pieces: Iterable[Buffer], order: Order = Order.FORWARD) -> None:
+    """Write samples to a file, and give it its name.
+
+    Args:
+        file: The file, not open yet. The caller aborts it.
+        signal: All samples together.
+        pieces: The samples, in order, each of them whole frames and a buffer of its own.
+        order: The order of their frames.
+
+    Raises:
+        StorageError: The system refused.
+        UsageError: The file's name was taken meanwhile.
+    """
+    news = threading.Event()
+
+    def wait_for(condition: Callable[[], bool]) -> None:
+        while not condition() and file.error is None:
+            news.wait()
+            news.clear()
+
+    file.open(signal, order, notify=news.set)
+    for number, piece in enumerate(pieces):
+        file.put(piece)
+        wait_for(lambda: file.finished > number - AHEAD)  # noqa: B023  it is called here
+        if file.error is not None:
+            break
+    else:
+        file.seal()
+        wait_for(lambda: file.sealed)
+    file.publish()  # it raises the error, if there is one
+
+
+class _Twice:
+    """Progress over a result that is read twice: verified, then written."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self._on_progress = on_progress
+        self._size = 0  # of the result, in bytes
+
+    def verifying(self, done: int, size: int) -> None:
+        """Tell how far the first reading is."""
+        self._size = size
+        self._tell(done)
+
+    def writing(self, pieces: Iterable[memoryview]) -> Iterator[memoryview]:
+        """Yield the pieces, and tell how far the second reading is behind each."""
+        done = self._size
+        for piece in pieces:
+            yield piece
+            done = min(2 * self._size, done + piece.nbytes)
+            self._tell(done)
+
+    def _tell(self, done: int) -> None:
+        if self._on_progress is not None:
+            self._on_progress(done, 2 * self._size)
 
 
 def _has_header(target: str) -> bool:
@@ -113,14 +156,7 @@ def _has_header(target: str) -> bool:
     return True
 
 
-def _write(
-    source: SealedRecording,
-    target: str,
-    order: Order,
-    *,
-    overwrite: bool,
-    told: Callable[[Iterator[memoryview]], Iterator[memoryview]],
-) -> None:
+def _write(source: SealedRecording, target: str, order: Order, *, overwrite: bool, told: _Twice) -> None:
     """Write the samples into a file with a header, and give it its name.
 
     Raises:
@@ -131,26 +167,10 @@ def _write(
     signal = source.description.signal
     metadata = carry(source.metadata().metadata, signal, signal, order).metadata
     file = AudioFile(target, signal, order=order, metadata=metadata, overwrite=overwrite)
-    changed = threading.Event()
-
-    def wait_for(condition: Callable[[], bool]) -> None:
-        while not condition() and file.error is None:
-            changed.wait()
-            changed.clear()
-
     try:
-        file.open(signal, order, notify=changed.set)
-        for number, piece in enumerate(told(_pieces(source, signal, order))):
-            file.put(piece)
-            wait_for(lambda: file.finished > number - AHEAD)  # noqa: B023  it is called here
-            if file.error is not None:
-                break
-        else:
-            file.seal()
-            wait_for(lambda: file.sealed)
-        file.publish()
+        write_file(file, signal, told.writing(_pieces(source, signal, order)), order)
     finally:
-        file.abort()
+        file.abort()  # after it was published, nothing is removed
 
 
 def _pieces(source: SealedRecording, signal: Signal, order: Order) -> Iterator[memoryview]:

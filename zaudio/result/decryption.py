@@ -34,28 +34,12 @@ def decrypt(
     identity: str | os.PathLike[str] | None = None,
     on_progress: OnProgress | None = None,
 ) -> tuple[Description, str]:
-    """Verify a result, then write its audio.
-
-    Args:
-        path: The result's folder.
-        output: The file to write; None for `decrypted.raw` in that folder, ``-`` for standard output.
-        forward: Write the frames in the order of the recording. Otherwise as stored.
-        overwrite: Whether an output that is there already may be replaced.
-        key: The file with the encryption key, if that is not in the folder.
-        identity: The file with the private key that the encryption key is wrapped for, if it is.
-        on_progress: Called now and then with the bytes that are done, and how many there are: all are read twice.
-
-    Returns:
-        The description of the result, and the place that its audio went to.
+    """Verify a result, then write its samples alone. `zaudio.decrypt` has the arguments, the outcome and the errors.
 
     Raises:
-        VerificationError: The result is missing, incomplete or damaged; no plaintext was released. Or it changed after
-            it was verified; then no output appears, and standard output got verified audio only.
-        OutputExistsError: The output is there already.
-        UsageError: The output cannot be written there, or has the name of a file with a header; or the file of `key`
-            holds no key; or the encryption key is wrapped, and there is no identity.
-        StorageError: There is too little room, or the output could not be written.
-        FolderBusyError: Another job has been publishing into the result's folder for over two seconds.
+        UsageError: The output cannot be written there, or has the name of a file with a header; or `key` or `identity`
+            is of no use.
+        ZaudioError: The result is damaged, or could not be written.
     """
     path = os.fspath(path)
     target = os.path.join(path, DEFAULT_NAME) if output is None else os.fspath(output)
