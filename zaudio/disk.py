@@ -7,6 +7,7 @@ and opening a FIFO never waits. The content of a file is durable before its fina
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -14,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from zaudio.errors import StorageError
+from zaudio.errors import DiskFullError, StorageError
 from zaudio.steps import Buffer
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # NONBLOCK: a FIFO in a file's place must not hang us
@@ -24,6 +25,8 @@ FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 PRIVATE = 0o600  # keys and plaintext, whatever the umask
 PUBLIC = 0o666  # all else; the umask has its say
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 STOP_PATIENCE = 2.0  # s for a write of 84 bytes to end; only one that the disk does not answer takes longer
 
@@ -119,12 +122,12 @@ def check_room(fd: int, path: str, size: int) -> None:
         size: The bytes.
 
     Raises:
-        StorageError: They do not.
+        DiskFullError: They do not.
     """
     status = os.fstatvfs(fd)
     free = status.f_bavail * status.f_frsize
     if status.f_blocks and size > free:  # some file systems say nothing about their size
-        raise StorageError(path, f"too little room on the disk: {size} bytes are needed, and {free} are free")
+        raise DiskFullError(path, f"too little room on the disk: {size} bytes are needed, and {free} are free")
 
 
 class RecordFile:
@@ -304,10 +307,22 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
 
+def storage_error(path: str, error: OSError, words: str = "") -> StorageError:
+    """Return the error of that path for one of the system's: a DiskFullError where room is missing.
+
+    Args:
+        path: The file or folder.
+        error: The system's error.
+        words: The reason, where the system's words do not say enough.
+    """
+    kind = DiskFullError if error.errno in NO_ROOM else StorageError
+    return kind(path, words or reason(error))
+
+
 @contextlib.contextmanager
 def storage_errors(path: str) -> Iterator[None]:
     """Turn an OSError of the block into the StorageError of that path."""
     try:
         yield
     except OSError as error:
-        raise StorageError(path, reason(error)) from error
+        raise storage_error(path, error) from error

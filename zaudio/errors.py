@@ -15,6 +15,7 @@
     │   ├── ConflictError                1  two workers gave different results for one chunk
     │   ├── WorkersDiedError             1  local workers die before they are ready
     │   └── StorageError                 1  the result could not be written
+    │       └── DiskFullError            1  the disk has too little room for it
     ├── StoppedError                     1  the job was stopped before its end
     ├── VerificationError                5  a result is damaged, changed or incomplete
     ├── NoWorkerError                   69  no worker could be given a chunk for too long
@@ -258,7 +259,7 @@ class WorkersDiedError(JobError):
 
 @dataclass(eq=False, repr=False)
 class StorageError(JobError):
-    """The result could not be written: disk full, an I/O error.
+    """The result could not be written: an I/O error, a name that was taken away.
 
     Attributes:
         path: The file or folder.
@@ -269,6 +270,12 @@ class StorageError(JobError):
     reason: str
 
     template = "{0.path}: {0.reason}"
+
+
+class DiskFullError(StorageError):
+    """The disk has too little room for the result, or its owner may use no more of it."""
+
+    template = "{0.path}: {0.reason}; make room on that disk"
 
 
 class StoppedError(ZaudioError):

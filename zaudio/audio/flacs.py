@@ -107,7 +107,7 @@ class FlacFile:
         try:
             self._body.finish()
         except OSError as error:
-            raise StorageError(self._path, disk.reason(error)) from error
+            raise disk.storage_error(self._path, error) from error
 
     def close(self) -> None:
         """Let go of the encoder; what it writes then goes nowhere. Idempotent."""
@@ -115,12 +115,12 @@ class FlacFile:
         self._sound.close()
 
     def _check(self) -> None:
-        if self._body.error:
-            raise StorageError(self._path, self._body.error)
+        if self._body.error is not None:
+            raise disk.storage_error(self._path, self._body.error)
 
     def _failure(self, error: Exception) -> StorageError:
-        if self._body.error:
-            return StorageError(self._path, self._body.error)
+        if self._body.error is not None:
+            return disk.storage_error(self._path, self._body.error)
         words = " ".join(str(getattr(error, "error_string", error)).split()).rstrip(".")
         return StorageError(self._path, f"the FLAC encoder failed: {words}")
 
@@ -128,12 +128,12 @@ class FlacFile:
 class _Body:
     """The file as the encoder sees it: its head in memory, its frames on the disk.
 
-    Nothing is raised into libsndfile, which would print it: an error is kept as words, and the write is short. The
-    exception itself would keep all frames on the way, and their samples, in a circle.
+    Nothing is raised into libsndfile, which would print it: an error is kept, and the write is short. It is kept
+    without its traceback, which would keep all frames on the way, and their samples, in a circle.
     """
 
     def __init__(self, fd: int, metadata: bytes) -> None:
-        self.error = ""
+        self.error: OSError | None = None
         self._fd = fd
         self._metadata = metadata
         self._head = bytearray()  # of the encoder, up to its first frame
@@ -144,8 +144,8 @@ class _Body:
         self._stopped = False
 
     def write(self, content: bytes) -> int:
-        if self._stopped or self.error:
-            return 0 if self.error else len(content)
+        if self._stopped or self.error is not None:
+            return 0 if self.error is not None else len(content)
         done = 0
         if not self._head_bytes or self._position < self._head_bytes:
             done = len(content) if not self._head_bytes else min(len(content), self._head_bytes - self._position)
@@ -160,7 +160,7 @@ class _Body:
                 count = os.pwrite(self._fd, rest, at)
                 rest, at = rest[count:], at + count
         except OSError as error:
-            self.error = disk.reason(error)
+            self.error = error.with_traceback(None)
             return 0
         self._position += len(content)
         self._end = max(self._end, self._position)

@@ -371,9 +371,9 @@ class AudioFile:
     def _fail(self, error: Exception) -> None:
         """Take note of an error, without its traceback, whose frames hold samples."""
         if isinstance(error, StorageError):
-            self._error = StorageError(error.path, error.reason)
+            self._error = type(error)(error.path, error.reason)
         elif isinstance(error, OSError):
-            self._error = StorageError(self._part.part, disk.reason(error))
+            self._error = disk.storage_error(self._part.part, error)
         else:
             self._error = StorageError(self._part.part, f"{type(error).__name__}: {error}".split("\n")[0])
         self._notify()

@@ -85,7 +85,7 @@ class KeyFile:
                 self.path, "another program has made this file since the job began, and a key is never written over"
             ) from None
         except OSError as error:
-            raise StorageError(self.path, disk.reason(error)) from error
+            raise disk.storage_error(self.path, error) from error
         self._identity = disk.identity(os.fstat(fd))
         try:
             with disk.storage_errors(self.path):

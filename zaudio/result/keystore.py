@@ -23,7 +23,7 @@ import re
 from typing import Protocol
 
 from zaudio import disk
-from zaudio.errors import StorageError, UsageError
+from zaudio.errors import UsageError
 from zaudio.result import primitives
 from zaudio.result.primitives import KEY_BYTES, X25519_BYTES
 from zaudio.steps import Buffer
@@ -259,7 +259,7 @@ def make_identity(path: str | os.PathLike[str]) -> Recipient:
         disk.sync_folder(os.path.dirname(path))
     except OSError as error:
         os.unlink(path)
-        raise StorageError(path, disk.reason(error)) from error
+        raise disk.storage_error(path, error) from error
     return recipient
 
 

@@ -129,7 +129,7 @@ class Spool:
             disk.write_all(self._fd, self._cipher.encrypt(index, self._pending))
         except OSError as error:
             reason = f"samples of the input need more than {index * BLOCK_BYTES} bytes: {disk.reason(error)}"
-            raise StorageError(self._folder, reason) from error
+            raise disk.storage_error(self._folder, error, reason) from error
         self._pending.clear()
         disk.start_writeback(self._fd, index * STORED_BYTES, (index + 1) * STORED_BYTES)
 

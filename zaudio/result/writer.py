@@ -361,9 +361,9 @@ class ResultWriter:
     def _fail(self, error: Exception) -> None:
         """Take note of an error, without its traceback, whose frames hold what was being encrypted."""
         if isinstance(error, StorageError):
-            self._error = StorageError(error.path, error.reason)
+            self._error = type(error)(error.path, error.reason)
         elif isinstance(error, OSError):
-            self._error = StorageError(self._folder.part_path(RESULT), disk.reason(error))
+            self._error = disk.storage_error(self._folder.part_path(RESULT), error)
         else:
             self._error = StorageError(
                 self._folder.part_path(RESULT), f"{type(error).__name__}: {error}".split("\n")[0]
