@@ -124,6 +124,12 @@ def test_equal_names_are_told_apart_in_the_order_given():
     assert names("/a/take.wav", "/b/take.wav", "/c/take.flac", "/d/other.wav") == ["take", "take-2", "take-3", "other"]
 
 
+def test_names_that_some_file_systems_take_for_one_are_told_apart():
+    assert names("/a/Take.wav", "/b/take.wav", "/c/TAKE.wav") == ["Take", "take-2", "TAKE-3"]
+    assert names("/a/\u00e9.wav", "/b/e\u0301.wav") == ["\u00e9", "e\u0301-2"]
+    assert names("/a/take.wav", "/b/Take.wav", known={"/b/Take.wav": "Take"}) == ["take-2", "Take"]
+
+
 def test_a_name_that_looks_like_a_number_takes_no_other_ones():
     assert names("/a/take.wav", "/a/take-2.wav", "/b/take.wav", "/c/take-2.wav") == [
         "take",

@@ -10,6 +10,7 @@ Rules:
 - One process at a time has the lock.
 - A recording keeps the name of its result: the file's name without its suffix, with a number behind it where another
   recording has that name already; and the suffix of a file that plays.
+- Names that differ in capitals or in how a letter is composed count as equal: on some file systems they are.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import fcntl
 import json
 import os
 import threading
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import TracebackType
@@ -207,7 +209,7 @@ def name_all(
     Returns:
         The recordings, and the files that were named twice.
     """
-    taken = {*OWN, *known.values(), *others}
+    taken = {_alike(name) for name in (*OWN, *known.values(), *others)}
     seen: set[str] = set()
     last: dict[str, int] = {}  # the number that was given last, by name
     named, twice = [], []
@@ -221,12 +223,17 @@ def name_all(
         if not name:
             stem = os.path.splitext(os.path.basename(whole))[0] or "recording"
             name = f"{stem}{suffix}"
-            while name in taken:
-                last[stem] = last.get(stem, 1) + 1
-                name = f"{stem}-{last[stem]}{suffix}"
-            taken.add(name)
+            while _alike(name) in taken:
+                last[_alike(stem)] = last.get(_alike(stem), 1) + 1
+                name = f"{stem}-{last[_alike(stem)]}{suffix}"
+            taken.add(_alike(name))
         named.append(Named(path, name))
     return named, twice
+
+
+def _alike(name: str) -> str:
+    """Return the same text for all names that a file system may take for one."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _entry(value: Any) -> Entry:  # noqa: ANN401  what JSON gives
