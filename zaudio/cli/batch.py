@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -277,7 +278,7 @@ def _failure(each: RecordingReport) -> str:
 
 
 def _lines(content: bytes) -> list[str]:
-    return [os.fsdecode(line) for line in content.splitlines() if line]
+    return [os.fsdecode(line) for line in content.removeprefix(BOM_UTF8).splitlines() if line]
 
 
 def _count(number: int, noun: str) -> str:

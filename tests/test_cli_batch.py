@@ -1,0 +1,50 @@
+"""`zaudio batch`: what it passes on, and the lists that it reads."""
+
+import pytest
+from click.testing import CliRunner
+from test_cli_farm import FakeStarter
+
+import zaudio
+from zaudio.cli.app import app
+from zaudio.cli.batch import listed
+from zaudio.errors import JobError
+from zaudio.machine import usable_cores
+from zaudio.net import starter
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """The arguments of each batch that a command makes."""
+    made = []
+
+    def make(inputs, output, **settings):
+        made.append(settings)
+        raise JobError("made")
+
+    monkeypatch.setattr(zaudio, "Batch", make, raising=False)
+    monkeypatch.setattr(zaudio, "Coordinator", make, raising=False)
+    monkeypatch.setattr(starter, "Starter", FakeStarter)
+    return made
+
+
+@pytest.mark.parametrize("command", ["batch", "farm"])
+def test_workers_from_elsewhere_join_the_local_ones(made, command):
+    line = [command, "a.wav", "-o", "out", "--bind", "tcp://127.0.0.1:0"]
+    CliRunner().invoke(app, line)
+    CliRunner().invoke(app, [*line, "-n", "3"])
+    assert [(each["workers"], each["bind"]) for each in made] == [
+        (usable_cores(), "tcp://127.0.0.1:0"),
+        (3, "tcp://127.0.0.1:0"),
+    ]
+
+
+def test_a_batch_takes_workers_from_elsewhere_alone(made, monkeypatch):
+    monkeypatch.setattr(starter, "Starter", None)  # none is called
+    CliRunner().invoke(app, ["batch", "a.wav", "-o", "out", "--bind", "tcp://127.0.0.1:0", "-n", "0"])
+    assert [(each["workers"], each["bind"]) for each in made] == [(0, "tcp://127.0.0.1:0")]
+
+
+@pytest.mark.parametrize("content", [b"a.wav\n\nb c.wav\n", b"a.wav\r\n\r\nb c.wav", b"\xef\xbb\xbfa.wav\nb c.wav\n"])
+def test_a_list_is_read_as_any_editor_writes_it(tmp_path, content):
+    (tmp_path / "list.txt").write_bytes(content)
+    assert listed([f"@{tmp_path / 'list.txt'}", "d.wav"]) == ["a.wav", "b c.wav", "d.wav"]
