@@ -1,5 +1,6 @@
 """The manifest of a batch, and the names of its results."""
 
+import errno
 import json
 import os
 
@@ -7,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zaudio import disk
 from zaudio.batching.manifest import LINE_MAX, NAME, Entry, Manifest, Named, name_all
-from zaudio.errors import FolderBusyError, UsageError
+from zaudio.errors import DiskFullError, FolderBusyError, UsageError
 
 DONE = Entry("/srv/take.wav", "take", "done", frames=3, bytes=12, seconds=0.5, tag="ab", size=56, mtime_ns=7, job="j")
 FAILED = Entry("/srv/bad.wav", "bad", "failed", "no such file")
@@ -49,6 +51,22 @@ def test_a_line_without_its_end_is_cut_off(tmp_path):
             assert manifest.get("bad") is None
             manifest.add(FAILED)
         assert (tmp_path / "manifest.jsonl").read_bytes() == whole
+
+
+def test_a_line_that_the_disk_had_no_room_for_spoils_no_other(tmp_path, monkeypatch):
+    def half(fd, piece):
+        os.write(fd, piece[: len(piece) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Manifest(str(tmp_path)) as manifest:
+        with monkeypatch.context() as patch:
+            patch.setattr(disk, "write_all", half)
+            with pytest.raises(DiskFullError):
+                manifest.add(FAILED)
+        manifest.add(DONE)
+        assert manifest.get("bad") is None
+    with Manifest(str(tmp_path)) as manifest:
+        assert manifest.get("take") == DONE
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """Batches: many recordings on one farm. Every result is that of the recording's own job."""
 
+import errno
+import gc
 import json
 import os
 import signal
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,21 +17,23 @@ from farm_support import NAMES, decrypted, finish, inverted, launch, listing, no
 from net_support import kill, wait_until
 
 import zaudio
-from zaudio import Batch, Coordinator, Limits, Network, Security, Worker, events, verify
+from zaudio import Batch, Coordinator, Limits, Network, Security, Worker, disk, events, verify
 from zaudio.audio import open_source
 from zaudio.batching import lots
+from zaudio.batching.publishers import RESULTS_MOST
 from zaudio.cli.app import app
 from zaudio.cli.progress import Display
-from zaudio.errors import FolderBusyError, JobError, StoppedError, UsageError
+from zaudio.errors import DiskFullError, FolderBusyError, JobError, StoppedError, UsageError
 from zaudio.job.stages import signal_of
 from zaudio.ops.chain import Chain
 from zaudio.plan import Order
 from zaudio.result import ResultWriter, read_address
-from zaudio.settings import Sealed
+from zaudio.settings import Playable, Sealed
 from zaudio.watching.summary import Digest
 from zaudio.web.client import fetch
 
 HIGHPASS = "highpass:hz=80"
+TAKEN_ELSEWHERE = "`zaudio farm` and `zaudio render` take a stream each"
 
 
 def plain(path, ops):
@@ -209,20 +214,81 @@ def test_what_was_measured_stands_in_the_report(tmp_path):
     assert "normalize" in sentence
 
 
-def test_a_disk_that_fails_costs_one_result_and_the_next_run_makes_it(tmp_path, monkeypatch):
+def test_a_broken_disk_costs_one_result_and_the_next_run_makes_it(tmp_path, monkeypatch):
     paths = [raw(tmp_path, "a"), wav(tmp_path / "long.wav", 1_300_001), raw(tmp_path, "b")]
     with monkeypatch.context() as patch:
 
-        def full(*arguments):
-            raise OSError(28, "No space left on device")
+        def broken(*arguments):
+            raise OSError(errno.EIO, "Input/output error")
 
-        patch.setattr(ResultWriter, "_complete", full)
+        patch.setattr(ResultWriter, "_complete", broken)
         reports = ended(zaudio.batch(paths, tmp_path / "out", workers=2))
     assert {name: report.state for name, report in reports.items()} == {"a": "done", "b": "done", "long": "failed"}
-    assert "No space left on device" in reports["long"].sentence
+    assert "Input/output error" in reports["long"].sentence
     reports = ended(zaudio.batch(paths, tmp_path / "out", workers=2))
     assert {name: report.state for name, report in reports.items()} == {"a": "skipped", "b": "skipped", "long": "done"}
     check(tmp_path / "out" / "long", paths[1])
+
+
+@pytest.mark.parametrize("room", [2000, 200_000])
+def test_a_full_disk_ends_the_batch_and_the_next_run_does_what_was_left(tmp_path, monkeypatch, room):
+    monkeypatch.setattr(lots, "LOT_MOST", 20)
+    paths = [raw(tmp_path, f"r{n:03}", frames=1000) for n in range(150)]
+    job, write, tried = Batch(paths, tmp_path / "out", workers=2), disk.write_all, set()
+
+    def write_all(fd, piece):
+        nonlocal room
+        tried.add(os.path.dirname(os.readlink(f"/proc/self/fd/{fd}")))
+        whole, view = room, memoryview(piece)
+        room = max(0, room - view.nbytes)
+        write(fd, view[:whole])
+        if whole < view.nbytes:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "write_all", write_all)
+        with pytest.raises(DiskFullError, match="No space left on device; make room on that disk"):
+            job.run()
+    reports = ended(job.take())
+    assert {report.state for report in reports.values()} <= {"done"}
+    assert len(tried) < len(reports) + 2 * RESULTS_MOST, "most were not tried"
+    assert {line["output"]: line["state"] for line in manifest(tmp_path / "out")} == dict.fromkeys(reports, "done")
+    again = ended(zaudio.batch(paths, tmp_path / "out", workers=2))
+    assert {name for name, report in again.items() if report.state == "skipped"} == set(reports)
+    assert {report.state for report in again.values()} <= {"done", "skipped"}
+    check(tmp_path / "out" / "r149", paths[-1])
+
+
+def test_a_full_disk_under_encoders_ends_the_batch_and_leaves_no_views_in_circles(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    paths = [raw(tmp_path, f"r{n}", frames=30_000) for n in range(40)]
+    store = Playable(tmp_path / "out", format="s16le", suffix="flac")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(DiskFullError, match="No space left on device"):
+            Batch(paths, store, workers=1).run()
+    gc.collect()  # it crashed on these views
+    assert {report.state for report in zaudio.batch(paths, store, workers=1)} == {"done"}
+
+
+def test_a_recording_without_room_for_its_result_is_left_for_the_next_run(tmp_path, monkeypatch):
+    paths = [raw(tmp_path, "a"), wav(tmp_path / "long.wav", 1_300_001), raw(tmp_path, "b")]
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstatvfs", lambda fd: SimpleNamespace(f_blocks=1, f_bavail=500, f_frsize=1000))
+        with pytest.raises(DiskFullError, match="too little room on the disk: 5200016 bytes are needed, and 500000"):
+            Batch(paths, tmp_path / "out", workers=1).run()
+    assert (tmp_path / "out" / "manifest.jsonl").read_bytes() == b""
+    assert {report.state for report in zaudio.batch(paths, tmp_path / "out", workers=1)} == {"done"}
+
+
+def test_a_stream_is_refused_and_nothing_waits_for_its_writer(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    paths = [str(tmp_path / "pipe"), raw(tmp_path, "a"), "-"]
+    reports = ended(zaudio.batch(paths, tmp_path / "out", workers=1))
+    assert {name: report.state for name, report in reports.items()} == {"pipe": "failed", "a": "done", "-": "failed"}
+    assert reports["pipe"].sentence.endswith("pipe: is a stream, and a batch reads files; " + TAKEN_ELSEWHERE)
 
 
 @pytest.mark.extended

@@ -4,6 +4,7 @@ Rules:
 
 - Every recording ends once. Any thread may end one; the farm's thread alone tells of it.
 - The line of a recording that is done comes before its publication, that of one that failed behind the failure.
+- A full disk ends no recording, and the batch as a whole: the next run does what it left.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass, replace
 from zaudio.audio.marks import FileMark
 from zaudio.batching.manifest import Entry, Manifest, Named
 from zaudio.batching.roll import Roll
-from zaudio.errors import JobError, OutputExistsError, ZaudioError
+from zaudio.errors import DiskFullError, JobError, OutputExistsError, ZaudioError
 from zaudio.events import RecordingEnded
 from zaudio.facts import RecordingReport
 from zaudio.job.stages import Say
@@ -163,8 +164,11 @@ class Ends:
         """End a recording by an error.
 
         Raises:
+            DiskFullError: That was the error. No other recording would fare better, so it ends the batch.
             StorageError: The manifest cannot be written to.
         """
+        if isinstance(error, DiskFullError):
+            raise error
         sentence = str(error) if isinstance(error, ZaudioError) else f"{type(error).__name__}: {error}"
         entry = Entry(os.path.abspath(named.path), named.name, "failed", sentence, job=self._job, suffix=self._suffix)
         # Of a result that exists already, the manifest may say more; and what it says already need not stand twice.

@@ -148,8 +148,8 @@ class Manifest:
         line = json.dumps(asdict(entry)).encode("ascii") + b"\n"
         with disk.storage_errors(self.path):
             with self._lock:
+                self._append(line)
                 self._entries[entry.output] = entry
-                disk.write_all(self._fd, line)
             os.fsync(self._fd)  # beside others: one of them makes the lines of all durable
 
     def close(self) -> None:
@@ -165,6 +165,15 @@ class Manifest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _append(self, line: bytes) -> None:
+        """Write a line, or nothing: on a full disk, half a line would spoil the next one."""
+        end = os.fstat(self._fd).st_size
+        try:
+            disk.write_all(self._fd, line)
+        except OSError:
+            os.ftruncate(self._fd, end)
+            raise
 
     def _open(self, folder: str) -> None:
         try:

@@ -3,7 +3,8 @@
 Rules:
 
 - The first lot or job is opened by the caller of `first`; the thread goes on from there.
-- A recording ends here when an earlier run has done it, or when it cannot be opened.
+- A recording ends here when an earlier run has done it, or when it cannot be opened. A stream is not: no later run
+  could tell whether it is done, and one without a writer would keep all others waiting.
 - At most `AHEAD` lots and jobs wait to be farmed, besides the one that is being opened.
 """
 
@@ -17,13 +18,15 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from queue import Empty, Full, Queue
 
+from zaudio.audio.streams import is_stream
 from zaudio.batching.alone import Alone, open_alone
 from zaudio.batching.ends import Begun, Ends
 from zaudio.batching.lots import LOT_SHARE, Packer, Small, open_small
 from zaudio.batching.manifest import Named
+from zaudio.batching.publishers import bare
 from zaudio.batching.results import is_there
 from zaudio.disk import identity
-from zaudio.errors import StoppedError, UsageError, ZaudioError
+from zaudio.errors import InputError, StoppedError, UsageError, ZaudioError
 from zaudio.events import Event
 from zaudio.job.outputs import check_output
 from zaudio.job.preparation import OpenJob, open_recording
@@ -32,6 +35,7 @@ from zaudio.ops.contract import Op
 
 AHEAD = 2
 LOOK = 0.1  # s between two looks at whether the batch was stopped
+NO_STREAM = "is a stream, and a batch reads files; `zaudio farm` and `zaudio render` take a stream each"
 
 Opened = list[Small] | Alone
 
@@ -138,7 +142,7 @@ class Opener:
                     _close(opened)
                     return
         except BaseException as error:  # noqa: BLE001  the farm's thread raises it
-            end = error
+            end = bare(error)
         self._offer(end)
 
     def _offer(self, opened: Opened | BaseException | None) -> bool:
@@ -171,6 +175,8 @@ class Opener:
         """Open a recording; None when it ended here."""
         request = replace(self._request, input=named.path, output=self._ends.output_of(named))
         try:
+            if is_stream(named.path):
+                raise InputError(named.path, NO_STREAM)
             status = _status(named.path)
             if self._skip(named, request, status):
                 return None

@@ -3,7 +3,8 @@
 Rules:
 
 - `give` never waits. `has_room` says whether more should be given: results and their bytes are bounded.
-- What the work of a thread raises is kept, and raised by `close`: it has to turn failures of a recording into reports.
+- What the work of a thread raises is kept, and raised by `has_room`, `wait` and `close`: it ends the batch. The work
+  has to turn failures of a recording into reports.
 """
 
 from __future__ import annotations
@@ -13,10 +14,23 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Generic, TypeVar
 
+from zaudio.errors import ZaudioError
+
 THREADS = 4  # a publication waits for the disk most of its time
 RESULTS_MOST = 16  # that are encrypted, or wait to be
 
 Given = TypeVar("Given")
+
+
+def bare(error: BaseException) -> BaseException:
+    """Return an error to be kept: one of ours loses its traceback, whose frames hold samples.
+
+    Views of them in a circle, as `error` and a frame that names it are, can also crash Python's garbage collector.
+    """
+    if isinstance(error, ZaudioError):
+        error.__cause__ = error.__context__ = None
+        error.with_traceback(None)
+    return error
 
 
 class Publishers(Generic[Given]):
@@ -44,7 +58,8 @@ class Publishers(Generic[Given]):
         self._given: SimpleQueue[Given | None] = SimpleQueue()
         self._lock = threading.Condition()
         self._count = self._bytes = 0  # given, and not done
-        self._error: BaseException | None = None
+        self._error: BaseException | None = None  # that the work raised first
+        self._raised = False
         self._threads = [
             threading.Thread(target=self._run, name=f"zaudio-publisher-{number}", daemon=True)
             for number in range(THREADS)
@@ -60,29 +75,42 @@ class Publishers(Generic[Given]):
         self._given.put(given)
 
     def has_room(self) -> bool:
-        """Return whether more should be given."""
+        """Return whether more should be given.
+
+        Raises:
+            BaseException: What the work of a thread raised first; once.
+        """
+        self._raise()
         with self._lock:
             return self._count < RESULTS_MOST and (self._bytes <= self._bytes_most or not self._count)
 
     def wait(self, most: int) -> None:
-        """Wait until at most so many of those that were given are not done."""
+        """Wait until at most so many of those that were given are not done.
+
+        Raises:
+            BaseException: What the work of a thread raised first; once.
+        """
         with self._lock:
             self._lock.wait_for(lambda: self._count <= most)
+        self._raise()
 
     def close(self) -> None:
         """Wait until all that was given is done, and end the threads. Idempotent.
 
         Raises:
-            BaseException: What the work of a thread raised first.
+            BaseException: What the work of a thread raised first, unless it was raised before.
         """
         for _ in self._threads:
             self._given.put(None)
         for thread in self._threads:
             thread.join()
         self._threads.clear()
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None and not self._raised:
+            self._raised = True
+            raise self._error
 
     def _run(self) -> None:
         while (given := self._given.get()) is not None:
@@ -90,7 +118,8 @@ class Publishers(Generic[Given]):
             try:
                 self._work(given)
             except BaseException as error:  # noqa: BLE001  `close` raises it
-                self._error = self._error or error
+                kept = bare(error)
+                self._error = self._error or kept
             del given  # its memory, before room is told
             with self._lock:
                 self._count -= 1

@@ -4,7 +4,7 @@ Rules:
 
 - The opener's thread opens recordings, the farm's thread runs their stages, a few threads publish results.
 - An op that fails on a recording costs its own result alone: the rest of its lot is farmed again. What no recording is
-  to blame for ends the batch.
+  to blame for ends the batch, and so does a full disk.
 - A result that is whole when the batch is stopped is published all the same.
 """
 
@@ -23,7 +23,7 @@ from zaudio.batching.opener import Opener
 from zaudio.batching.publishers import Publishers
 from zaudio.batching.results import Whole, publish
 from zaudio.batching.roll import Roll
-from zaudio.errors import NoWorkerError, StoppedError, WorkersDiedError, ZaudioError
+from zaudio.errors import DiskFullError, NoWorkerError, StoppedError, WorkersDiedError, ZaudioError
 from zaudio.events import Advanced, Event, StageBegan, Started, State, StateChanged
 from zaudio.job.request import Request
 from zaudio.job.stages import BUNDLE_BYTES, CHUNK_OF_GRID, CREDIT, ID_BYTES, UNKNOWN_MAX, Demand, Say, opening
@@ -116,6 +116,7 @@ class OpenBatch:
 
         Raises:
             JobError: As many recordings failed as the user allows.
+            DiskFullError: There is no room for the next result.
             ZaudioError: The farm failed, or was stopped.
         """
         opened = opening(say, on_open)
@@ -133,8 +134,10 @@ class OpenBatch:
                     self._run_lot(farm, work, publishers, say, opened)
         finally:
             self._opener.close()
-            publishers.close()
-            self._ends.tell(say)
+            try:
+                publishers.close()
+            finally:
+                self._ends.tell(say)
         self._ends.check()
         say(StateChanged, state=State.DONE)
 
@@ -171,7 +174,7 @@ class OpenBatch:
             try:
                 farm.run(stage, on_open=opened)
             except BaseException as error:
-                if stage.failed is None or not isinstance(error, ZaudioError) or _is_of_farm(error):
+                if stage.failed is None or not isinstance(error, ZaudioError) or _is_of_all(error):
                     for small in lot[len(whole) :]:
                         small.source.close()
                     raise
@@ -218,7 +221,7 @@ class OpenBatch:
             alone.run(farm, say=say_on, on_open=opened)
         except BaseException as error:
             alone.stack.close()
-            if not isinstance(error, ZaudioError) or _is_of_farm(error):
+            if not isinstance(error, ZaudioError) or _is_of_all(error):
                 raise
             self._end([alone])
             self._ends.failed(alone.begun.named, error, alone.work.warnings)
@@ -226,8 +229,10 @@ class OpenBatch:
             self._end([alone])
             if self._last is not None:
                 self._last.drain()  # two writers hold payloads: one that the farm has left, and one that it fills
-            publishers.wait(ENDING_MOST - 1)
-            publishers.give(alone)
+            try:
+                publishers.wait(ENDING_MOST - 1)
+            finally:
+                publishers.give(alone)
             self._last = alone
         self._ends.tell(say)
         self._ends.check()
@@ -267,6 +272,6 @@ def job_of(request: Request, ops: Sequence[Op]) -> str:
     return sha256(repr(facts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _is_of_farm(error: BaseException) -> bool:
-    """Return whether an error is about the farm, and no recording is to blame."""
-    return isinstance(error, StoppedError | NoWorkerError | WorkersDiedError)
+def _is_of_all(error: BaseException) -> bool:
+    """Return whether an error is about the farm or its disk, and no recording is to blame."""
+    return isinstance(error, StoppedError | NoWorkerError | WorkersDiedError | DiskFullError)
