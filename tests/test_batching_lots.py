@@ -6,7 +6,7 @@ from zaudio.batching.lots import LOT_MOST, OPEN_MOST, Packer
 
 
 def small(kind="a", size=10):
-    return SimpleNamespace(alike=kind, bytes=size)
+    return SimpleNamespace(alike=kind, held=size)
 
 
 def packed(smalls, most=1000):
@@ -26,9 +26,9 @@ def test_a_lot_is_full_at_a_number_of_recordings():
     assert [len(lot) for lot in rest] == [1]
 
 
-def test_a_lot_has_no_more_bytes_than_are_allowed_unless_it_is_one_recording():
+def test_a_lot_holds_no_more_bytes_than_are_allowed_unless_it_is_one_recording():
     full, rest = packed([small(size=40), small(size=60), small(size=1), small(size=500), small(size=1)], most=100)
-    assert [[each.bytes for each in lot] for lot in (*full, *rest)] == [[40, 60], [1], [500], [1]]
+    assert [[each.held for each in lot] for lot in (*full, *rest)] == [[40, 60], [1], [500], [1]]
 
 
 def test_recordings_of_many_kinds_do_not_keep_more_files_open():

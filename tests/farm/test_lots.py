@@ -1,15 +1,18 @@
 """A lot on a farm, in virtual time: the Desk's rules are those of one recording."""
 
+import network
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from network import Farm, Fault, Faults, checksum
 
+from zaudio.batching.lots import LINE_CREDIT, LOT_MOST
 from zaudio.core.actions import Fail
 from zaudio.core.jury import Audit
 from zaudio.errors import ChunkError
 from zaudio.lot import LotPlan
 from zaudio.plan import Plan
+from zaudio.timing import Timing
 
 
 def lot(*lengths):
@@ -22,6 +25,25 @@ def test_many_small_recordings_keep_all_workers_busy():
     assert both.error is None
     assert both.seconds < 0.52 * alone
     assert min(both.shares.values()) >= 29
+
+
+def over_a_line(workers, monkeypatch):
+    """The seconds of 200 recordings, with an op of 50 ms, when a round trip takes 100 ms."""
+    monkeypatch.setattr(network, "LATENCY", 0.05)
+    farm = Farm(0, workers=workers, seconds=0.05, credit=LINE_CREDIT, timing=Timing(), **lot(*[5] * LOT_MOST))
+    began = farm.now
+    farm.run(settle=False)
+    lengths = [5] * (200 - LOT_MOST)
+    farm.lot, farm._of_job["lengths"] = lot(*lengths)["lot"], lengths
+    farm.next_stage(len(lengths), b"n" * 16)
+    assert farm.run(settle=False).error is None
+    return farm.now - began
+
+
+def test_many_small_recordings_keep_workers_busy_at_the_end_of_a_long_line(monkeypatch):
+    alone, both = over_a_line(1, monkeypatch), over_a_line(2, monkeypatch)
+    assert alone < 1.1 * 200 * 0.05
+    assert both < 0.55 * alone
 
 
 @settings(max_examples=40)

@@ -42,9 +42,10 @@ from zaudio.signal import Signal
 from zaudio.steps import Step
 
 SMALL_MOST = 4 << 20  # bytes of a small recording, and of its result: more of them are worth a job that can be resumed
-LOT_MOST = 64  # recordings of a lot, whose files are open
+LOT_MOST = 128  # recordings of a lot, whose files are open: 640 at a time at most, and a usual limit is 1,024
 OPEN_MOST = 128  # recordings that wait for their lots to be full
-LOT_SHARE = 4  # of the memory, which a lot may take
+LOT_SHARE = 4  # of the memory, which headers and metadata of a lot may take
+LINE_CREDIT = 4  # over a line of 100 ms, workers that hold two chunks of 50 ms each wait for a third of their time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,8 +81,13 @@ class Small:
 
     @property
     def bytes(self) -> int:
-        """Bytes that it takes in memory: its samples, and those of its result."""
-        return signal_of(self.source).bytes + self.described.signal.bytes + _besides(self.layout)
+        """Bytes that it takes in memory when it is farmed: its samples, and those of its result."""
+        return signal_of(self.source).bytes + self.described.signal.bytes + self.held
+
+    @property
+    def held(self) -> int:
+        """Bytes that it takes in memory before: those of its file besides samples."""
+        return _besides(self.layout)
 
 
 def open_small(request: Request, begun: Begun, source: Source, ops: Sequence[Op]) -> Small | None:
@@ -117,7 +123,8 @@ class Packer:
     """Puts small recordings together.
 
     Args:
-        bytes_most: Bytes that the recordings of a lot may have, unless it is one alone.
+        bytes_most: Bytes that the recordings of a lot may hold, unless it is one alone. Those of samples do not count:
+            they are read when they are farmed, inside the farm's window.
     """
 
     def __init__(self, bytes_most: int) -> None:
@@ -128,7 +135,7 @@ class Packer:
         """Take a recording; return the lots that are full now."""
         full, key = [], small.alike
         lot = self._open.setdefault(key, [])
-        if lot and sum(each.bytes for each in lot) + small.bytes > self._bytes_most:
+        if lot and sum(each.held for each in lot) + small.held > self._bytes_most:
             full.append(self._open.pop(key))
             lot = self._open.setdefault(key, [])
         lot.append(small)
@@ -178,7 +185,7 @@ def lot_stage(
         ops=steps,
         signal=endless,
         grid=first.main.grid,
-        credit=CREDIT,
+        credit=CREDIT if request.workers else LINE_CREDIT,  # a local worker has an outbox of CREDIT slots, and no line
         window_most=request.memory // ((4 if percent else 2) * max(1, longest)),
         timing=request.timing,
         audit=Audit(percent, os.urandom(SECRET_BYTES)) if percent else None,
