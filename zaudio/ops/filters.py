@@ -41,12 +41,31 @@ def _db(meaning: str) -> Any:
     return number(f"{meaning} in decibels; negative lowers it", least=-MOST_DB, most=MOST_DB)
 
 
-def _slope() -> Any:
-    return number("steepness; 1 is the steepest without a bump", least=0.01, most=1, default=1)
+@dataclass(frozen=True)
+class Filter(BuiltIn):
+    """A filter of second order: each one says its section."""
+
+    exactness: ClassVar[Exactness] = Exactness.GRID
+    hz: float
+
+    def design(self, signal: Signal) -> Op:
+        """Return the op that travels.
+
+        Raises:
+            UsageError: hz is too high for the signal, or the filter rings for too long.
+        """
+        half = signal.samplerate / 2
+        if not self.hz < half:
+            raise UsageError(f"op {self.name}: hz must be below half the samplerate, {half:g} Hz, not {self.hz:g}")
+        return biquads(self.name, [self.section(2 * math.pi * self.hz / signal.samplerate)], signal)
+
+    def section(self, angle: float) -> Section:
+        """Return the coefficients for w, the angle of `hz` per frame."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class HighPass(BuiltIn):
+class HighPass(Filter):
     """Take out what is below a frequency: rumble, handling noise, pops.
 
     H(s) = s^2 / (s^2 + s / q + 1), -3 dB at `hz` with the default q, and 12 dB per octave below it. Two of them in a
@@ -56,23 +75,18 @@ class HighPass(BuiltIn):
 
     name: ClassVar[str] = "highpass"
     example: ClassVar[str] = "highpass:hz=80"
-    exactness: ClassVar[Exactness] = Exactness.GRID
     hz: float = _hz("corner")
     q: float = _q("gain at hz, as a factor; above 0.7071 the corner has a bump", BUTTERWORTH)
 
-    def design(self, signal: Signal) -> Op:
-        """Return the op that travels.
-
-        Raises:
-            UsageError: hz is too high for the signal, or the filter rings for too long.
-        """
-        cosine, alpha = _angle(self.name, self.hz, self.q, signal)
+    def section(self, angle: float) -> Section:
+        """Return the coefficients."""
+        cosine, alpha = _turn(angle, self.q)
         edge = 1 + cosine
-        return biquads(self.name, [_section((edge / 2, -edge, edge / 2), (1 + alpha, -2 * cosine, 1 - alpha))], signal)
+        return _section((edge / 2, -edge, edge / 2), (1 + alpha, -2 * cosine, 1 - alpha))
 
 
 @dataclass(frozen=True)
-class LowPass(BuiltIn):
+class LowPass(Filter):
     """Take out what is above a frequency: hiss.
 
     H(s) = 1 / (s^2 + s / q + 1), -3 dB at `hz` with the default q, and 12 dB per octave above it.
@@ -81,23 +95,18 @@ class LowPass(BuiltIn):
 
     name: ClassVar[str] = "lowpass"
     example: ClassVar[str] = "lowpass:hz=8000"
-    exactness: ClassVar[Exactness] = Exactness.GRID
     hz: float = _hz("corner")
     q: float = _q("gain at hz, as a factor; above 0.7071 the corner has a bump", BUTTERWORTH)
 
-    def design(self, signal: Signal) -> Op:
-        """Return the op that travels.
-
-        Raises:
-            UsageError: hz is too high for the signal, or the filter rings for too long.
-        """
-        cosine, alpha = _angle(self.name, self.hz, self.q, signal)
+    def section(self, angle: float) -> Section:
+        """Return the coefficients."""
+        cosine, alpha = _turn(angle, self.q)
         edge = 1 - cosine
-        return biquads(self.name, [_section((edge / 2, edge, edge / 2), (1 + alpha, -2 * cosine, 1 - alpha))], signal)
+        return _section((edge / 2, edge, edge / 2), (1 + alpha, -2 * cosine, 1 - alpha))
 
 
 @dataclass(frozen=True)
-class BandPass(BuiltIn):
+class BandPass(Filter):
     """Keep what is around a frequency.
 
     H(s) = (s / q) / (s^2 + s / q + 1): 0 dB at `hz`, -3 dB at two frequencies that are hz / q apart.
@@ -106,22 +115,17 @@ class BandPass(BuiltIn):
 
     name: ClassVar[str] = "bandpass"
     example: ClassVar[str] = "bandpass:hz=1000,q=2"
-    exactness: ClassVar[Exactness] = Exactness.GRID
     hz: float = _hz("middle")
     q: float = _q("hz divided by the width between the -3 dB points", 1.0)
 
-    def design(self, signal: Signal) -> Op:
-        """Return the op that travels.
-
-        Raises:
-            UsageError: hz is too high for the signal, or the filter rings for too long.
-        """
-        cosine, alpha = _angle(self.name, self.hz, self.q, signal)
-        return biquads(self.name, [_section((alpha, 0.0, -alpha), (1 + alpha, -2 * cosine, 1 - alpha))], signal)
+    def section(self, angle: float) -> Section:
+        """Return the coefficients."""
+        cosine, alpha = _turn(angle, self.q)
+        return _section((alpha, 0.0, -alpha), (1 + alpha, -2 * cosine, 1 - alpha))
 
 
 @dataclass(frozen=True)
-class Notch(BuiltIn):
+class Notch(Filter):
     """Take out one frequency: hum, a whistle.
 
     H(s) = (s^2 + 1) / (s^2 + s / q + 1): nothing passes at `hz`; -3 dB at two frequencies that are hz / q apart.
@@ -132,22 +136,17 @@ class Notch(BuiltIn):
 
     name: ClassVar[str] = "notch"
     example: ClassVar[str] = "notch:hz=50"
-    exactness: ClassVar[Exactness] = Exactness.GRID
     hz: float = _hz("frequency that is taken out")
     q: float = _q("hz divided by the width between the -3 dB points", 10.0)
 
-    def design(self, signal: Signal) -> Op:
-        """Return the op that travels.
-
-        Raises:
-            UsageError: hz is too high for the signal, or the filter rings for too long.
-        """
-        cosine, alpha = _angle(self.name, self.hz, self.q, signal)
-        return biquads(self.name, [_section((1.0, -2 * cosine, 1.0), (1 + alpha, -2 * cosine, 1 - alpha))], signal)
+    def section(self, angle: float) -> Section:
+        """Return the coefficients."""
+        cosine, alpha = _turn(angle, self.q)
+        return _section((1.0, -2 * cosine, 1.0), (1 + alpha, -2 * cosine, 1 - alpha))
 
 
 @dataclass(frozen=True)
-class Equalizer(BuiltIn):
+class Equalizer(Filter):
     """Raise or lower what is around a frequency.
 
     H(s) = (s^2 + s A / q + 1) / (s^2 + s / (A q) + 1) with A = 10^(db / 40): `db` at `hz`, and 0 dB far from it. Half
@@ -157,25 +156,44 @@ class Equalizer(BuiltIn):
 
     name: ClassVar[str] = "eq"
     example: ClassVar[str] = "eq:hz=3000,db=3,q=1"
-    exactness: ClassVar[Exactness] = Exactness.GRID
     hz: float = _hz("middle")
     db: float = _db("gain at hz")
     q: float = _q("hz divided by the width at half the decibels", 1.0)
 
-    def design(self, signal: Signal) -> Op:
-        """Return the op that travels.
-
-        Raises:
-            UsageError: hz is too high for the signal, or the filter rings for too long.
-        """
-        cosine, alpha = _angle(self.name, self.hz, self.q, signal)
+    def section(self, angle: float) -> Section:
+        """Return the coefficients."""
+        cosine, alpha = _turn(angle, self.q)
         gain = 10.0 ** (self.db / 40.0)
         numerator = (1 + alpha * gain, -2 * cosine, 1 - alpha * gain)
-        return biquads(self.name, [_section(numerator, (1 + alpha / gain, -2 * cosine, 1 - alpha / gain))], signal)
+        return _section(numerator, (1 + alpha / gain, -2 * cosine, 1 - alpha / gain))
 
 
 @dataclass(frozen=True)
-class LowShelf(BuiltIn):
+class Shelf(Filter):
+    """A shelf: the high one is the low one with the signs changed of the cosine, b1 and a1."""
+
+    sign: ClassVar[float]
+    hz: float = _hz("middle of the slope")
+    db: float = _db("gain of the shelf")
+    slope: float = number("steepness; 1 is the steepest without a bump", least=0.01, most=1, default=1)
+
+    def section(self, angle: float) -> Section:
+        """Return the coefficients."""
+        gain = 10.0 ** (self.db / 40.0)
+        cosine, alpha = _turn(angle, 1 / math.sqrt((gain + 1 / gain) * (1 / self.slope - 1) + 2))
+        cosine *= self.sign
+        up, down, turn = gain + 1, gain - 1, 2 * math.sqrt(gain) * alpha
+        numerator = (
+            gain * (up - down * cosine + turn),
+            self.sign * 2 * gain * (down - up * cosine),
+            gain * (up - down * cosine - turn),
+        )
+        denominator = (up + down * cosine + turn, self.sign * -2 * (down + up * cosine), up + down * cosine - turn)
+        return _section(numerator, denominator)
+
+
+@dataclass(frozen=True)
+class LowShelf(Shelf):
     """Raise or lower what is below a frequency.
 
     H(s) = A (s^2 + s sqrt(A) / q + A) / (A s^2 + s sqrt(A) / q + 1) with A = 10^(db / 40), 1 / q^2 = (A + 1 / A)
@@ -185,22 +203,11 @@ class LowShelf(BuiltIn):
 
     name: ClassVar[str] = "lowshelf"
     example: ClassVar[str] = "lowshelf:hz=200,db=4"
-    exactness: ClassVar[Exactness] = Exactness.GRID
-    hz: float = _hz("middle of the slope")
-    db: float = _db("gain far below hz")
-    slope: float = _slope()
-
-    def design(self, signal: Signal) -> Op:
-        """Return the op that travels.
-
-        Raises:
-            UsageError: hz is too high for the signal, or the filter rings for too long.
-        """
-        return biquads(self.name, [_shelf(self.name, self.hz, self.db, self.slope, signal, low=True)], signal)
+    sign: ClassVar[float] = 1.0
 
 
 @dataclass(frozen=True)
-class HighShelf(BuiltIn):
+class HighShelf(Shelf):
     """Raise or lower what is above a frequency.
 
     H(s) = A (A s^2 + s sqrt(A) / q + 1) / (s^2 + s sqrt(A) / q + A) with A = 10^(db / 40), 1 / q^2 = (A + 1 / A)
@@ -210,22 +217,11 @@ class HighShelf(BuiltIn):
 
     name: ClassVar[str] = "highshelf"
     example: ClassVar[str] = "highshelf:hz=8000,db=-4"
-    exactness: ClassVar[Exactness] = Exactness.GRID
-    hz: float = _hz("middle of the slope")
-    db: float = _db("gain far above hz")
-    slope: float = _slope()
-
-    def design(self, signal: Signal) -> Op:
-        """Return the op that travels.
-
-        Raises:
-            UsageError: hz is too high for the signal, or the filter rings for too long.
-        """
-        return biquads(self.name, [_shelf(self.name, self.hz, self.db, self.slope, signal, low=False)], signal)
+    sign: ClassVar[float] = -1.0
 
 
 @dataclass(frozen=True)
-class DcBlock(BuiltIn):
+class DcBlock(Filter):
     """Take out a constant offset, also one that drifts.
 
     y[n] = (1 + r) / 2 (x[n] - x[n - 1]) + r y[n - 1] with r = e^(-2 pi hz / samplerate): about -3 dB at `hz`, 6 dB per
@@ -237,48 +233,18 @@ class DcBlock(BuiltIn):
 
     name: ClassVar[str] = "dcblock"
     example: ClassVar[str] = "dcblock:hz=10"
-    exactness: ClassVar[Exactness] = Exactness.GRID
     hz: float = _hz("corner", 10.0)
 
-    def design(self, signal: Signal) -> Op:
-        """Return the op that travels.
-
-        Raises:
-            UsageError: hz is too high for the signal, or the filter rings for too long.
-        """
-        _check_hz(self.name, self.hz, signal)
-        pole = math.exp(-2 * math.pi * self.hz / signal.samplerate)
+    def section(self, angle: float) -> Section:
+        """Return the coefficients."""
+        pole = math.exp(-angle)
         gain = (1 + pole) / 2
-        return biquads(self.name, [(gain, -gain, 0.0, 1.0, -pole, 0.0)], signal)
+        return gain, -gain, 0.0, 1.0, -pole, 0.0
 
 
-def _check_hz(op: str, hz: float, signal: Signal) -> None:
-    half = signal.samplerate / 2
-    if not hz < half:
-        raise UsageError(f"op {op}: hz must be below half the samplerate, {half:g} Hz, not {hz:g}")
-
-
-def _angle(op: str, hz: float, q: float, signal: Signal) -> tuple[float, float]:
+def _turn(angle: float, q: float) -> tuple[float, float]:
     """Return cos(w) and alpha."""
-    _check_hz(op, hz, signal)
-    angle = 2 * math.pi * hz / signal.samplerate
     return math.cos(angle), math.sin(angle) / (2 * q)
-
-
-def _shelf(op: str, hz: float, db: float, slope: float, signal: Signal, *, low: bool) -> Section:
-    """Return the section of a shelf: the high one is the low one with the cosine's sign changed, and b1 and a1."""
-    gain = 10.0 ** (db / 40.0)
-    cosine, alpha = _angle(op, hz, 1 / math.sqrt((gain + 1 / gain) * (1 / slope - 1) + 2), signal)
-    sign = 1.0 if low else -1.0
-    cosine *= sign
-    up, down, turn = gain + 1, gain - 1, 2 * math.sqrt(gain) * alpha
-    numerator = (
-        gain * (up - down * cosine + turn),
-        sign * 2 * gain * (down - up * cosine),
-        gain * (up - down * cosine - turn),
-    )
-    denominator = (up + down * cosine + turn, sign * -2 * (down + up * cosine), up + down * cosine - turn)
-    return _section(numerator, denominator)
 
 
 def _section(numerator: Sequence[float], denominator: Sequence[float]) -> Section:
