@@ -135,6 +135,12 @@ def test_a_recording_too_short_to_measure_stays_as_it_is(frames):
     assert np.allclose(result, array, atol=1e-15, rtol=0)
 
 
+@pytest.mark.parametrize("samplerate", [1, 7, 1600])
+def test_a_samplerate_far_below_any_audio_is_no_error(samplerate):
+    array = hiss(1000)
+    assert Chain("denoise", signal_of(1000, samplerate))(array).shape == array.shape
+
+
 def test_silence_stays_silent():
     result = denoised(np.zeros((50_000, 1)))
     assert not result.any()

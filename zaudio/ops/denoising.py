@@ -25,6 +25,7 @@ from zaudio.ops.spectra import hann, windows
 from zaudio.signal import Signal
 
 WINDOW_SECONDS = 0.04  # at least: 2,048 frames at 44.1 kHz, long enough to tell the harmonics of a deep voice apart
+SHORTEST_BITS = 6  # of a window's length: 64 frames, at 1,600 Hz and below
 OVERLAP = 4  # windows over each frame: their gains blend into each other
 APART = 2  # windows from one neighbour to the next in time: half a window, since closer ones have the same noise
 AHEAD = 1  # windows before a sound in which its bins are open
@@ -295,7 +296,7 @@ def _three_bins(rows: Array) -> Array:
 
 def _size(samplerate: int) -> int:
     """Return the frames of a window: a power of two, so that it is halved and quartered."""
-    return max(64, 1 << math.ceil(math.log2(samplerate * WINDOW_SECONDS)))
+    return 1 << max(SHORTEST_BITS, math.ceil(math.log2(samplerate * WINDOW_SECONDS)))
 
 
 def _window(size: int) -> Array:
