@@ -50,8 +50,9 @@ class Parameter:
         article = "an" if self.type[0] in "aeiou" else "a"
         if self.type == "duration":
             return "a duration such as 2s, 500ms or 44100f (frames)"
-        bounds = f" from {self.least:g} to {self.most:g}" if self.least is not None and self.most is not None else ""
-        return f"{article} {self.type}{bounds}"
+        if self.least is None or self.most is None:
+            return f"{article} {self.type}"
+        return f"{article} {self.type} from {_plain(self.least)} to {_plain(self.most)}"
 
     def check(self, op: str, name: str, value: Scalar) -> Scalar:
         """Return a value as the op has it.
@@ -73,7 +74,7 @@ class Parameter:
             case "duration" if isinstance(value, str) and is_duration(value):
                 return value
             case "duration" if not isinstance(value, bool | str) and 0 <= value < 1e12:
-                return f"{value:f}".rstrip("0").rstrip(".") + "s"  # a bare number is seconds
+                return f"{abs(value):f}".rstrip("0").rstrip(".") + "s"  # a bare number is seconds; -0.0 is one, too
             case "choice" if _word(value) in self.choices:
                 return _word(value)
             case "text" if isinstance(value, int | str) and not isinstance(value, bool):
@@ -153,6 +154,11 @@ def checked(op: type, name: str, given: Mapping[str, Scalar], example: str) -> d
             raise UsageError(f"op {name} needs {key}: {parameter.meaning}; for example {example}")
         values[item.name] = parameter.check(name, key, value) if key in given else value
     return values
+
+
+def _plain(bound: float) -> str:
+    """Return a bound in words: 1000000, and not 1e+06."""
+    return str(int(bound)) if bound == int(bound) else f"{bound:g}"
 
 
 def _word(value: Scalar) -> str:
