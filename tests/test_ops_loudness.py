@@ -82,7 +82,7 @@ def test_the_effects_channel_does_not_count_and_surrounds_count_more():
 
 
 def test_a_samplerate_below_the_shelf_is_refused():
-    with pytest.raises(UsageError, match="4000 Hz or more, not 3999 Hz"):
+    with pytest.raises(UsageError, match="4000 Hz or more, not 3999 Hz; put resample:hz=8000 in front"):
         energies(Signal(9, 1, 3999, sample_format("f32le")))
 
 

@@ -150,7 +150,9 @@ def energies(signal: Signal, *, momentary: bool = False, peaks: bool = False) ->
         UsageError: The samplerate is too low, or scipy is not installed.
     """
     if signal.samplerate < LOWEST_RATE:
-        raise UsageError(f"loudness needs {LOWEST_RATE} Hz or more, not {signal.samplerate} Hz: resample first")
+        raise UsageError(
+            f"loudness needs {LOWEST_RATE} Hz or more, not {signal.samplerate} Hz; put resample:hz=8000 in front of it"
+        )
     filter = biquads("loudness", k_weighting(signal.samplerate), signal)
     return Energies(filter.sos, arrays(weights(signal.channels)), filter.warmup, momentary, peaks)
 
