@@ -1,6 +1,7 @@
 import itertools
 import math
 import os
+import re
 import subprocess
 import sys
 
@@ -11,11 +12,11 @@ from hypothesis import strategies as st
 
 from zaudio.errors import UsageError
 from zaudio.formats import sample_format
-from zaudio.ops import Chain
+from zaudio.ops import Chain, import_allowed, make_ops
 from zaudio.ops.catalogue import describe_op, make_op
-from zaudio.ops.chain import Course
+from zaudio.ops.chain import Course, versions_of
 from zaudio.ops.contract import Exactness, arrays
-from zaudio.ops.fir import DIRECT_MOST, TAPS_MOST, Taps, block_sizes, design_taps, read_taps
+from zaudio.ops.fir import DIRECT_MOST, TAPS_MOST, Fir, Taps, block_sizes, design_taps, read_taps
 from zaudio.ops.graph import Graph
 from zaudio.ops.spec import parse_chain
 from zaudio.ops.travel import kernel_of, kernel_step
@@ -303,6 +304,16 @@ def test_errors_in_a_file_name_the_line(lines, sentence):
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
     (tmp_path / "taps.txt").write_bytes(b"\xef\xbb\xbf0.5\n")
     assert kernel(f"fir:taps={tmp_path}/taps.txt").taps.tolist() == [0.5]
+
+
+def test_the_taps_of_a_file_are_part_of_the_version(tmp_path):
+    def version(text):
+        (tmp_path / "taps.txt").write_text(text)
+        return versions_of(make_ops(parse_chain(f"fir:taps={tmp_path}/taps.txt"), import_allowed([])))[0]
+
+    assert version("1\n0.5\n") == version("1.0  # the same\n.5") != version("1\n0.25\n")
+    assert re.fullmatch(r"1\+sha256:[0-9a-f]{16}", version("1\n"))
+    assert versions_of([Fir(hz=900)]) == ("1",)
 
 
 def test_a_file_without_an_end_is_refused():

@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ import numpy as np
 
 from zaudio.errors import UsageError
 from zaudio.ops.contract import Array, BuiltIn, Exactness, Kernel, Op, Place, arrays
+from zaudio.ops.declaring import HASH_DIGITS
 from zaudio.ops.filters import LEAST_HZ, MOST_HZ
 from zaudio.ops.parameters import choice, integer, number, text
 from zaudio.ops.spectra import kaiser, kaiser_beta, multiply
@@ -53,6 +55,7 @@ class Fir(BuiltIn):
     name: ClassVar[str] = "fir"
     example: ClassVar[str] = "fir:type=lowpass,hz=4000,length=511"
     exactness: ClassVar[Exactness] = Exactness.GRID
+    _taps: ClassVar[Array] = arrays(())  # those of the file
     taps: str = text("file of taps, one number per line, in place of a design", default="")
     type: str = choice("design", "lowpass", "highpass", "bandpass", "bandstop", default="lowpass")
     hz: float = number("edge in Hz, below half the samplerate; 0 with a file", least=0, most=MOST_HZ, default=0.0)
@@ -62,13 +65,21 @@ class Fir(BuiltIn):
     stop_db: float = number("attenuation in decibels, kaiser window", least=50, most=160, default=80.0)
     delay: str = choice("delay of symmetric taps", "removed", "kept", default="removed")
 
+    def __post_init__(self) -> None:
+        if self.taps:
+            # Read once, and part of the version: no job is resumed with other taps in a file of the same name.
+            taps = self._read()
+            hashed = hashlib.sha256(taps.astype("<f8").tobytes()).hexdigest()[:HASH_DIGITS]
+            for key, value in (("_taps", arrays(taps)), ("version", f"{Fir.version}+sha256:{hashed}")):
+                object.__setattr__(self, key, value)
+
     def design(self, signal: Signal) -> Op:
         """Return the op that travels.
 
         Raises:
-            UsageError: The file cannot be read, or the edges cannot be used with that signal.
+            UsageError: The edges cannot be used with that signal.
         """
-        taps = self._read() if self.taps else self._designed(signal.samplerate)
+        taps = self._taps if self.taps else self._designed(signal.samplerate)
         even = len(taps) % 2 == 0
         alike = np.array_equal(taps, taps[::-1]) or np.array_equal(taps, -taps[::-1])
         removed = self.delay == "removed" and alike and not even
