@@ -5,6 +5,7 @@ One heartbeat is 0.2 s, silence of 1 s is death, a chunk may take 6 s.
 
 import pytest
 from core_support import (
+    DEAD,
     HEARTBEAT,
     TIMING,
     checked_desks,
@@ -319,6 +320,31 @@ def test_a_worker_that_is_never_ready_is_no_hope_and_is_told_of(desk):
     desk.hello("a")
     (fail, *_) = only(desk.wait(30.1, "a"), Fail)
     assert "for 30 s; 1 worker prepares its ops still, and a longer --worker-timeout" in str(fail.error)
+
+
+def test_the_time_in_which_workers_wait_in_a_queue_is_not_counted(desk):
+    desk.desk.expect(awaited=True, given_up="")
+    assert only(desk.wait(10 * TIMING.worker_timeout), Fail) == []
+    desk.desk.expect(awaited=False, given_up="")
+    assert only(desk.wait(TIMING.worker_timeout), Fail) == []
+    assert only(desk.wait(0.1), Fail) != []
+
+
+def test_when_none_can_come_the_job_ends_with_its_last_worker(desk):
+    desk.join("a")
+    desk.desk.expect(awaited=False, given_up="no worker can come: attic: it is out")
+    assert only(desk.wait(5.0, "a"), Fail) == [], "this one is at work"
+    (fail, *_) = only(desk.wait(DEAD + HEARTBEAT), Fail)
+    assert str(fail.error) == "no worker can come: attic: it is out"
+
+
+def test_a_job_whose_chunks_are_all_there_needs_no_worker(desks):
+    desk = desks(chunks=1)
+    desk.join("a")
+    desk.result("a", 0)
+    desk.goodbye("a")
+    desk.desk.expect(awaited=False, given_up="no worker can come")
+    assert only(desk.wait(5.0), Fail) == []
 
 
 def test_a_stuck_worker_is_no_hope(desk):

@@ -158,6 +158,15 @@ class Desk:
         """Let these identities take part from now on, and no others."""
         return [*self._dispatcher.admit(identities, now=now)]
 
+    def expect(self, *, awaited: bool, given_up: str) -> None:
+        """Take note of workers to come, as the launchers of a job say.
+
+        Args:
+            awaited: Whether some wait in a queue: the time without a worker is not counted.
+            given_up: Why none can come: without one here, the job fails at once. Empty as long as one could.
+        """
+        self._granting.expect(awaited=awaited, given_up=given_up)
+
     def farewell(self, reason: str) -> Actions:
         """Tell every worker that the job is over."""
         return [*self._dispatcher.farewell(reason)]

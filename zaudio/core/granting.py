@@ -15,6 +15,8 @@ Rules:
   them: with many members, results of some seconds are more than it holds.
 - When the cipher needs a chunk that no member here can be asked about, the job has as few workers as if there were
   none.
+- While a batch system has workers of the job in its queue, the time without a worker is not counted. When there is no
+  member, and none can come, the job ends at once.
 """
 
 from __future__ import annotations
@@ -57,6 +59,8 @@ class Granting:
         self._doubted: set[int] = set()  # chunks that are to be granted once more: their member may be dead
         self._unreached: dict[bytes, float] = {}  # session of a member that could not be sent a message -> when
         self._able = now  # when a member could last be granted a chunk
+        self._awaited = False  # see `expect`
+        self._given_up = ""
 
     def move(self, *, released: int, ciphered: int) -> bool:
         """Move the window: so many chunks were released, and ciphered. Return whether that is news."""
@@ -111,11 +115,17 @@ class Granting:
         """Take that many seconds from the time for which no member could be granted a chunk."""
         self._able = min(now, self._able + late)
 
+    def expect(self, *, awaited: bool, given_up: str) -> None:
+        """Take note whether members to come wait in a queue, and why none can come; empty as long as one could."""
+        self._awaited, self._given_up = awaited, given_up
+
     def starved(self, now: float) -> str:
-        """Return why no member could be granted a chunk for too long; empty when one could."""
+        """Return why no member can be granted a chunk, or could be for too long; empty when one could."""
+        if self._given_up and not len(self._roster) and not self.finished:
+            return self._given_up
         able = [member for member in self._roster if member.ready and not member.stuck]
         asked = self._leases.asked(self._released) if self._leases.lacking(self._released) > 0 else frozenset()
-        if self.finished or any(member.session not in asked for member in able):
+        if self.finished or self._awaited or any(member.session not in asked for member in able):
             self._able = now
         patience = self._job.timing.worker_timeout
         if now - self._able <= patience:

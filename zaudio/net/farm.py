@@ -91,12 +91,17 @@ class Farm:
         self._register = Register(shared=keys.local.public.decode() if keys is not None else None)
         self._desk: Desk | None = None  # of the last stage that began
         self._before: Desk | None = None  # of the stage before that one
+        self._awaited, self._given_up = False, ""  # see `expect`
         self._stopped = False
 
     def stop(self) -> None:
         """End the stage that runs, and let no other begin. From any thread, also inside a signal handler."""
         self._stopped = True
         self._waker.wake()
+
+    def expect(self, *, awaited: bool, given_up: str) -> None:
+        """Take note of workers to come; see `Desk.expect`. From any thread."""
+        self._awaited, self._given_up = awaited, given_up
 
     @property
     def endpoint(self) -> str | None:
@@ -244,6 +249,7 @@ class Farm:
         stage.turn(now)
         due = desk.next_deadline()
         if now >= (due if drained else due + stage.job.timing.heartbeat):
+            desk.expect(awaited=self._awaited, given_up=self._given_up)
             stage.tick(now=now)
 
     def _guard(self, stage: Stage, ready: set[object], now: float) -> None:
