@@ -25,6 +25,7 @@ def log():
     log.tell(events.Lost, worker="<b>\x1b", reason="it was killed:\nsignal 9", session="<b>\x1b")
     log.tell(events.Refused, worker="old\x1b", host="attic", reason="it lacks gain")
     log.tell(events.Refused, worker="old", host="attic", reason="it lacks gain", more=3)
+    log.tell(events.Absent, place="attic", sentence="attic: it is \x1b out")
     log.tell(events.Requeued, worker="<b>\x1b", chunk=5, chunks=1, attempt=1, reason="it is gone")
     return log.advance(5, encrypting=0.6).publish()
 
@@ -52,6 +53,7 @@ def test_a_log_is_summed_up_in_a_screenful(path):
         r"  lost <b>\x1b after 7.50 s: it was killed:\nsignal 9",
         r"  refused old\x1b on attic after 7.50 s: it lacks gain",
         "  and 3 refusals more",
+        r"  after 7.50 s: attic: it is \x1b out",
         "  requeued 1: it is gone",
         "  main: the coordinator limited it: workers waited for its grants 50% of the time",
     ]

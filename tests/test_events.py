@@ -44,7 +44,7 @@ def test_there_are_all_kinds():
         "Reading", "StageBegan", "Measured", "RecordingEnded",
         "Started", "StateChanged", "Advanced", "Published", "Failed", "Welcomed", "Joined", "Lost", "Stuck", "Dropped",
         "Granted", "Requeued", "Accepted", "Duplicate", "Rejected", "Noted", "Withdrawn", "Missed", "Sampled",
-        "Refused",
+        "Refused", "Absent",
     }  # fmt: skip
 
 

@@ -56,6 +56,23 @@ def test_the_ledger_has_an_event_before_its_subscribers():
     assert seen == [1]
 
 
+def test_a_thread_that_publishes_waits_for_another_that_does():
+    class Slow(Ledger):
+        def apply(self, event):
+            if event == joined(1):
+                other.start()
+                other.join(0.02)
+                assert other.is_alive()
+            applied.append(event)
+
+    applied = []
+    stream = Stream(Slow())
+    other = threading.Thread(target=publish, args=(stream, 2))
+    publish(stream, 1)
+    other.join(LONG)
+    assert applied == [joined(1), joined(2)]
+
+
 def test_events_come_in_the_order_of_their_publication_to_every_subscriber(stream):
     one, two = stream.subscribe(), stream.subscribe()
     publish(stream, *range(100))

@@ -136,6 +136,12 @@ def test_refused_workers_are_told_with_their_reasons_and_all_of_them_counted(log
     assert log.facts.refused == 13
 
 
+def test_workers_elsewhere_that_did_not_come_are_told(log):
+    log.run("a").after(2).tell(events.Absent, place="attic", sentence="attic: its host key is not known here")
+    (told,) = log.facts.absences
+    assert (told.seconds, told.place, told.sentence) == (3.5, "attic", "attic: its host key is not known here")
+
+
 def test_what_limited_the_job_is_a_sentence_and_workers_useful_a_number(log):
     log.run("a", chunks=100)
     for chunk in range(4):

@@ -9,7 +9,7 @@ from zaudio.web.address import parse_address
 from zaudio.web.board import NEWS_KEPT, Board, kind_of
 from zaudio.web.cells import MOST, Cells
 from zaudio.web.metrics import metrics
-from zaudio.web.news import TEXT_MAX
+from zaudio.web.news import BAD, TEXT_MAX
 from zaudio.web.series import POINTS, Series
 from zaudio.web.staff import KEPT, SHOWN, Staff
 
@@ -429,6 +429,11 @@ def test_a_refused_worker_has_a_row_with_the_reason_and_a_place_in_the_counts():
     text = metrics(board, now=1.0)
     assert 'zaudio_workers{state="refused"} 1.0' in text
     assert "zaudio_refused_total 13.0" in text
+
+
+def test_workers_elsewhere_that_did_not_come_are_bad_news():
+    board = board_of(started(), events.Absent(**JOB, place="attic", sentence="attic: it is out"))
+    assert board.snapshot(1.0)["news"][-1][2:4] == [BAD, "attic: it is out"]
 
 
 def test_a_worker_that_was_welcomed_and_then_refused_has_one_row_until_it_takes_part():

@@ -109,6 +109,7 @@ def _of_life(facts: LifeFacts) -> Iterator[str]:
     yield from _slowest(facts)
     yield from _losses(facts)
     yield from _refusals(facts)
+    yield from _absences(facts)
     yield from _reasons("requeued", facts.requeued)
     yield from _reasons("rejected", facts.rejected)
     yield from (f"  dropped {printable(name)}: {printable(reason)}" for name, reason in facts.dropped.items())
@@ -171,6 +172,13 @@ def _refusals(facts: LifeFacts) -> Iterator[str]:
         yield f"  refused {printable(each.worker)}{where} after {_s(each.seconds)}: {printable(each.reason)}"
     if facts.refused > len(facts.refusals[:NAMED]):
         yield f"  and {_count(facts.refused - len(facts.refusals[:NAMED]), 'refusal')} more"
+
+
+def _absences(facts: LifeFacts) -> Iterator[str]:
+    for each in facts.absences[:NAMED]:
+        yield f"  after {_s(each.seconds)}: {printable(each.sentence)}"
+    if len(facts.absences) > NAMED:
+        yield f"  and {_count(len(facts.absences) - NAMED, 'sentence')} more"
 
 
 def _reasons(word: str, reasons: dict[str, int]) -> Iterator[str]:

@@ -2,7 +2,8 @@
 
 Rules: pure. An event names a worker by its name and a chunk by the user's own number, never a session or a bundle. All
 fields are keywords. Every event says when it happened, in which job and in which stage. Events are made in the
-coordinator's thread, in the order in which things happen. `zaudio.watching` counts them and hands them out.
+coordinator's thread, but for `Absent`, and in the order in which things happen. `zaudio.watching` counts them and hands
+them out.
 
 A message to a worker may carry several small chunks. Its event has the one at which its frames start, `chunk`, and how
 many chunks travel in it, `chunks`.
@@ -25,7 +26,7 @@ from zaudio.events.job import (
     StateChanged,
 )
 from zaudio.events.missing import Missed, Sampled
-from zaudio.events.workers import Dropped, Joined, Lost, Refused, Stuck, Welcomed
+from zaudio.events.workers import Absent, Dropped, Joined, Lost, Refused, Stuck, Welcomed
 
 __all__ = [  # in the order of the schema
     "MAIN",
@@ -46,6 +47,7 @@ __all__ = [  # in the order of the schema
     "Stuck",
     "Dropped",
     "Refused",
+    "Absent",
     "Granted",
     "Requeued",
     "Accepted",

@@ -94,3 +94,16 @@ class Refused(Event):
     def named(self) -> str:
         """Its name, or else its key or its address; for sentences."""
         return self.worker or (f"a worker with key {self.key}" if self.key else f"a peer at {self.host or '(unknown)'}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent(Event):
+    """Workers that the job starts elsewhere are absent: one did not come or failed, some wait, or a place is given up.
+
+    Attributes:
+        place: Where, as `--workers-on` or its file of hosts says.
+        sentence: Why. Each sentence about a place is told once.
+    """
+
+    place: str
+    sentence: str

@@ -2,8 +2,8 @@
 
 Rules:
 
-- One thread calls `apply`; any thread may call the rest. What they read is never half of an event: `apply` makes a new
-  immutable snapshot and puts it in place of the old one in a single assignment. So nobody needs a lock.
+- One thread at a time calls `apply`; any thread may call the rest. What they read is never half of an event: `apply`
+  makes a new immutable snapshot and puts it in place of the old one in a single assignment. So they need no lock.
 - Nothing here grows with the number of events or chunks: shares and names grow with the workers, and of those that
   were lost the first `LOSSES_KEPT` are kept.
 - The shell tells a state by `StateChanged`. The state never goes back, but for `WAITING` and `RUNNING`: once `RUNNING`

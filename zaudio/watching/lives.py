@@ -73,6 +73,15 @@ class RefusalAt:
 
 
 @dataclass(frozen=True, slots=True)
+class AbsenceAt:
+    """A sentence about workers that did not come to a place, seconds after the start."""
+
+    seconds: float
+    place: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class FailureOf:
     """A recording of a batch that failed, and why."""
 
@@ -95,8 +104,33 @@ class BatchFacts:
     failures: list[FailureOf]
 
 
-@dataclass(frozen=True, slots=True)
-class LifeFacts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Troubles:
+    """Troubles of a life, by kind.
+
+    Attributes:
+        losses: Workers that were lost before the end.
+        lost: How many.
+        refusals: Workers that could not take part.
+        refused: How often a worker was told that, those included that were not told by themselves.
+        absences: Workers that the job started elsewhere and that did not come, wait, or failed.
+        requeued: Grants that came to nothing, by reason.
+        rejected: Results that could not be accepted, by reason.
+        dropped: Workers that gave wrong results, and the sentence about each.
+    """
+
+    losses: list[LossAt]
+    lost: int
+    refusals: list[RefusalAt]
+    refused: int
+    absences: list[AbsenceAt]
+    requeued: dict[str, int]
+    rejected: dict[str, int]
+    dropped: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LifeFacts(Troubles):
     """The facts of one life of a job.
 
     Attributes:
@@ -113,13 +147,6 @@ class LifeFacts:
         phases: Seconds by phase, in their order.
         workers: The work of each worker.
         slowest: The chunks that took longest, the slowest first.
-        losses: Workers that were lost before the end.
-        lost: How many.
-        refusals: Workers that could not take part.
-        refused: How often a worker was told that, those included that were not told by themselves.
-        requeued: Grants that came to nothing, by reason.
-        rejected: Results that could not be accepted, by reason.
-        dropped: Workers that gave wrong results, and the sentence about each.
         measured: Sentences about what was measured.
         limits: For each stage, the sentence about what limited it.
         useful: Workers that would have kept the cipher busy in the main stage; None when that is not known.
@@ -140,13 +167,6 @@ class LifeFacts:
     phases: dict[str, float]
     workers: dict[str, Share]
     slowest: list[Slow]
-    losses: list[LossAt]
-    lost: int
-    refusals: list[RefusalAt]
-    refused: int
-    requeued: dict[str, int]
-    rejected: dict[str, int]
-    dropped: dict[str, str]
     measured: list[str]
     limits: dict[str, str]
     useful: int | None

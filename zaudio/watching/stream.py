@@ -2,7 +2,7 @@
 
 Rules:
 
-- One thread publishes. The ledger has an event before any subscriber does.
+- Threads publish one after the other. The ledger has an event before any subscriber does.
 - A subscription is bounded. When it is full, further events are not queued but counted; as soon as there is room, one
   `Missed` with that count stands in their place, before the next event.
 - Events of the job's state, publication and failure are never missed: they go in even when the subscription is full. A
@@ -182,16 +182,16 @@ class Stream:
         self._threads: tuple[threading.Thread, ...] = ()
         self._closed = False
         self._lock = threading.Lock()  # held while one of these three is replaced
-
-    # In the thread that publishes
-
-    def publish(self, event: Event) -> None:
-        """Count an event, and offer it to every subscriber. Never waits."""
-        self._ledger.apply(event)
-        for subscription in self._subscriptions:
-            subscription.offer(event)
+        self._publishing = threading.Lock()
 
     # In any thread
+
+    def publish(self, event: Event) -> None:
+        """Count an event, and offer it to every subscriber. Never waits for a reader."""
+        with self._publishing:
+            self._ledger.apply(event)
+            for subscription in self._subscriptions:
+                subscription.offer(event)
 
     def subscribe(self, size: int = SIZE) -> Subscription:
         """Return a subscription to the events from now on. After `close`, it has ended already.

@@ -15,6 +15,7 @@ from heapq import heappush, heappushpop
 
 from zaudio.events import (
     MAIN,
+    Absent,
     Accepted,
     Dropped,
     Event,
@@ -38,7 +39,7 @@ from zaudio.events import (
 )
 from zaudio.watching.limiting import judge
 from zaudio.watching.lines import NewerError, Record, read
-from zaudio.watching.lives import SECONDS, BatchFacts, FailureOf, LifeFacts, LossAt, RefusalAt, Share, Slow
+from zaudio.watching.lives import SECONDS, AbsenceAt, BatchFacts, FailureOf, LifeFacts, LossAt, RefusalAt, Share, Slow
 from zaudio.watching.metering import Meter, Times
 
 SLOWEST = 10  # chunks that are named
@@ -107,6 +108,7 @@ class _Counts:
     lost: int = 0
     refusals: list[RefusalAt] = field(default_factory=list)
     refused: int = 0
+    absences: list[AbsenceAt] = field(default_factory=list)
     requeued: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     chunks: int = 0  # of the stages that make results
@@ -171,6 +173,8 @@ class _Life:
                 if not event.more and len(counts.refusals) < LOSSES_KEPT:
                     after = round(event.at - self._at, 6)
                     counts.refusals.append(RefusalAt(after, event.named, event.host, event.reason))
+            case Absent() if len(counts.absences) < LOSSES_KEPT:
+                counts.absences.append(AbsenceAt(round(event.at - self._at, 6), event.place, event.sentence))
             case Dropped():
                 counts.dropped[event.worker] = event.reason
             case Measured():
@@ -217,6 +221,7 @@ class _Life:
             lost=counts.lost,
             refusals=list(counts.refusals),
             refused=counts.refused,
+            absences=list(counts.absences),
             requeued=dict(counts.requeued.most_common()),
             rejected=dict(counts.rejected.most_common()),
             dropped=dict(counts.dropped),

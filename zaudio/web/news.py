@@ -6,6 +6,7 @@ Rules: pure. A text that a worker chose is cut short here, and is never taken fo
 from __future__ import annotations
 
 from zaudio.events import (
+    Absent,
     Dropped,
     Event,
     Failed,
@@ -55,6 +56,8 @@ def _sentence(event: Event) -> tuple[str, str] | None:
         case Refused(reason=reason, more=more):
             others = f"{more} more refusal{'s' * (more > 1)}; the newest: " if more else ""
             return BAD, f"{others}{event.named} cannot take part: {reason}"
+        case Absent(sentence=sentence):
+            return BAD, sentence
         case Stuck(worker=worker, chunk=chunk):
             return BAD, f"{worker} is past the deadline of chunk {chunk}"
         case Dropped(worker=worker, reason=reason):
