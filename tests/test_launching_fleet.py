@@ -3,7 +3,7 @@
 import pytest
 
 from zaudio.errors import LaunchError
-from zaudio.launching.fleet import LATE, Fleet
+from zaudio.launching.fleet import LATE, SAID, WAITS_TOLD, Fleet
 from zaudio.launching.launcher import Orders
 from zaudio.launching.muster import FIRST, PAUSES
 from zaudio.net.guests import Guests
@@ -17,6 +17,7 @@ PUBLIC = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"  # any 32 bytes
 class Handle:
     def __init__(self, name):
         self.name, self.public, self.ended, self.hopeless, self.admitted = name, None, None, False, False
+        self.waits = ""
 
     def admit(self):
         self.admitted = True
@@ -54,16 +55,14 @@ def guests():
     return Guests()
 
 
-def fleet_of(launcher, count, guests):
+def make(launchers, guests, **more):
+    settings = {"at_once": True, "beside": 0, "others": lambda: False, "queues": True, "tell": lambda *_: None, **more}
+    return Fleet(launchers, guests=guests, server="server", subscribe=Stream(Ledger()).subscribe, **settings)
+
+
+def fleet_of(launcher, count, guests, **more):
     """A fleet with that launcher, and a function that makes it take a turn at a time."""
-    fleet = Fleet(
-        [(launcher, count)],
-        guests=guests,
-        server="server",
-        at_once=True,
-        beside=0,
-        subscribe=Stream(Ledger()).subscribe,
-    )
+    fleet = make([(launcher, count)], guests, **more)
     return fleet, lambda now: fleet.turn(ORDERS, now)
 
 
@@ -157,14 +156,7 @@ def test_what_a_check_has_connected_ends_with_a_job_that_could_not_begin(guests)
 
 def test_a_few_are_started_first_and_a_place_that_fails_leaves_its_share_to_another(guests):
     good, bad = Paper(), Paper()
-    fleet = Fleet(
-        [(bad, 8), (good, 8)],
-        guests=guests,
-        server="server",
-        at_once=False,
-        beside=0,
-        subscribe=Stream(Ledger()).subscribe,
-    )
+    fleet = make([(bad, 8), (good, 8)], guests, at_once=False)
     fleet.turn(ORDERS, 0.0)
     assert (len(bad.handles), len(good.handles)) == (2, 2)
     for handle in bad.handles:
@@ -187,3 +179,71 @@ def test_a_launcher_that_cannot_start_is_told_and_asked_no_more(guests):
     turn(60.0)
     assert launcher.handles == []
     assert fleet.warnings == ("paper:plane: there is no wind",)
+
+
+def test_what_is_told_of_a_place_is_an_event_too_and_no_place_fills_the_memory(guests):
+    told = []
+    launcher = Paper()
+    fleet, turn = fleet_of(launcher, 2 * SAID, guests, tell=lambda *words: told.append(words))
+    turn(0.0)
+    for handle in launcher.handles:
+        handle.ended = f"{handle.name}: it fell"
+    turn(0.1)
+    assert told[0] == ("paper:plane", "plane/1: it fell")
+    assert [sentence for _, sentence in told] == [*fleet.warnings]
+    assert len(told) == SAID
+
+
+def test_workers_in_a_queue_are_awaited_and_the_reason_is_told_once_it_lasts(guests):
+    launcher = Paper()
+    fleet, turn = fleet_of(launcher, 2, guests)
+    turn(0.0)
+    assert not fleet.awaited
+    for handle in launcher.handles:
+        handle.public, handle.waits = "", "Priority"
+    turn(1.0)
+    assert fleet.awaited
+    turn(1.0 + WAITS_TOLD - 0.1)
+    assert fleet.warnings == ()
+    launcher.handles[0].waits = ""
+    for later in (0.0, 60.0):
+        turn(1.0 + WAITS_TOLD + later)
+    assert fleet.warnings == ("paper:plane: 1 of 2 workers wait: Priority",)
+    launcher.handles[1].waits = ""
+    assert not fleet.awaited
+
+
+def test_a_time_out_of_the_users_counts_the_queue_too(guests):
+    launcher = Paper()
+    fleet, turn = fleet_of(launcher, 1, guests, queues=False)
+    turn(0.0)
+    launcher.handles[0].waits = "Priority"
+    assert not fleet.awaited
+
+
+def test_a_job_is_given_up_with_its_last_place_unless_others_may_come(guests):
+    good, bad, others = Paper(), Paper(fails=True), []
+    fleet = make([(bad, 1), (good, 1)], guests, others=lambda: bool(others))
+    fleet.turn(ORDERS, 0.0)
+    assert fleet.given_up == ""
+    (handle,) = good.handles
+    handle.ended, handle.hopeless = "plane: it is nailed to the ground", True
+    fleet.turn(ORDERS, 1.0)
+    reasons = "paper:plane: there is no wind; plane: it is nailed to the ground"
+    assert fleet.given_up == f"no worker is left, and none can come: {reasons}"
+    others.append("somebody")
+    assert fleet.given_up == ""
+
+
+def test_a_worker_that_will_be_replaced_can_come(guests):
+    launcher = Paper()
+    fleet, turn = fleet_of(launcher, 1, guests)
+    turn(0.0)
+    for n in range(len(PAUSES)):
+        launcher.handles[-1].ended = "plane: it fell"
+        turn(70.0 * n + 1)
+        assert fleet.given_up == ""
+        turn(70.0 * (n + 1))
+    launcher.handles[-1].ended = "plane: it fell"
+    turn(300.0)
+    assert fleet.given_up == "no worker is left, and none can come: plane: it fell"

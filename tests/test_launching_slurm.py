@@ -61,6 +61,11 @@ def test_a_row_of_the_queue_tells_why_a_task_ended_or_waits():
         6: (True, False, "NODE_FAIL, NodeDown"),
     }
     assert [row.waits for row in rows.values()] == ["", "", "", "", "Resources", ""]
+    assert [Row(state, 0, "", "").waits for state in ("PENDING", "CONFIGURING", "RUNNING")] == [
+        "pending",
+        "configuring",
+        "",
+    ]
     assert not any(Row(state, 0, "n1", "").has_ended for state in ("RUNNING", "PENDING", "COMPLETING", "CONFIGURING"))
 
 

@@ -300,7 +300,7 @@ class VerificationError(ZaudioError):
 
 
 class NoWorkerError(ZaudioError):
-    """No worker could be given a chunk within the worker timeout."""
+    """No worker could be given a chunk within the worker timeout, or none can come any more."""
 
     exit_code = 69
 

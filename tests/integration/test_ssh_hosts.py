@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from extended import extended
 from farm_support import decrypted, environment, finish, inverted, noise, write_raw
-from launcher_support import Ssh, farm_command, free_port
+from launcher_support import Ssh, events, farm_command, free_port
 
 from zaudio import Network, Security
 from zaudio.coordinator import Coordinator
@@ -83,6 +83,21 @@ def test_why_a_host_cannot_be_used_is_said_in_one_line_and_the_others_do_the_job
         "attic: there is no /no/python there; name its Python with python= in the file of hosts",
     ):
         assert len([line for line in err.splitlines() if sentence in line]) == 1, err
+
+
+def test_a_job_that_no_host_can_help_ends_at_once_and_says_of_each_why(place, take, tmp_path):
+    place.hosts.write_text("stranger\ndenied n=2\nattic n=2 python=/no/python\n")
+    code, err = run(farm_command(tmp_path, place, "--worker-timeout", "600"), place)
+    assert code == 69, err
+    lines = err.splitlines()
+    for host in ("stranger", "denied", "attic"):
+        assert len([line for line in lines if line.startswith(f"zaudio: warning: {host}: ")]) == 1, err
+    assert lines[-1].startswith("zaudio: no worker is left, and none can come: stranger: its host key is not known"), (
+        err
+    )
+    absent = [event for event in events(tmp_path) if event["kind"] == "absent"]
+    assert sorted(event["place"] for event in absent) == ["attic", "denied", "stranger"]
+    assert not (tmp_path / "out" / "result.commit").exists()
 
 
 @pytest.mark.extended

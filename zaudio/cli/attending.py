@@ -169,9 +169,10 @@ def watch(job: Watched[Outcome], shown: Display, signals: Signals) -> Outcome:
             outcome = job.wait(timeout=POLL) if signals.received is None else stopped(job, signals)
         except TimeoutError:
             outcome = None
-        for sentence in job.warnings[warned:]:
-            voice.warn(sentence)
-            warned += 1
+        finally:  # also in front of an error
+            for sentence in job.warnings[warned:]:
+                voice.warn(sentence)
+                warned += 1
         if outcome is not None:
             shown.finish(job.progress, now=time.monotonic())
             return outcome

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Generic, ParamSpec, Self, TypeVar
 
 from zaudio.errors import StoppedError, UsageError
-from zaudio.events import Event, Failed, State
+from zaudio.events import Absent, Event, Failed, State
 from zaudio.facts import Progress
 from zaudio.job.preparation import DoneJob
 from zaudio.job.request import Request
@@ -157,7 +157,7 @@ class Life(ABC, Generic[Outcome]):
             TimeoutError: The job goes on.
             InputChangedError: The recording changed while it was read.
             JobError: The job failed; nothing was published.
-            NoWorkerError: Nobody could be given a chunk for `worker_timeout`.
+            NoWorkerError: Nobody could be given a chunk for `worker_timeout`, or no worker can come any more.
             StoppedError: `stop` was called.
         """
         if self._thread is None and not self.done():
@@ -288,7 +288,9 @@ class Life(ABC, Generic[Outcome]):
             stack.callback(starter.close)
         folder = self._request.security.keys
         keys = coordinator_keys(os.fspath(folder)) if folder is not None else None
-        self._fleet = fleet = open_fleet(self._request, keys, stack, self._stream.subscribe)
+        self._fleet = fleet = open_fleet(
+            self._request, keys, stack, subscribe=self._stream.subscribe, tell=self._say_absent
+        )
         waker = Waker()
         stack.callback(waker.close)
         work = self._prepare(stack, waker)
@@ -366,6 +368,9 @@ class Life(ABC, Generic[Outcome]):
     def _say(self, kind: Callable[..., Event], **facts: object) -> None:
         """Publish an event of the whole job."""
         self._stream.publish(kind(at=time.monotonic(), job=self._id, **facts))
+
+    def _say_absent(self, place: str, sentence: str) -> None:
+        self._say(Absent, place=place, sentence=sentence)
 
     def _go_on(self) -> None:
         if self._stopping:

@@ -14,6 +14,7 @@ from zaudio.job.request import Request
 from zaudio.job.stages import CREDIT, Work
 from zaudio.launching.fleet import Fleet
 from zaudio.launching.launchers import open_launchers
+from zaudio.launching.places import LOOPBACK
 from zaudio.machine import check_limits
 from zaudio.net.farm import Endpoints, Farm
 from zaudio.net.keys import CoordinatorKeys
@@ -21,6 +22,7 @@ from zaudio.net.local import LocalWorkers
 from zaudio.net.starter import Starter
 from zaudio.net.wake import Waker
 from zaudio.settings import exposed
+from zaudio.timing import Timing
 from zaudio.watching.stream import Subscription
 
 
@@ -66,7 +68,12 @@ def open_farm(
 
 
 def open_fleet(
-    request: Request, keys: CoordinatorKeys | None, stack: ExitStack, subscribe: Callable[[], Subscription]
+    request: Request,
+    keys: CoordinatorKeys | None,
+    stack: ExitStack,
+    *,
+    subscribe: Callable[[], Subscription],
+    tell: Callable[[str, str], None],
 ) -> Fleet:
     """Check the places where workers are to be started, and return the fleet. Nothing is started yet.
 
@@ -75,6 +82,7 @@ def open_fleet(
         keys: The coordinator's keys, if it has any.
         stack: Ends the workers.
         subscribe: Subscribes to the job's events.
+        tell: Takes a place and a sentence about its workers.
 
     Raises:
         UsageError: Workers could not be started, or could not connect from there.
@@ -95,7 +103,10 @@ def open_fleet(
         server=keys.local.server.decode() if keys is not None else None,
         at_once=network.all_workers,
         beside=request.workers,
+        others=lambda: _others_may_come(request, keys),
+        queues=request.timing.worker_timeout == Timing().worker_timeout,  # a number of the user's bounds that too
         subscribe=subscribe,
+        tell=tell,
     )
     stack.callback(fleet.close)
     return fleet
@@ -104,6 +115,13 @@ def open_fleet(
 def named_by(work: Work) -> tuple[str, ...]:
     """Return the users' ops that a job names, for workers that it starts."""
     return tuple(dict.fromkeys((*(spec.name for spec in work.request.specs if spec.is_function), *work.demand.own)))
+
+
+def _others_may_come(request: Request, keys: CoordinatorKeys | None) -> bool:
+    """Return whether a job may get workers besides those of its places: local ones, or some that others start."""
+    if request.workers:
+        return True
+    return bool(keys.allowed.read()) if keys is not None else request.bind != LOOPBACK  # whose port nobody knows
 
 
 def warnings_of(request: Request, keys: CoordinatorKeys | None) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from zaudio.errors import RefusedError, UsageError
 from zaudio.launching.launcher import Orders
@@ -26,6 +26,7 @@ ENDS = frozenset(
         "TIMEOUT",
     }
 )
+WAITING = frozenset({"PENDING", "CONFIGURING"})  # a node may be starting
 
 
 class Task:
@@ -60,15 +61,13 @@ class Array:
         orders: What its workers are told.
         tasks: They, by number.
         keys: The folder that has a folder of keys for each; None without keys.
-        submitted: When it was submitted; None before.
-        told: Slurm's reasons for waiting that were told.
+        submitted: Whether it was submitted.
     """
 
     orders: Orders
     tasks: dict[int, Task]
     keys: str | None
-    submitted: float | None = None
-    told: set[str] = field(default_factory=set)
+    submitted: bool = False
 
     @property
     def left(self) -> list[Task]:
@@ -104,8 +103,8 @@ class Row:
 
     @property
     def waits(self) -> str:
-        """The reason for which it does not run yet; empty when it runs or ended."""
-        return self.reason if self.state == "PENDING" else ""
+        """Why it does not run yet: Slurm's reason, or its state where it gives none. Empty when it runs or ended."""
+        return self.reason or self.state.lower() if self.state in WAITING else ""
 
     @property
     def code(self) -> int:

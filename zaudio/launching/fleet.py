@@ -5,7 +5,8 @@ Rules:
 - The thread alone uses the launchers, and waits while they stop.
 - `muster.py` decides how many to start, and which to replace.
 - A worker's key is admitted before it connects, and revoked when the worker has ended: for this job alone.
-- A sentence about a fault is said once.
+- A sentence about a fault is said once: as a warning, and as an event.
+- The farm is told when workers wait in a queue, and when none can come any more.
 - When the job is over, workers have a while to go by themselves. Then they are ended.
 """
 
@@ -15,6 +16,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -33,7 +35,9 @@ STOPPED = 10.0  # s for launchers to end what is left, all at once; each has 5
 STOPPING = 256  # launchers that stop at the same time
 ENOUGH = 4  # chunks that must have been computed before the cost of the op is believed
 LATE = 15.0  # s for a worker to say its key: ssh gives up after 10, and modules may come from a slow disk
-SAID = 64  # sentences that are kept: a place that fails in ever new words must not fill the memory
+WAITS_TOLD = 10.0  # s that workers may wait in a queue before the reason is told
+SAID = 16  # sentences that are kept of a place: one that fails in ever new words must not fill the memory
+REASONS = 3  # of places, in the sentence that ends a job
 
 log = logging.getLogger("zaudio.launching")
 
@@ -48,6 +52,9 @@ class Squad:
         posted: The number of a post, and the worker that has it.
         keys: The number of a post whose worker has said its key, and that key if it was admitted, else nothing.
         asked: The number of a post whose worker has not said its key, and when it was asked for.
+        said: The sentences about it.
+        fault: Why a worker failed last.
+        waits: Reasons for which workers wait in a queue, and since when; infinity once told.
         is_missed: Whether it was said that workers did not come.
     """
 
@@ -56,6 +63,9 @@ class Squad:
     posted: dict[int, Handle] = field(default_factory=dict)
     keys: dict[int, str] = field(default_factory=dict)
     asked: dict[int, float] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+    fault: str = ""
+    waits: dict[str, float] = field(default_factory=dict)
     is_missed: bool = False
 
 
@@ -65,6 +75,9 @@ class Bound(Protocol):
     @property
     def endpoint(self) -> str | None:
         """The address where workers connect."""
+
+    def expect(self, *, awaited: bool, given_up: str) -> None:
+        """Take note whether workers wait in a queue, and why none can come; empty as long as one could."""
 
 
 class Fleet:
@@ -76,7 +89,10 @@ class Fleet:
         server: The coordinator's public key, Z85; None without keys.
         at_once: Start all, whether they are of use or not.
         beside: Workers that the job has besides.
+        others: Returns whether workers may come that nobody starts here.
+        queues: Whether a job waits for a queue as long as that takes.
         subscribe: Subscribes to the job's events, which tell how many workers are of use.
+        tell: Takes a place and a sentence about its workers, once each.
     """
 
     def __init__(
@@ -87,13 +103,19 @@ class Fleet:
         server: str | None,
         at_once: bool,
         beside: int,
+        others: Callable[[], bool],
+        queues: bool,
         subscribe: Callable[[], Subscription],
+        tell: Callable[[str, str], None],
     ) -> None:
         self._squads = [Squad(launcher, Muster(count)) for launcher, count in launchers]
         self._at_once = at_once
         self._guests = guests if guests is not None else Guests()
         self._server = server
         self._beside = beside
+        self._others = others
+        self._queues = queues
+        self._tell = tell
         self._events = subscribe() if self._squads else None
         self._meter = Meter()
         self._over = threading.Event()
@@ -110,7 +132,7 @@ class Fleet:
         """
         if self._squads and farm.endpoint is not None:
             orders = Orders(farm.endpoint, self._server, allow)
-            self._thread = threading.Thread(target=self._run, args=(orders,), name="zaudio-fleet", daemon=True)
+            self._thread = threading.Thread(target=self._run, args=(orders, farm), name="zaudio-fleet", daemon=True)
             self._thread.start()
         try:
             yield
@@ -129,16 +151,18 @@ class Fleet:
 
     # The thread
 
-    def _run(self, orders: Orders) -> None:
+    def _run(self, orders: Orders, farm: Bound) -> None:
         try:
             while not self._over.is_set():
                 self._listen()
                 self.turn(orders, time.monotonic())
+                farm.expect(awaited=self.awaited, given_up=self.given_up)
                 self._over.wait(TURN)
             self._see_off(time.monotonic() + LEAVE)
         except Exception:
             log.exception("workers elsewhere are not looked after any more")
-            self._warn("workers elsewhere are not looked after any more: an error of zaudio's; see the log")
+            farm.expect(awaited=False, given_up="")
+            self._add("workers elsewhere are not looked after any more: an error of zaudio's; see the log")
         finally:
             self._stop()
 
@@ -158,6 +182,7 @@ class Fleet:
                 else:
                     self._bury(squad, number, handle, now)
             self._miss(squad, now)
+            self._tell_waits(squad, now)
         capacities = [squad.muster.capacity for squad in self._squads]
         quotas = spread(sum(capacities) if self._at_once else self._wanted(now), capacities)
         for squad, quota in zip(self._squads, quotas, strict=True):
@@ -165,12 +190,26 @@ class Fleet:
             if due:
                 self._start(squad, due, orders, now)
 
+    @property
+    def awaited(self) -> bool:
+        """Whether workers wait in a queue for which the job waits."""
+        return self._queues and any(handle.waits for squad in self._squads for handle in squad.posted.values())
+
+    @property
+    def given_up(self) -> str:
+        """Why no worker can come: every place was given up, and nobody else is expected. Empty as long as one could."""
+        if any(squad.muster.capacity for squad in self._squads) or self._others():
+            return ""
+        reasons = [squad.fault for squad in self._squads]
+        more = f"; and {len(reasons) - REASONS} places more" if len(reasons) > REASONS else ""
+        return f"no worker is left, and none can come: {'; '.join(reasons[:REASONS])}{more}"
+
     def _start(self, squad: Squad, due: list[int], orders: Orders, now: float) -> None:
         try:
             squad.posted.update(zip(due, squad.launcher.start(len(due), orders), strict=True))
             squad.asked.update(dict.fromkeys(due, now))
         except ZaudioError as error:
-            self._warn(str(error))
+            self._fail(squad, str(error))
             for number in due:
                 squad.muster.ended(number, fault=True, hopeless=True, now=now)
 
@@ -184,7 +223,7 @@ class Fleet:
             try:
                 self._guests.admit(public, handle.name)
             except UsageError as error:
-                self._warn(f"{handle.name}: {error}")
+                self._warn(squad, f"{handle.name}: {error}")
                 return
             squad.keys[number] = public
         log.info("%s is admitted", handle.name)
@@ -197,16 +236,25 @@ class Fleet:
         log.info("%s has ended: %s", handle.name, handle.ended or "in order")
         squad.muster.ended(number, fault=bool(handle.ended), hopeless=handle.hopeless, now=now)
         if handle.ended:
-            self._warn(handle.ended)
+            self._fail(squad, handle.ended)
         if not squad.muster.capacity and not handle.hopeless:  # else that was why
-            self._warn(f"{squad.launcher.where}: no more workers are started there")
+            self._warn(squad, f"{squad.launcher.where}: no more workers are started there")
 
     def _miss(self, squad: Squad, now: float) -> None:
         """Say how many workers did not come, when the first of them is late."""
         if squad.asked and not squad.is_missed and now >= min(squad.asked.values()) + LATE:
             squad.is_missed = True
             missing = f"{len(squad.asked)} of {len(squad.posted)} workers did not come within {LATE:g} s"
-            self._warn(f"{squad.launcher.where}: {missing}; it is silent, or has no room for them")
+            self._warn(squad, f"{squad.launcher.where}: {missing}; it is silent, or has no room for them")
+
+    def _tell_waits(self, squad: Squad, now: float) -> None:
+        """Say why workers wait in a queue, for each reason once it has lasted."""
+        waits = Counter(handle.waits for handle in squad.posted.values() if handle.waits)
+        for reason, count in waits.items():
+            since = squad.waits.setdefault(reason, now)
+            if now >= since + WAITS_TOLD:
+                squad.waits[reason] = float("inf")
+                self._warn(squad, f"{squad.launcher.where}: {count} of {len(squad.posted)} workers wait: {reason}")
 
     def _wanted(self, now: float) -> int:
         useful = useful_of(self._meter.times(now))
@@ -219,7 +267,7 @@ class Fleet:
         held_back, count = (sum(each) for each in zip(*map(_held_back, self._squads), strict=True))
         if held_back:
             few = "they were not known to be of use; --all (Network(all_workers=True)) starts all"
-            self._warn(f"{held_back} of {count} workers were not started: {few}")
+            self._add(f"{held_back} of {count} workers were not started: {few}")
 
     def _stop(self) -> None:
         """End all that is left, at all places at the same time."""
@@ -232,10 +280,19 @@ class Fleet:
             for public in squad.keys.values():
                 self._guests.revoke(public)
 
-    def _warn(self, sentence: str) -> None:
-        if sentence not in self.warnings and len(self.warnings) < SAID:
-            log.info("%s", sentence)
-            self.warnings = (*self.warnings, sentence)
+    def _fail(self, squad: Squad, sentence: str) -> None:
+        squad.fault = sentence
+        self._warn(squad, sentence)
+
+    def _warn(self, squad: Squad, sentence: str) -> None:
+        if sentence not in squad.said and len(squad.said) < SAID:
+            squad.said.append(sentence)
+            self._add(sentence)
+            self._tell(squad.launcher.where, sentence)
+
+    def _add(self, sentence: str) -> None:
+        log.info("%s", sentence)
+        self.warnings = (*self.warnings, sentence)
 
 
 def _are_leaving(squad: Squad) -> bool:

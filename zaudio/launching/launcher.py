@@ -48,6 +48,10 @@ class Handle(Protocol):
         """None while it starts or runs; empty when it ended in order; else one sentence that says why it ended."""
 
     @property
+    def waits(self) -> str:
+        """Why a queue has not started it yet; empty where none says so."""
+
+    @property
     def hopeless(self) -> bool:
         """Whether another worker in its place would end likewise: it was refused, or a module is missing there."""
 

@@ -33,7 +33,6 @@ from zaudio.net.keys import guest_folder
 FOLDER = "zaudio-slurm"  # begins the names of the folders with keys and output
 TASKS_MAX = 1000  # of an array: Slurm's own default
 FIRST_LOOK, LAST_LOOK = 1.0, 10.0  # s between two looks at the queue: longer each time, for the controller's sake
-WAITS_TOLD = 10.0  # s that a task may wait before Slurm's reason is told
 LEAVE, FORCE = 2.0, 5.0  # s after `stop` until workers are killed, and until nothing is waited for
 NO_JOB = "Invalid job id"  # of squeue: all that it was asked about ended long ago
 
@@ -160,7 +159,7 @@ class SlurmLauncher:
 
     @property
     def _is_submitting(self) -> bool:
-        return any(array.submitted is not None and not array.job and array.left for array in self._arrays)
+        return any(array.submitted and not array.job and array.left for array in self._arrays)
 
     def _make_array(self, count: int, orders: Orders) -> Array:
         assert self._folder is not None, "start made it"
@@ -173,7 +172,7 @@ class SlurmLauncher:
         return Array(orders, {i: Task(i, public) for i, public in enumerate(publics, 1)}, keys)
 
     def _submit(self, array: Array) -> None:
-        array.submitted = self._clock()
+        array.submitted = True
         orders, output = array.orders, os.path.join(self._folder or "", "%A_%a.out")
         line = WorkerLine(
             orders.endpoint,
@@ -199,7 +198,7 @@ class SlurmLauncher:
     def _ask_next(self) -> None:
         now = self._clock()
         for array in self._arrays:
-            if array.submitted is None and not self._stopping and all(task.admitted for task in array.tasks.values()):
+            if not array.submitted and not self._stopping and all(task.admitted for task in array.tasks.values()):
                 self._submit(array)
                 return
         jobs = self._jobs()
@@ -238,7 +237,6 @@ class SlurmLauncher:
                 if row.has_ended:
                     well = self._stopping or not row.complaint
                     self._end(array, task, "" if well else f"{task.name}: {row.complaint}{self._words(task)}")
-            self._tell_waits(array)
 
     def _end(self, array: Array, task: Task, why: str) -> None:
         task.ended = why
@@ -247,14 +245,6 @@ class SlurmLauncher:
         if not why:
             with contextlib.suppress(OSError):
                 os.unlink(self._output(task))
-
-    def _tell_waits(self, array: Array) -> None:
-        if array.submitted is None or self._clock() < array.submitted + WAITS_TOLD:
-            return
-        for reason in {task.waits for task in array.left} - array.told - {""}:
-            array.told.add(reason)
-            count = sum(task.waits == reason for task in array.left)
-            log.warning("slurm %s: %d of %d workers wait: %s", array.job, count, len(array.tasks), reason)
 
     def _output(self, task: Task) -> str:
         return os.path.join(self._folder or "", f"{task.job}_{task.number}.out")

@@ -153,16 +153,16 @@ class SshLauncher:
             self._far.wait(time.monotonic() + (0.0 if over else STOP))
             self._far = None
 
-    def _explain(self, code: int, words: str) -> str:
-        """Return a better sentence for an end of ssh; empty for none."""
+    def _explain(self, code: int, words: str) -> tuple[str, bool]:
+        """Return a better sentence for an end of ssh, empty for none, and whether a second try would end likewise."""
         login = shlex.join([PROGRAM, *(word for word in self._host.address() if word != "--")])
         if "Host key verification failed" in words:
-            return f"its host key is not known here; log in once with `{login}` and compare the key"
+            return f"its host key is not known here; log in once with `{login}` and compare the key", True
         if "Permission denied" in words:
-            return f"{words.partition(': ')[2] or words} `{login}` must work without a password"
+            return f"{words.partition(': ')[2] or words} `{login}` must work without a password", True
         if code == 127:  # a shell's word for it
-            return f"there is no {self._host.python} there; name its Python with python= in the file of hosts"
-        return ""
+            return f"there is no {self._host.python} there; name its Python with python= in the file of hosts", True
+        return "", "Name or service not known" in words
 
 
 def ssh_launchers(place: Place) -> list[tuple[SshLauncher, int]]:

@@ -29,7 +29,6 @@ from zaudio.version import VERSION
 MODULE = "zaudio.launching.remote"
 ARGUMENTS = ("-P", "-m", MODULE)  # of Python: the current folder, a home full of files, must not answer its imports
 GREETING_MAX = 4096  # bytes in front of the first line of ours: a shell's greeting, which a login may print
-NO_ZAUDIO = "its Python has no zaudio"
 LINE_MAX = 65536  # bytes; ours are far shorter
 PIPE = 65536  # bytes that a pipe holds
 LOOK = 0.01  # s between two looks at a process that is to end
@@ -46,6 +45,7 @@ class Worker:
         self.public: str | None = None
         self.ended: str | None = None
         self.hopeless = False
+        self.waits = ""
         self._admit = admit
 
     def admit(self) -> None:
@@ -59,7 +59,8 @@ class Far:
     Args:
         command: The program and its arguments.
         where: What sentences call the far end: ``attic``.
-        explain: Returns a better sentence for the exit code and the last line of standard error; empty for none.
+        explain: Returns a better sentence for the exit code and the last line of standard error, empty for none; and
+            whether another process would end likewise.
         renames: Whether the far end says where its workers run; else a host could take the name of another.
         env: The process's environment; None for this one's.
 
@@ -72,7 +73,7 @@ class Far:
         command: Sequence[str],
         where: str,
         *,
-        explain: Callable[[int, str], str] = lambda *_: "",
+        explain: Callable[[int, str], tuple[str, bool]] = lambda *_: ("", False),
         renames: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> None:
@@ -135,8 +136,8 @@ class Far:
             self._fail(f"expected lines of zaudio's, got {self._lines.held} bytes without an end")
             self._kill()
         if ended is not None and not self._closing:
-            sentence = self._end_of(ended)
-            self._fail(sentence, hopeless=sentence.startswith(NO_ZAUDIO))
+            sentence, hopeless = self._end_of(ended)
+            self._fail(sentence, hopeless=hopeless)
 
     def close(self) -> None:
         """Break the lifeline: workers go within 2 s."""
@@ -210,15 +211,16 @@ class Far:
         for line in piece.splitlines():
             log.info("%s: %s", self.where, _shown(line))
 
-    def _end_of(self, code: int) -> str:
-        """Return why the process has ended."""
+    def _end_of(self, code: int) -> tuple[str, bool]:
+        """Return why the process has ended, and whether another would end likewise."""
         words = last_words(self._tail.decode(errors="replace"))
         if "No module named" in words and "zaudio" in words:
-            return f"{NO_ZAUDIO} {VERSION}; install it there, or name the Python that has it"
+            return f"its Python has no zaudio {VERSION}; install it there, or name the Python that has it", True
         if "Unknown option: -P" in self._tail.decode(errors="replace"):
-            return "its Python is older than 3.11; name another"
+            return "its Python is older than 3.11; name another", True
+        sentence, hopeless = self._explain(code, words)
         greeting = "" if self.facts else _shown(self._greeting)
-        return self._explain(code, words) or words or greeting or cause_of_death(code)
+        return sentence or words or greeting or cause_of_death(code), hopeless
 
     def _fail(self, sentence: str, *, hopeless: bool = False) -> None:
         """End all workers for that reason, and the process."""
