@@ -5,6 +5,7 @@ import pytest
 from zaudio.errors import LaunchError, UsageError
 from zaudio.launching import cluster
 from zaudio.launching.cluster import ClusterLauncher, is_here
+from zaudio.launching.launcher import Orders
 from zaudio.launching.launchers import open_launchers
 from zaudio.launching.places import parse_place
 
@@ -93,6 +94,21 @@ def test_the_bridge_of_one_place_ends_when_another_cannot_be_used(monkeypatch):
     with pytest.raises(LaunchError, match="there is no sbatch here"):
         open_launchers(places, endpoint="tcp://127.0.0.1:0", trust_cluster=False, template_args="")
     assert closed == ["dask:tcp://127.0.0.1:1,n=1"]
+
+
+def test_a_bridge_that_connects_again_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(cluster, "ARGUMENTS", ("-c", "import sys; sys.stdin.read()"))
+    monkeypatch.setattr(cluster, "CONNECT", 5.0)
+    launcher = ClusterLauncher(parse_place("dask:tcp://127.0.0.1:1,n=1"), trust=False)
+    try:
+        (worker,) = launcher.start(1, Orders("tcp://127.0.0.1:5555"))
+        assert launcher.alive() == [worker]
+        monkeypatch.setattr(cluster, "CONNECT", 0.0)
+        assert launcher.alive() == []
+        assert worker.ended == "dask:tcp://127.0.0.1:1,n=1: the cluster did not answer within 0 s"
+        assert not worker.hopeless
+    finally:
+        launcher.stop()
 
 
 def test_no_file_of_the_current_folder_answers_an_import_of_the_bridge(make, monkeypatch):

@@ -5,6 +5,7 @@ Rules:
 - The control plane of a cluster can admit workers. So beyond this machine it must encrypt, or the user says that its
   network is trusted. See docs/security.md.
 - The package of the cluster is imported in the bridge alone.
+- Only `check` waits until a bridge has connected. Another one, for a cluster that was lost, is looked at as it comes.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class ClusterLauncher:
         self._place = place
         self._trust = trust
         self._far: Far | None = None
+        self._begun = 0.0  # when it was begun
         self._started = 0
         _check_options(place)
 
@@ -74,7 +76,7 @@ class ClusterLauncher:
 
     def start(self, count: int, orders: Orders) -> Sequence[Worker]:
         """See `Launcher`."""
-        far = self._connect()
+        far = self._reach()
         path, read = (tuple(filter(None, [self._place.options.get(key)])) for key in ("path", "read"))
         orders = replace(orders, path=(*orders.path, *path), read=(*orders.read, *read))
         first, self._started = self._started + 1, self._started + count
@@ -82,38 +84,46 @@ class ClusterLauncher:
 
     def alive(self) -> Sequence[Worker]:
         """See `Launcher`."""
-        if self._far is None:
+        far = self._far
+        if far is None:
             return []
-        self._far.look()
-        return self._far.workers
+        far.look()
+        if not far.facts and not far.over and time.monotonic() >= self._begun + CONNECT:
+            far.give_up(f"the cluster did not answer within {CONNECT:g} s")
+        return far.workers
 
     def stop(self) -> None:
         """See `Launcher`."""
         if self._far is not None:
+            over = self._far.over
             self._far.close()
-            self._far.wait(time.monotonic() + STOP)
+            self._far.wait(time.monotonic() + (0.0 if over else STOP))
             self._far = None
 
-    def _connect(self) -> Far:
-        """Return the bridge, connected to the cluster."""
+    def _reach(self) -> Far:
+        """Return the bridge; begin another if there is none. Never waits for the cluster."""
         if self._far is not None and not self._far.over:
             return self._far
         self.stop()
         options = [f"{key}={value}" for key, value in self._place.options.items() if key not in ("path", "read")]
         command = [sys.executable, *ARGUMENTS, self._place.kind, self._place.rest, *options]
-        self._far = far = Far(command, self.where, renames=True)
-        deadline = time.monotonic() + CONNECT
+        self._begun = time.monotonic()
+        self._far = Far(command, self.where, explain=self._explain, renames=True)
+        return self._far
+
+    def _connect(self) -> Far:
+        """Return the bridge, connected to the cluster."""
+        far = self._reach()
         while not far.facts and not far.over:
-            if time.monotonic() > deadline:
-                self.stop()
-                raise LaunchError(self.where, f"the cluster did not answer within {CONNECT:g} s")
             time.sleep(LOOK)
-            far.look()
-        if not far.facts:
-            sentence = far.failure.removeprefix(f"{self._place.kind}:{self._place.rest}: ")
+            self.alive()
+        if far.over:
             self.stop()
-            raise LaunchError(self.where, sentence)
+            raise LaunchError(self.where, far.failure)
         return far
+
+    def _explain(self, _: int, words: str) -> tuple[str, bool]:
+        return words.removeprefix(f"{self._place.kind}:{self._place.rest}: "), False
 
     def _check_known(self, host: str) -> None:
         try:

@@ -133,11 +133,15 @@ class Far:
             if not self._closing:
                 self._hear(line)
         if self._lines.held > LINE_MAX:
-            self._fail(f"expected lines of zaudio's, got {self._lines.held} bytes without an end")
-            self._kill()
+            self.give_up(f"expected lines of zaudio's, got {self._lines.held} bytes without an end")
         if ended is not None and not self._closing:
             sentence, hopeless = self._end_of(ended)
             self._fail(sentence, hopeless=hopeless)
+
+    def give_up(self, sentence: str) -> None:
+        """End the process at once, and all workers for that reason."""
+        self._fail(sentence)
+        self._kill()
 
     def close(self) -> None:
         """Break the lifeline: workers go within 2 s."""
@@ -184,8 +188,7 @@ class Far:
         if message is None:
             self._greeting += line + b"\n"
             if self.facts or len(self._greeting) > GREETING_MAX:
-                self._fail(f"expected lines of zaudio's, got {_shown(self._greeting)!r}")
-                self._kill()
+                self.give_up(f"expected lines of zaudio's, got {_shown(self._greeting)!r}")
         elif "zaudio" in message:
             self.facts = message
             if message["zaudio"] != VERSION:
