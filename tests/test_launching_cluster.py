@@ -1,5 +1,7 @@
 """The launcher for clusters: what is refused before anything is started. Nothing connects here."""
 
+import socket
+
 import pytest
 
 from zaudio.errors import LaunchError, UsageError
@@ -52,6 +54,11 @@ def test_what_is_no_address_or_number_is_refused(text, words):
 @pytest.mark.parametrize("text", ["dask:tcp://127.0.0.1:1", "ray:auto", "ray:ray://localhost:10001"])
 def test_a_cluster_of_this_machine_needs_no_trust(make, text):
     make(text, "127.0.0.1").check("tcp://127.0.0.1:0")
+
+
+def test_nor_does_one_at_an_address_of_this_machines_network_card(make, monkeypatch):
+    monkeypatch.setattr(cluster, "is_here", lambda host: host == ELSEWHERE)
+    make(f"dask:tcp://{ELSEWHERE}:8786", ELSEWHERE).check("tcp://127.0.0.1:0")
 
 
 @pytest.mark.parametrize(
@@ -142,5 +149,7 @@ def test_this_machine_is_told_from_others():
     assert is_here("localhost")
     assert is_here("127.0.0.2")
     assert is_here("::1")
+    for *_, (own, *_) in socket.getaddrinfo(socket.gethostname(), 0, socket.AF_INET):
+        assert is_here(own)
     assert not is_here(ELSEWHERE)
     assert not is_here("nowhere.invalid")
