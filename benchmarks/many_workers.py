@@ -27,7 +27,8 @@ import xxhash
 from answerers import raise_descriptor_limit
 from memory import Peaks
 from profiling import look
-from virtual_farm import Costs, Outcome, Setting, run
+from virtual_farm import run
+from virtual_setting import Costs, Outcome, Setting
 
 COUNTS = (10, 100, 1000, 10_000)
 OPS = (1.0, 10.0)  # seconds a chunk
