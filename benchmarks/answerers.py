@@ -7,11 +7,13 @@ result for each chunk: its own bytes and their sum, which came with them. So a s
 but the coordinator is measured. The sessions say that they are ready only when all are welcomed, so that the job begins
 with all of them. With `--op`, a session answers one chunk after the other, each after that many seconds, as if it
 computed. It holds the next one meanwhile, so it may hear of it late: all sessions have a turn `TURNS` times a second.
+With `--reads`, sessions say that they read the recording by themselves, and answer with zeros.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import heapq
 import multiprocessing
 import os
@@ -23,6 +25,7 @@ from collections import deque
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
+import xxhash
 import zmq
 
 from zaudio.endpoints import reachable
@@ -46,7 +49,7 @@ from zaudio.wire.messages import (
 BEAT = 1.0  # s between two heartbeats of a session
 PAUSE_MS = 50  # the longest sleep of a loop: heartbeats and the common start need no shorter one
 AT_ONCE = 16  # messages of one session before the next one's turn
-TURNS = 50  # a second: to poll a thousand sockets takes longer than to answer a chunk
+TURNS = 25  # a second: to poll a thousand sockets takes longer than to answer a chunk
 
 
 class Answerer:
@@ -57,9 +60,12 @@ class Answerer:
         endpoint: The ventilator's address.
         name: The session's name.
         op: Seconds that a chunk takes.
+        reads: Folders from which it says to read the recording.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, name: str, op: float) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, name: str, op: float, reads: tuple[str, ...]
+    ) -> None:
         self.welcomed = self.over = False
         self.ventilator = sockets.dealer(context, endpoint)
         self.sink: zmq.Socket[bytes] | None = None
@@ -68,7 +74,8 @@ class Answerer:
         self._lease: tuple[bytes, int, bytes] = (b"", 0, b"")
         self._received = 0
         self._op = op
-        self._held: deque[tuple[Chunk, Buffer]] = deque()
+        self._reads = reads
+        self._held: deque[tuple[Chunk, Buffer | None]] = deque()
         self.due = float("inf")  # when the first of them is done
         self._beat = float("inf")  # from the common start on
         self._say_hello()
@@ -85,10 +92,11 @@ class Answerer:
                     self._join(welcome)
                 case Chunk() as chunk:
                     self._received = chunk.sequence
+                    payload = parts[1] if len(parts) > 1 else None
                     if self._op:
-                        self._hold(chunk, parts[1])
+                        self._hold(chunk, payload)
                     else:
-                        self._answer(chunk, parts[1])
+                        self._answer(chunk, payload)
                 case Sent() as sent:
                     self._received = max(self._received, sent.sequence)
                 case Again():
@@ -117,9 +125,9 @@ class Answerer:
 
     def _say_hello(self) -> None:
         software = f"answerer, Python {platform.python_version()}"
-        # It reads no files and has no outbox: chunks and results travel as payloads.
-        hello = Hello(VERSION, self._session, self._name, os.getpid(), platform.node(), software, ("invert",), (), b"")
-        sockets.send(self.ventilator, encode(hello))
+        # It has no outbox: results travel as payloads.
+        facts = (os.getpid(), platform.node(), software, ("invert",), self._reads, b"")
+        sockets.send(self.ventilator, encode(Hello(VERSION, self._session, self._name, *facts)))
 
     def _join(self, welcome: Welcome) -> None:
         self._lease = (welcome.job, welcome.incarnation, welcome.session)
@@ -133,9 +141,9 @@ class Answerer:
     def _say_ready(self) -> None:
         assert self.sink is not None, "only the welcomed are ready"
         held = tuple((chunk.index, chunk.attempt) for chunk, _ in self._held)
-        sockets.send(self.sink, encode(Ready(*self._lease, self._received, held, reads=False)))
+        sockets.send(self.sink, encode(Ready(*self._lease, self._received, held, reads=bool(self._reads))))
 
-    def _hold(self, chunk: Chunk, payload: Buffer) -> None:
+    def _hold(self, chunk: Chunk, payload: Buffer | None) -> None:
         if not self._held:
             self.due = time.monotonic() + self._op
         self._held.append((chunk, payload))
@@ -145,18 +153,29 @@ class Answerer:
         self._answer(*self._held.popleft())
         self.due = self.due + self._op if self._held else float("inf")
 
-    def _answer(self, chunk: Chunk, payload: Buffer) -> None:
+    def _answer(self, chunk: Chunk, payload: Buffer | None) -> None:
         assert self.sink is not None, "chunks come to the ready only"
-        length = memoryview(payload).nbytes
+        checksum = chunk.checksum
+        if payload is None:
+            payload, checksum = zeros(chunk.length)
         lease = (chunk.job, chunk.incarnation, chunk.session, chunk.index, chunk.attempt)
-        sockets.send(self.sink, encode(Result(*lease, length, chunk.checksum, seconds=self._op, slot=-1), payload))
+        sockets.send(self.sink, encode(Result(*lease, chunk.length, checksum, seconds=self._op, slot=-1), payload))
 
 
-def serve(endpoint: str, names: list[str], total: int, welcomed: Synchronized[int], op: float) -> None:
+@functools.cache
+def zeros(length: int) -> tuple[bytes, int]:
+    """Return so many zeros, and their checksum."""
+    made = bytes(length)
+    return made, xxhash.xxh3_64_intdigest(made)
+
+
+def serve(
+    endpoint: str, names: list[str], total: int, welcomed: Synchronized[int], op: float, reads: tuple[str, ...]
+) -> None:
     """Run these sessions until the coordinator says goodbye to all of them."""
     with zmq.Context() as context:
         context.set(zmq.MAX_SOCKETS, 2 * len(names) + 16)
-        answerers = [Answerer(context, endpoint, name, op) for name in names]
+        answerers = [Answerer(context, endpoint, name, op, reads) for name in names]
         owners = {answerer.ventilator: answerer for answerer in answerers}
         poller = zmq.Poller()
         for socket in owners:
@@ -207,16 +226,16 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=10, help="workers; 10 by default")
     parser.add_argument("--processes", type=int, default=2, help="that they are spread over; 2 by default")
     parser.add_argument("--op", type=float, default=0.0, help="seconds that a chunk takes; 0 by default")
+    parser.add_argument("--reads", action="append", default=[], metavar="DIR", help="say to read recordings below it")
     arguments = parser.parse_args()
     raise_descriptor_limit()
     fork: Any = multiprocessing.get_context("fork")  # before any ZeroMQ context exists
     welcomed = fork.Value("q", 0)
     names = [f"answerer-{number + 1}" for number in range(arguments.sessions)]
     shares = [names[number :: arguments.processes] for number in range(arguments.processes)]
+    more = (len(names), welcomed, arguments.op, tuple(arguments.reads))
     processes = [
-        fork.Process(target=serve, args=(arguments.endpoint, share, len(names), welcomed, arguments.op), daemon=True)
-        for share in shares
-        if share
+        fork.Process(target=serve, args=(arguments.endpoint, share, *more), daemon=True) for share in shares if share
     ]
     for process in processes:
         process.start()

@@ -1,8 +1,10 @@
 """How many workers can one coordinator feed? 10 to 10,000 of them in virtual time, and 1,000 answering ones for real.
 
 The real runs come first. Workers of `answerers.py` answer each chunk after `--op` seconds, over TCP on this machine.
-The processor time of the coordinator's thread in two such runs, with many chunks and with few, gives what a chunk and a
-small message cost it. With these costs `virtual_farm.py` runs the shipped Desk, with a link, a cipher and deaths.
+They get the samples from the coordinator, or say that they read the recording by themselves, as `--read` lets them.
+The processor time of the coordinator's thread in two runs of the first kind, with many chunks and with few, gives what
+a chunk and a small message cost it. With these costs `virtual_farm.py` runs the shipped Desk, with a link, a cipher and
+deaths.
 
 Chunks of the real runs have 256 KiB, the least that travels in one message: workers, coordinator and cipher share the
 cores here. In virtual time they have the usual 1 MiB.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import threading
 import time
@@ -34,10 +37,12 @@ COUNTS = (10, 100, 1000, 10_000)
 OPS = (1.0, 10.0)  # seconds a chunk
 MANY = 1000
 SECONDS = 60.0  # of an ideal run, in virtual time
-REAL = ((1.0, 20.0), (8.0, 24.0))  # seconds a chunk, and seconds of an ideal run: many chunks, and few
+# Seconds a chunk, seconds of an ideal run, and whether workers read the recording: many chunks, and few.
+REAL = ((1.0, 20.0, False), (8.0, 24.0, False), (1.0, 20.0, True))
 REAL_WORKERS = 1000
 REAL_CHUNK = 256 * 1024
 MIB, GIB = 1 << 20, 1 << 30
+STAND_INS = "(stand-ins)"  # their processes, hellos included
 
 
 def main() -> None:
@@ -48,17 +53,17 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
     parser.add_argument("--rounds", help=argparse.SUPPRESS)  # for other benchmarks; here each run is one
     parser.add_argument("--touch", help=argparse.SUPPRESS)
-    parser.add_argument("--inside", nargs=4, help=argparse.SUPPRESS)  # a real run, in its own process
+    parser.add_argument("--inside", nargs=5, help=argparse.SUPPRESS)  # a real run, in its own process
     arguments = parser.parse_args()
     if arguments.inside:
-        recording, folder, count, op = arguments.inside
-        coordinate(Path(recording), Path(folder), int(count), float(op))
+        recording, folder, count, op, reads = arguments.inside
+        coordinate(Path(recording), Path(folder), int(count), float(op), reads=reads == "True")
         return
 
     tables, facts, costs = [], {}, Costs()
     if arguments.real_workers:
-        real = [measure(arguments.real_workers, op, seconds) for op, seconds in REAL]
-        costs = fit(real, arguments.real_workers)
+        real = [measure(arguments.real_workers, op, seconds, reads=reads) for op, seconds, reads in REAL]
+        costs = fit([each for each in real if not each["reads"]], arguments.real_workers)
         tables.append(_real_table(real, arguments.real_workers))
         facts["real"] = real
     settings = choose(arguments.workers, arguments.seconds, costs)
@@ -162,13 +167,13 @@ def _draw(figure: Any, *, outcomes: Mapping[str, Sequence[Outcome]]) -> None:
 # For real
 
 
-def measure(count: int, op: float, seconds: float) -> dict[str, Any]:
+def measure(count: int, op: float, seconds: float, *, reads: bool) -> dict[str, Any]:
     """Run answering workers against a real coordinator; return its figures."""
-    show.say(f"for real: {count:,} answering workers, op of {op:g} s")
+    show.say(f"for real: {count:,} answering workers, op of {op:g} s{', who read by themselves' if reads else ''}")
     chunks = round(count / op * seconds)
     size = chunks * REAL_CHUNK
     with method.sparse_recording(size, written=size) as recording, method.scratch_folder() as folder:
-        command = method.script("many_workers.py", "--inside", recording, folder, count, op)
+        command = method.script("many_workers.py", "--inside", recording, folder, count, op, reads)
         with subprocess.Popen(command, cwd=method.ROOT) as process:
             peaks = Peaks(process.pid)
             code = process.wait()
@@ -178,13 +183,20 @@ def measure(count: int, op: float, seconds: float) -> dict[str, Any]:
         said: dict[str, Any] = json.loads((folder / "report.json").read_text())
     # From the first grant, which is an op before the first result.
     whole = said["seconds"] + op
-    return {**said, "op": op, "peak": most.get("coordinator"), "efficiency": said["chunks"] * op / count / whole}
+    return {
+        **said,
+        "op": op,
+        "reads": reads,
+        "peak": most.get("coordinator"),
+        "efficiency": said["chunks"] * op / count / whole,
+    }
 
 
-def coordinate(recording: Path, folder: Path, count: int, op: float) -> None:
+def coordinate(recording: Path, folder: Path, count: int, op: float, *, reads: bool) -> None:
     """Run one job with answering workers, and write its figures to report.json."""
     from zaudio import Coordinator, Limits
-    from zaudio.events import Accepted, Event, Joined
+    from zaudio.events import Accepted, Joined
+    from zaudio.watching.stream import Subscription
 
     raise_descriptor_limit()
     accepted: list[float] = []
@@ -193,17 +205,23 @@ def coordinate(recording: Path, folder: Path, count: int, op: float) -> None:
     over = threading.Event()
     looker = threading.Thread(target=look, args=(threads, over), daemon=True)
 
-    def hear(event: Event) -> None:
-        if isinstance(event, Joined) and not before:
-            before.append(dict(threads))  # what went before is hellos
-        if isinstance(event, Accepted):
-            accepted.append(event.at)
+    def hear(subscription: Subscription) -> None:
+        while events := subscription.take():
+            for event in events:
+                if isinstance(event, Joined) and not before:
+                    before.append(dict(threads))  # what went before is hellos
+                if isinstance(event, Accepted):
+                    accepted.append(event.at)
+            subscription.rest(0.1)  # as the log and the page do
 
     limits = Limits(memory=12 * count * REAL_CHUNK)  # 6 chunks a worker, each way
     bind = "tcp://127.0.0.1:0"
     looker.start()
-    with Coordinator(recording, folder, bind=bind, chunk=REAL_CHUNK, limits=limits, on_event=hear) as job:
+    job = Coordinator(recording, folder, bind=bind, chunk=REAL_CHUNK, limits=limits)
+    job.follow(hear, 8192)
+    with job:
         command = method.script("answerers.py", job.endpoint, "--sessions", count, "--processes", 2, "--op", op)
+        command += ["--reads", str(recording.parent)] if reads else []
         with subprocess.Popen(command) as answerers:
             try:
                 report = job.wait()
@@ -212,7 +230,8 @@ def coordinate(recording: Path, folder: Path, count: int, op: float) -> None:
                 answerers.kill()
     over.set()
     looker.join()
-    spent: dict[str, float] = {}
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = {STAND_INS: used.ru_utime + used.ru_stime}
     for number, (name, seconds) in threads.items():
         earlier = before[0].get(number, ("", 0.0))[1] if before else 0.0
         spent[name] = spent.get(name, 0.0) + seconds - earlier
@@ -263,6 +282,7 @@ def _real_table(real: Sequence[Mapping[str, Any]], count: int) -> show.Table:
         rows.append(
             [
                 f"{each['op']:g}",
+                "workers" if each["reads"] else "coordinator",
                 f"{chunks:,}",
                 f"{each['efficiency']:.3f}",
                 str(each["lost"]),
@@ -275,6 +295,7 @@ def _real_table(real: Sequence[Mapping[str, Any]], count: int) -> show.Table:
         f"{count:,} answering workers and a real coordinator, TCP on one machine, chunks of 256 KiB",
         (
             "op, s",
+            "reads",
             "chunks",
             "efficiency",
             "lost",
