@@ -267,7 +267,7 @@ OWNED = {
     "rich": {"cli"},
     "click": {"cli"},
     "msgpack": {"wire"},
-    "scipy": {"ops", "needed"},
+    "scipy": {"ops"},
     "matplotlib": {"cli"},
     "distributed": {"launching"},
     "ray": {"launching"},

@@ -168,7 +168,8 @@ def test_settings_go_to_the_survey_in_their_groups(survey, command, what):
         "--sockets-only --samplerate 8000 --channels 2 --format s16le --truncated --worker-timeout 5 --chunk-timeout 9"
     )
     run(command, *line.split())
-    assert [starter.preload for starter in survey.used] == [("scipy.signal",) if command == "loudness" else ()] * 2
+    preload = ("zaudio.ops.sosfilt",) if command == "loudness" else ()
+    assert [starter.preload for starter in survey.used] == [preload] * 2
     assert survey.calls[1][3] == {
         "workers": 3,
         "bind": "tcp://127.0.0.1:0",

@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from zaudio import needed
 from zaudio.errors import UsageError
@@ -30,13 +30,13 @@ def main(preload: Sequence[str] = ()) -> None:
     """Be the starter process, from its first line to its end; import these modules before that line comes."""
     begin()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    needed.load(preload)
+    load(preload)
     line = _read_line()
     if not line:
         return
     raise_descriptor_limit()
     start = orders.decode(line, (Start,))
-    needed.load(start.preload)
+    load(start.preload)
     reports = os.dup(1)
     os.dup2(2, 1)  # a module that prints while it is imported must not disturb the reports
 
@@ -66,6 +66,16 @@ def main(preload: Sequence[str] = ()) -> None:
         if supervisor.cut_off:  # a coordinator that was killed could not remove it
             shutil.rmtree(start.folder, ignore_errors=True)
     os._exit(0)  # the coordinator waits, nothing is left to clean up, and an orderly interpreter exit takes 30 ms
+
+
+def load(modules: Iterable[str]) -> None:
+    """Import those of these modules that are installed: the op that needs one says what to install.
+
+    Nothing is imported by a name that was sent: other names than those of `zaudio.needed` are left to the ops.
+    """
+    if needed.SOSFILT[0] in modules:
+        with contextlib.suppress(ImportError):
+            import zaudio.ops.sosfilt  # noqa: F401
 
 
 def _read_line() -> bytes:

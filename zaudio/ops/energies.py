@@ -63,7 +63,7 @@ class Energies(Kernel):
     """
 
     name: ClassVar[str] = "loudness"
-    requires: ClassVar[tuple[str, ...]] = ("scipy.signal",)
+    requires: ClassVar[tuple[str, ...]] = ("zaudio.ops.sosfilt",)
     sos: Array
     weights: Array
     warmup: int
