@@ -235,6 +235,17 @@ def test_rows_that_are_transformed_together_do_not_change_a_bit(monkeypatch):
     assert np.array_equal(resampled(array, 44100, 48000), together)
 
 
+@pytest.mark.parametrize(("before", "after"), [(44100, 48000), (48000, 44100)])
+def test_bins_of_zero_are_those_that_numpy_adds(before, after):
+    op = Resample(after).design(signal_of(10**6, samplerate=before))
+    total = op.groups + 2 * op.margin
+    hops = op.setup(signal_of(10**6))
+    for rows in (3, 1, 2):  # arrays are used again
+        stretches = np.random.default_rng(rows).standard_normal((rows, total * op.down))
+        spectra = np.fft.rfft(stretches)[:, : len(hops._response) // 2] * hops._response[::2]
+        assert hops(stretches).tobytes() == np.fft.irfft(spectra, total * op.up).tobytes()
+
+
 def test_needs_and_instants_never_go_back():
     op = Resample(16000).design(signal_of(0))
     signal = signal_of(10**6)

@@ -157,32 +157,63 @@ class Rated(Kernel):
         """Return the input frame at that instant, or the one before it."""
         return frame * self.down // self.up
 
-    def setup(self, signal: Signal) -> Array:
-        """Return the filter's response, two equal numbers per bin that both spectra have."""
+    def setup(self, signal: Signal) -> object:
+        """Return the function that resamples hops."""
         size = OVERSAMPLING * min(self.up, self.down) * (self.groups + 2 * self.margin)
         filter = np.zeros(size)
         filter[: len(self.taps)] = self.taps
         filter[size - len(self.taps) + 1 :] = self.taps[:0:-1]
         response = np.fft.rfft(filter).real[: size // OVERSAMPLING // 2 + 1].copy()
         response[-1] = 0.0  # the lower rate's half: its phase is lost
-        return np.repeat(response, 2)
+        return _Hops(np.repeat(response, 2), self.up * (self.groups + 2 * self.margin), self._rows)
+
+    @property
+    def _rows(self) -> int:
+        """The hops that are transformed at once."""
+        size = max(self.up, self.down) * (self.groups + 2 * self.margin)
+        return max(1, ROWS_FRAMES // size, min(ROWS_LEAST, FFT_MOST // size))
 
     def apply(self, samples: Array, place: Place, state: Any) -> Array:
         """Return the wanted frames at the new rate."""
         total = self.groups + 2 * self.margin
-        hop, skipped = self.groups * self.up, self.margin * self.up
-        size = total * max(self.up, self.down)
-        rows = max(1, ROWS_FRAMES // size, min(ROWS_LEAST, FFT_MOST // size))
+        hop, skipped, rows = self.groups * self.up, self.margin * self.up, self._rows
         first = place.start // hop * hop
         output = np.empty((samples.shape[1], -(-(place.stop - first) // hop), hop))
         for channel in range(samples.shape[1]):
             stretches = windows(samples[:, channel], total * self.down, self.groups * self.down)
             for row in range(0, len(stretches), rows):
-                spectra = np.fft.rfft(stretches[row : row + rows])[:, : len(state) // 2]
-                scale(spectra, state)
-                resampled = np.fft.irfft(spectra, total * self.up)  # which adds bins of 0
+                resampled = state(stretches[row : row + rows])
                 output[channel, row : row + rows] = resampled[:, skipped : skipped + hop]
         return output.reshape(samples.shape[1], -1)[:, place.start - first : place.stop - first].T
+
+
+class _Hops:
+    """Resamples stretches of one length. Its arrays are used again for each range.
+
+    Args:
+        response: The filter's, two equal numbers per bin that the spectra at both rates have.
+        frames: The length of a stretch at the new rate.
+        rows: The stretches at once, at most.
+    """
+
+    def __init__(self, response: Array, frames: int, rows: int) -> None:
+        self._response = response
+        # With bins of 0 behind those of the input: numpy adds them by itself, but then transforms row by row, in place
+        # of two rows at a time.
+        self._spectra = np.zeros((rows, frames // 2 + 1), np.complex128)
+        self._resampled = np.empty((rows, frames))
+
+    def __call__(self, stretches: Array) -> Array:
+        """Return stretches, (rows, frames), at the new rate; they stay until the next call."""
+        spectra, bins = self._spectra[: len(stretches)], len(self._response) // 2
+        if bins == spectra.shape[1]:
+            spectra = np.fft.rfft(stretches)[:, :bins]
+        else:
+            np.fft.rfft(stretches, out=spectra[:, :bins])
+        scale(spectra[:, :bins], self._response)
+        resampled = self._resampled[: len(stretches)]
+        np.fft.irfft(spectra, resampled.shape[1], out=resampled)
+        return resampled
 
 
 @dataclass(frozen=True)
