@@ -1,8 +1,8 @@
 """Recordings that are decoded once, in order, into a spool: MP3, Ogg Vorbis, Opus, and a FLAC without a length.
 
 Rules: a seek in these files gives other samples than decoding from the start, or is slow, so nothing seeks here. What
-was decoded belongs to the job's identity: a later start decodes again, and its samples must have the same SHA-256.
-A file that is not whole is refused, unless `truncated` allows it. Memory is a few megabytes.
+was decoded belongs to the job's identity: a later start decodes again, and its samples must have the same SHA-256. A
+file that is not whole is refused, unless `truncated` allows it. Memory is a few megabytes.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ _WAY_OUT = "pass --truncated (Raw(truncated=True)) to take the frames that can b
 
 
 def _look(file: InputFile, codec: str, start: int) -> tuple[str, tuple[str, ...]]:
-    """Return what is wrong with a file, and oddities: a decoder would leave out the rest in silence."""
+    """Return a file's faults and its oddities: a decoder would leave out the rest in silence."""
     if codec in ("Vorbis", "Opus"):
         try:
             pages = ogg.check_pages(file.read_at, start, file.size)

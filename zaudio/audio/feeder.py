@@ -23,7 +23,7 @@ class Storage(Protocol):
         """Store a payload, which is not referred to after the call."""
 
     def idle(self) -> None:
-        """Do what is due when no payload came for a while."""
+        """Do the work that is due when no payload came for a while."""
 
     def leave(self) -> None:
         """Save what can be saved: nothing follows, though the file is not complete."""

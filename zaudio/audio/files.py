@@ -1,8 +1,8 @@
 """InputFile: a regular file that is read by position and watched for change. FileSource: a recording in such a file.
 
 Rules: one descriptor serves for the whole of a recording's life. It is read with `pread` and never mapped: a mapped
-file that shrinks kills the process. An `fstat` follows every read, so samples of a file that may have changed are
-never handed out.
+file that shrinks kills the process. An `fstat` follows every read, so samples of a file that may have changed are never
+handed out.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ class FileSource:
         return self._file.fingerprint()
 
     def metadata(self) -> Carried:
-        """Return what the file says besides its samples; see `Source.metadata`."""
+        """Return the metadata of the file; see `Source.metadata`."""
         found = self.describe()
         return Carried(found.metadata, tuple(f"{self.path}: {sentence}" for sentence in found.dropped))
 

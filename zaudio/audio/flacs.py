@@ -94,7 +94,7 @@ class FlacFile:
             self._check()
 
     def finish(self) -> None:
-        """Encode what is left, and write the file's head.
+        """Encode the samples that are left, and write the file's head.
 
         Raises:
             StorageError: The encoder or the system refused.
@@ -110,7 +110,7 @@ class FlacFile:
             raise disk.storage_error(self._path, error) from error
 
     def close(self) -> None:
-        """Let go of the encoder; what it writes then goes nowhere. Idempotent."""
+        """Close the encoder; its last bytes go nowhere. Idempotent."""
         self._body.stop()
         self._sound.close()
 

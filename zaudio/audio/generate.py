@@ -1,4 +1,4 @@
-"""generate: a recording to try the farm with. White noise, the same bytes for the same seed on every machine.
+"""generate: a recording for trials. White noise, the same bytes for the same seed on every machine.
 
 Rules: the samples are 24 of every 32 bits of PCG64, scaled by a power of two. numpy promises to keep the stream of the
 bit generator, and not its distributions; functions such as `sin` differ between CPUs. The file appears by rename, whole

@@ -1,4 +1,4 @@
-"""Glance: what the files of a render tell of it to another process.
+"""Glance: how far a render is, read from its files by another process.
 
 Rules: nothing is written, and no lock is taken: a render that starts at this instant must not find its part busy.
 """
@@ -36,7 +36,7 @@ class FileGlance:
 
 
 def glance_file(path: str, *, now: float) -> FileGlance:
-    """Return what lies at the output of a render.
+    """Return the state of a render by the files at its output.
 
     Args:
         path: The output; its part may lie beside it.

@@ -1,7 +1,8 @@
 """ID3: the tags of an MP3, in front of its frames (ID3v2.2 to 2.4) or at its end (ID3v1).
 
-Rules: pure. Every size is held against the bytes that there are; damage ends the tag, and is no error. A frame that has
-no place is named, never dropped in silence. Source: "ID3 tag version 2.4.0" and "2.3.0", and Eric Kemp's ID3v1.
+Rules: pure. Every size is checked against the bytes that are left. Damage ends the tag and is no error. A frame that an
+output has no place for is named, never dropped in silence. Source: "ID3 tag version 2.4.0" and "2.3.0", and Eric Kemp's
+ID3v1.
 """
 
 from __future__ import annotations
@@ -171,7 +172,7 @@ def _begins(body: bytes, at: int) -> bool:
 
 
 def _content(content: bytes, flags: int, major: int) -> bytes | None:
-    """Return a frame's body without what its flags put in front of it; None when it is compressed or encrypted."""
+    """Return a frame's body behind the bytes that its flags announce; None when it is compressed or encrypted."""
     if major == 2 or not flags:
         return content
     if flags & (0xC0 if major == 3 else 0x0C):

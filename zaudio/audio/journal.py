@@ -2,11 +2,11 @@
 
     magic, record, record, ...        as `zaudio.records` writes them, with SHA-256 sums
 
-Rules: pure. The first record names the job. Each later one says so many bytes of the part and their XXH3, or is a
-note: a JSON object, which is kept for the job's owner and not read here. Each life of the job begins with a record of
-its number. Nothing in it is a secret; sums find damage, and the part is summed before it is continued. XXH3 does for
-the part: an attacker with write access to it can also write a journal with the right sum. SHA-256 takes twice the time
-of writing the part.
+Rules: pure. The first record names the job. Each later one is a length of the part and its XXH3, or a note: a JSON
+object, which is kept for the job's owner and not read here. Each life of the job begins with a record of its number.
+Nothing in it is a secret; sums find damage, and the part is summed before it is continued. XXH3 does for the part: an
+attacker with write access to it can also write a journal with the right sum. SHA-256 takes twice the time of writing
+the part.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class RenderJob:
     zaudio: str
 
     def difference(self, earlier: RenderJob) -> str:
-        """Return as half a sentence in what this job differs from that one; empty when they are the same."""
+        """Return the difference between two jobs as half a sentence; empty when they are the same."""
         if self.recording != earlier.recording:
             return f"its input was {earlier.recording.path!r} in another state, or another file"
         for name, words in _WORDS.items():
@@ -134,7 +134,7 @@ def encode_note(note: bytes, sums: Sums) -> bytes:
 
 
 def decode_journal(content: bytes) -> Journal | None:
-    """Return what a journal says; None when it ends inside of its first record.
+    """Return the content of a journal; None when it ends inside of its first record.
 
     Raises:
         ValueError: It is damaged.

@@ -1,12 +1,12 @@
 """The place of the samples in a container, by its own headers, which must agree with the file.
 
-Libraries read a truncated file as a shorter one, and a size that wrapped at 32 bits as the small number that it
-became, without a word. So the headers are read here, and every size is compared with the file.
+Libraries read a truncated file as a shorter one, and a size that wrapped at 32 bits as the small number that it became,
+without a warning. So the headers are read here, and every size is compared with the file.
 
 Rules:
 
 - Pure: bytes come from a `read_at(offset, length)`. The file is not read from end to end.
-- Sizes that agree give the samples without a word. Where SoX, FFmpeg and libsndfile all read the same samples from a
+- Sizes that agree give the samples without a warning. Where SoX, FFmpeg and libsndfile all read the same samples from a
   file whose sizes disagree, these are taken, with a warning that names the oddity. All else is a LayoutError.
 - A tag, or a chunk at the end, is never samples.
 - FLAC is no list of chunks, and its frames carry checksums; it is not read here.

@@ -1,7 +1,7 @@
 """libsndfile, as this room uses it: on a descriptor of ours, or on bytes that come from elsewhere.
 
-Rules: nothing that libsndfile or soundfile raises leaves this room but as InputError. A decoder belongs to one thread
-at a time.
+Rules: an exception of libsndfile or soundfile leaves this room as an InputError. A decoder belongs to one thread at a
+time.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class Decoder(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no ty
             self._raise()
 
     def _raise(self) -> None:
-        """Raise what went wrong in reading the file, which libsndfile took for its end."""
+        """Raise the error of reading the file, which libsndfile took for its end."""
         if self._window is not None and self._window.error is not None:
             raise self._window.error
 
 
 def open_decoder(file: InputFile, start: int, otherwise: str) -> Decoder:
-    """Return a decoder of what begins at byte `start` of a file, which stays open with it.
+    """Return a decoder of a file from byte `start` on; the file stays open with it.
 
     Raises:
         InputError: libsndfile does not open it; `otherwise` says so.
@@ -69,12 +69,12 @@ def decoder_version() -> str:
 
 @contextmanager
 def one_line(path: str, what: str) -> Iterator[None]:
-    """Turn an error of libsndfile into an InputError that says `what` was tried."""
+    """Turn an error of libsndfile into an InputError that names the attempt, `what`."""
     try:
         yield
     except (soundfile.SoundFileError, OSError) as error:
         words = " ".join(str(getattr(error, "error_string", error)).split()).rstrip(".")
-        # Of its own internals libsndfile speaks where the file is at fault.
+        # libsndfile speaks of its own internals when the file is at fault.
         raise InputError(path, what if not words or "nternal" in words else f"{what}: {words}") from None
 
 

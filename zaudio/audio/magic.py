@@ -1,7 +1,7 @@
 """The kind of a file, by its first bytes.
 
-Rules: pure. A file's name does not count here. A mark has at least four bytes; `looks_like_mp3` has fewer, and must
-decide the words of an error only.
+Rules: pure. A file's name does not count here. A mark has at least four bytes. `looks_like_mp3` has fewer, so it must
+decide nothing but the words of an error.
 """
 
 from __future__ import annotations

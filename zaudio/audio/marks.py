@@ -1,7 +1,7 @@
-"""Marks: by what a later start recognises a file that was written here and published whole.
+"""Marks: how a later start recognises a file that an earlier one published whole.
 
-Rules: a file with the size and time of its mark counts as it; one with another time is read. Nothing is trusted that a
-link leads to.
+Rules: a file with the size and time of its mark counts as it; one with another time is read. A file behind a link is
+never trusted.
 """
 
 from __future__ import annotations

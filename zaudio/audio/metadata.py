@@ -1,9 +1,9 @@
 """Metadata: the content of a file besides its samples, and the part of it that an output can carry.
 
-Rules: pure and frozen. Tags are named as Vorbis comments are, and `INFO` below is their other name in a WAV. The
-bodies of `bext`, `iXML` and `guan` are kept byte for byte: their time reference and coding history too, since nobody
-but their writer knows what these should become. Cue points follow the samples where that is simple. All that is
-dropped is told, in sentences.
+Rules: pure and frozen. Tags are named as Vorbis comments are, and `INFO` below is their other name in a WAV. The bodies
+of `bext`, `iXML` and `guan` are kept byte for byte: their time reference and coding history too, since only their
+writer knows how these should change. Cue points follow the samples where that is simple. All that is dropped is told,
+in sentences.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Rules:
 - The lock is on the part's own descriptor, so no lock file can be left behind and a killed job holds nothing.
 - The part takes the final name when it is whole and durable, in one instant, and then the journal goes. A journal
   without a part beside a whole file is that instant's trace: the next start of the same job finds that it is done.
-- Both files hold plaintext or speak of it, as was asked for.
+- Both files hold plaintext or speak of it: the user asked for a file that plays.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ class RawSource(FileSource):
 def whole_frames(
     file: InputFile, size: int, channels: int, format: SampleFormat, *, truncated: bool
 ) -> tuple[int, tuple[str, ...]]:
-    """Return how many frames so many bytes of a file are, and a sentence when bytes are left out.
+    """Return the whole frames in a number of bytes, and a sentence when bytes are left out.
 
     Raises:
         InputError: They are not a whole number of frames, and `truncated` does not allow that.

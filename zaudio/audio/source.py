@@ -76,7 +76,7 @@ class Source(Protocol):
         ...
 
     def metadata(self) -> Carried:
-        """Return what the file says besides its samples, and sentences about what of it cannot be carried over.
+        """Return the metadata of the file, and sentences about those that cannot be carried over.
 
         Raises:
             InputError: The system could not read.

@@ -36,7 +36,11 @@ class Spool(Protocol):
     size: int
 
     def reserve(self, size: int) -> None:
-        """Make sure that there is room for so many bytes; a StorageError tells if not."""
+        """Make sure that there is room for that many bytes.
+
+        Raises:
+            StorageError: There is not.
+        """
 
     def write(self, piece: bytes | memoryview) -> None:
         """Append bytes."""
@@ -111,7 +115,7 @@ class SpooledFile(InputFile):
 
 
 def is_stream(path: str) -> bool:
-    """Return whether a path is that of a stream: ``-`` for standard input, or a FIFO."""
+    """Return whether a path names a stream: ``-`` for standard input, or a FIFO."""
     if path == STANDARD_INPUT:
         return True
     try:

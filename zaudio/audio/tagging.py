@@ -1,9 +1,9 @@
 """Metadata as bytes: chunks of WAV, Vorbis comments, and the texts and markers of AIFF. Reading and writing.
 
-Rules: pure. Every size is held against the bytes that there are, and all lists are bounded; damage inside of metadata
-ends that piece of it, and is no error. Text is UTF-8; text that is not is taken as Windows-1252, which WAVs of old
-have. Sources: Microsoft's "Multimedia Programming Interface and Data Specifications 1.0" for LIST, INFO, cue and adtl;
-Xiph's "Ogg Vorbis I format specification: comment field"; Apple's "AIFF-C" draft of 1991 for MARK.
+Rules: pure. Every size is checked against the bytes that are left, and all lists are bounded. Damage inside of metadata
+ends that piece of it, and is no error. Text is UTF-8. Any other text is taken as Windows-1252, which old WAVs have.
+Sources: Microsoft's "Multimedia Programming Interface and Data Specifications 1.0" for LIST, INFO, cue and adtl; Xiph's
+"Ogg Vorbis I format specification: comment field"; Apple's "AIFF-C" draft of 1991 for MARK.
 """
 
 from __future__ import annotations
