@@ -3,15 +3,15 @@
 Rules:
 
 - A result is valid if its (job, incarnation, session, index, attempt) was ever granted, its length and checksum are
-  right and its index has no result yet. That its lease has run out does not matter: an op is a pure function of
-  samples and parameters, so any valid result will do.
+  right and its index has no result yet. That its lease has run out does not matter: an op is a pure function of samples
+  and parameters, so any valid result will do.
 - A chunk is released once every chunk before it was. All that is remembered is the accepted chunks that wait for an
   earlier one, and the checksums of chunks that were granted more than once.
 - Two results for one chunk must be the same bytes. When they are not, the job fails and names both workers. The end of
   a lease is no end of that: a worker that was given up may come back with its result. So a checksum is kept until every
   other attempt has answered, and the oldest go when there are too many of those that never will.
-- Chunks that the jury covers are accepted when it says so. Nothing is taken of a liar any more, and chunks that were
-  accepted on its word alone are withdrawn if they were not released yet.
+- Chunks that the jury covers are accepted when it says so. No result of a liar is taken any longer, and chunks that
+  were accepted on its word alone are withdrawn if they were not released yet.
 """
 
 from __future__ import annotations

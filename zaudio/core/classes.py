@@ -1,12 +1,12 @@
 """Classes: machines are of one class for a job if each of its ops gives the same bits on them.
 
-A worker computes each op on a fixed vector when it prepares, and says a number for each: a hash of the output.
+A worker computes each op on a fixed vector when it prepares, and sends a number for each: a hash of the output.
 
 Rules:
 
-- The first worker that says a number for an op makes it the job's. A worker that says another one is refused, and the
+- The first number that a worker sends for an op becomes the job's. A worker with another one is refused, and the
   sentence names the op and both machines.
-- A number of 0 says nothing: of a user's function that declares nothing, say.
+- The number 0 is no evidence. A user's function that declares nothing has it, for example.
 - The farm remembers the numbers from stage to stage. An op is known by its recording's signal, by itself and by those
   in front of it, since its input follows from them.
 - A job may ask for a class: by numbers, which an earlier life established, or by the class's name.

@@ -8,10 +8,10 @@ Rules:
   then has both sockets.
 - Nothing depends on one message. A `Ready` comes behind the worker's results: it lists the chunks that the worker
   holds, and says how far it has received. A `Sent` goes behind the chunks and says how far it should have received.
-- A lease that is missing in a `Ready` is lost, and its chunk is granted again, without blame. A chunk that is listed
-  and was given up before takes up credit until it is done.
+- A lease that is missing in a `Ready` is lost, and its chunk is granted again, without blame. A listed chunk that was
+  given up before takes up credit until it is done.
 - A deadline runs for the head of a worker's queue, from when it became the head: chunks behind it are not late.
-- Hellos beyond a number a second and connection are answered by nothing, and nothing is remembered of them.
+- A connection that sends more hellos than the limit per second gets no answer to them, and they leave no trace.
 - A worker is of the job's class of machines, or it is sent away with its first `Ready`, before it is granted anything.
 - A worker that lies is refused for good, under any session of its identity, unless many share that one.
 - Time is judged in `tick` alone, which the shell calls after both sockets are drained, or when they could not be for a
@@ -171,7 +171,7 @@ class Dispatcher:
         return actions + self._granting.grant(now)
 
     def convict(self, session: bytes, index: int) -> Actions:
-        """Send a liar away for good; its answers count no more.
+        """Send a liar away for good; its answers count no longer.
 
         With keys, all sessions of one key are one worker. So its other sessions go with it; their results stand.
         """

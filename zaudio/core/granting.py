@@ -2,7 +2,7 @@
 
 Rules:
 
-- Chunks are granted in output order, to the member that holds least, inside the window: so many chunks may lie
+- Chunks are granted in output order, to the member that holds least, inside the window: it limits how many chunks lie
   between the first that the cipher has not finished with and the newest grant.
 - A suspect (a chunk with a failure) is granted alone, to a member that holds nothing. The least loaded member is kept
   free for it.
@@ -63,7 +63,7 @@ class Granting:
         self._given_up = ""
 
     def move(self, *, released: int, ciphered: int) -> bool:
-        """Move the window: so many chunks were released, and ciphered. Return whether that is news."""
+        """Move the window to these numbers of released and encrypted chunks. Return whether they are news."""
         if (released, ciphered) == (self._released, self._ciphered):
             return False
         self._released, self._ciphered = released, ciphered

@@ -118,7 +118,7 @@ class Job:
         return -(-self.plan.chunk_frames // self.chunk_frames)
 
     def source_for(self, folders: Sequence[str]) -> Reference | None:
-        """Return the recording for a worker that reads what lies below those folders; None when it cannot."""
+        """Return the recording for a worker that may read files below those folders; None when it cannot."""
         if self.source is None:
             return None
         path = self.source.path
@@ -138,7 +138,7 @@ class Job:
         return f"it lacks {', '.join(missing)}" + (f"; start it with --allow {module}" if colon else "")
 
     def welcome(self, session: bytes, sinks: tuple[str, ...], source: Reference | None) -> Welcome:
-        """Return what a worker is told: where the sinks are, and the `source` if it can read the recording itself."""
+        """Return the welcome of a worker: where the sinks are, and the `source` if it can read the recording itself."""
         return Welcome(
             self.job,
             self.incarnation,

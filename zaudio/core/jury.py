@@ -4,12 +4,12 @@ Rules:
 
 - The choice is a keyed hash of the chunk's index under a secret of the job. So no worker can tell which of its chunks
   will be compared, and the same secret gives the same choice. No worker is told anything of audits.
-- An audited chunk is accepted only when the results of two sessions have the same digest. Until then results are
-  noted, and their payloads forgotten. Digests are compared, since a liar could forge a checksum.
+- An audited chunk is accepted only when the results of two sessions have the same digest. Until then results are noted,
+  and their payloads forgotten. Digests are compared, since a liar could forge a checksum.
 - Of three results two agree, and the third one's worker is a liar. If all three differ, the job fails. A result that
   comes after its chunk was accepted, and is another, is a lie too.
-- No result of a liar is taken any more, and its answers count no more. The frames that were released on its word alone
-  are encrypted: they stay, and are counted in `dropped`.
+- No result of a liar is taken any longer, and its earlier answers no longer count. The frames that were released on its
+  word alone are encrypted: they stay, and are counted in `dropped`.
 """
 
 from __future__ import annotations

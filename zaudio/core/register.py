@@ -8,7 +8,7 @@ Rules:
 - A liar's identity is refused under any session, unless many workers share it.
 - The number of sessions that are remembered is bounded: the oldest is forgotten first.
 - Two living workers have two names: the second ``attic`` is called ``attic (2)``.
-- A connection is heard to say so many hellos a second. When it says more, it is not heard until the second is over.
+- A connection may send a fixed number of hellos a second. Further ones are ignored until that second is over.
 """
 
 from __future__ import annotations

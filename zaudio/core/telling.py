@@ -34,7 +34,7 @@ SESSION_DIGITS = 8  # as in the name of a worker whose own is not known
 
 
 class Teller:
-    """Tells what a Desk has decided.
+    """Turns the decisions of a Desk into events.
 
     Args:
         desk: The Desk whose actions these are. Tell them in their order, before its next verb is called.
