@@ -1,4 +1,4 @@
-"""Brood: the kernel's word on child processes: that one has died, and what the dead have left behind.
+"""Brood: the deaths of child processes, as the kernel tells them, and the processes that the dead leave behind.
 
 Rules:
 
@@ -117,7 +117,7 @@ def _read(path: str) -> str:
 
 
 def _be_subreaper(on: bool) -> bool:
-    """Let orphans become children of this process, or not; return what it was."""
+    """Let orphans become children of this process, or not; return the earlier setting."""
     if sys.platform != "linux":
         return False
     import ctypes  # here: a coordinator has no use for it, and it is slow to import

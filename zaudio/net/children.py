@@ -3,7 +3,7 @@
 Rules:
 
 - Nothing returns from a forked child: it always ends by `os._exit`.
-- A worker writes to its own pipe: `ready` when it is ready, or why it cannot be, and `done` when it leaves in order.
+- A worker writes to its own pipe: `ready`, or the reason why it cannot be ready; and `done` when it leaves in order.
 - A child keeps no descriptor of its parent but its pipe and the lifeline.
 - A child leads a process group, so that what its ops start can be ended with it.
 - What an op forks gets Python's own signal handlers, and none of the worker's pipes.
@@ -121,7 +121,7 @@ def die_with_parent() -> None:
 
 
 def close_all_but(first: int, kept: set[int]) -> None:
-    """Close what a forked child inherited, from descriptor `first` on."""
+    """Close the descriptors that a forked child inherited, from `first` on."""
     for descriptor in sorted(kept):
         os.closerange(first, descriptor)
         first = descriptor + 1

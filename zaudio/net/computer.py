@@ -2,8 +2,8 @@
 
 Rules:
 
-- Work and tasks are done in their order: ops are set up in the thread, and what was asked before is of the work before.
-- An outcome of a job that is over, or of work that another took the place of, never comes out.
+- Work and tasks are done in the order in which they were asked for. Ops are set up in the thread.
+- The outcome of a job that is over, or of superseded work, is dropped.
 - The thread is never waited for longer than a moment, since an op can hang.
 """
 
@@ -244,7 +244,7 @@ class Computer:
         )
 
     def _graph(self, work: Work, frames: int) -> Graph:
-        """Return the ops over a recording of that length; -1 for that of the welcome."""
+        """Return the ops over a recording of that length; a length of -1 means that of the welcome."""
         if frames in (-1, work.graph.input.frames):
             return work.graph
         graph = self._graphs.pop(frames, None) or work.graph.over(frames)

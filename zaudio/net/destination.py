@@ -1,4 +1,4 @@
-"""Destination: what a stage needs of the place where its results go.
+"""Destination: the place where the results of a stage go, as the stage sees it.
 
 Rules: a protocol and nothing else. `net` knows no file format and no cipher: rooms that do implement it.
 """

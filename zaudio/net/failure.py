@@ -27,7 +27,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 
 
 def told(error: BaseException) -> str:
-    """Return what an op raised as text for a message. Without a frame of the user's it is the sentence alone."""
+    """Return an exception of an op as text for a message. Without a frame of the user's it is the sentence alone."""
     place = _place(error)
     if not place:
         return cut(_sentence(error))
@@ -42,7 +42,7 @@ def parted(text: str) -> tuple[str, list[str]]:
 
 
 def log_failure(log: logging.Logger, place: str, text: str) -> None:
-    """Log what an op raised: the sentence behind its place, and each line of the traceback."""
+    """Log an exception of an op: the sentence behind its place, and each line of the traceback."""
     sentence, lines = parted(text)
     log.info("%s: %s", place, sentence)
     for line in lines:

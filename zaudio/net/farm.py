@@ -2,11 +2,11 @@
 
 Rules:
 
-- One thread enters the farm, runs its stages and leaves it, since a ZeroMQ socket belongs to one thread. Any thread
-  may call `stop`.
+- One thread enters the farm, runs its stages and leaves it, since a ZeroMQ socket belongs to one thread. Any thread may
+  call `stop`.
 - Sockets are bound once, local workers are forked once. When a stage begins, every worker of the stage before is told
   `Again`: it says hello on the connection that it has, and is welcomed to the new one.
-- One turn of the loop takes what the sockets, the reader, the destination and the local workers have to say. Time is
+- One turn of the loop handles the news of the sockets, the reader, the destination and the local workers. Time is
   judged when both sockets are drained, or once per heartbeat, so a flooding peer cannot stop the timers.
 - A peer's fault never raises out of the loop: it is logged and counted, and the peer is refused.
 """
@@ -288,7 +288,7 @@ class Farm:
     # Messages
 
     def _drain(self, channel: Channel, stage: Stage, now: float) -> bool:
-        """Take what came on a socket; return False when there may be more."""
+        """Handle the messages on a socket; return False when there may be more."""
         router = self._sink if channel is Channel.SINK else self._ventilator
         # Below that size, a view costs more than the copy that it saves.
         copy = stage.result_max < sockets.ZERO_COPY_FROM or channel is Channel.VENTILATOR

@@ -34,7 +34,7 @@ class Guests:
             self._names[public] = name
 
     def revoke(self, public: str) -> None:
-        """Admit that key no more. An unknown key is nothing new."""
+        """Stop admitting that key. An unknown key changes nothing."""
         with self._lock:
             self._names.pop(public, None)
 

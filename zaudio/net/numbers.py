@@ -1,4 +1,4 @@
-"""Numbers: a hash of what each op makes of a fixed vector, by which classes of machines are told apart.
+"""Numbers: a hash of each op's output for a fixed vector. They tell classes of machines apart.
 
 Rules:
 

@@ -9,7 +9,7 @@ Rules:
   inherit it, so it has no name that could be left behind.
 - Each worker owns one region of it. A region has as many slots as the worker has credit.
 - A grant names the slot for its result. The slot is named again only when that lease has ended: the sink has copied the
-  result, or the worker said that it does not hold the chunk.
+  result, or the worker does not hold the chunk.
 - A worker that was given up while it computed may write into a slot that was named again. Then the checksum of the copy
   does not agree, and the chunk is granted again.
 """

@@ -80,7 +80,7 @@ class Payloads:
         return finished
 
     def clear(self) -> None:
-        """Let go of all memory: the stage is over. What the destination has, it keeps by itself."""
+        """Free all memory: the stage is over. The destination keeps its own payloads."""
         self._kept.clear()
         self._free.clear()
         self._lent.clear()  # else it would stay until Python collects the stage, while the next one takes fresh memory

@@ -72,7 +72,7 @@ class Reader:
         self._asked.put(action)
 
     def stop(self) -> None:
-        """End the thread; what was not read yet is forgotten."""
+        """End the thread; requests that wait are forgotten."""
         self._stopped = True
         self._asked.put(None)
         if self._thread.is_alive():

@@ -1,11 +1,11 @@
-"""Setups: what ops made once in this process, for instance a loaded model.
+"""Setups: objects that ops make once in this process, for instance a loaded model.
 
 Rules:
 
 - An op is set up in the computing thread of a worker's process, after its fork. The other thread goes on with
   heartbeats meanwhile.
-- What an equal op made for an equal signal is used again, whatever its length: the stages of a job and the recordings
-  of a batch share it. Only that of the last graph is kept.
+- An equal op with an equal signal of any length uses the setup again: the stages of a job and the recordings of a batch
+  share it. Only the setups of the last graph are kept.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class Stage:
         self._reader.start()
 
     def close(self) -> None:
-        """Stop to read, and free the memory. What the destination has is its owner's."""
+        """Stop reading, and free the memory. The destination belongs to its owner."""
         self._reader.stop()
         self._payloads.clear()
 
@@ -151,7 +151,7 @@ class Stage:
         self.do(self._desk.receive(peer, message, now=now))
 
     def _check_source(self, index: int) -> None:
-        """Make sure that the recording of a chunk, which a worker named, is what it was."""
+        """Make sure that the recording of a chunk, which a worker named, has not changed."""
         if not 0 <= index < len(self.job.plan):
             return
         number = self.job.plan.span(index).recording
@@ -258,7 +258,7 @@ class Stage:
     # Messages out
 
     def do(self, actions: Iterable[DeskAction]) -> None:
-        """Tell and do what the Desk decided."""
+        """Publish the decisions of the Desk as events, and do them."""
         for action in actions:
             # Told first: an action that cannot be done makes others, and their events come behind its own.
             if (event := self._teller.tell(action, time.monotonic())) is not None:
@@ -339,7 +339,7 @@ class Stage:
             self.do(self._desk.undelivered(grant, now=time.monotonic()))
 
     def _check_welcome(self, ways: Ways) -> None:
-        """Make sure that a worker can be told what to do, before there is one."""
+        """Make sure that a welcome can carry the ops, before there is a worker."""
         try:
             decode(encode(self.job.welcome(bytes(16), ways.sinks, self.job.source)), frozenset({Welcome}))
         except ProtocolError as error:
@@ -350,7 +350,7 @@ class Source(Frames, Protocol):
     """The recording, as a stage needs it: see `zaudio.audio.Source`."""
 
     def check(self) -> None:
-        """Make sure that the recording is what it was.
+        """Make sure that the recording has not changed.
 
         Raises:
             InputChangedError: It changed.

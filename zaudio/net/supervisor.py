@@ -178,7 +178,7 @@ class Supervisor:
         self._selector.register(stderr, selectors.EVENT_READ, lambda: self._hear_stderr(child))
 
     def _hear_life(self, child: _Child) -> bool:
-        """Take note of what it says of itself; return False when there is no more for now."""
+        """Take note of a worker's own reports; return False when there are no more for now."""
         if (chunk := self._read(child.life)) is None:
             return False
         child.said += chunk
@@ -196,7 +196,7 @@ class Supervisor:
         return True
 
     def _read(self, pipe: int) -> bytes | None:
-        """Return what a worker's pipe has; None for nothing. A pipe at its end is not listened to any more."""
+        """Return the bytes in a worker's pipe; None when it is empty. A pipe at its end is no longer polled."""
         if pipe not in self._selector.get_map():
             return None
         try:
