@@ -1,6 +1,6 @@
 """Coordinator: one job, from a recording to its result. It prepares the job, runs it on a farm, and publishes.
 
-Rules: those of `zaudio.job.life`. This module says which work a job is.
+Rules: those of `zaudio.job.life`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class OneResult(Life[Report]):
 
 
 class Coordinator(OneResult):
-    """One job: a recording, what to do with it, and where the result goes.
+    """One job: a recording, ops on its samples, and a folder for the sealed result.
 
     Args:
         input: The recording: raw samples, a file that says how its samples lie, such as WAV or FLAC, ``-`` for

@@ -114,7 +114,7 @@ def silence(stream: IO[str] | IO[bytes]) -> None:
 
 
 def check_room(fd: int, path: str, size: int) -> None:
-    """Make sure that so many bytes fit on the disk.
+    """Make sure that the disk has room for that many bytes.
 
     Args:
         fd: A descriptor of the folder that they are for.

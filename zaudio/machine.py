@@ -35,7 +35,7 @@ def descriptors(workers: int, *, coordinates: bool) -> int:
 
 
 def check_limits(workers: int, *, coordinates: bool, memory: int = 0) -> None:
-    """Check that this process may open as many files, and have as much memory, as so many workers take.
+    """Check that this process may open the files, and have the memory, that its workers take.
 
     ZeroMQ ends the process when it meets one of these limits, so they are looked at before.
 

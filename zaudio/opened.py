@@ -112,7 +112,7 @@ class OpenedResult:
         return stored.astype(format.native_dtype)
 
     def blocks(self, frames: int = BLOCK) -> Iterator[Array]:
-        """Give all of the recording in its order, as arrays of so many frames; the last one may be shorter.
+        """Yield all of the recording in its order, as arrays of `frames` frames; the last one may be shorter.
 
         Raises:
             UsageError: `frames` is no whole number from 1 on.

@@ -50,5 +50,5 @@ def unpack(stored: bytes | bytearray, format: SampleFormat) -> bytes | bytearray
 
 
 def unpacked_bytes(length: int, format: SampleFormat) -> int:
-    """Return the bytes in memory of samples that take so many in a file."""
+    """Return the bytes in memory of samples that take `length` bytes in a file."""
     return length // format.stored_bytes * format.itemsize

@@ -130,7 +130,7 @@ class Plan:
         return self.frames - last.start if self.order is Order.REVERSED else last.stop
 
     def at_output(self, frame: int) -> tuple[int, int]:
-        """Return where the output goes on when so many frames of it are written.
+        """Return where the output continues behind that many frames.
 
         Returns:
             The index of the chunk that the next frame belongs to, and how many frames of that chunk come before it. The

@@ -1,4 +1,4 @@
-"""The program: what a process of ours sets for itself before anything else, in place of what it inherited.
+"""The program: settings that a process of ours makes before anything else, in place of inherited ones.
 
 `NoCoreDumps` keeps its memory off the disk while a secret is in it.
 
@@ -22,7 +22,7 @@ _keeps_freed_memory = False  # a fork inherits it with the C library's state
 
 
 def begin() -> None:
-    """Make this process independent of what started it. The first that a program does."""
+    """Make this process independent of its parent's settings. A program calls this first."""
     drop_current_folder()
     open_standard_descriptors()
     # A parent that ignores or blocks it, as some daemons do, would keep us from learning how our children end.

@@ -103,7 +103,7 @@ class Schedule:
         self._pause = 0.0  # to wait for after it at least
 
     def due(self, written: int, *, now: float) -> bool:
-        """Return whether a record is due, when so many bytes were written since the last one."""
+        """Return whether a record is due, given the bytes that were written since the last one."""
         passed = now - self._ended
         return written > 0 and passed >= self._pause and (passed >= SECONDS or written >= BYTES)
 

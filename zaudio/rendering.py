@@ -21,7 +21,7 @@ from zaudio.timing import Timing
 
 
 class Rendering(OneResult):
-    """One job: a recording, what to do with it, and the file that is made of it.
+    """One job: a recording, ops on its samples, and the file that is made of it.
 
     Args:
         input: The recording, as for `Coordinator`, and so are all arguments that are not told here.

@@ -2,10 +2,10 @@
 
 Rules:
 
-- A job has one class: that of its first stage. By the name of that stage's class a user asks for it, and the result
-  says it. The names of the other stages are other ones, since they have other ops.
-- What a stage learnt of its ops is asked of the workers of later stages and later lives, for the same ops on the same
-  recording.
+- A job has one class: that of its first stage. Users ask for it by the name of that stage's class, and the result
+  stores that name. Other stages have other ops, and so other names.
+- The numbers that a stage learnt for its ops are required of the workers of later stages and later lives, for the same
+  ops on the same recording.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class JobClass:
         return tuple(self._numbers.get(key.hex(), 0) for key in op_keys(ops, signal))
 
     def learn(self, ops: Sequence[Step], signal: Signal, numbers: Sequence[int], name: str) -> None:
-        """Take what a stage learnt: the number of each op, 0 for none, and the name of its class."""
+        """Keep the findings of a stage: the number of each op, 0 for no number, and the name of its class."""
         for key, number in zip(op_keys(ops, signal), numbers, strict=False):
             if number:
                 self._numbers[key.hex()] = number
@@ -57,7 +57,7 @@ class JobClass:
         return tuple((key, f"{number:x}") for key, number in self._numbers.items())
 
     def restore(self, name: str, kept: Sequence[tuple[str, str]]) -> None:
-        """Take what an earlier life learnt.
+        """Take over the findings of an earlier life.
 
         Raises:
             UsageError: The user asks for another class.

@@ -53,7 +53,7 @@ class FileOutput:
         return self._described
 
     def mark(self) -> FileMark:
-        """Return by what a later start recognises the file, which is sealed."""
+        """Return the mark by which a later start recognises the sealed file."""
         return self._file.mark()
 
     @property

@@ -75,7 +75,7 @@ class SealedRecording(SealedSource):
     """The recording in a sealed result, with the metadata that stands in front of its samples."""
 
     def metadata(self) -> Carried:
-        """Return what its header says besides samples, for the recording's order.
+        """Return the metadata in its header, for the recording's order.
 
         Raises:
             InputChangedError: The result has changed since it was authenticated.

@@ -1,8 +1,8 @@
-"""Life: what a job and a survey have in common, from `start` to the end: threads, events, stop and wait.
+"""Life: the common part of all jobs, from `start` to the end: threads, events, stop and wait.
 
-Rules: everything that can be refused is refused in `start`, in the caller's thread, before any output is touched or
-any chunk is read. Then one thread runs the farm; `wait` raises the exception that ended it. Leaving the `with` block
-stops the work. No signal handlers are installed here.
+Rules: everything that can be refused is refused in `start`, in the caller's thread, before any output is touched or any
+chunk is read. Then one thread runs the farm; `wait` raises the exception that ended it. Leaving the `with` block stops
+the work. No signal handlers are installed here.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def takes_arguments_of(
 
 
 class Life(ABC, Generic[Outcome]):
-    """The life of one recording's work on a farm. `Coordinator` and `Survey` say what the work is.
+    """The life of a job on a farm. A subclass, such as `Coordinator`, prepares its work and returns its outcome.
 
     Args:
         request: The wishes of the user.
@@ -89,15 +89,15 @@ class Life(ABC, Generic[Outcome]):
         self._over = threading.Event()
         self._failure: BaseException | None = None
 
-    # What a subclass says
+    # For a subclass to define
 
     @abstractmethod
     def _prepare(self, stack: ExitStack, waker: Waker) -> Work | DoneJob:
-        """Open the work, in the caller's thread; what is opened is closed by the stack."""
+        """Open the work, in the caller's thread; the stack closes all that was opened."""
 
     @abstractmethod
     def _outcome(self) -> Outcome:
-        """Return what `wait` returns, when the work is done."""
+        """Return the outcome of `wait`, when the work is done."""
 
     # The life of a job
 
@@ -348,7 +348,7 @@ class Life(ABC, Generic[Outcome]):
             self._bound.set()
 
     def _end_of_program(self, pid: int) -> None:
-        """Say that the program ends and nobody waited for this job, and make it fail, unless the job is published."""
+        """Tell on standard error that nobody waited for this job, and make the program fail, unless it is published."""
         if os.getpid() != pid:  # a process that the program forked
             return
         atexit.unregister(self._end_of_program)

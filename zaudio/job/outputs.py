@@ -50,7 +50,7 @@ from zaudio.signal import Signal
 
 
 class Output(Destination, Protocol):
-    """The destination of a result, as a job sees it: it keeps what later lives need."""
+    """The destination of a result, as a job sees it: it also keeps notes for later lives."""
 
     @property
     def job_id(self) -> bytes:
@@ -208,7 +208,7 @@ def claim(request: Request, source: Source, course: Course, plan: Plan, stack: E
 
 
 def _carried(request: Request, source: Source, course: Course) -> tuple[Metadata, tuple[str, ...]]:
-    """Return the metadata of the result, and sentences about what is dropped."""
+    """Return the metadata of the result, and sentences about those that are dropped."""
     if isinstance(request.store, Sealed) and request.store.inside == "raw":
         return Metadata(), ()
     found = source.metadata()

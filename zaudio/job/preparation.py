@@ -4,8 +4,8 @@
 
 Rules:
 
-- It runs in the caller's thread. The recording is read and no output is touched before everything that a user wrote
-  was checked against it.
+- It runs in the caller's thread. The recording is read and no output is touched before everything that a user wrote was
+  checked against it.
 - What is opened is closed by the exit stack of the caller, in reverse order.
 """
 
@@ -169,7 +169,7 @@ class OpenJob:
             raise
 
     def _keep(self, op: Op, sentence: str) -> None:
-        """Keep what was measured, and first the machines that it was measured on, for a later life."""
+        """Note a measurement for a later life, and before it the machines that computed it."""
         if self.means.machines.name:
             self.writer.note(_machines(self.means))
         self.writer.note(Kept(to_step(op), sentence))
@@ -329,7 +329,7 @@ def _done(request: Request, claimed: Claim, plan: Plan, source: Source) -> DoneJ
 
 
 def _restore(means: Means, course: Course, claimed: Claim, allowed: Allowed) -> tuple[str, ...]:
-    """Let a course take what an earlier life measured, if there was one; return the sentences about it.
+    """Give a course the measurements of an earlier life, if there was one; return the sentences about them.
 
     Raises:
         ResumeError: It fits neither the ops nor the result of today.

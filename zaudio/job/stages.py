@@ -221,7 +221,7 @@ def demand_of(request: Request, course: Course, main: Plan, *, first: int = 0) -
 
 
 def demand_of_stage(plan: Plan, stage: Pass) -> Demand:
-    """Return the needs of a course of which the first measuring stage is known, and no more."""
+    """Return the needs of a course whose first measuring stage alone is known."""
     bundles = in_bundles(plan, stage)
     longest = _longest(bundles, stage)
     return Demand(len(bundles), max(longest, UNKNOWN_MAX), longest, _modules(stage), _own(stage))
@@ -291,7 +291,7 @@ def measure(
 
 
 def learn(means: Means, stage: Stage) -> None:
-    """Take what a stage learnt of its workers' machines, for later stages and later lives."""
+    """Keep a stage's findings about its workers' machines, for later stages and later lives."""
     means.machines.learn(stage.job.ops, stage.job.signal, stage.machine_class, stage.class_name)
 
 
@@ -386,7 +386,7 @@ def opening(say: Say, on_open: Callable[[], None]) -> Callable[[], None]:
 
 
 def import_named(specs: Sequence[OpSpec]) -> Allowed:
-    """Import the modules of users' functions that the user named, to learn what these declare.
+    """Import the modules of the functions that the user named, for their declarations.
 
     As in the process that starts local workers, they may lie in the current folder.
 

@@ -2,8 +2,8 @@
 
 Rules:
 
-- It reads a bounded subscription in a thread of its own, ten times a second. The farm never waits for it; what it is
-  too slow for becomes a line that says so.
+- It reads a bounded subscription in a thread of its own, ten times a second. The farm never waits for it. When it is
+  too slow, one line has the number of the events that it missed.
 - Whole lines are written at once, behind all others: the lives of a job, and several jobs, may share a file. A line
   that an earlier process did not finish is ended first.
 - A file that cannot be written to ends the log, with one warning, and never the job. The file is opened when the first

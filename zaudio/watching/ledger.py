@@ -3,15 +3,15 @@
 Rules:
 
 - One thread at a time calls `apply`; any thread may call the rest. What they read is never half of an event: `apply`
-  makes a new immutable snapshot and puts it in place of the old one in a single assignment. So they need no lock.
+  makes a new immutable snapshot and puts it in place of the old one in a single assignment. So nobody needs a lock.
 - Nothing here grows with the number of events or chunks: shares and names grow with the workers, and of those that
   were lost the first `LOSSES_KEPT` are kept.
 - The shell tells a state by `StateChanged`. The state never goes back, but for `WAITING` and `RUNNING`: once `RUNNING`
   was told, it is `WAITING` while no worker is ready, and `RUNNING` while one is. So `WAITING` need not be told; if it
   is, it counts as `RUNNING`.
 - `Published` ends a job as `DONE`, also one that was done before it began. So does a `StateChanged`, where there is
-  nothing to publish. `Failed` ends it as `STOPPED` for a
-  `StoppedError`, else as `FAILED`. The first end stands: later events change neither state nor seconds.
+  nothing to publish. `Failed` ends it as `STOPPED` for a `StoppedError`, else as `FAILED`. The first end stands: later
+  events change neither state nor seconds.
 - Progress is that of the stage that runs. Shares, audited chunks and the counts of samples are those of the main stage.
 - Requeued grants, duplicates and rejected results are counted as the messages that they are; everything else is counted
   in the user's chunks.

@@ -1,7 +1,7 @@
-"""Limiting: what holds a stage up, judged by the time of its cipher and its workers.
+"""Limiting: the limit of a stage's speed, judged by the time of its cipher and its workers.
 
-Rules: pure. One cipher takes what many workers give. It is the limit when it works most of the time. Else something
-keeps it waiting: then the time of the workers tells what.
+Rules: pure. One cipher encrypts the results of many workers. It is the limit when it works most of the time. Otherwise
+it waits for something, and the time of the workers tells for what.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Verdict:
 
 
 def judge(times: Times) -> Verdict:
-    """Return what limits a stage in that while."""
+    """Return the limit of a stage in that interval."""
     seconds = times.seconds
     if seconds < LEAST:
         return Verdict(Limit.UNKNOWN)

@@ -3,10 +3,10 @@
 Rules:
 
 - Pure. A line is one JSON object. It has the keys of `BASE` and the fields of its kind, and no other.
-- `v` grows when a key changes its meaning or goes. New kinds and new keys come without that: a reader leaves out what
-  it does not know, and a line of a newer `v` whole.
+- `v` grows when a key changes its meaning or goes. New kinds and new keys come without that: a reader skips keys that
+  it does not know, and lines with a newer `v`.
 - Only what users may know stands in an event. Still, a worker's or the system's sentence may name a file: `private`
-  takes the folders of files that the user did not name out of it.
+  removes the folders of files that the user did not name.
 """
 
 from __future__ import annotations

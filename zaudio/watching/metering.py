@@ -2,7 +2,7 @@
 
     Meter.apply(event)      events, one by one
     Meter.times(now)        -> Times: seconds of the stage so far, by use
-    later - earlier         -> Times of the while between two of the same stage
+    later - earlier         -> Times of the interval between two of the same stage
 
 Rules:
 
@@ -11,7 +11,7 @@ Rules:
   result. Of that time the result names the seconds of the op. The rest is transfer, both ways: the worker had nothing
   to compute. Grants that are still out count in no part yet: their op is not known.
 - A worker's word on its op is taken up to the time since the grant, and no further.
-- Two workers that live at once never have the same name. One that takes the place of a lost one goes on in its row.
+- Two workers that live at once never have the same name. A worker in the place of a lost one continues its row.
 """
 
 from __future__ import annotations

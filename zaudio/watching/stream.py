@@ -7,7 +7,7 @@ Rules:
   `Missed` with that count stands in their place, before the next event.
 - Events of the job's state, publication and failure are never missed: they go in even when the subscription is full. A
   job has few of them, so the bound is exceeded by a handful.
-- What a subscriber's function raises is logged, and ends nothing.
+- An exception of a subscriber's function is logged, and ends nothing.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Subscription:
             self._tell()
 
     def end(self) -> None:
-        """Let readers have the queued events, and no more."""
+        """Let readers have the queued events, and no later ones."""
         with self._changed:
             self._end()
 
@@ -208,7 +208,7 @@ class Stream:
         return subscription
 
     def call(self, function: Callable[[Event], object], size: int = SIZE) -> None:
-        """Call a function with every event from now on, in a thread of its own. What it raises is logged."""
+        """Call a function with every event from now on, in a thread of its own. Its exceptions are logged."""
 
         def listen(subscription: Subscription) -> None:
             for event in subscription:
@@ -245,7 +245,7 @@ class Stream:
         thread.start()
 
     def close(self, patience: float = PATIENCE) -> None:
-        """Take no more subscribers. Subscriptions end after the events that they hold.
+        """Refuse further subscribers. Subscriptions end after the events that they hold.
 
         Args:
             patience: Seconds to wait for the functions that were given to `call`.

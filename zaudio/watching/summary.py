@@ -1,4 +1,4 @@
-"""Summary: what a log of events tells about its jobs.
+"""Summary: facts about jobs, from a log of their events.
 
     Digest.take(line)     lines of a file, one by one
     Digest.lives()        -> LifeFacts for each life of each job in it, in their order

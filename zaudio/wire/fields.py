@@ -52,7 +52,7 @@ def number(low: float, high: float) -> Callable[[object], float]:
 
 
 def text(limit: int) -> Callable[[object], str]:
-    """Return the check of a text of so many bytes of UTF-8."""
+    """Return the check of a text with a bounded length in UTF-8."""
 
     def check(value: object) -> str:
         if type(value) is str and len(value.encode("utf-8", "surrogatepass")) <= limit:
