@@ -1,4 +1,4 @@
-"""Chain: the ops of a job, from what a user asked for to what workers apply.
+"""Chain: the ops of a job, from the SPECs of the user to the ops that workers apply.
 
     make_ops    SPECs               -> ops, their parameters checked
     Course      ops, a signal       -> the stages: a Pass for each measurement, then the main Pass
@@ -142,7 +142,7 @@ class Course:
         return _pass(tuple(self._designed), self._input)
 
     def take(self, cells: Array) -> str:
-        """Take what the measuring stage gave, (cells, numbers); return a sentence for the user, empty for none."""
+        """Take the measurement of a stage, (cells, numbers); return a sentence for the user, empty for none."""
         combined = self._waiting[0].combine(cells, self._signal)
         self.restore(combined.op)
         return combined.sentence

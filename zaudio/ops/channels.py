@@ -1,4 +1,4 @@
-"""Channels: an op that makes each output channel of the input's. remix.
+"""Channels: an op that mixes each output channel from those of the input, `remix`.
 
 MAP  = OUT {"/" OUT}                          one OUT per output channel
 OUT  = "0"  |  ["-"] TERM {("+" | "-") TERM}
@@ -109,7 +109,7 @@ class Mix(Kernel):
 
 
 def _rows(to: str, pan: float, channels: int) -> Rows:
-    """Return the sums that a text asks for, of an input with so many channels."""
+    """Return the sums that a text asks for, over an input with that many channels."""
     match to:
         case "mono":
             return [dict.fromkeys(range(channels), 1.0 / channels)]

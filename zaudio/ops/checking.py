@@ -129,7 +129,7 @@ def digest(ops: Sequence[Op], signal: Signal) -> str:
 
 
 def enough_frames(ops: Sequence[Op], signal: Signal) -> int:
-    """Return the frames of noise by which a chain can be checked: a second, a few blocks of its grid, or what it takes.
+    """Return the frames of noise that a check takes: a second, a few blocks of the grid, or more if the ops need it.
 
     Raises:
         UsageError: The ops cannot be used with that signal.

@@ -1,4 +1,4 @@
-"""Op: what an op declares, and what it is told. A built-in op and a user's own are the same thing.
+"""Op: the declarations of an op, and the facts that it is given. Built-in ops and users' own are the same thing.
 
     @dataclass(frozen=True)
     class Smooth(Op):
@@ -128,7 +128,7 @@ class Op:
         return None
 
     def combine(self, cells: Array, signal: Signal) -> Combined:
-        """Return the op that travels, made of what was measured.
+        """Return the op that travels, made of the measured cells.
 
         Args:
             cells: The measured numbers of the whole input, (cells, numbers).
@@ -170,7 +170,7 @@ class Op:
     # On workers
 
     def setup(self, signal: Signal) -> object:
-        """Make what every call needs: a model, a spectrum. Called once in each worker's process, after the fork.
+        """Make the state that every call needs, such as a model. Called once in each worker's process, after the fork.
 
         It must not depend on `signal.frames`: recordings of every length share it.
         """

@@ -102,7 +102,7 @@ def op(
 
 
 def op(*names: Any, **given: Any) -> Any:
-    """Return an op with parameters, or a decorator that declares what a function needs.
+    """Return an op with parameters, or a decorator that declares the needs of a function.
 
     ``op("gain", db=-3)`` and ``op(my_ops.crush, bits=6)`` return an op: its name, ``module:function``, a SPEC, a
     module-level function or a class of ops comes first, and its parameters follow: numbers, texts, True or False.
@@ -151,13 +151,13 @@ def op(*names: Any, **given: Any) -> Any:
 
 
 def declaration_of(function: Callable[..., object]) -> Declaration | None:
-    """Return what a function declares; None when it declares nothing."""
+    """Return the declaration of a function; None when it has none."""
     found = getattr(function, ATTRIBUTE, None)
     return found if isinstance(found, Declaration) else None
 
 
 def called(function: Callable[..., Any], values: tuple[object, ...], params: Mapping[str, Scalar]) -> Any:
-    """Return what a function of a declaration returns.
+    """Return the result of a function in a declaration.
 
     Args:
         function: The function.

@@ -1,4 +1,4 @@
-"""Delaying: an op that adds an echo. delay."""
+"""Delaying: an op that adds an echo, `delay`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Denoising: a spectral gate. denoise.
+"""Denoising: a spectral gate, `denoise`.
 
 Rules:
 

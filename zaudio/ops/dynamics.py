@@ -1,4 +1,4 @@
-"""Dynamics: ops whose gain follows the level. compress, gate.
+"""Dynamics: ops whose gain follows the level, `compress` and `gate`.
 
 Rules:
 

@@ -1,4 +1,4 @@
-"""Editing: ops that cut, lengthen or silence a recording, or fade its ends. trim, pad, mute, fade.
+"""Editing: ops that cut, lengthen or silence a recording, or fade its ends: `trim`, `pad`, `mute`, `fade`.
 
 Rules: a position is counted from the first frame of the op's input. One beyond the end of it is an error, and so is a
 result of no frames.

@@ -107,7 +107,7 @@ def _import(module: str, entry: str) -> ModuleType:
 
 
 def _remedy(module: str, error: BaseException) -> str:
-    """Return what to do about an import that failed, after a semicolon; empty when that cannot be told."""
+    """Return the remedy for a failed import, after a semicolon; empty when it is unknown."""
     if not isinstance(error, ModuleNotFoundError) or error.name is None or error.name in (module, module.split(".")[0]):
         return ""
     return f"; if a folder of yours has {error.name}, name it with --path DIR (in Python: put it on sys.path)"
@@ -132,5 +132,5 @@ def _defined(module: ModuleType, module_name: str, name: str) -> Callable[..., A
 
 
 def _not_dataclass(found: type) -> str:
-    """Return what an op's class lacks, after a semicolon; empty for another class."""
+    """Return the defect of an op's class, after a semicolon; empty for another class."""
     return "; put @dataclass(frozen=True) in front of it" if issubclass(found, Op) else ""

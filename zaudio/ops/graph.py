@@ -76,7 +76,7 @@ class Graph:
         self.counts = Counts()
 
     def setup(self, states: Sequence[object] | None = None) -> None:
-        """Let every op make what its calls need; once in a process, after its fork. Later calls do nothing.
+        """Let every op make its state, once in a process, after its fork. Later calls do nothing.
 
         Args:
             states: What the ops have made already, each for its signal; None to let them.
@@ -87,7 +87,7 @@ class Graph:
             self._states = list(states) if states is not None else [made_state(op, signal) for op, signal in pairs]
 
     def over(self, frames: int) -> Graph:
-        """Return the same ops over an input of that length, with what they have made already."""
+        """Return the same ops over an input of that length, with the states that they have made."""
         other = Graph(self.ops, replace(self.input, frames=frames), self.grid)
         other._states = self._states
         return other
@@ -210,7 +210,7 @@ class Graph:
         return array
 
     def _nothing(self, op: Op, array: Array, number: int) -> Array:
-        """Return no frames, of the type that the op would return: what is padded must not depend on the block."""
+        """Return no frames, of the type that the op would return: padding must not depend on the block."""
         after = self.signals[number + 1]
         match op.precision:
             case Precision.ANY:
@@ -222,7 +222,7 @@ class Graph:
         return np.empty((0, after.channels), dtype)
 
     def _converted(self, array: Array, precision: Precision, signal: Signal, core: slice) -> Array:
-        """Return the array in that precision; count what is limited in the core."""
+        """Return the array in that precision; count the samples that are limited in the core."""
         if precision is Precision.STORED and is_float(array) and signal.format.dtype[1] == "i":
             stored = np.empty(array.shape, signal.format.native_dtype)
             store(array[: core.start], stored[: core.start], signal.format.bits)
@@ -284,7 +284,7 @@ class Graph:
         return is_own and array.dtype == self.output.format.dtype
 
     def _store(self, array: Array, into: Array, bits: int) -> Array:
-        """Write samples into an array of stored numbers, and return it; count what is limited."""
+        """Write samples into an array of stored numbers, and return it; count those that are limited."""
         clipped, lost = store(array, into, bits)
         self.counts.clipped += clipped
         self.counts.zeroed += lost
@@ -327,7 +327,7 @@ def _blockwise(
 
 
 def _padded(array: Array, before: int, after: int) -> Array:
-    """Return an array with so many frames of zeros in front of it and behind it."""
+    """Return an array with frames of zeros in front of it and behind it."""
     if before <= 0 and after <= 0:
         return array
     padded = np.zeros((before + len(array) + after, array.shape[1]), array.dtype, order="F")

@@ -1,4 +1,4 @@
-"""Levels: ops on each sample by itself. invert, gain, dcshift, clip, softclip."""
+"""Levels: ops on each sample by itself, `invert`, `gain`, `dcshift`, `clip` and `softclip`."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Loudness:
 
     @classmethod
     def of(cls, cells: Array, signal: Signal, op: Energies) -> Loudness:
-        """Return the loudness of a signal of which that op measured the cells."""
+        """Return the loudness of a signal from the cells that the op measured."""
         channels, cell = signal.channels, cell_frames(signal.samplerate)
         whole = cells[: signal.frames // cell]
         power = np.zeros(len(whole))
@@ -122,12 +122,12 @@ class Loudness:
 
 
 def lufs(power: float) -> float | None:
-    """Return the loudness of a weighted mean square; None for silence, and for what is beyond float64."""
+    """Return the loudness of a weighted mean square; None for silence, and beyond the range of float64."""
     return OFFSET + 10.0 * math.log10(power) if 0 < power < math.inf else None
 
 
 def decibels(level: float) -> float | None:
-    """Return a level as decibels of full scale; None for silence, and for what is beyond float64."""
+    """Return a level as decibels of full scale; None for silence, and beyond the range of float64."""
     return 20.0 * math.log10(level) if 0 < level < math.inf else None
 
 
@@ -158,7 +158,7 @@ def _mean(powers: Array) -> float:
 
 
 def _windows(powers: Array, cells: int) -> Array:
-    """Return the mean power of every window of so many cells; empty when there are fewer."""
+    """Return the mean power of every window of `cells` cells; empty when there are fewer."""
     count = max(0, len(powers) - cells + 1)
     total = np.zeros(count)
     for first in range(cells):

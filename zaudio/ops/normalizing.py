@@ -1,4 +1,4 @@
-"""Normalizing: ops whose gain or offset follows from the whole recording. normalize, loudnorm, removedc.
+"""Normalizing: ops whose gain or offset follows from the whole recording: `normalize`, `loudnorm`, `removedc`.
 
 Rules:
 

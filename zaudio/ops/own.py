@@ -4,8 +4,8 @@ Rules:
 
 - A function that declares nothing works sample by sample: it may be given any stretch of the recording, and returns an
   array of the same shape and type.
-- The array that a function gets is its own to write to, and C-contiguous. What it returns is copied if it may be
-  scratch memory, which the function fills again at its next call.
+- The array that a function gets is its own to write to, and C-contiguous. Its result is copied if it may be scratch
+  memory, which the function fills again at its next call.
 - Both sides read the declaration from their own module. An op of another version, or with another model, is refused.
 """
 
@@ -84,11 +84,11 @@ class FunctionOp(Op):
         return cast(int, self._asked("grid", partial(self.declared.grid_of, signal)))
 
     def setup(self, signal: Signal) -> object:
-        """Return what the function's `setup` makes."""
+        """Return the state that the function's `setup` makes."""
         return called(self.declared.setup, (signal,), self._params()) if self.declared.setup is not None else None
 
     def apply(self, samples: Array, place: Place, state: Any) -> Array:
-        """Return what the function makes of the samples."""
+        """Return the function's result for the samples."""
         array = samples if samples.flags.carray else np.array(samples, order="C")
         shape = array.shape  # now: the function may set another one on the array itself
         told = {key: value for key, value in zip(TOLD, (place, state), strict=True) if key in self._told()}
@@ -105,7 +105,7 @@ class FunctionOp(Op):
         return {**_defaults(self.function), **self.params}
 
     def _asked(self, key: str, ask: Callable[[dict[str, Any]], object]) -> object:
-        """Return what a declaration says for the parameters.
+        """Return the value of a declaration for the parameters.
 
         Raises:
             UsageError: It says nothing that can be used.
@@ -203,7 +203,7 @@ def own_version(op: Op) -> str:
 
 
 def _told(function: Callable[..., object], declared: Declaration) -> set[str]:
-    """Return the names of what a function is told, if it declares anything and has arguments of these names."""
+    """Return the facts that a function asks for by the names of its arguments, if it declares anything."""
     if declared is PLAIN:
         return set()
     try:
@@ -213,7 +213,7 @@ def _told(function: Callable[..., object], declared: Declaration) -> set[str]:
 
 
 def _untold(function: Callable[..., object]) -> str:
-    """Return what a function lacks that wants to be told its place, after a semicolon; empty for another one."""
+    """Return the fault of a function that asks for its place without a declaration, after a semicolon; else empty."""
     wanted = {*TOLD} & inspect.signature(function).parameters.keys()
     if not wanted or declaration_of(function) is not None:
         return ""

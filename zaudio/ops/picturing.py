@@ -4,8 +4,8 @@ Rules:
 
 - A cell is a stretch of the input, counted from frame 0. Its numbers follow from its own frames, and those of the FFT
   windows whose middles lie in it. So no cut changes them.
-- Cells are so long that there are about as many as a picture has columns, whatever the length of the recording: what is
-  measured has the same size for a second and for a day. Only a cell's bytes have a bound.
+- Cells are so long that there are about as many as a picture has columns, whatever the length of the recording: the
+  measurement has the same size for a second and for a day. Only a cell's bytes have a bound.
 - Samples are those that the result would store. NaN and infinity are 0.
 - Workers compare samples, add squares and transform. Bands, windows and decibels are computed on the coordinator.
 """
@@ -195,7 +195,7 @@ class View:
 
     @classmethod
     def of(cls, cells: Array, signal: Signal, kernel: Columns, scale: str) -> View:
-        """Return the numbers of a signal of which that op measured the cells."""
+        """Return the numbers of a signal from the cells that the op measured."""
         channels = signal.channels
         pairs, squares, bands = np.split(cells, [2 * kernel.pieces * channels, -kernel.bands or cells.shape[1]], axis=1)
         used = -(-signal.frames // kernel.piece)  # the last cell may be partial
@@ -217,7 +217,7 @@ class View:
             return self.powers.mean(axis=0) if len(self.powers) else np.zeros(self.powers.shape[1])
 
     def fitted(self, columns: int) -> View:
-        """Return it with no more than so many columns: neighbours are joined, the last time with fewer of them."""
+        """Return it with at most that many columns: neighbours are joined, at the end fewer of them."""
         joined = -(-len(self.powers) // columns)
         if joined <= 1:
             return self
@@ -305,7 +305,7 @@ def _size(signal: Signal) -> int:
 
 
 def _windows_in(lengths: Array, kernel: Columns) -> Array:
-    """Return how many windows of a cell have their middles in its frames, of which there are so many."""
+    """Return the number of windows whose middles lie in a cell of that many frames."""
     if not kernel.count:
         return np.ones(len(lengths))
     middles = (2 * np.arange(kernel.count) + 1) * kernel.cell // (2 * kernel.count)

@@ -1,4 +1,4 @@
-"""Resampling: another samplerate, or another speed. resample, speed.
+"""Resampling: another samplerate, `resample`, or another speed, `speed`.
 
 Rules:
 
@@ -272,7 +272,7 @@ def _time(frames: int) -> float:
 
 
 def _taps(up: int, down: int, total: int) -> Array:
-    """Return the filter from its middle on, scaled for spectra of so many groups."""
+    """Return the filter from its middle on, scaled for spectra of that many groups."""
     lower = min(1.0, up / down)  # the lower rate, in frames per input frame
     length = float(_length(up, down))
     count = math.floor(length * lower * OVERSAMPLING) + 1

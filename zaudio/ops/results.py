@@ -1,6 +1,6 @@
 """Results: checks of what users' ops return or raise, and the words that name such an op.
 
-Rules: an op of a user's may return anything. A sentence says what was expected, what came, and in which line to look.
+Rules: a user's op may return anything. A sentence names the expectation, the finding and the line of code.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from zaudio.signal import Signal
 
 
 def checked_result(op: Op, result: object, given: Array, lengths: tuple[int, ...], before: Signal) -> Array:
-    """Return what an op returned, when it is an array as expected.
+    """Return the result of an op, if it is an array as expected.
 
     Args:
         op: The op.
@@ -43,7 +43,7 @@ def checked_result(op: Op, result: object, given: Array, lengths: tuple[int, ...
 
 
 def made_state(op: Op, signal: Signal) -> object:
-    """Return what an op's `setup` makes.
+    """Return the state that an op's `setup` makes.
 
     Raises:
         RuntimeError: That of a user's op failed.

@@ -1,4 +1,4 @@
-"""Sampling: the format in which samples are stored, and the noise that goes before their rounding. convert, dither.
+"""Sampling: the format in which samples are stored, and the noise before their rounding: `convert`, `dither`.
 
 Rules: samples are rounded once, at the end of the chain. Dither is noise for that rounding, so that nothing but
 `convert` may stand behind it.
@@ -130,7 +130,7 @@ def bits_of(format: SampleFormat) -> int:
 
 
 def _triangular(seed: int, first: int, count: int) -> Array:
-    """Return noise from -1 to 1 for so many samples of a recording, from that one on."""
+    """Return noise from -1 to 1 for `count` samples of a recording, from `first` on."""
     skipped = first % _PER_COUNT
     raw = np.random.Philox(key=seed, counter=first // _PER_COUNT).random_raw(skipped + count)[skipped:]
     # Two whole numbers of 32 bits, their difference, and an exact scale: no rounding, so no machine differs.

@@ -1,4 +1,4 @@
-"""Spectra: what ops that compute in blocks of FFTs have in common.
+"""Spectra: the arithmetic of ops that compute in blocks of FFTs.
 
 Rules:
 
@@ -36,7 +36,7 @@ def multiply(spectra: Array, factors: Array) -> None:
 
 
 def scale(spectra: Array, factors: Array) -> None:
-    """Multiply complex spectra (rows, bins) in place by real factors, of which `factors` has each twice in a row.
+    """Multiply complex spectra (rows, bins) in place by real factors; `factors` has each of them twice in a row.
 
     Six times as fast as a factor per bin: real and imaginary parts are then one run of numbers.
     """

@@ -3,7 +3,7 @@
 Rules:
 
 - Samples are counted as they are stored: behind ops, as the result would store them.
-- A cell is about a second: 100 pieces of 10 ms. The last cell may be partial. Frames that are not there do not count.
+- A cell is about a second: 100 pieces of 10 ms. The last cell may be partial. Missing frames do not count.
 - A piece is silent when no sample of it is above -60 dBFS. Silence is measured in whole pieces.
 - NaN and infinity are counted, and are 0 in all other numbers.
 """
@@ -125,7 +125,7 @@ class Stats:
 
     @classmethod
     def of(cls, cells: Array, signal: Signal) -> Stats:
-        """Return the statistics of a signal of which `Tallies` measured the cells."""
+        """Return the statistics of a signal from the cells that `Tallies` measured."""
         tallies = cells.reshape(len(cells), signal.channels, _NUMBERS)
         return cls(signal, tuple(_channel(tallies[:, channel], signal) for channel in range(signal.channels)))
 
