@@ -1,7 +1,7 @@
-"""EarlierLife: what an earlier life of a job left in the output folder, and with which key it can be read.
+"""EarlierLife: the files that an earlier life of a job left in the output folder, and the key that reads them.
 
 Rules: nothing is changed here. A job counts as unfinished when its journal can be read with its key and tells of this
-very job. Ciphertext that another key or another command is needed for is never taken for useless.
+very job. Ciphertext that needs another key or another command is never taken for useless.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Glance: what the files of an output folder tell of a job to another process, without the key.
+"""Glance: how far a job is, read from its output folder by another process, without the key.
 
 Rules: nothing is written, and no lock is taken: a job that starts at this instant must not find the folder busy.
-Without the key the journal's HMACs cannot be checked, so what it says is told and not relied on.
+Without the key the journal's HMACs cannot be checked, so its content is shown and not relied on.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Glance:
 
 
 def glance(path: str, *, now: float) -> Glance:
-    """Return what lies in an output folder.
+    """Return the state of the job in an output folder.
 
     Args:
         path: The folder.

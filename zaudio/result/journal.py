@@ -2,10 +2,10 @@
 
     magic, record, record, ...            record: length (4 bytes), body, HMAC-SHA256 (32 bytes)
 
-Rules of its bytes: the first record names the job, each later one is a checkpoint or a note. A record's HMAC covers
-the one before it, so none can be left out, moved or taken from another job. An incomplete record at the very end was
-being written when its writer died, and is cut off. A wrong record before the end is damage, a `ValueError` with the
-reason. The layout is written down in docs/result-format.md.
+Rules of its bytes: the first record names the job, each later one is a checkpoint or a note. A record's HMAC covers the
+one before it, so none can be left out, moved or taken from another job. An incomplete record at the very end was being
+written when its writer died, and is cut off. A wrong record before the end is damage, a `ValueError` with the reason.
+The layout is written down in docs/result-format.md.
 
 Rules on the disk: a checkpoint is written after an fsync of the ciphertext that it covers, and is fsynced itself. A
 failed fsync ends it all: nothing is written after it. Nothing is written either once `stop` has returned, though a
@@ -54,7 +54,7 @@ class JobRecord:
     input: str = ""
 
     def difference(self, earlier: JobRecord) -> str:
-        """Return as half a sentence in what this job differs from that one; empty when they are the same."""
+        """Return the difference between two jobs as half a sentence; empty when they are the same."""
         return next(_differences(self, earlier), "")
 
 
@@ -107,7 +107,7 @@ class Journal:
 
 
 def difference(now: Description, then: Description) -> str:
-    """Return as half a sentence in what a result differs from that one; empty when they are made alike."""
+    """Return the difference between two results as half a sentence; empty when they are made alike."""
     return next(_differences_of_result(now, then), "")
 
 
@@ -147,7 +147,7 @@ def encode_kept(note: Note, seal: JournalSeal) -> bytes:
 
 
 def decode_journal(content: bytes, seal: JournalSeal) -> Journal | None:
-    """Return what a journal says; None when it ends inside of its first record.
+    """Return the content of a journal; None when it ends inside of its first record.
 
     Args:
         content: All of the file.
@@ -295,7 +295,7 @@ class Checkpoints:
         self._incarnation = incarnation
 
     def append(self, length: int, running: bytes) -> None:
-        """Write a checkpoint over so many bytes of ciphertext, which were fsynced before.
+        """Write a checkpoint over `length` bytes of ciphertext, which were fsynced before.
 
         Raises:
             OSError: The system refused.

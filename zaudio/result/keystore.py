@@ -5,7 +5,7 @@
 
 Rules:
 
-- The key of a job is made once and stored once, before any ciphertext exists. A resumed job has nothing else of it.
+- The key of a job is made once and stored once, before any ciphertext exists. A resumed job reads it there.
 - A store touches no file: its caller reads or writes the content. Keys are bytearrays, which their owner wipes.
 - A wrapped key is a header, and the 32 bytes encrypted by HPKE (RFC 9180). HPKE's `info` binds the header, so no byte
   of the file can change unnoticed.
@@ -169,7 +169,7 @@ class Identity:
         self.recipient = Recipient(primitives.x25519_public(secret))
 
     def unwrap(self, content: bytes | bytearray) -> bytearray:
-        """Return the key in the content of a key file of which `is_wrapped` is true; its owner wipes it.
+        """Return the key in the content of a wrapped key file; the caller wipes it.
 
         Raises:
             ValueError: It was wrapped for another, or has changed.

@@ -1,4 +1,4 @@
-"""Notes: what a journal keeps besides its job and its checkpoints. Pure.
+"""Notes: the records of a journal besides its job and its checkpoints. Pure.
 
     Measured     an op that a measuring stage made: a later life need not measure again
     Machines     the class of machines that computes the job, and the numbers by which it is known

@@ -7,9 +7,9 @@ Rules, in order; each line is durable before the next begins:
 3. the names of the journal and of the part that the ciphertext goes to
 4. in a later life, the checkpoint that the part was cut to, with that life's number: no two lives have the same
 
-Of an earlier life's ciphertext only that counts which a checkpoint covers, and only while the part still holds it: the
-rest was never known to be on the disk. The caller aborts when anything here raises; all that was opened is closed then,
-and nothing is removed.
+Of an earlier life's ciphertext, the bytes under a checkpoint count, and only while the part still holds them: the rest
+was never known to be on the disk. The caller aborts when anything here raises; all that was opened is closed then, and
+nothing is removed.
 """
 
 from __future__ import annotations

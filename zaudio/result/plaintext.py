@@ -68,7 +68,7 @@ class Plaintext:
         return self._taken
 
     def payloads_in(self, length: int) -> int:
-        """Return the bytes of payloads, whole samples, that lie in so many bytes of plaintext."""
+        """Return the bytes of payloads, whole samples, in the first `length` bytes of plaintext."""
         done = max(0, length - self._description.header_bytes)
         samples = min(done, self._description.samples_bytes)
         return samples // self._signal.format.stored_bytes * self._signal.format.itemsize

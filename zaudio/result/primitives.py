@@ -134,7 +134,7 @@ def hpke_seal(public: bytes, plaintext: Buffer, *, info: bytes) -> bytes:
 
 
 def hpke_open(private: Buffer, sealed: Buffer, *, info: bytes) -> bytearray:
-    """Decrypt what `hpke_seal` returned; the owner of the plaintext wipes it.
+    """Decrypt the output of `hpke_seal`; the caller wipes the plaintext.
 
     Raises:
         ValueError: It was made for another key or another `info`, or has changed.
@@ -172,7 +172,7 @@ def derive_journal_key(key: Buffer) -> bytes:
 
 
 def derive_page_token(key: Buffer) -> str:
-    """Return what lets its bearer see the page of a job with that key, in all lives of the job."""
+    """Return the text that lets its bearer see the page of a job with that key, in all lives of the job."""
     return _derive(key, PAGE_TOKEN_INFO)[:PAGE_TOKEN_BYTES].hex()
 
 

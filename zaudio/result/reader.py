@@ -276,7 +276,7 @@ class OpenResult:
         self._buffer = bytearray(min(self._block_bytes, self._size))
 
     def _decrypt(self, index: int, buffer: bytearray, *, told: bool = True) -> int:
-        """Decrypt that block into the buffer, if it still is what was authenticated; return its bytes of audio."""
+        """Decrypt a block into the buffer, unless it changed since it was authenticated; return its bytes of audio."""
         if not self._authentic:
             raise VerificationError(self.path, "it was not authenticated yet")
         block = self._read_block(index, self._buffer)

@@ -54,7 +54,7 @@ class Spool:
             self._stack = stack.pop_all()
 
     def reserve(self, size: int) -> None:
-        """Make sure that there is room for so many bytes in all.
+        """Make sure that there is room for that many bytes in all.
 
         Raises:
             StorageError: There is not; the sentence names the need.
@@ -110,7 +110,7 @@ class Spool:
         return b"".join(reversed(parts) if down else parts)
 
     def close(self) -> None:
-        """Let go of the file and of what is in memory. Idempotent."""
+        """Close the file, and drop the key and the blocks in memory. Idempotent."""
         self._fd = -1
         self._held = (-1, b"")
         self._pending.clear()

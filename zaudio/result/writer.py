@@ -109,7 +109,7 @@ class ResultWriter:
 
     @property
     def kept(self) -> bool:
-        """Whether a later start finds something here to go on from: ciphertext, or what was measured."""
+        """Whether a later start can continue from something here: ciphertext, or a measurement."""
         noted = self._checkpoints.notes if self._checkpoints is not None and not self._disowned else 0
         return self._kept_bytes > 0 or noted > 0
 
@@ -359,7 +359,7 @@ class ResultWriter:
         self._notify()
 
     def _fail(self, error: Exception) -> None:
-        """Take note of an error, without its traceback, whose frames hold what was being encrypted."""
+        """Take note of an error, without its traceback, whose frames hold plaintext."""
         if isinstance(error, StorageError):
             self._error = type(error)(error.path, error.reason)
         elif isinstance(error, OSError):
