@@ -3,7 +3,7 @@
 Rules:
 
 - Every recording ends once. Any thread may end one; the farm's thread alone tells of it.
-- The line of a recording that is done comes before its publication, that of one that failed behind the failure.
+- A recording's `done` line is written before its publication, its `failed` line after the failure.
 - A full disk ends no recording, and the batch as a whole: the next run does what it left.
 """
 

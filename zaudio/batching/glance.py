@@ -1,4 +1,4 @@
-"""Glance: what the manifest tells of a batch to another process.
+"""Glance: how far a batch is, read from its manifest by another process.
 
 Rules: nothing is written, and no lock is taken: a batch that starts at this instant must not find its folder busy.
 """
@@ -32,7 +32,7 @@ class BatchGlance:
 
 
 def glance_batch(folder: str, *, now: float) -> BatchGlance | None:
-    """Return what lies in the folder of a batch; None when no manifest does.
+    """Return the state of the batch in a folder; None when no manifest lies there.
 
     Args:
         folder: The folder.

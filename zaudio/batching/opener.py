@@ -117,7 +117,7 @@ class Opener:
             yield opened
 
     def close(self) -> None:
-        """End the thread, and close what nobody took. Idempotent."""
+        """End the thread, and close the recordings that nobody took. Idempotent."""
         self._closed = True
         self._drop()
         if self._thread.is_alive():

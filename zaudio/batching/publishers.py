@@ -3,8 +3,8 @@
 Rules:
 
 - `give` never waits. `has_room` says whether more should be given: results and their bytes are bounded.
-- What the work of a thread raises is kept, and raised by `has_room`, `wait` and `close`: it ends the batch. The work
-  has to turn failures of a recording into reports.
+- The work of a thread turns failures of a recording into reports. Any exception of it ends the batch: it is kept, and
+  `has_room`, `wait` and `close` raise it.
 """
 
 from __future__ import annotations
@@ -78,17 +78,17 @@ class Publishers(Generic[Given]):
         """Return whether more should be given.
 
         Raises:
-            BaseException: What the work of a thread raised first; once.
+            BaseException: The first exception that the work of a thread raised; once.
         """
         self._raise()
         with self._lock:
             return self._count < RESULTS_MOST and (self._bytes <= self._bytes_most or not self._count)
 
     def wait(self, most: int) -> None:
-        """Wait until at most so many of those that were given are not done.
+        """Wait until at most `most` of those that were given are under way.
 
         Raises:
-            BaseException: What the work of a thread raised first; once.
+            BaseException: The first exception that the work of a thread raised; once.
         """
         with self._lock:
             self._lock.wait_for(lambda: self._count <= most)

@@ -1,12 +1,12 @@
 """Results: the two kinds that a batch makes, folders of sealed results and files that play.
 
     publish        a small recording and its samples  -> its result, published
-    made_by        a writer that has sealed           -> what it made
-    made_before    a job that was found done          -> what it made
+    made_by        a writer that has sealed           -> its result, not published yet
+    made_before    a job that was found done          -> its result
     is_there       an entry of the manifest           -> whether its result is there
 
-Rules: this module alone tells the two kinds apart. What is made is told when it is whole on the disk, before the
-instant of its publication.
+Rules: this module alone tells the two kinds apart. It names a result once that is whole on the disk, before the instant
+of its publication.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def publish(request: Request, whole: Whole, before: Callable[[Made], None]) -> M
 
 
 def made_by(writer: Output) -> Made:
-    """Return what a writer made, which has sealed it.
+    """Return the result of a writer that has sealed it.
 
     Raises:
         StorageError: The system refused.
@@ -93,7 +93,7 @@ def made_by(writer: Output) -> Made:
 
 
 def made_before(work: DoneJob) -> Made:
-    """Return what a job made that was found done: its process had died in the instant of publication.
+    """Return the result of a job that was found done: its process had died in the instant of publication.
 
     Raises:
         VerificationError: There is no result.

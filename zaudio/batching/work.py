@@ -3,8 +3,8 @@
 Rules:
 
 - The opener's thread opens recordings, the farm's thread runs their stages, a few threads publish results.
-- An op that fails on a recording costs its own result alone: the rest of its lot is farmed again. What no recording is
-  to blame for ends the batch, and so does a full disk.
+- An op that fails on a recording costs its own result alone: the rest of its lot is farmed again. An error that no
+  recording is to blame for ends the batch, and so does a full disk.
 - A result that is whole when the batch is stopped is published all the same.
 """
 
@@ -261,7 +261,7 @@ class OpenBatch:
 
 
 def job_of(request: Request, ops: Sequence[Op]) -> str:
-    """Return a hash of what a result follows from besides its recording."""
+    """Return a hash of all that a result follows from, besides its recording."""
     specs = tuple(map(str, request.specs))
     store = request.store
     stored: tuple[object, ...] = (request.order, getattr(store, "inside", ""))
