@@ -80,7 +80,7 @@ class Item:
     repeats: int = 0
 
     def to_json(self) -> list[object]:
-        """Return what a reader gets."""
+        """Return the snapshot as the text that readers get."""
         return [self.number, round(self.seconds, 1), self.mood, self.sentence, self.first]
 
 

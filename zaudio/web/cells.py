@@ -3,9 +3,9 @@
     .  waiting    g  granted    c  computed    s  sealed    r  granted once more while another is at it
     f  failed: a grant came to nothing, and the chunk is to be granted again    S  sealed after an r or an f
 
-Rules: pure. Chunks are sealed in order, so a number says which. Only those behind it that are on their way are kept
-one by one; the farm's window bounds them, and `prune` forgets the others. A cell has the letter of its chunk that a
-user should look at first.
+Rules: pure. Chunks are sealed in order, so a number says which. Only those behind it that are on their way are kept one
+by one; the farm's window bounds them, and `prune` forgets the others. A cell has the letter of its chunk that a user
+should look at first.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Cells:
         self._put("f", chunk, chunks)
 
     def seal(self, done: int) -> None:
-        """Note that so many chunks, from the first on, are sealed."""
+        """Note that the first `done` chunks are sealed."""
         self._done = done
 
     def prune(self) -> None:

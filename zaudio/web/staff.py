@@ -1,4 +1,4 @@
-"""Staff: what the page tells of each worker, folded from events. Two that live at once never have the same name.
+"""Staff: the page's facts about each worker, folded from events. Two that live at once never have the same name.
 
 Rules: pure, and bounded. Of more workers than `KEPT`, those that were lost first are counted and no longer named.
 """
@@ -104,13 +104,13 @@ class Staff:
         return name in self._workers and session in self._workers[name].sessions
 
     def begin_stage(self, *, at: float) -> None:
-        """Forget what workers held, and await them: they are granted the chunks of another stage."""
+        """Forget the chunks that workers held, and await the workers: another stage begins."""
         self.rest()
         for worker in self._workers.values():
             worker.awaited = at if worker.awaited is None else worker.awaited
 
     def rest(self) -> None:
-        """Forget what workers held."""
+        """Forget the chunks that workers held."""
         for worker in self._workers.values():
             worker.held.clear()
             worker.stuck = False
@@ -138,7 +138,7 @@ class Staff:
         self._refused.pop((name, worker.host), None)  # it may now
 
     def refuse(self, name: str, host: str, reason: str, *, at: float) -> None:
-        """Note that a worker cannot take part. Any name may be used by it, that of another one too."""
+        """Note that a worker cannot take part. It may use any name, even that of another worker."""
         worker = self._workers.get(name)
         if worker is not None and not (worker.sessions or worker.chunks or worker.dropped):
             del self._workers[name]  # it was welcomed, and lost as its machine was known
@@ -208,7 +208,7 @@ class Staff:
         return found
 
     def rows(self, now: float) -> list[dict[str, object]]:
-        """Return what is told of each worker, those that take part first."""
+        """Return a row for each worker, those that take part first."""
         order = {state: place for place, state in enumerate(("late", "busy", "idle", "dropped", "lost"))}
         middle = self._middle(now)
         named = sorted(self._workers.items(), key=lambda item: (order[item[1].state] > 2, item[0]))
