@@ -94,7 +94,7 @@ def attend(
     finish: Callable[[Outcome], str] = lambda _: "",
     kept: Callable[[BaseException], str] = lambda _: "",
 ) -> Outcome:
-    """Run a job: start it, show it until its end, and finish what its command has to do with the outcome.
+    """Run a job: start it, show it until its end, and let its command finish with the outcome.
 
     Args:
         job: The job, not started.

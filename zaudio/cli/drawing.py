@@ -112,7 +112,7 @@ def draw(view: View, look: Look, format: str) -> bytes:
 
 
 def figure_of(view: View, look: Look) -> Figure:
-    """Return a picture as matplotlib has it: first the waveforms, then the spectrogram, then what stands beside it."""
+    """Return a picture as a figure of matplotlib: the waveforms, then the spectrogram, then the spectrum beside it."""
     theme = THEMES[look.theme]
     settings: dict[Any, Any] = {"font.size": 10, "font.family": "DejaVu Sans", "text.color": theme.ink}
     settings |= {"axes.labelcolor": theme.ink, "xtick.color": theme.ink, "ytick.color": theme.ink}
@@ -290,7 +290,7 @@ def _place(hertz: float, scale: str) -> float:
 
 
 def _shortened(title: str, most: int) -> str:
-    """Return a title of about so many characters: of a longer one, the beginning and the end."""
+    """Return a title of about that many characters: of a longer one, the beginning and the end."""
     title, half = voice.printable(title), max(5, most // 2 - 2)
     return title if len(title) <= most else f"{title[:half]} ... {title[-half:]}"
 

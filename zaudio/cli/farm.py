@@ -173,7 +173,7 @@ def prepared(
 
 
 def kept_in(output: Sealed | Playable) -> str:
-    """Return where an interrupted job keeps what is done."""
+    """Return the place where an interrupted job keeps its finished part."""
     place = os.fspath(output.path)
     return place if isinstance(output, Sealed) else f"{place}.part"
 
@@ -217,7 +217,7 @@ def check_log(events: str, inputs: Sequence[str], output: str, key_out: str | No
 
 
 def say_published(text: str, output: str, *, beside: bool = False) -> None:
-    """Print what was published.
+    """Print the paths that were published.
 
     Args:
         text: The sentences.

@@ -1,7 +1,7 @@
 """`zaudio stats` and `zaudio loudness`: measure a recording, or what ops make of it. Nothing is written.
 
-Rules: without --json the numbers stand in lines for people; a number that there is not is a dash. With --json they are
-those of `to_json`, in one object, with null in place of a dash.
+Rules: without --json the numbers stand in lines for people; a missing number is a dash. With --json they are those of
+`to_json`, in one object, with null in place of a dash.
 """
 
 from __future__ import annotations

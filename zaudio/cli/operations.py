@@ -189,7 +189,7 @@ def _default(value: Scalar | None) -> str:
 
 
 def _folded(text: str, hanging: int = 0) -> str:
-    """Return a paragraph in lines as wide as the terminal; all but the first begin with so many blanks."""
+    """Return a paragraph in lines as wide as the terminal; all but the first are indented."""
     width, indent = min(WIDEST, shutil.get_terminal_size().columns), " " * hanging
     text = text.replace("\n", " ")
     return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

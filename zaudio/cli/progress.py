@@ -89,7 +89,7 @@ class Display:
         self.close()
 
     def listen(self, subscribe: Callable[[int], Subscription]) -> None:
-        """Take events too, if it has a use for them: from a subscription of so many, made before the job starts."""
+        """Take events too, from a subscription made before the job starts, if the display has a use for them."""
 
     def start(self, progress: Progress, *, now: float) -> None:
         """Show that the job has started."""
@@ -211,7 +211,7 @@ class Bar(Display):
         self._recent = Recent()
 
     def listen(self, subscribe: Callable[[int], Subscription]) -> None:
-        """Show what limits the job, too."""
+        """Show the limit of the job's speed, too."""
         self._events = subscribe(EVENTS)
 
     def start(self, progress: Progress, *, now: float) -> None:
@@ -273,7 +273,7 @@ class Reading:
         self._drawn = False
 
     def show(self, done: int, total: int, *, now: float) -> None:
-        """Show so many of so many bytes, if it is time; a total of 0 is not known."""
+        """Show the bytes done and the total, if it is time; a total of 0 is unknown."""
         share = done / total if total else 0.0
         if now < self._next or not (self._terminal or not total or share - self._shown >= PLAIN_SHARE):
             return
@@ -313,7 +313,7 @@ def _console(stream: IO[str]) -> Console:
     from rich.console import Console, ConsoleDimensions
 
     class Lasting(Console):
-        """A console that falls silent on a broken pipe, and leaves room for what the terminal echoes."""
+        """A console that falls silent on a broken pipe, and leaves room for keys that the terminal echoes."""
 
         @property  # type: ignore[misc]  # its setter is not needed
         def size(self) -> ConsoleDimensions:

@@ -49,7 +49,7 @@ def status(where: str, as_json: bool) -> None:
 
 
 def find(where: str) -> dict[str, Any]:
-    """Return what is known of the job at a folder, a file or an address.
+    """Return the state of the job at a folder, a file or an address.
 
     Raises:
         UsageError: Nothing of that kind is there.

@@ -2,8 +2,8 @@
 
 Source: BBC, audiowaveform, doc/DataFormat.md, "JSON data format". Players such as peaks.js read it.
 
-Rules: `data` has a least and a greatest value in turn, of each channel, then of the next pixel. The last pixel may
-stand for fewer frames. Values are rounded to the nearest, half to even, and limited to the range of their bits.
+Rules: `data` lists the least and the greatest value of each channel, pixel by pixel. The last pixel may stand for fewer
+frames. Values are rounded to the nearest, half to even, and limited to the range of their bits.
 """
 
 from __future__ import annotations
