@@ -1,9 +1,14 @@
 """The cost of a recording in a batch.
 
-Questions to whole commands of `zaudio batch`: many recordings of a second, into sealed results and into files that
-play; an op that takes 50 ms, with one worker and with two; the same over a line whose round trip is 50 ms (`line.py`);
-recordings of three minutes, beside a farm over one recording that is as long as all of them. The time of an fsync is
-measured too, since each sealed result needs ten of them, and a file four. `method.py` says how it is measured.
+Whole commands of `zaudio batch` are timed:
+
+- many recordings of a second, into sealed results and into files that play
+- an op that takes 50 ms, with one worker and with two
+- the same over a line whose round trip is 50 ms (`line.py`)
+- recordings of three minutes, beside a farm over one recording that is as long as all of them
+
+The time of an fsync is measured too, since each sealed result needs ten of them, and a file four. `method.py` says how
+it is measured.
 """
 
 from __future__ import annotations

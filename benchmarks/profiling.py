@@ -1,9 +1,9 @@
 """Where does the coordinator's time go?
 
-Runs a job in a process of its own and asks the kernel how much processor time each of its threads took
-(/proc/self/task, fifty times a second; a thread that ends has the time of the last look). Then runs it again under
-py-spy, if that may look into processes here, and lists each thread's most frequent functions. Some are waits that
-py-spy does not recognise. Threads called `python` are those of libraries. `method.py` says how it is measured.
+Runs a job in a process of its own and asks the kernel for the processor time of each thread, in /proc/self/task, fifty
+times a second. A thread that ends has the time of the last look. Then runs it again under py-spy, if that may look into
+processes here, and lists each thread's most frequent functions. Some are waits that py-spy does not recognise. Threads
+called `python` are those of libraries. `method.py` says how it is measured.
 """
 
 from __future__ import annotations

@@ -1,10 +1,14 @@
 """How fast is a file that plays made, beside SoX, FFmpeg and flac?
 
-An hour of something like speech (`speech.py`), as a WAV of floats (mono) and of 16 bits (stereo), is inverted into
-another WAV by `zaudio render` with one and two workers, by `sox -v -1` and by `ffmpeg -af volume=-1`; and encoded as
-FLAC by zaudio and by `flac`, at the level that libsndfile uses. All results are compared with the recording, sample by
-sample: those of zaudio, FFmpeg and flac must be exact, and SoX, which computes in 32-bit integers, may differ by 1e-7
-of full scale. zaudio's files are durable at the end, the others' are not. `method.py` says how it is measured.
+The recording is an hour of something like speech (`speech.py`), as a WAV of floats (mono) and of 16 bits (stereo).
+
+- It is inverted into another WAV by `zaudio render` with one and two workers, by `sox -v -1` and by
+  `ffmpeg -af volume=-1`.
+- It is encoded as FLAC by zaudio and by `flac`, at the level that libsndfile uses.
+
+All results are compared with the recording, sample by sample. Those of zaudio, FFmpeg and flac must be exact. SoX
+computes in 32-bit integers and may differ by 1e-7 of full scale. zaudio's files are durable at the end, the others' are
+not. `method.py` says how it is measured.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """zaudio: a ZeroMQ task farm for one long audio recording.
 
-A recording is cut into chunks, any number of workers on any number of machines process them, and the result is put
-back together reversed in time and AES-256-CBC encrypted: the same bits for every number of workers.
+A recording is cut into chunks, and any number of workers on any number of machines process them. The result is put back
+together reversed in time, and AES-256-CBC encrypted. Its bits are the same for every number of workers.
 
     from zaudio import Coordinator
 

@@ -3,7 +3,7 @@
     DIR/                          the coordinator's folder, 0700
         coordinator.secret        its secret key
         workers/NAME.public       the public key of an admitted worker
-        revoked/NAME.public       the public key of a worker that is admitted no more
+        revoked/NAME.public       the public key of a worker that is no longer admitted
         handover/NAME/            all that worker NAME needs, to be moved to its machine
             worker.secret         its secret key
             coordinator.public    the key by which it knows the coordinator

@@ -1,13 +1,26 @@
 """The sealed result: chunks are encrypted, tagged and published as four files; the files are verified and decrypted.
 
-    floor  writing                                   reading
-      7    writer       ResultWriter; small     a result that is in memory
-      6    opening      a new job, or a resumed one
-      5    folder       lock, parts, publication     decryption   sealed   audio to a file, or to a job
-      4    earlier   glance   left by an earlier life; seen without the key   reader   four files as one; verify
-      3    journal      the job and its checkpoints       plaintext   header, samples, padding
-      2    description  keystore   spool             the same, and  fileset   four files as one
-      1    primitives   publication   pipeline   keyfile   notes     the first two, and keyfile
+    floor  module         writes                                 reads
+      7    writer         payloads to a published result
+           small          samples in memory to the same
+      6    opening        the files of a new or resumed job
+      5    folder         lock, parts, publication
+           decryption                                            a result to a file of samples
+           sealed                                                a result as the recording of a job
+      4    earlier                                               the files of an earlier life of a job
+           glance                                                the state of a job, without the key
+           reader                                                four files as one; verify
+      3    journal        the job and its checkpoints            the same
+           plaintext      header, samples, padding               the same
+      2    description    result.json                            the same
+           keystore       the encryption key, raw or wrapped     the same
+           spool          decoded samples, encrypted             the same
+           fileset                                               four files, opened as one set
+      1    primitives     all cryptography                       the same
+           publication    four files change their names as one   one that was interrupted
+           pipeline       two threads: the cipher and the disk
+           keyfile        an encryption key that lies elsewhere  the same
+           notes          a journal's notes                      the same
 
 Rules: a module imports only from floors below its own. `cryptography` is imported by `primitives` alone. The format is
 written down in docs/result-format.md.
