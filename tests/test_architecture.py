@@ -519,7 +519,18 @@ def test_what_is_just_small_enough_is_none():
     assert list(too_large(source, "zaudio.new")) == []
 
 
-# The Desk, and the walk
+# The Desk, the drawing of a batch, and the walk
+
+
+def test_modules_of_a_batch_import_from_those_drawn_below_them():
+    room = "zaudio.batching."
+    drawing = ast.get_docstring(ast.parse(SOURCES[f"{room}__init__"])).split("\n\n")[1]
+    drawn = [line.split()[0] for line in drawing.splitlines()]
+    assert sorted([*drawn, "__init__"]) == sorted(name.removeprefix(room) for name in SOURCES if name.startswith(room))
+    for place, name in enumerate(drawn):
+        source = SOURCES[room + name]
+        own = {each.split(".")[2] for each in imports(source, room + name) if each.startswith(room)}
+        assert own <= set(drawn[place + 1 :]), name
 
 
 @pytest.mark.parametrize("brain", ["Dispatcher", "Assembler"])

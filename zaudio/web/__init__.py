@@ -1,9 +1,14 @@
 """The page of a farm: a small server on the standard library that shows a job and does nothing to it.
 
     address    [HOST:]PORT, and the names by which a browser may ask
-    cells      the map of the chunks       series   throughput over time      staff   the workers      news   sentences
-    board      all of it, folded from events: the snapshot       metrics   the same for Prometheus
-    asking     a request and its answer, as bytes                page      the one page, and the hashes of its parts
+    cells      the map of the chunks
+    series     throughput over time
+    staff      the workers
+    news       sentences about events
+    board      the snapshot: these four, folded from events
+    metrics    the snapshot as text for Prometheus
+    asking     a request and its answer, as bytes
+    page       the one page, and the hashes of its parts
     client     one request to a page, for `zaudio status`
     site       the thread, its loop and its readers
 
