@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from zaudio.ops.picturing import View
 
 VERSION = 2
-BITS = (8, 16)
 PIXELS = 65_536  # written at once
 
 

@@ -106,7 +106,6 @@ class Over:
 StarterCommand = Start | Kill
 StarterReport = Died | GaveUp | Unable | Over
 
-COMMANDS: tuple[type[StarterCommand], ...] = (Start, Kill)
 REPORTS: tuple[type[StarterReport], ...] = (Died, GaveUp, Unable, Over)
 
 Line = TypeVar("Line", Start, Kill, Died, GaveUp, Unable, Over, StarterCommand, StarterReport)
