@@ -10,6 +10,7 @@ name is a type it should not know.
 """
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -554,6 +555,13 @@ def test_every_call_of_the_walk_is_where_the_page_says():
         tree = ast.parse((PACKAGE / file).read_text(encoding="utf-8"))
         home = next((node for node in tree.body if [getattr(node, "name", "")] == class_), tree)
         assert name in {getattr(node, "name", "") for node in home.body}, f"{call} is not in {file}"
+
+
+def test_the_tour_names_every_module_of_the_rooms_that_it_shows_one_by_one():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = {name.removesuffix(".py").rpartition("/")[2] for name in re.findall(r"`([\w/]+(?:\.py)?)`", page)}
+    shown = {module for module in SOURCES if module.count(".") == 1 or room_of(module) in ("core", "launching", "net")}
+    assert {module for module in shown if module.rpartition(".")[2] not in named | {"__init__", "__main__"}} == set()
 
 
 # Clocks
