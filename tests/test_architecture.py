@@ -456,6 +456,7 @@ def test_what_is_allowed_is_no_breach(module, source):
 # Sizes
 
 LINES = 400  # of a module
+SCREEN = 60  # lines of a function with its docstring: it is seen as a whole
 ATTRIBUTES = 25  # of a class
 PARAMETERS = 14  # of a signature, without self
 
@@ -488,6 +489,12 @@ def too_large(source, module):
             yield f"{module}: {node.name} has {count} attributes"
         if isinstance(node, ast.FunctionDef) and (count := len(parameters(node))) > PARAMETERS:
             yield f"{module}: {node.name} has {count} parameters"
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (count := lines_of(node)) > SCREEN:
+            yield f"{module}: {node.name} has {count} lines"
+
+
+def lines_of(function):
+    return function.end_lineno - function.lineno + 1
 
 
 @pytest.mark.parametrize("module", SOURCES)
@@ -503,6 +510,7 @@ TOO_LARGE = [
         "C has 26 attributes",
     ),
     ("class C:\n" + "".join(f"    a{n}: int\n" for n in range(26)), "C has 26 attributes"),
+    ("def f():\n" + "    x = 1\n" * 60, "f has 61 lines"),
     ("def f(" + ", ".join(f"a{n}" for n in range(15)) + "): ...", "f has 15 parameters"),
     ("class C:\n    def g(self, *, " + ", ".join(f"a{n}=1" for n in range(15)) + "): ...", "g has 15 parameters"),
 ]
@@ -516,7 +524,8 @@ def test_what_is_too_large_is_found(source, sentence):
 
 def test_what_is_just_small_enough_is_none():
     source = "class C:\n    def f(self, " + ", ".join(f"a{n}" for n in range(14)) + "):\n"
-    source += "".join(f"        self.a{n} = 1\n" for n in range(25)) + "\n" * 370
+    source += "".join(f"        self.a{n} = 1\n" for n in range(25)) + "\n" * 310
+    source += "def g():\n" + "    x = 1\n" * 59
     assert list(too_large(source, "zaudio.new")) == []
 
 
