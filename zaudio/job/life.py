@@ -46,6 +46,8 @@ def takes_arguments_of(
     """Return a decorator for a function that makes an object of a class and runs it, as `zaudio.render` does.
 
     To type checkers and to `help` the function has the arguments of the class, which are written and documented there.
+    The classes themselves write out the arguments that they share: behind ``**settings``, even of a `TypedDict`, `help`
+    and notebooks would not show them, and a misspelt one would be the error of another function.
     """
 
     def decorate(function: Callable[..., Given]) -> Callable[Arguments, Given]:
@@ -348,7 +350,7 @@ class Life(ABC, Generic[Outcome]):
             self._bound.set()
 
     def _end_of_program(self, pid: int) -> None:
-        """Tell on standard error that nobody waited for this job, and make the program fail, unless it is published."""
+        """Tell that nobody waited for this job, and let the program fail, unless the job is published."""
         if os.getpid() != pid:  # a process that the program forked
             return
         atexit.unregister(self._end_of_program)
