@@ -1,12 +1,8 @@
-"""Who may import whom, read from the sources: the drawing of the architecture, kept true.
+"""Who may import whom, read from the sources: the drawing of docs/architecture.md, kept true.
 
-    cli -> coordinator -> preparation -> net -> core -> wire -> base
-                              |           |-> audio, ops ------> base
-                              |-> audio, ops, result ----------> base
-
-`base` is the modules named in `BASE` below. An import points down or right, never back; audio, ops and result do not
-know each other. Imports inside functions and for type checkers only count like any other: a type that a room may not
-name is a type it should not know.
+An import points down or right in it, never back; audio, ops and result do not know each other. Below all rooms are the
+modules named in `BASE`. Imports inside functions and for type checkers only count like any other: a type that a room
+may not name is a type it should not know.
 """
 
 import ast
@@ -361,6 +357,16 @@ def test_what_the_rules_allow_has_no_circle():
 
     for room in ALLOWED:
         reach(room)
+
+
+def test_what_the_rules_allow_points_down_or_right_in_the_drawing_of_the_tour():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawing = page.partition("    cli ── web")[1] + page.partition("    cli ── web")[2].partition("    below all")[0]
+    rows = [re.findall(r"[a-z.]+", line.partition("#")[0]) for line in drawing.splitlines()]
+    places = {room: (row, column) for row, rooms in enumerate(rows) for column, room in enumerate(rooms)}
+    assert set(places) == ROOMS
+    for room in ROOMS:
+        assert [target for target in (ALLOWED[room] & ROOMS) - {room} if places[target] < places[room]] == [], room
 
 
 def test_every_owned_module_is_still_imported_by_an_owner():
