@@ -163,6 +163,19 @@ def test_a_grid_is_a_multiple_of_an_ops_own():
     assert grid_of([Remembering(10, 48), Remembering(10, 441)], endless()) % (16 * 441) == 0
 
 
+def test_two_long_grids_without_a_short_common_multiple_give_one_of_the_longer():
+    longer, shorter = Remembering(10, GRID_LEAST + 3), Remembering(10, GRID_LEAST + 1)
+    for ops in ([longer, shorter], [shorter, longer]):
+        grid = grid_of(ops, endless())
+        assert (grid % longer.size, grid < 2 * GRID_MOST) == (0, True)
+
+
+def test_a_grid_in_front_of_a_change_of_length_does_not_count():
+    (cut,) = make_ops(parse_chain("trim:start=1s"), NOTHING)
+    plain, own = [[Remembering(10, size), cut, Remembering(10, 7)] for size in (1, 4801)]
+    assert grid_of(own, endless()) == grid_of(plain, endless())
+
+
 def test_a_grid_of_many_channels_is_short():
     assert grid_of([Remembering(10**6)], endless(8)) == SAMPLES_MOST // 8
 
