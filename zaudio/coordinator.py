@@ -54,9 +54,9 @@ class Coordinator(OneResult):
             standard input, or the folder of a sealed result.
         output: The folder for the four files of the result. `zaudio.Sealed` says the order of frames, too, and whether
             a WAV is inside.
-        ops: The operations on the samples, one or a sequence, applied in order; none makes a copy. Each is a SPEC, as
-            ``"gain:db=-3"``, what ``zaudio.op("gain", db=-3)`` returns, a function of an importable module, or a
-            `functools.partial` of such a function.
+        ops: The operations on the samples, one or a sequence, applied in order; an empty one copies them. Each is a
+            SPEC such as ``"gain:db=-3"``, the value of ``zaudio.op("gain", db=-3)``, a function of an importable
+            module or a `functools.partial` of one, or an object of a class of yours that derives from `zaudio.Op`.
         workers: Number of local worker processes. By default one per core, or none when `bind` is given.
         bind: The endpoint where workers from elsewhere connect, ``tcp://HOST:PORT`` (port 0 for any free one). By
             default only local workers take part.
@@ -68,9 +68,8 @@ class Coordinator(OneResult):
         security: Keys, the recipient of the encryption key, audits.
         limits: Memory and timeouts.
         timing: All durations, in place of the timeouts of `limits`.
-        on_event: Called with every event of `zaudio.events`, in a thread of its own. An exception that it raises is
-            logged, and the job goes on. When it is slower than the events, some are left out, and a `Missed` says how
-            many.
+        on_event: Called with every event of `zaudio.events`, in a thread of its own. An exception of it is logged, and
+            the job goes on. When it is slower than the events, some are left out, and a `Missed` has their number.
 
     Raises:
         UsageError: A value cannot be used, or two contradict each other.

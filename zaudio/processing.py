@@ -131,7 +131,7 @@ class Processing(Life[Array]):
 
 
 @takes_arguments_of(Processing)
-def process(*arguments: Any, workers: int | None = None, bind: str | None = None, **settings: Any) -> Array:  # noqa: ANN401
+def process(*arguments: Any, workers: int | None = None, bind: str | None = None, **settings: Any) -> Array:  # noqa: ANN401  those of `Processing`
     """Apply ops to an array, in memory, and return the new one: the bits of `Chain`. The arguments are `Processing`'s.
 
     By default this process computes alone, as it does with `workers=0`: most ops take less time for a few minutes of

@@ -76,7 +76,7 @@ class Rendering(OneResult):
 
 
 @takes_arguments_of(Rendering)
-def render(*arguments: Any, **settings: Any) -> Report:  # noqa: ANN401
+def render(*arguments: Any, **settings: Any) -> Report:  # noqa: ANN401  those of `Rendering`
     """Make a file that plays, as `Rendering` does, and wait for its end.
 
     Raises:

@@ -117,12 +117,12 @@ class Security:
             can then take part, read the recording and give wrong results.
         recipient: The public key for which the encryption key is wrapped, as `zaudio identity` printed it, or a file
             that holds it. By default the encryption key is written raw.
-        identity: The file with the private key of that very recipient. It is needed only to resume a job.
+        identity: The file with the private key of that recipient. It is needed only to resume a job.
         key_out: The file that the encryption key goes to, from its first instant, in place of the result's folder. It
             must not exist, and a resume of the job needs it.
         audit: Percentage of chunks, 0 to 100, chosen at random, that two workers compute. Such a chunk counts only when
             both give the same; a worker that two others contradict is dropped.
-        machines: The name of a class of machines, as the `class` of a result or the refusal of a worker says it: only
+        machines: The name of a class of machines, as the `class` of a result or the refusal of a worker has it: only
             workers of that class take part. By default the first worker's class is the job's.
         input_key: The file with the encryption key of a sealed result that is the input, if it is not in its folder.
         input_identity: The file with the private key that this key is wrapped for, if it is.

@@ -54,7 +54,7 @@ class Surveyed(NamedTuple):
 
 
 class Survey(Life[Surveyed]):
-    """A measurement of one recording on a farm.
+    """A measurement of one recording on a farm. Its outcome is a `Surveyed`: the cells, and the measured signal.
 
     Args:
         input: The recording, as for `Coordinator`, and so are all arguments that are not told here.
@@ -108,7 +108,7 @@ class Survey(Life[Surveyed]):
 
 
 @takes_arguments_of(Survey)
-def survey(*arguments: Any, **settings: Any) -> Surveyed:  # noqa: ANN401
+def survey(*arguments: Any, **settings: Any) -> Surveyed:  # noqa: ANN401  those of `Survey`
     """Measure a recording on a farm, as `Survey` does, and wait for the outcome.
 
     Raises:

@@ -274,7 +274,7 @@ class Batch(Life[BatchReport]):
 
 
 @takes_arguments_of(Batch)
-def batch(*arguments: Any, **settings: Any) -> Iterator[RecordingReport]:  # noqa: ANN401
+def batch(*arguments: Any, **settings: Any) -> Iterator[RecordingReport]:  # noqa: ANN401  those of `Batch`
     """Process many recordings on one farm, as `Batch` does, and yield a report of each as it ends.
 
     A recording that fails is reported, and the others go on. Leaving the loop early stops the batch; the same call

@@ -15,14 +15,14 @@ class Series:
     """
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin again: the next count belongs to another stage."""
         self.step = STEP
         self.values: list[float] = []
         self._since: float | None = None  # when the current point began
         self._bytes = 0  # the count then
-
-    def reset(self) -> None:
-        """Begin again: the next count belongs to another stage."""
-        self.__init__()  # type: ignore[misc]
 
     def add(self, count: int, *, now: float) -> None:
         """Take the bytes so far; a step that has passed becomes a point."""
