@@ -209,7 +209,8 @@ class Meter:
         self.ended: dict[str, Times] = {}
         self._began: float | None = None  # when the first worker of the stage was welcomed
         self._over: float | None = None  # when it ended
-        self._base = Times()  # the numbers that events name
+        self._base = Times()  # what is known of the stage itself
+        self._advanced: Advanced | None = None  # the last of the stage: there is one for nearly each chunk
         self._first = 0  # chunks that an earlier life had done
         self._whole: float | None = None  # when all chunks were done: the rest is the disk's
         self._absent = 0.0
@@ -260,16 +261,17 @@ class Meter:
     def times(self, now: float) -> Times:
         """Return the times of the stage that runs, up to now; of the last one when all are over."""
         now = self._over if self._over is not None else now
+        base = self._stage_so_far()
         if self._began is None:
-            return self._base
+            return base
         each = self._labour.values()
         # After the last chunk nothing but the disk is waited for.
         stop = self._whole if self._whole is not None else now
         return replace(
-            self._base,
+            base,
             seconds=max(0.0, now - self._began),
             absent=self._absent + (max(0.0, stop - self._alone) if self._alone is not None else 0.0),
-            storing=self._base.storing + (max(0.0, now - stop) if self._base.encrypting else 0.0),
+            storing=base.storing + (max(0.0, now - stop) if base.encrypting else 0.0),
             ready=sum(one.ready_until(stop) for one in each),
             op=sum(one.op for one in each),
             transfer=max(0.0, sum(one.held - one.op for one in each)),
@@ -294,6 +296,7 @@ class Meter:
         if self._began is not None:
             self.ended[self._base.stage] = self.total(at)
         self._base = Times(stage=stage, chunks=chunks)
+        self._advanced = None
         self._first = first
         self._began = self._over = self._whole = self._alone = None
         self._absent = 0.0
@@ -307,12 +310,18 @@ class Meter:
         labour.computed += event.chunks
 
     def _advance(self, event: Advanced) -> None:
-        self._base = replace(
-            self._base,
-            done=max(0, event.chunks - self._first),
-            encrypting=event.encrypting,
-            storing=event.storing,
-            reading=event.reading,
-        )
+        self._advanced = event
         if event.chunks >= self._base.chunks:
             self._whole = event.at
+
+    def _stage_so_far(self) -> Times:
+        last = self._advanced
+        if last is None:
+            return self._base
+        return replace(
+            self._base,
+            done=max(0, last.chunks - self._first),
+            encrypting=last.encrypting,
+            storing=last.storing,
+            reading=last.reading,
+        )

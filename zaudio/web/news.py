@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from zaudio.events import (
     Absent,
+    Accepted,
+    Advanced,
     Dropped,
     Event,
     Failed,
@@ -45,8 +47,8 @@ def news_of(event: Event) -> tuple[str, str] | None:
 
 def _sentence(event: Event) -> tuple[str, str] | None:
     match event:
-        case Granted(repeated=False):
-            return None  # most of all events
+        case Accepted() | Advanced() | Granted(repeated=False):
+            return None  # nearly all events
         case Granted(worker=worker, chunk=chunk):
             return PLAIN, f"chunk {chunk} is granted to {worker} too: everything waits for it"
         case Joined(worker=worker):
