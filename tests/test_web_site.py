@@ -13,9 +13,11 @@ from zaudio.errors import UsageError, ZaudioError
 from zaudio.facts import Progress
 from zaudio.watching.ledger import Ledger
 from zaudio.watching.stream import Stream
-from zaudio.web import Site, parse_address
+from zaudio.web import Site, door, parse_address
 from zaudio.web import site as module
+from zaudio.web.asking import HEAD_MAX
 from zaudio.web.client import fetch
+from zaudio.web.door import Connection, Door
 
 TOKEN = "0123456789abcdef"
 PATIENCE = 20.0
@@ -111,19 +113,19 @@ def test_a_probe_needs_no_token(farm):
 
 
 def test_a_slow_head_is_given_up(farm, monkeypatch):
-    monkeypatch.setattr(module, "HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(door, "HEAD_SECONDS", 0.05)
     assert status(ask(farm[0], "GET / HTTP/1.1\r\nHost: local")) == 408
 
 
 def test_a_connection_that_says_nothing_does_not_disturb_the_end(farm, caplog):
     site, _ = farm
     with connect(site):
-        wait_until(lambda: site._connections == 1, "it is met")
+        wait_until(lambda: len(site._door) == 1, "it is met")
         site.close()
-    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+    assert [record.getMessage() for record in caplog.records if record.name == "zaudio.web"] == []
 
 
-@pytest.mark.parametrize("size", [module.HEAD_MAX, 3 * module.HEAD_MAX])
+@pytest.mark.parametrize("size", [HEAD_MAX, 3 * HEAD_MAX])
 def test_a_huge_head_is_refused(farm, size):
     with connect(farm[0]) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * size)
@@ -156,7 +158,7 @@ def _first_line(site):
 
 
 def test_connections_too_many_are_closed_at_once(farm, monkeypatch):
-    monkeypatch.setattr(module, "CONNECTIONS", 2)
+    monkeypatch.setattr(door, "CONNECTIONS", 2)
     with ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(open_stream(farm[0])[0])
@@ -213,6 +215,39 @@ def test_a_stream_goes_on_where_it_was_cut(farm):
     connection, lines = open_stream(site, f"?after={first['life']}.{first['seen'] - 1}")
     with connection, lines:
         assert [item[0] for item in json.loads(lines.readline())["news"]] == [first["seen"]]
+
+
+def test_readers_that_come_at_once_share_one_snapshot(farm, monkeypatch):
+    site, _ = farm
+    made = []
+    snapshot = site._board.snapshot
+    with ExitStack() as stack:
+        with connect(site) as first:  # from here on there is no tick
+            monkeypatch.setattr(site, "_tick", lambda: None)
+            first.sendall(get("/health").encode())
+            first.recv(1)
+        site._lines.clear()
+        monkeypatch.setattr(site._board, "snapshot", lambda *given, **more: made.append(1) or snapshot(*given, **more))
+        for _ in range(10):
+            connection, lines = open_stream(site)
+            stack.enter_context(connection)
+            stack.enter_context(lines)
+            lines.readline()
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize(("readers", "each"), [(1, 16), (16, 16), (17, 8), (50, 4), (64, 4)])
+def test_all_readers_together_get_at_most_64_lines_a_second(monkeypatch, readers, each):
+    sent = []
+    monkeypatch.setattr(Door, "send", lambda door, connection, line: sent.append(connection))
+    stream = Stream(Ledger())
+    with Site(parse_address("0")) as site, socket.socket() as peer:
+        site._events, site._progress = stream.subscribe(), lambda: Ledger().progress(0.0)
+        site._readers = {Connection(peer, 0.0): module.Reader(0, 0.0) for _ in range(readers)}
+        for number in range(16):  # in four seconds
+            stream.publish(events.Joined(**JOB, worker=str(number)))
+            site._tick()
+    assert len(sent) == readers * each
 
 
 def test_another_life_s_place_is_the_beginning(farm):

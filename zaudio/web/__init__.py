@@ -10,9 +10,9 @@
     asking     a request and its answer, as bytes
     page       the one page, and the hashes of its parts
     client     one request to a page, for `zaudio status`
-    site       the thread, its loop and its readers
+    door       its sockets       site     the thread, what it tells and to whom
 
-Rules: all but `site`, `page` and `client` are pure, and get the time as an argument. The room reads events and facts;
+Rules: all but `site`, `door`, `page` and `client` are pure, and get the time as an argument. The room reads events and facts;
 nothing in it reaches the farm. The farm's thread never waits for it: events come through a bounded subscription.
 """
 

@@ -4,24 +4,23 @@ Rules:
 
 - It binds in the caller's thread, so that a port in use is said before any work begins.
 - The farm's thread never waits for it. Four times a second it empties a bounded subscription, and makes at most one
-  snapshot, which is serialised once for all readers.
-- Limits stand where connections come in: so many connections, so many bytes and seconds for a head, so many readers.
-  A slow reader gets fewer snapshots, each of them whole. One that takes nothing for long is dropped; its page comes
+  snapshot, which is serialised once for all readers, those that come too.
+- All readers together cost at most `LINES_A_SECOND` lines a second: the more there are, the fewer each of them gets.
+- A slow reader gets fewer snapshots, each of them whole. One that takes nothing for long is dropped; its page comes
   back by itself, and goes on where it was.
-- The event loop is asyncio's, which has time limits and counts its buffers. `http.server` takes a thread a reader.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import logging
-import secrets
+import math
+import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,19 +28,18 @@ from zaudio.errors import UsageError
 from zaudio.events import Event
 from zaudio.facts import Listed, Progress
 from zaudio.web.address import Address
-from zaudio.web.asking import HEAD_MAX, Asked, Refusal, answer, check_token, parse, refusal
+from zaudio.web.asking import Asked, Refusal, answer, check_token, parse, refusal
 from zaudio.web.board import Board
+from zaudio.web.door import CONNECTIONS, Connection, Door
 from zaudio.web.metrics import CONTENT_TYPE, metrics
 from zaudio.web.page import load_page
 
 TICK = 0.25  # seconds between two looks at the events, and two snapshots
 QUIET_TICKS = 4  # without events there is a snapshot a second, as a sign of life
 EVENTS = 1 << 14  # that wait for a tick; the fastest farm makes a few thousand
-CONNECTIONS = 128
-READERS = 64  # pages; each of them costs a write four times a second
-HEAD_SECONDS = 5.0
+READERS = 64  # pages
+LINES_A_SECOND = 64  # to all readers: a farm that many look at must not feel it
 BEHIND_SECONDS = 10.0  # a reader may take nothing for so long; a tunnel over a bad line comes back within that
-ENDING = 1.0  # seconds for readers to take the rest
 
 JSON = "application/json"
 LINES = "application/x-ndjson"
@@ -53,8 +51,8 @@ log = logging.getLogger("zaudio.web")
 class Events(Protocol):
     """A bounded subscription to the events of a job, as `zaudio.watching.stream` makes it."""
 
-    def get(self, timeout: float | None = None) -> Event | None:
-        """Return the next event, None behind the last one; raise TimeoutError when no event came in time."""
+    def take(self, timeout: float | None = None) -> Sequence[Event]:
+        """Return all events that wait, none behind the last one; raise TimeoutError when no event came in time."""
 
 
 @dataclass(slots=True)
@@ -82,18 +80,18 @@ class Site:
         self._listener = _bind(address)
         self.address = Address(address.host, self._listener.getsockname()[1])
         self._page = load_page()
-        self._board = Board(secrets.token_hex(8))
+        self._board = Board(os.urandom(8).hex())
         self._token = ""
         self._events: Events | None = None
         self._progress: Callable[[], Progress] | None = None
         self._signs: Callable[[], Mapping[str, float]] = dict
         self._jobs: Callable[[], Listed] = Listed
-        self._quiet = 0  # ticks without an event
-        self._connections = 0
-        self._readers: dict[asyncio.StreamWriter, Reader] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
-        self._ready = threading.Event()
+        self._news = False  # whether something happened since the last snapshot
+        self._ticks = 0  # since then
+        self._lines: dict[int, bytes] = {}  # the board in lines, by the last news that their readers have
+        self._readers: dict[Connection, Reader] = {}
+        self._door = Door(self._listener, self._answer, self._forget)
+        self._leaving = False
         self._thread: threading.Thread | None = None
 
     @property
@@ -126,17 +124,18 @@ class Site:
         self._board.title = title
         self._thread = threading.Thread(target=self._run, name="zaudio-web", daemon=True)
         self._thread.start()
-        self._ready.wait()
 
     def end(self, lines: tuple[str, ...]) -> None:
         """Show the end of the job, with these lines of its report."""
-        self._call(lambda: self._finish(lines))
+        self._door.call(lambda: self._finish(lines))
 
     def close(self) -> None:
         """Stop to serve. Idempotent."""
         if self._thread is not None:
-            self._call(self._leave)
+            self._door.call(self._leave)
             self._thread.join()
+        else:
+            self._door.shut()
         self._listener.close()
 
     def __enter__(self) -> Site:
@@ -147,132 +146,93 @@ class Site:
 
     # The thread
 
-    def _call(self, function: Callable[[], object]) -> None:
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended
-                self._loop.call_soon_threadsafe(function)
-
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            self._serve()
         except Exception:  # the job goes on without its page
             log.exception("the page is gone; the job goes on")
         finally:
-            self._ready.set()
+            self._door.shut()
 
-    async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._meet, sock=self._listener, limit=HEAD_MAX)
-        self._ready.set()
-        beat = self._loop.create_task(self._beat())
-        await self._stop.wait()
-        beat.cancel()
-        server.close()
-        writers = list(self._readers)
-        for writer in writers:
-            writer.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ENDING):
-                await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+    def _serve(self) -> None:
+        due = time.monotonic()
+        while not self._leaving:
+            if (now := time.monotonic()) >= due:
+                due = now + TICK
+                try:
+                    self._tick()
+                except Exception:  # a fault of the page must not end it, nor fill the log
+                    log.debug("a snapshot failed", exc_info=True)
+                self._door.tick(now)
+            self._door.wait(due - now)
 
     def _leave(self) -> None:
-        if self._stop is not None:
-            self._stop.set()
-
-    async def _beat(self) -> None:
-        while True:
-            try:
-                self._tick()
-            except Exception:  # a fault of the page must not end it, nor fill the log
-                log.debug("a snapshot failed", exc_info=True)
-            await asyncio.sleep(TICK)
+        self._leaving = True
 
     def _tick(self) -> None:
-        """Take what happened; tell the readers, when there is something to tell."""
+        """Take what happened; tell the readers, when there is something to tell and it is their turn."""
         if self._board.final:
             return
-        news = self._drain()
-        self._quiet = 0 if news else self._quiet + 1
-        if self._readers and (news or self._quiet % QUIET_TICKS == 0):
+        self._news = self._drain() or self._news
+        self._ticks += 1
+        if self._readers and self._ticks >= (pace(len(self._readers)) if self._news else QUIET_TICKS):
             self._tell()
 
     def _drain(self) -> bool:
         assert self._events is not None
         assert self._progress is not None
-        taken = 0
+        events: Sequence[Event] = ()
         with contextlib.suppress(TimeoutError):
-            while taken < 4 * EVENTS and (event := self._events.get(0)) is not None:
-                self._board.apply(event)
-                taken += 1
+            events = self._events.take(0)
+        for event in events:
+            self._board.apply(event)
         self._board.tick(self._progress(), now=time.monotonic())
         self._board.staff.hear(self._signs())
         self._board.jobs = self._jobs()
-        return taken > 0
+        self._lines.clear()
+        return bool(events)
 
     def _tell(self) -> None:
-        lines: dict[int, bytes] = {}  # nearly always one: readers that keep up have the same news
+        self._news, self._ticks = False, 0
         now = time.monotonic()
-        for writer, reader in list(self._readers.items()):
-            if writer.transport.get_write_buffer_size():  # its last line is still here
+        for connection, reader in list(self._readers.items()):
+            if connection.rest:  # its last line is still here
                 if now - reader.kept_up > BEHIND_SECONDS:
-                    writer.transport.abort()
+                    self._door.drop(connection)
                 continue
-            if reader.seen not in lines:
-                lines[reader.seen] = self._line(reader.seen)
-            writer.transport.write(lines[reader.seen])
+            line = self._line(reader.seen)  # nearly always the same: readers that keep up have the same news
             reader.seen, reader.kept_up = self._board.seen, now
+            self._door.send(connection, line)
 
     def _line(self, after: int) -> bytes:
-        snapshot = self._board.snapshot(time.monotonic(), after=after)
-        return json.dumps(snapshot, separators=(",", ":")).encode("ascii") + b"\n"
+        """Return the board as of the last tick."""
+        if after not in self._lines:
+            if len(self._lines) >= READERS:  # a request may name any number
+                self._lines.clear()
+            snapshot = self._board.snapshot(time.monotonic(), after=after)
+            self._lines[after] = json.dumps(snapshot, separators=(",", ":")).encode("ascii") + b"\n"
+        return self._lines[after]
 
     def _finish(self, lines: tuple[str, ...]) -> None:
         self._drain()
         self._board.report, self._board.final = lines, True
         self._tell()
-        for writer in list(self._readers):
-            writer.close()  # behind what is to be sent
+        for connection in list(self._readers):
+            self._door.end(connection)
 
     # A connection
 
-    async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._connections >= CONNECTIONS:
-            writer.transport.abort()
-            return
-        self._connections += 1
+    def _answer(self, connection: Connection, head: bytes) -> None:
         try:
-            await self._answer(reader, writer)
-        except (OSError, EOFError):
-            pass  # it is gone
-        except asyncio.CancelledError:
-            pass  # the page is closed; Python 3.11 would print a traceback for a connection that said nothing yet
-        finally:
-            self._connections -= 1
-            self._readers.pop(writer, None)
-            writer.close()
-
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            asked = await self._ask(reader)
+            asked = parse(head, self.address)
             if asked.path == "/stream":
                 check_token(asked, self._token)
-                await self._stream(asked, reader, writer)
+                self._stream(asked, connection)
                 return
-            writer.write(self._reply(asked))
+            self._door.send(connection, self._reply(asked))
         except Refusal as refused:
-            writer.write(refusal(refused))
-        async with asyncio.timeout(HEAD_SECONDS):
-            await writer.drain()
-
-    async def _ask(self, reader: asyncio.StreamReader) -> Asked:
-        try:
-            async with asyncio.timeout(HEAD_SECONDS):
-                head = await reader.readuntil(b"\r\n\r\n")
-        except TimeoutError:
-            raise Refusal(408, f"no whole request came in {HEAD_SECONDS:g} s") from None
-        except asyncio.LimitOverrunError:
-            raise Refusal(431, f"the head of a request has at most {HEAD_MAX} bytes") from None
-        return parse(head, self.address)
+            self._door.send(connection, refusal(refused))
+        self._door.end(connection)
 
     def _reply(self, asked: Asked) -> bytes:
         if asked.path == "/":
@@ -286,26 +246,26 @@ class Site:
             return answer(200, CONTENT_TYPE, metrics(self._board, now=time.monotonic()).encode())
         raise Refusal(404, "there is no such path; / is the page")
 
-    async def _stream(self, asked: Asked, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _stream(self, asked: Asked, connection: Connection) -> None:
         """Send a snapshot now, and each later one, until the reader goes."""
         if len(self._readers) >= READERS:
             raise Refusal(503, f"{READERS} pages are open already; close one")
-        _keep_little(writer)
         life, seen = asked.place
-        writer.write(answer(200, LINES, None))
-        writer.write(self._line(seen if life == self._board.life else 0))
+        line = self._line(seen if life == self._board.life else 0)
+        if not self._board.final:
+            self._door.stay(connection)
+            self._readers[connection] = Reader(self._board.seen, time.monotonic())
+        self._door.send(connection, answer(200, LINES, None) + line)
         if self._board.final:
-            await writer.drain()
-            return
-        self._readers[writer] = Reader(self._board.seen, time.monotonic())
-        await reader.read(1)  # it has nothing more to say: this is its end
+            self._door.end(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        self._readers.pop(connection, None)
 
 
-def _keep_little(writer: asyncio.StreamWriter) -> None:
-    """Let the system hold little for a reader, so that a slow one is found out."""
-    connection = writer.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 << 10)
+def pace(readers: int) -> int:
+    """Return the ticks between two snapshots for so many readers: one for a few, a second for 64."""
+    return max(1, math.ceil(readers / (LINES_A_SECOND * TICK)))
 
 
 def _bind(address: Address) -> socket.socket:
