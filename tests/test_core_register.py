@@ -3,7 +3,7 @@
 import pytest
 from core_support import SINKS, Desk, checksum, messages, only, result, session
 
-from zaudio.core.actions import Accepted, Grant, Impostor, Liar, Peer, Rejected
+from zaudio.core.actions import Accepted, Grant, Impostor, Liar, Lost, Peer, Rejected
 from zaudio.core.register import HELLOS, REVOKED, SESSIONS_KEPT, Register
 from zaudio.wire.messages import Again, Channel, Hello, Ready, Refused, Welcome
 
@@ -283,3 +283,57 @@ def test_the_name_of_a_sessions_key_is_known_also_when_it_was_revoked():
     register.enter(b"2", "two", "ours")
     register.call({"b": "studio-2"})
     assert (register.key(b"1"), register.key(b"2"), register.key(b"3")) == ("studio-1", "", "")
+
+
+# From stage to stage
+
+
+@pytest.fixture
+def stages(register):
+    """A register of two workers that took part in a stage, and are expected at the next one from 5 s on."""
+    for each, name in ((A, "a"), (B, "b")):
+        register.call_apart(each, name)
+        register.enter(each, name, "")
+    register.expect(now=5.0)
+    return register
+
+
+def losses(found):
+    return [(loss.name, loss.reason) for loss in found]
+
+
+def test_a_worker_that_does_not_come_to_the_next_stage_is_lost_once(stages):
+    stages.call_apart(A, "a")
+    stages.expect(now=9.0)  # another one, which changes nothing for b
+    assert stages.missing(now=15.0, after=10.0) == []
+    assert losses(stages.missing(now=15.1, after=10.0)) == [("b", "it did not come to the next stage")]
+    assert stages.missing(now=16.0, after=10.0) == []
+    assert losses(stages.missing(now=19.1, after=10.0)) == [("a", "it did not come to the next stage")]
+
+
+def test_a_death_between_two_stages_is_told_with_its_cause_and_frees_the_name(stages):
+    assert losses(stages.miss(A, "it died of signal 9 (SIGKILL)")) == [("a", "it died of signal 9 (SIGKILL)")]
+    assert stages.miss(A, "again") == []
+    assert stages.call_apart(session("c"), "a") == "a"
+    stages.enter(session("c"), "a", "")
+    stages.call_apart(B, "b")
+    assert stages.miss(B, "it takes part") == [], "the stage tells of that one"
+
+
+def test_a_farm_that_slept_expects_its_workers_for_longer(stages):
+    stages.excuse(100.0, now=108.0)
+    assert stages.missing(now=115.0, after=10.0) == []
+    assert len(stages.missing(now=115.1, after=10.0)) == 2
+
+
+def test_a_stage_tells_of_those_of_the_stage_before_that_died_and_of_those_that_do_not_come():
+    first = Desk()
+    first.join("killed", "silent", "quick")
+    desk = Desk(now=first.now, register=first.register)
+    desk.join("quick")
+    assert losses(desk.gone("killed")) == [("killed", "it died of signal 9 (SIGKILL)")]
+    assert desk.gone("killed") == []
+    silence = desk.job.timing.dead_after
+    assert only(desk.wait(2 * silence, "quick"), Lost) == []
+    assert losses(only(desk.wait(silence, "quick"), Lost)) == [("silent", "it did not come to the next stage")]
+    assert only(desk.wait(3 * silence, "quick"), Lost) == []

@@ -367,34 +367,6 @@ def test_a_worker_of_the_stage_before_is_no_news_and_a_recording_that_failed_is(
     ]
 
 
-def test_a_worker_that_comes_to_no_stage_any_more_is_lost_and_one_that_is_heard_is_not():
-    sizes = {"chunks": 1, "chunk_frames": 10, "bytes": 160, "recordings": ("a.wav",)}
-    stages = [events.StageBegan(**JOB | {"at": at}, **sizes) for at in (1.0, 2.0)]
-    joined = [events.Joined(**JOB | {"at": 0.5}, worker=name, session=name) for name in ("killed", "long", "quick")]
-    board = board_of(
-        batch_started(3), *joined, *stages, events.Joined(**JOB | {"at": 2.1}, worker="quick", session="quick")
-    )
-    running = BatchProgress(events.State.RUNNING, 3, 1, 160, 0, 1, 0, 0, 2.0)
-
-    def states(now):
-        board.staff.hear({"long": now, "quick": now})  # one is at its chunk of the stage before
-        board.tick(running, now=now)
-        return {row["name"]: row["state"] for row in board.snapshot(now)["workers"]}
-
-    assert states(10.9) == {"killed": "idle", "long": "idle", "quick": "idle"}
-    assert states(11.1) == states(12.0) == {"killed": "lost", "long": "idle", "quick": "idle"}
-    assert [item.sentence for item in board._news][-1] == "killed is gone: no sign of life for 10.6 s"
-    board.apply(events.Joined(**JOB | {"at": 12.0}, worker="killed", session="killed"))
-    assert states(12.1)["killed"] == "idle", "it came back"
-
-
-def test_nobody_is_missed_when_the_job_is_over():
-    stage = events.StageBegan(**JOB, chunks=1, chunk_frames=10, bytes=160, recordings=("a.wav",))
-    board = board_of(batch_started(1), events.Joined(**JOB, worker="a", session="a"), stage)
-    board.tick(BatchProgress(events.State.DONE, 1, 1, 160, 160, 1, 0, 0, 2.0), now=60.0)
-    assert board.staff.counts()["lost"] == 0
-
-
 def test_workers_hold_nothing_when_the_job_is_over():
     board = board_of(
         started(),

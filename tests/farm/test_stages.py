@@ -90,7 +90,20 @@ def test_a_worker_that_dies_between_two_stages_is_missed_in_the_second_and_one_t
     assert report.error is None
     assert sound(farm)
     assert sorted(report.shares) == ["late", "w1", "w2"]
-    assert report.lost == [], "it never said hello to this stage"
+    assert [(loss.name, loss.reason) for loss in report.lost] == [("w0", "it did not come to the next stage")]
+
+
+def test_a_worker_that_does_not_come_is_missed_once_however_short_the_stages_are():
+    farm = Farm(10, workers=2)
+    farm.run()
+    farm.workers["w0"].crash()
+    lost = []
+    for number in range(20):
+        farm.next_stage(10, bytes([number]) * 16)
+        report = farm.run(settle=False)
+        assert report.seconds < 5, "no stage is long enough to miss it"
+        lost += report.lost
+    assert [loss.name for loss in lost] == ["w0"]
 
 
 def test_a_worker_that_hears_nothing_of_a_new_stage_is_told_when_it_speaks():

@@ -13,6 +13,7 @@ Rules:
 - A deadline runs for the head of a worker's queue, from when it became the head: chunks behind it are not late.
 - A connection that sends more hellos than the limit per second gets no answer to them, and they leave no trace.
 - A worker is of the job's class of machines, or it is sent away with its first `Ready`, before it is granted anything.
+- A worker of the stage before that does not come to this one is lost once, here.
 - A worker that lies is refused for good, under any session of its identity, unless many share that one.
 - Time is judged in `tick` alone, which the shell calls after both sockets are drained, or when they could not be for a
   heartbeat. A tick that comes late excuses all workers for as long as it was late: it was this side that slept.
@@ -52,6 +53,7 @@ from zaudio.wire.messages import (
 
 STRIKES = 3  # wrong results of one worker; once or twice may be the network's fault
 LOSSES = 64  # grants in a row that never come to a worker; a line that mends was down for less: half a minute of them
+MISSED_AFTER = 2  # silences: a living worker that did not hear of the stage says hello within 1.25 of them
 
 Actions = list[DispatcherAction]
 
@@ -101,6 +103,7 @@ class Dispatcher:
         self._beat = now  # when heartbeats are due next
         self.signs: Mapping[str, float] = {}
         self._complaint = ""  # why the last worker could not take part
+        register.expect(now=now)
 
     # Messages
 
@@ -198,7 +201,7 @@ class Dispatcher:
         """Take note that a worker's process has died."""
         member = self._roster.get(session)
         if member is None:
-            return []
+            return [*self._register.miss(session, reason)]
         return self._lose(member, reason, blame=self._was_at_work(member, now)) + self._granting.grant(now)
 
     def admit(self, identities: frozenset[str], *, now: float) -> Actions:
@@ -235,6 +238,7 @@ class Dispatcher:
                 actions += self._lose(member, reason, blame=self._was_at_work(member, now))
             elif self._overdue(member, now):
                 actions += self._expire(member, now)
+        actions += self._register.missing(now=now, after=MISSED_AFTER * self._timing.dead_after)
         if now >= self._beat:
             self._beat = now + self._timing.heartbeat
             actions += self._heartbeats()
@@ -380,6 +384,7 @@ class Dispatcher:
 
     def _excuse(self, late: float, now: float) -> None:
         self._granting.excuse(late, now)
+        self._register.excuse(late, now=now)
         for member in self._roster:
             member.heard = min(now, member.heard + late)
             member.head_since = min(now, member.head_since + late)

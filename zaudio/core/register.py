@@ -8,6 +8,7 @@ Rules:
 - A liar's identity is refused under any session, unless many workers share it.
 - The number of sessions that are remembered is bounded: the oldest is forgotten first.
 - Two living workers have two names: the second ``attic`` is called ``attic (2)``.
+- A worker of one stage is expected at the next. If it does not come, it is lost, though no stage had it then.
 - A connection may send a fixed number of hellos a second. Further ones are ignored until that second is over.
 """
 
@@ -17,7 +18,7 @@ import math
 from collections.abc import Mapping
 from itertools import chain, count
 
-from zaudio.core.actions import Peer
+from zaudio.core.actions import Lost, Peer
 from zaudio.core.classes import Classes
 from zaudio.core.refusals import Refusals
 
@@ -48,6 +49,7 @@ class Register:
         self._banned: dict[bytes, str] = {}  # session -> the reason that it is told, newest last
         self._known: dict[bytes, tuple[str, str]] = {}  # session -> name and identity, newest last
         self._taken: dict[str, bytes] = {}  # name -> the living session that goes by it
+        self._expected: dict[bytes, float] = {}  # session that takes part in no stage -> since when; each has a name
         self._hellos: dict[bytes, int] = {}  # route -> hellos since that time; never more than HELLOS + 1
         self._hellos_since = -math.inf
 
@@ -67,7 +69,7 @@ class Register:
         self._known[session] = (name, identity)
         if len(self._known) > SESSIONS_KEPT:
             oldest = next(iter(self._known))
-            self.leave(oldest)  # it went between two stages, which nobody told
+            self.leave(oldest)
             del self._known[oldest]
 
     def call_apart(self, session: bytes, name: str) -> str:
@@ -81,11 +83,35 @@ class Register:
         names = chain([name if earlier is None else earlier, name], (f"{name} ({number})" for number in count(2)))
         found = next(each for each in names if self._taken.get(each, session) == session)
         self._taken[found] = session
+        self._expected.pop(session, None)
         return found
+
+    def expect(self, *, now: float) -> None:
+        """Expect all living workers: a stage begins, and none of them has come to it."""
+        for session in self._taken.values():
+            self._expected.setdefault(session, now)  # a stage may be too short to miss anybody
+
+    def excuse(self, late: float, *, now: float) -> None:
+        """Expect them for that much longer: this side slept."""
+        self._expected = {session: min(now, since + late) for session, since in self._expected.items()}
+
+    def missing(self, *, now: float, after: float) -> list[Lost]:
+        """Return the losses of those that were expected for longer than that, in seconds; each is told once."""
+        late = [session for session, since in self._expected.items() if now - since > after]
+        return [loss for session in late for loss in self.miss(session, "it did not come to the next stage")]
+
+    def miss(self, session: bytes, reason: str) -> list[Lost]:
+        """Expect a session no longer: it is gone. Return its loss, if it was expected."""
+        if session not in self._expected:
+            return []
+        name = self.name(session) or session.hex()[:8]
+        self.leave(session)
+        return [Lost(session, name, reason)]
 
     def leave(self, session: bytes) -> None:
         """Let another worker go by the name of that session, which is gone."""
         name = self.name(session)
+        self._expected.pop(session, None)
         if name is not None and self._taken.get(name) == session:
             del self._taken[name]
 
@@ -170,5 +196,6 @@ class Register:
         assert len(self._known) <= SESSIONS_KEPT, "sessions are bounded"
         assert all(1 <= said <= HELLOS + 1 for said in self._hellos.values()), "hellos beyond are not counted"
         assert all(self.name(session) == name for name, session in self._taken.items()), "a name is its session's"
+        assert set(self._expected) <= set(self._taken.values()), "who is expected has a name"
         assert len(self._banned) <= SESSIONS_KEPT, "banned sessions are bounded"
         assert self._shared not in self._liars, "an identity that many share is nobody's alone"

@@ -31,7 +31,7 @@ class Joined(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost(Event):
-    """A worker is gone.
+    """A worker is gone. One that goes between two stages is lost in the next one.
 
     Attributes:
         worker: Its name.

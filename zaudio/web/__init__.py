@@ -12,8 +12,8 @@
     client     one request to a page, for `zaudio status`
     door       its sockets       site     the thread, what it tells and to whom
 
-Rules: all but `site`, `door`, `page` and `client` are pure, and get the time as an argument. The room reads events and facts;
-nothing in it reaches the farm. The farm's thread never waits for it: events come through a bounded subscription.
+Rules: all but `site`, `door`, `page` and `client` are pure, and get the time as an argument. The room reads events and
+facts; nothing in it reaches the farm. The farm's thread never waits for it: events come through a bounded subscription.
 """
 
 from zaudio.web.address import Address, parse_address

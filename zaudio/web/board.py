@@ -40,7 +40,7 @@ from zaudio.facts import Listed, Progress
 from zaudio.watching.limiting import judge
 from zaudio.watching.metering import Meter
 from zaudio.web.cells import Cells
-from zaudio.web.news import BAD, cut, news_of
+from zaudio.web.news import cut, news_of
 from zaudio.web.series import Series
 from zaudio.web.staff import Staff
 
@@ -193,10 +193,10 @@ class Board:
                 self.dropped.append((worker, unchecked))
             case Started(chunks=chunks, resumed_chunks=done):
                 self.started = event
-                self._enter(chunks, done, event.at)
+                self._enter(chunks, done)
             case StageBegan(chunks=chunks, resumed_chunks=done):
                 self._running, self._measures = 0, event.measures
-                self._enter(chunks, done, event.at)
+                self._enter(chunks, done)
             case Failed() | StateChanged(state=State.DONE):
                 self.staff.rest()  # what workers hold is of no use any more
             case Published():
@@ -223,9 +223,6 @@ class Board:
         if not progress.state.ended and progress.workers:
             self._series.add(sum(self._bytes) if self.is_batch else progress.bytes_done, now=now)
         self.progress = progress
-        if not progress.state.ended:
-            for name, sentence in self.staff.miss(now):
-                self._note(now, BAD, f"{name} is gone: {sentence}")
         if not self.is_batch:
             self.cells.seal(progress.done)
         self.cells.prune()
@@ -282,9 +279,9 @@ class Board:
             found["progress"] = _figures(progress, speed)
         return found
 
-    def _enter(self, chunks: int, done: int, at: float) -> None:
+    def _enter(self, chunks: int, done: int) -> None:
         self.cells = Cells(chunks, done)
-        self.staff.begin_stage(at=at)
+        self.staff.rest()
 
     def _time(self, seconds: float | None, chunks: int) -> None:
         if seconds is None or not chunks:

@@ -19,7 +19,6 @@ RATE_SECONDS = 20.0  # the time over which a worker's rate is smoothed
 SLOW = 0.5  # of the median of those that are busy
 FEW_CHUNKS = 4  # from a worker of median speed: before it could have given so many, nothing is called slow
 NAME_MAX = 120  # characters
-SILENCE = 10.0  # seconds: a worker that lives comes to a stage within one; the farm takes five for a death
 
 
 @dataclass(slots=True)
@@ -39,7 +38,6 @@ class Worker:
         dropped: Whether it was sent away for good.
         refused: Whether it was never let in.
         losses: How often it was lost.
-        awaited: Since when stages have begun without it; None while it takes part in the one that runs.
     """
 
     begun: float
@@ -55,7 +53,6 @@ class Worker:
     dropped: bool = False
     refused: bool = False
     losses: int = 0
-    awaited: float | None = None
 
     @property
     def state(self) -> str:
@@ -103,38 +100,18 @@ class Staff:
         """Return whether a worker takes part."""
         return name in self._workers and session in self._workers[name].sessions
 
-    def begin_stage(self, *, at: float) -> None:
-        """Forget the chunks that workers held, and await the workers: another stage begins."""
-        self.rest()
-        for worker in self._workers.values():
-            worker.awaited = at if worker.awaited is None else worker.awaited
-
     def rest(self) -> None:
-        """Forget the chunks that workers held."""
+        """Forget the chunks that workers held: the stage, or the job, is over."""
         for worker in self._workers.values():
             worker.held.clear()
             worker.stuck = False
-
-    def miss(self, now: float) -> list[tuple[str, str]]:
-        """Return the workers that came to no stage any more, each with a sentence: they are lost.
-
-        A stage knows only those that came to it, so nobody tells of a worker that was killed as another stage ended.
-        """
-        missed = []
-        for name, worker in self._workers.items():
-            if worker.sessions and worker.awaited is not None and now - max(worker.awaited, worker.sign) > SILENCE:
-                worker.sessions.clear()
-                worker.end = f"no sign of life for {now - worker.sign:.1f} s"
-                worker.losses += 1
-                missed.append((name, worker.end))
-        return missed
 
     def join(self, name: str, session: str, *, at: float, host: str = "") -> None:
         """Note that a worker takes part."""
         worker = self._of(name, at)
         worker.host = host[:NAME_MAX]
         worker.sessions.add(session)
-        worker.sign, worker.end, worker.awaited = at, "", None
+        worker.sign, worker.end = at, ""
         self._refused.pop((name, worker.host), None)  # it may now
 
     def refuse(self, name: str, host: str, reason: str, *, at: float) -> None:
