@@ -14,7 +14,7 @@ import soundfile
 from click.testing import CliRunner
 from extended import extended
 from farm_support import NAMES, decrypted, finish, inverted, launch, listing, noise, write_raw
-from net_support import kill, wait_until
+from net_support import PATIENCE, kill, wait_until
 
 import zaudio
 from zaudio import Batch, Coordinator, Limits, Network, Security, Worker, disk, events, verify
@@ -130,6 +130,19 @@ def test_a_recording_on_which_workers_die_costs_its_own_result_alone(tmp_path):
     reports = ended(zaudio.batch(paths, tmp_path / "out", ops="farm_ops:dies_at:value=7", workers=2))
     assert [reports[f"r{n}"].state for n in range(5)] == ["done", "done", "failed", "done", "done"]
     assert "signal 9" in reports["r2"].sentence
+
+
+def test_a_failure_is_told_while_a_long_recording_is_being_done(tmp_path):
+    limit = tmp_path / "limit"
+    limit.write_text("0")
+    paths = [raw(tmp_path, "long", 1_100_000, value=-1.0), tmp_path / "missing.raw"]
+    job = Batch(paths, tmp_path / "out", ops=f"farm_ops:down_to:limit={limit}", workers=1)
+    with job.subscribe() as told, job:
+        while not isinstance(event := told.get(timeout=PATIENCE), events.RecordingEnded):
+            pass
+        assert (event.input, event.state) == (str(paths[1]), "failed")
+        limit.write_text("-100")
+        assert (job.wait().done, job.wait().failed) == (1, 1)
 
 
 def test_so_many_failures_end_the_batch(tmp_path):

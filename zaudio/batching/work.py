@@ -126,6 +126,7 @@ class OpenBatch:
             bytes_most=self.request.memory // LOT_SHARE,
             notify=self._notify,
         )
+        farm.each_turn = lambda: self._ends.tell(say)  # a recording may end while a stage of others goes on for long
         try:
             for work in self._opener:
                 if isinstance(work, Alone):
@@ -154,7 +155,6 @@ class OpenBatch:
         """Run a lot, again without a recording that failed, until all of its recordings have ended or are whole."""
 
         def has_room() -> bool:
-            self._ends.tell(say)
             self._ends.check()
             return publishers.has_room()
 

@@ -67,6 +67,9 @@ class Farm:
         keys: With keys, only peers connect whose key is admitted; without them, everybody may.
         advertise: Host and ports by which workers reach the two sockets, when these differ from what is bound; a port
             of 0 stands for the one that is bound.
+
+    Attributes:
+        each_turn: Called in the farm's thread, several times a heartbeat, as long as a stage runs.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class Farm:
         self._before: Desk | None = None  # of the stage before that one
         self._awaited, self._given_up = False, ""  # see `expect`
         self._stopped = False
+        self.each_turn: Callable[[], None] = lambda: None
 
     def stop(self) -> None:
         """End the stage that runs, and let no other begin. From any thread, also inside a signal handler."""
@@ -247,6 +251,7 @@ class Farm:
             ]
         )
         stage.turn(now)
+        self.each_turn()
         due = desk.next_deadline()
         if now >= (due if drained else due + stage.job.timing.heartbeat):
             desk.expect(awaited=self._awaited, given_up=self._given_up)
