@@ -22,6 +22,8 @@ from zaudio import events
 from zaudio.events import Event, State
 
 VERSION = 1
+NUMBER_MAX = 1e15  # seconds: longer than any machine runs
+INTEGER_MAX = (1 << 63) - 1  # frames and bytes; what is greater is no number of ours
 LINE_MAX = 1 << 20  # characters; a line of ours has a few hundred, and with a thousand workers' names 100,000
 
 KINDS: Mapping[str, type[Event]] = {
@@ -78,11 +80,12 @@ class _Type:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # Python's JSON knows NaN, Infinity and 1e400: none of them can be counted with.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -NUMBER_MAX <= value <= NUMBER_MAX
 
 
 def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and -INTEGER_MAX <= value <= INTEGER_MAX
 
 
 def _is_pair(value: object) -> bool:
