@@ -331,3 +331,16 @@ def test_a_page_that_is_gone_is_said(farm):
     farm[0].close()
     with pytest.raises(ZaudioError, match="no page of zaudio answers"):
         fetch(farm[0].url)
+
+
+@pytest.mark.parametrize("url", ["http://[::1/#a", "http://127.0.0.1:99999/#a", "http://127.0.0.1:80/", "ftp://a:1/#a"])
+def test_what_is_no_address_of_a_page_is_said(url):
+    with pytest.raises(UsageError, match="expected an address as --web prints it"):
+        fetch(url)
+
+
+@pytest.mark.parametrize("content", ["[]", '"v"', "null", "NaN", '{"v": 2}', "[" * 100_000])
+def test_another_program_that_answers_is_no_page(farm, monkeypatch, content):
+    monkeypatch.setattr(farm[0], "_line", lambda after: content.encode())
+    with pytest.raises(ZaudioError, match="page of"):
+        fetch(farm[0].url)
