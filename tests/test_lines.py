@@ -104,7 +104,10 @@ def changed(**keys):
         (changed(time="yesterday"), "its time is 'yesterday'"),
         (changed(time="2026-01-01T00:00:00"), "no zone"),
         (changed(at="now"), "at is 'now'"),
-        *((changed(at=...)[:-1] + f',"at":{number}}}', "at is ") for number in ("NaN", "-Infinity", "1e400", "9" * 400)),
+        *(
+            (changed(at=...)[:-1] + f',"at":{number}}}', "at is ")
+            for number in ("NaN", "-Infinity", "1e400", "9" * 400)
+        ),
         (changed(worker=...), "worker is missing"),
         (changed(worker=7), "worker is 7"),
         (" " * (LINE_MAX + 1), "characters"),

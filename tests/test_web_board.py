@@ -171,6 +171,22 @@ def test_a_table_names_some_and_counts_all():
     assert staff.counts()["lost"] == KEPT + 10
 
 
+def test_of_too_many_workers_those_are_named_that_are_gone_late_or_slow():
+    staff = Staff()
+    names = [f"w{number:03d}" for number in range(SHOWN + 50)]
+    for name in names:
+        staff.join(name, name, at=0.0)
+        for chunk in range(1 if name == "w299" else 40):
+            staff.grant(name, chunk, at=0.0)
+            staff.end(name, chunk, at=10.0, chunks=1)
+        staff.grant(name, 99, at=10.0)
+    staff.leave("w297", "w297", "it died", at=11.0)
+    staff.delay("w298", at=11.0)
+    rows = staff.rows(12.0)
+    assert [row["name"] for row in rows] == [*names[: SHOWN - 3], "w298", "w299", "w297"]
+    assert [(row["state"], row["slow"]) for row in rows[-3:]] == [("late", False), ("busy", True), ("lost", False)]
+
+
 # The board
 
 

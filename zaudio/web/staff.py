@@ -15,6 +15,7 @@ from zaudio.web.news import cut
 KEPT = 1024  # workers that are remembered by name
 REFUSED_KEPT = 64  # the farm tells of fewer by themselves
 SHOWN = 256  # a long table already
+ODD_SHOWN = 64  # of these, workers that are gone, late or slow, when there is no room for all
 RATE_SECONDS = 20.0  # the time over which a worker's rate is smoothed
 SLOW = 0.5  # of the median of those that are busy
 FEW_CHUNKS = 4  # from a worker of median speed: before it could have given so many, nothing is called slow
@@ -82,6 +83,7 @@ class Worker:
 
 
 STATES = ("busy", "idle", "late", "lost", "dropped", "refused")
+GONE = ("lost", "dropped")
 
 
 class Staff:
@@ -185,10 +187,9 @@ class Staff:
         return found
 
     def rows(self, now: float) -> list[dict[str, object]]:
-        """Return a row for each worker, those that take part first."""
-        order = {state: place for place, state in enumerate(("late", "busy", "idle", "dropped", "lost"))}
+        """Return a row for each worker that is shown, those that take part first."""
         middle = self._middle(now)
-        named = sorted(self._workers.items(), key=lambda item: (order[item[1].state] > 2, item[0]))
+        named = sorted(self._shown(now, middle), key=lambda item: (item[1].state in GONE, item[0]))
         refused = [(name, _turned_away(host, *why)) for (name, host), why in self._refused.items()]
         return [
             {
@@ -204,8 +205,18 @@ class Staff:
                 "end": worker.end,
                 "losses": worker.losses,
             }
-            for name, worker in [*named[:SHOWN], *refused]
+            for name, worker in [*named, *refused]
         ]
+
+    def _shown(self, now: float, middle: float) -> list[tuple[str, Worker]]:
+        """Return those that a table has room for: some that need a look, the newest, and others by their names."""
+        found = sorted(self._workers.items())
+        if len(found) <= SHOWN:
+            return found
+        odd = [(name, one) for name, one in found if one.state in (*GONE, "late") or one.slow(now, middle)]
+        odd = sorted(odd, key=lambda item: -item[1].sign)[:ODD_SHOWN]
+        names = {name for name, _ in odd}
+        return odd + [item for item in found if item[0] not in names][: SHOWN - len(odd)]
 
     @property
     def more(self) -> int:
