@@ -14,7 +14,7 @@ from zaudio.plan import Order
 from zaudio.reference import Fingerprint
 from zaudio.signal import Signal
 
-PATIENCE = 20  # seconds until a test that waits for a thread fails
+PATIENCE = 60  # seconds until a test that waits for a thread fails
 
 
 class Bell:

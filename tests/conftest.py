@@ -1,7 +1,12 @@
-"""What every test shares: Ctrl-C is heard; hypothesis is derandomized, so that a red run is red again."""
+"""What every test shares: Ctrl-C is heard; hypothesis is derandomized, so that a red run is red again.
 
+On a slow machine, `ZAUDIO_TEST_MS=3` gives each test three times as long, as it does all of its waits (net_support.py).
+"""
+
+import os
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A shell lets what it starts in the background ignore SIGINT, and the processes that tests start would inherit that.
@@ -12,3 +17,12 @@ settings.register_profile(
     "zaudio", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("zaudio")
+
+
+def pytest_collection_modifyitems(config, items):
+    factor = float(os.environ.get("ZAUDIO_TEST_MS", "1"))
+    if factor != 1 and config.pluginmanager.hasplugin("timeout"):
+        for item in items:
+            own = item.get_closest_marker("timeout")
+            seconds = own.args[0] if own is not None else float(config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(factor * seconds), append=False)

@@ -4,10 +4,12 @@ Rules: every wait is a condition with a deadline in MS, the one scaled unit: on 
 makes all of them three times as long. Processes are found by what they inherited and ended by their id.
 """
 
+import itertools
 import os
 import signal
 import time
 from dataclasses import dataclass
+from socket import create_server
 
 import xxhash
 import zmq
@@ -24,7 +26,7 @@ from zaudio.wire.messages import Channel, Chunk, Hello, Ready, Refused, Result, 
 
 MS = 0.001 * float(os.environ.get("ZAUDIO_TEST_MS", "1"))  # seconds in a millisecond of these tests
 PATIENCE = 60_000 * MS  # until a wait is given up that has no bound of its own: on a busy machine a start takes long
-LOOK = 5 * MS  # between two looks at a condition
+LOOK = 0.005  # seconds between two looks at a condition
 
 
 def wait_until(condition, what, *, within=PATIENCE):
@@ -84,6 +86,20 @@ def kill(pid, number=signal.SIGKILL):
         os.kill(pid, number)
     except ProcessLookupError:
         pass
+
+
+_ports = itertools.count()
+
+
+def free_port():
+    """A port of loopback that nobody has, and that no system gives to who asks for any: it stays free."""
+    while True:
+        port = 10_000 + (37 * os.getpid() + next(_ports)) % 20_000
+        try:
+            create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
 
 
 def descriptors():

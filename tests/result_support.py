@@ -10,7 +10,7 @@ from zaudio.result import Description, JobRecord, ResultFolder, ResultWriter
 
 VECTORS = Path(__file__).parent / "vectors" / "result"
 NAMES = ("result.raw", "encryption_key.bin", "encryption_iv.bin", "result.json")
-PATIENCE = 20  # seconds until a test that waits for a thread fails
+PATIENCE = 60  # seconds until a test that waits for a thread fails
 
 
 class Bell:

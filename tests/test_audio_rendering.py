@@ -279,7 +279,7 @@ def die(file):
     """End as a kill does: the lock goes, all files stay, nothing more is written."""
     file._feeder.stop()
     file._storage.leave = lambda: None
-    assert file._feeder.join(20)
+    assert file._feeder.join(60)
     file._storage.close()
     file._part.close()
 

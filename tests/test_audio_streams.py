@@ -17,7 +17,7 @@ from zaudio.audio.streams import is_stream
 from zaudio.errors import InputError, UsageError
 from zaudio.settings import Raw
 
-PATIENCE = 20  # seconds until a test that waits for a thread fails
+PATIENCE = 60  # seconds until a test that waits for a thread fails
 
 
 @pytest.fixture(autouse=True)

@@ -46,6 +46,6 @@ def test_a_bell_wakes_all_that_wait_each_for_its_own():
     for name, thread in threads.items():
         state[name] = True
         bell.ring()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive()
     assert woken == ["farm", "first", "farm", "second"]

@@ -16,7 +16,7 @@ COMMANDS = sorted(app.commands)
 
 def run_module(*arguments, options=()):
     command = [sys.executable, *options, "-m", "zaudio", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
 def test_the_commands_are_those_of_the_documentation():

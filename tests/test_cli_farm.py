@@ -584,7 +584,7 @@ def test_a_real_signal_stops_a_real_farm_command(mode, number, code):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "started\n"
         process.send_signal(number)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (code, "stopped\n")
     assert err.splitlines()[-1] == ("zaudio: interrupted" if number == signal.SIGINT else "zaudio: terminated")
     assert "Traceback" not in err
@@ -599,7 +599,7 @@ def test_a_farm_outlives_whoever_read_its_progress():
             assert process.stdout.readline() == "started\n"
             assert process.stdout.readline() == "polled\n"
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=10)
+            process.communicate(timeout=60)
     finally:
         os.close(writing)
     assert process.returncode == 143

@@ -15,7 +15,7 @@ from zaudio.watching.ledger import Ledger
 from zaudio.watching.stream import Stream
 from zaudio.watching.summary import Digest
 
-LONG = 30.0  # seconds; a test that waits so long has failed
+LONG = 60.0  # seconds; a test that waits so long has failed
 
 
 def started(incarnation=1, job="ab"):

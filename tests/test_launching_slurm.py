@@ -78,7 +78,7 @@ def test_the_last_line_of_an_output_is_the_workers(tmp_path):
 
 def test_an_answer_is_taken_when_it_is_there(programs):
     programs(sinfo="cat; echo 'sinfo: error: no way' >&2; exit 3")
-    answer = ask(["sinfo"], "a\nb\n").wait(10)
+    answer = ask(["sinfo"], "a\nb\n").wait(60)
     assert (answer.code, answer.out, answer.error) == (3, "a\nb\n", "no way")
     assert ask(["no-such-program"]).look().error == "no-such-program cannot be started: No such file or directory"
     programs(sinfo="exec sleep 60")

@@ -43,7 +43,7 @@ def shorter(x):
 
 def waiting(x):
     begun.set()
-    free.wait(20)
+    free.wait(60)
     return x
 """
 

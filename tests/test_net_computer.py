@@ -37,7 +37,7 @@ def picky(x):
 
 def waiting(x):
     begun.set()
-    free.wait(20)
+    free.wait(60)
     return x
 """
 
@@ -141,7 +141,7 @@ def test_what_is_discarded_never_comes_out(start, users):
     computer = start(work(graph("zt_computer:waiting", allowed=users)))
     computer.ask(grant(0), bytes(16))
     computer.ask(grant(1), bytes(16))
-    assert sys.modules["zt_computer"].begun.wait(10)
+    assert sys.modules["zt_computer"].begun.wait(60)
     computer.discard()
     sys.modules["zt_computer"].free.set()
     computer.prepare(work(graph("invert")))
@@ -154,7 +154,7 @@ def test_chunks_are_computed_as_was_agreed_when_they_came(start, users):
     computer = start(work(graph("zt_computer:waiting", allowed=users), order=FORWARD))
     array = samples("f32le", range(4))
     computer.ask(grant(0), array.tobytes())
-    assert sys.modules["zt_computer"].begun.wait(10)
+    assert sys.modules["zt_computer"].begun.wait(60)
     computer.prepare(work(graph("invert")))
     sys.modules["zt_computer"].free.set()
     computer.ask(grant(1), array.tobytes())
@@ -166,7 +166,7 @@ def test_chunks_are_computed_as_was_agreed_when_they_came(start, users):
 def test_thread_that_is_inside_an_op_is_not_waited_for(start, users):
     computer = start(work(graph("zt_computer:waiting", allowed=users)))
     computer.ask(grant(0), bytes(16))
-    assert sys.modules["zt_computer"].begun.wait(10)
+    assert sys.modules["zt_computer"].begun.wait(60)
     computer.stop()
     assert not computer.join()
     sys.modules["zt_computer"].free.set()
@@ -331,11 +331,11 @@ def test_a_preparation_that_another_took_the_place_of_is_not_told(start):
 
     def slow(signal):
         begun.set()
-        assert free.wait(20)
+        assert free.wait(60)
 
     computer = start(work(graph("invert")))
     computer.prepare(work(loaded(slow), steps=(Step("slow"),)))
-    assert begun.wait(20)
+    assert begun.wait(60)
     computer.prepare(work(graph("invert")))
     free.set()
     assert told(next_outcomes(computer, 1)) == [Prepared(0, 3)]

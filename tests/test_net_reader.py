@@ -31,7 +31,7 @@ class Tape:
 
     def read(self, start, stop):
         self.entered.set()
-        self.free.wait(10)
+        self.free.wait(60)
         self.asked.append((start, stop))
         if start == self.breaks_at:
             raise InputChangedError("take.raw", "it shrank")
@@ -135,7 +135,7 @@ def test_stop_forgets_what_was_not_read_and_ends_the_thread(reader, tape):
     stopper = threading.Thread(target=reader.stop)
     stopper.start()
     tape.free.set()
-    stopper.join(10)
+    stopper.join(60)
     assert not stopper.is_alive()
     assert len(tape.asked) < 5
     reader.stop()
@@ -156,7 +156,7 @@ def test_read_that_does_not_return_does_not_hold_up_the_end(reader, tape, monkey
     tape.free.clear()
     reader.start()
     reader.ask(grant(0))
-    assert tape.entered.wait(10)
+    assert tape.entered.wait(60)
     reader.stop()
     assert not tape.asked, "it is still inside"
     tape.free.set()

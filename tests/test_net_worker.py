@@ -257,7 +257,7 @@ class Slow(Kernel):
     error = None
 
     def setup(self, signal):
-        assert self.go.wait(20)
+        assert self.go.wait(60)
         if self.error is not None:
             raise self.error
 
@@ -510,7 +510,7 @@ def test_worker_with_once_waits_for_a_coordinator_and_gives_up(script, life, mon
 def test_leaving_frees_every_descriptor_also_while_an_op_runs_on(script, life, tmp_path, monkeypatch):
     (tmp_path / "worker_test_wait.py").write_text(
         "import threading\nbegun, free, calls = threading.Event(), threading.Event(), []\n"
-        "def f(a):\n    calls.append(1)\n    begun.set()\n    free.wait(20)\n    return a\n"
+        "def f(a):\n    calls.append(1)\n    begun.set()\n    free.wait(60)\n    return a\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     import worker_test_wait
@@ -520,7 +520,7 @@ def test_leaving_frees_every_descriptor_also_while_an_op_runs_on(script, life, t
     script.admit(ops=(Step("worker_test_wait:f"),))
     script.grant(1, 0)
     script.grant(2, 1)
-    assert worker_test_wait.begun.wait(10)
+    assert worker_test_wait.begun.wait(60)
     while script.hear(Ready).received < 2:
         pass
     begun.worker.stop()
@@ -548,7 +548,9 @@ def test_duration_that_is_none_is_refused_at_once(name, seconds):
 def test_worker_leaves_by_the_clock_and_says_why(script, life, limit):
     begun = life(**{limit: 1000 * MS})  # long enough for a welcome on a machine that is busy
     script.admit()
-    assert script.hear(Goodbye).reason.startswith("its lifetime" if limit == "lifetime" else "it had no chunk for 1")
+    assert script.hear(Goodbye).reason.startswith(
+        "its lifetime" if limit == "lifetime" else f"it had no chunk for {1000 * MS:g}"
+    )
     assert begun.ended()
     assert begun.error is None
 

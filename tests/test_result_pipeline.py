@@ -54,7 +54,7 @@ class Run:
 
     def __exit__(self, *_):
         self.pipeline.stop()
-        assert self.pipeline.join(20)
+        assert self.pipeline.join(60)
 
     def put(self, *payloads):
         for payload in payloads:
@@ -156,7 +156,7 @@ def test_the_cipher_runs_ahead_of_the_storage_by_the_ring_and_no_more():
         return copy(piece, buffer)
 
     def write(piece):
-        assert gate.wait(20)
+        assert gate.wait(60)
         written.append(len(encrypted))
 
     with Run(encrypt=encrypt, write=write) as run:
@@ -178,7 +178,7 @@ def test_a_failure_anywhere_ends_both_threads_and_is_told_once(where):
         run.put(*[waiting] * 20)
         run.pipeline.end(b"TAIL")
         run.bell.wait_for(lambda: run.errors)
-        assert run.pipeline.join(20)
+        assert run.pipeline.join(60)
         run.put(waiting)
         assert run.errors == [error]
         assert run.completed == 0
@@ -189,26 +189,26 @@ def test_a_failure_anywhere_ends_both_threads_and_is_told_once(where):
 @pytest.mark.parametrize("payloads", [0, 1, 20])
 def test_stopping_ends_both_threads_without_completion(payloads):
     gate = threading.Event()
-    run = Run(write=lambda piece: gate.wait(20))
+    run = Run(write=lambda piece: gate.wait(60))
     with run:
         run.put(*[bytes(subject.ROUND_BYTES)] * payloads)
         run.pipeline.end(b"TAIL") if payloads else None
         run.pipeline.stop()
         run.pipeline.stop()
         gate.set()
-        assert run.pipeline.join(20)
+        assert run.pipeline.join(60)
     assert run.completed == 0
     assert not run.errors
 
 
 def test_a_thread_stuck_in_a_call_is_not_waited_for_for_ever():
     gate = threading.Event()
-    with Run(write=lambda piece: gate.wait(20)) as run:
+    with Run(write=lambda piece: gate.wait(60)) as run:
         run.put(bytes(4))
         run.pipeline.stop()
         stuck = not run.pipeline.join(0.01)
         gate.set()
-    assert stuck or run.pipeline.join(20)
+    assert stuck or run.pipeline.join(60)
 
 
 def test_a_pipeline_that_never_started_can_be_stopped():
@@ -278,11 +278,11 @@ def test_the_seconds_of_the_cipher_are_apart_from_those_that_it_waited_for_the_d
         return copy(piece, buffer)
 
     monkeypatch.setattr(subject, "time", SimpleNamespace(monotonic=monotonic))
-    with Run(encrypt=encrypt, write=lambda piece: disk_is_free.wait(20)) as run:
+    with Run(encrypt=encrypt, write=lambda piece: disk_is_free.wait(60)) as run:
         for number in range(subject.RING + 1):
             run.bell.wait_for(lambda number=number: run.pipeline.finished == number)  # each a piece of its own
             run.put(b"x")
-        assert asks.wait(20)
+        assert asks.wait(60)
         now[0] += 5.0
         disk_is_free.set()
         run.bell.wait_for(lambda: run.pipeline.finished == subject.RING + 1)

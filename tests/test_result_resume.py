@@ -767,7 +767,7 @@ def test_a_job_that_is_given_up_between_its_padding_and_its_end_is_resumed_at_it
         size = write(fd, piece)
         if os.fstat(fd).st_size > len(recording):
             padded.set()
-            assert stopped.wait(20)
+            assert stopped.wait(60)
         return size
 
     with ResultFolder(str(tmp_path), job=job_record(description)) as folder, monkeypatch.context() as patch:
@@ -778,7 +778,7 @@ def test_a_job_that_is_given_up_between_its_padding_and_its_end_is_resumed_at_it
         for payload in payloads(recording, description):
             writer.put(payload)
         writer.seal()
-        assert padded.wait(20)
+        assert padded.wait(60)
         writer.abort()
         assert not writer.sealed
         assert writer.saved == len(recording) // 16 * 16
@@ -810,7 +810,7 @@ def test_a_thread_that_hangs_in_the_disk_writes_nothing_once_it_was_given_up(tmp
     def hanging(fd):
         if threading.current_thread().name == "zaudio-storage":
             hangs.set()
-            assert go_on.wait(20)
+            assert go_on.wait(60)
         fsync(fd)
 
     with ResultFolder(str(tmp_path), job=job_record(description)) as folder:
@@ -819,11 +819,11 @@ def test_a_thread_that_hangs_in_the_disk_writes_nothing_once_it_was_given_up(tmp
         monkeypatch.setattr(os, "fsync", hanging)
         writer.put(payloads(recording, description)[0])
         writer.put(payloads(recording, description)[1])
-        assert hangs.wait(20)
+        assert hangs.wait(60)
         kept = os.open(tmp_path / "result.journal", os.O_RDONLY)
         writer.abort()
         go_on.set()
-        assert writer._pipeline.join(20)
+        assert writer._pipeline.join(60)
         writer.abort()
         try:
             assert os.pread(kept, 10_000, 0) == before

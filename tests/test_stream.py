@@ -7,7 +7,7 @@ from zaudio.events import Event, Failed, Joined, Missed, Published, State, State
 from zaudio.watching.ledger import Ledger
 from zaudio.watching.stream import Stream
 
-LONG = 30.0  # seconds; a test that waits so long has failed
+LONG = 60.0  # seconds; a test that waits so long has failed
 
 
 def joined(number):

@@ -20,7 +20,7 @@ from zaudio.web.client import fetch
 from zaudio.web.door import Connection, Door
 
 TOKEN = "0123456789abcdef"
-PATIENCE = 20.0
+PATIENCE = 60.0
 JOB = {"job": "ab", "at": 0.0}
 STARTED = events.Started(
     **JOB, chunks=4, chunk_frames=10, frames=40, channels=1, samplerate=44100, format="f32le", bytes=160

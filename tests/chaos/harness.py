@@ -223,6 +223,11 @@ class Scene:
         self.raw = [f"--channels={channels}", f"--format={format}"]
         write_raw(self.path, self.samples)
 
+    def held(self, index):
+        """An op that inverts, and a file: the chunk of that index waits until it is there, so the job cannot end."""
+        start, gate = max(0, len(self.samples) - (index + 1) * CHUNK), self.folder / "gate"
+        return f"farm_ops:holds_at:value={float(self.samples[start, 0])!r},gate={gate}", gate
+
     # Processes
 
     def coordinator(self, *arguments, workers=0, **settings):

@@ -96,12 +96,13 @@ def test_failed_system_call_ends_the_job_and_a_resume_finishes_it(fragile, calls
 )
 def test_disk_that_is_full_ends_the_job_and_more_room_lets_it_finish(fragile):
     fragile.cleaning.enter_context(small_disk(fragile.output, 3 << 20))
-    op = "farm_ops:slow:ms=50"  # so that chunks are written one by one: all at once, the first write would be too much
+    op, gate = fragile.held(5)  # so that it does not end before, and little is written at once
     job = fragile.farm(op=op, workers=1)
     job.wait_for("Accepted", 2)
     with suppress(OSError), open(fragile.output / "other", "wb", buffering=0) as other:
         while other.write(bytes(4096)):  # there was room when the job began
             pass
+    gate.touch()
     job.finish(code=1)
     (fragile.output / "other").unlink()
     assert "No space left on device" in job.err
@@ -130,7 +131,7 @@ def stuck(scene):
     """A job that is interrupted while its disk does not answer an fsync, and the process id of its coordinator."""
     scene.durations["checkpoint"] = 1000.0  # so that the first one is that of the interruption
     prefix = delay(60, paths=[scene.output / "result.raw.part"])
-    job = scene.farm(op="farm_ops:slow:ms=100", prefix=prefix)
+    job = scene.farm(op=scene.held(12)[0], prefix=prefix)
     job.wait_for("Accepted", 4)
     (coordinator,) = children(job.pid)
     kill(coordinator, signal.SIGINT)
@@ -175,7 +176,7 @@ def test_disk_that_does_not_answer_holds_up_an_interruption_for_less_than_5_s(st
 def test_second_interruption_is_obeyed_at_once(stuck):
     job, coordinator = stuck
     with pytest.raises(AssertionError, match="it ends"):
-        wait_until(lambda: ended(coordinator), "it ends", within=500 * MS)
+        wait_until(lambda: ended(coordinator), "it ends", within=0.5)  # the first is obeyed within some 2 s
     kill(coordinator, signal.SIGINT)
     assert wait_until(lambda: ended(coordinator), "it ends", within=500 * MS) == 130
     job.end()

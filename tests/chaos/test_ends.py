@@ -89,13 +89,14 @@ def test_second_coordinator_on_the_same_port_is_refused_and_the_first_unharmed(s
 @pytest.mark.parametrize(("name", "place"), product(SIGNALS, PLACES, keep=[("SIGINT", PLACES[0])]))
 def test_interrupted_job_ends_within_5_s_and_is_resumed(scene, name, place):
     (number, code), elsewhere = SIGNALS[name], place == "workers from elsewhere"
-    op = "farm_ops:slow:ms=50"
+    op, gate = scene.held(12)  # so that it cannot end before it hears the signal
     job = scene.coordinator(op=op) if elsewhere else scene.farm(op=op)
     worker = scene.worker(job, "--once") if elsewhere else None
     job.wait_for("Accepted", 5)
     job.signal(number)
     job.finish(within=5000 * MS, code=code)
     assert_promises(job)
+    gate.touch()
     if worker is not None:
         worker.finish(code=0)
     again = scene.resume(job, op=op)
@@ -123,7 +124,7 @@ def test_stopped_workers_do_not_hold_up_an_interruption(scene, gated):
 )
 @pytest.mark.parametrize("number", [signal.SIGINT, extended(signal.SIGTERM)])
 def test_job_that_is_interrupted_while_it_publishes_is_done(scene, number):
-    job = scene.farm(prefix=delay(2, calls="renameat", paths=["result.raw.part"]))
+    job = scene.farm(prefix=delay(3, calls="renameat", paths=["result.raw.part"]))
     wait_until(lambda: (scene.output / "result.commit").exists() or job.code is not None, "it is being published")
     (coordinator,) = children(job.pid)
     kill(coordinator, number)

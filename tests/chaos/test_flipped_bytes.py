@@ -3,6 +3,7 @@
 import pytest
 from farm_support import noise
 from harness import CHUNK, assert_promises
+from net_support import PATIENCE, wait_until
 from proxy import Proxy
 
 
@@ -25,11 +26,14 @@ from proxy import Proxy
 def test_flipped_bits_are_in_no_result(scene, every):
     scene.record(30 * CHUNK)
     proxy = scene.cleaning.enter_context(Proxy(scene.host))
-    job = scene.coordinator("--advertise", f"{scene.host}:6555,6556", op="farm_ops:slow:ms=100", workers=1)
+    gate, advertised = scene.folder / "gate", ("--advertise", f"{scene.host}:6555,6556")
+    op = f"farm_ops:gated:gate={gate}"
+    job = scene.coordinator(*advertised, "--op", "farm_ops:slow:ms=100", "--op", "invert", op=op, workers=1)
     scene.worker(job)
-    job.wait_for("Joined", 2)
+    wait_until(lambda: len(list(scene.folder.glob("gate.*"))) == 2, "both are at it")
     proxy.flip_bytes(every)
-    job.finish(within=60, code=0)
+    gate.touch()
+    job.finish(within=2 * PATIENCE, code=0)
     assert proxy.flipped > 0  # how many depends on how much of the job that worker does
     assert job.report["requeued"] + job.report["rejected"] > 0
     assert_promises(job)

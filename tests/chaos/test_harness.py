@@ -6,6 +6,7 @@ import pytest
 from extended import extended
 from faults import crash_at_syscall, go_on, kill, stop
 from harness import CHUNKS, Scene, assert_promises, has_samples
+from net_support import wait_until
 
 
 @pytest.mark.extended
@@ -22,20 +23,21 @@ def test_job_without_faults_keeps_every_promise(scene):
 
 @pytest.mark.extended
 def test_killed_worker_and_stopped_worker_change_nothing(scene):
-    job = scene.coordinator(op="farm_ops:slow:ms=50")
+    gate = scene.folder / "gate"
+    job = scene.coordinator(op=f"farm_ops:gated:gate={gate}")
     killed, stopped = scene.worker(job), scene.worker(job)
-    job.wait_for("Joined", 2)
-    job.wait_for("Accepted", 2)
+    wait_until(lambda: len(list(scene.folder.glob("gate.*"))) == 2, "both are at it")
     kill(killed)
     stop(stopped)
     job.wait_for("Lost", 2)
+    gate.touch()
     scene.assert_good_worker_completes(job)
     go_on(stopped)
 
 
 @pytest.mark.extended
 def test_killed_coordinator_leaves_no_plaintext_and_no_result(scene):
-    job = scene.farm(op="farm_ops:slow:ms=50")
+    job = scene.farm(op=scene.held(12)[0])
     job.wait_for("Accepted", 3)
     kill(job)
     job.finish(code=-signal.SIGKILL)

@@ -21,13 +21,15 @@ def test_killed_job_for_a_recipient_is_resumed_with_the_identity_alone(scene):
     identity = scene.folder / "me.identity"
     made = scene.zaudio("identity", identity)
     made.finish(code=0)
-    settings = {"op": "farm_ops:slow:ms=100"}
+    op, gate = scene.held(12)
+    settings = {"op": op}
     job = scene.farm("--recipient", made.out.strip(), **settings)
     journal = scene.output / "result.journal"
     wait_until(lambda: journal.exists() and job.events("Accepted"), "the job is on")
     job.wait_for("Accepted", 4)
     kill(job.pid)
     job.finish()
+    gate.touch()
     assert_promises(job)
     assert (scene.output / "encryption_key.bin.part").stat().st_size == 133, "no raw key, now or later"
     before = {path.name: path.read_bytes() for path in scene.output.iterdir()}

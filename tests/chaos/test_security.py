@@ -139,8 +139,12 @@ def test_worker_with_keys_is_told_that_the_coordinator_has_none(scene, studio):
 
 
 def test_local_workers_and_others_share_a_job_with_keys(scene, folder, studio):
-    job = scene.coordinator("--keys", folder, op=SLOW, workers=2)
+    gate = scene.folder / "gate"
+    slowly = ("--op", "farm_ops:slow:ms=150", "--op", "invert")  # so that no other does the far one's share meanwhile
+    job = scene.coordinator("--keys", folder, *slowly, op=f"farm_ops:gated:gate={gate}", workers=2)
     worker = scene.worker(job, "--keys", studio, "--name", "far")
+    wait_until(lambda: len(list(scene.folder.glob("gate.*"))) == 3, "all are at it")
+    gate.touch()
     job.finish(within=PATIENCE, code=0)
     assert_promises(job)
     assert {"far", "local-1", "local-2"} >= set(job.report["shares"]) > {"far"}
@@ -160,7 +164,8 @@ def test_local_workers_and_others_share_a_job_with_keys(scene, folder, studio):
 )
 def test_revoked_worker_is_gone_within_a_second_and_its_chunks_are_done_by_others(scene, folder, studio):
     good = keys.add_worker(folder, "good")
-    job = scene.coordinator("--keys", folder, op="farm_ops:slow:ms=250")
+    held, gate = scene.held(12)
+    job = scene.coordinator("--keys", folder, op=held)
     bad = scene.worker(job, "--keys", studio, "--name", "bad")
     joined = job.wait_for("Joined")[0]
     job.wait_for("Accepted")
@@ -175,6 +180,7 @@ def test_revoked_worker_is_gone_within_a_second_and_its_chunks_are_done_by_other
     again = scene.worker(job, "--keys", studio, "--name", "bad")
     assert_turned_away(again, "does not admit this worker's key")
     assert len(job.events("Joined")) == 1
+    gate.touch()
     complete(scene, job, "--keys", good, "--name", "good")
     assert job.report["requeued"] >= 1
     assert set(job.report["shares"]) == {"bad", "good"}
@@ -235,7 +241,7 @@ def hands(endpoint, *clients):
 )
 def test_worker_cannot_speak_for_the_session_of_another_key(scene, folder, studio):
     thief_keys = keys.worker_keys(keys.add_worker(folder, "thief"))
-    job = scene.coordinator("--keys", folder)
+    job = scene.coordinator("--keys", folder, durations={"liveness": 1000})  # a victim by hand has no heartbeat
     victims = b"vict" + bytes(12)
     with hands(job.endpoint, keys.worker_keys(studio), thief_keys) as (victim, thief):
         victim.say(hello(victims))
@@ -337,7 +343,7 @@ def greeting(mechanism):
 def connect(job, port):
     """A TCP connection to one of the coordinator's ports: 0 for the ventilator's, 1 for the sink's."""
     host, _, first = job.endpoint.removeprefix("tcp://").partition(":")
-    return socket.create_connection((host, int(first) + port), timeout=5)
+    return socket.create_connection((host, int(first) + port), timeout=PATIENCE)
 
 
 def receive(peer, size):

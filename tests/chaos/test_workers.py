@@ -79,14 +79,13 @@ def pass_time(seconds):
 )
 @pytest.mark.extended
 def test_killed_worker_is_missed_within_the_liveness(scene):
-    scene.record(40 * SHORT)
-    job = scene.coordinator(op="farm_ops:slow:ms=200", chunk=SHORT)
+    job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
     victim, *_ = [scene.worker(job) for _ in range(3)]
-    job.wait_for("Joined", 3)
-    job.wait_for("Accepted", 3)
+    wait_until(lambda: len(at_the_gate(scene)) == 3, "all are at it")
     kill(victim)
     killed = time.monotonic()
     (lost,) = job.wait_for("Lost")
+    (scene.folder / "gate").touch()
     measured(f"missed after {lost['at'] - killed:.2f} s: {lost['reason']}")
     assert lost["at"] - killed <= DEAD + HEARTBEAT + SLACK
     job.finish(code=0)
@@ -101,8 +100,8 @@ def test_killed_worker_is_missed_within_the_liveness(scene):
     removed=("`stage.py`: `self._desk.gone(session, cause, now=now)`; `supervisor.py`: `obituary(cause, mib, tail)`"),
 )
 def test_killed_local_worker_is_missed_at_once_with_its_signal_and_memory(scene):
-    job = scene.farm(op="farm_ops:slow:ms=200", workers=3)
-    job.wait_for("Accepted", 3)
+    job = scene.farm(op=f"farm_ops:gated:gate={scene.folder}/gate", workers=3)
+    wait_until(lambda: len(at_the_gate(scene)) == 3, "all are at it")
     killed = time.monotonic()
     send_signal(local_workers(job)[0])
     (lost,) = job.wait_for("Lost")
@@ -110,6 +109,7 @@ def test_killed_local_worker_is_missed_at_once_with_its_signal_and_memory(scene)
     assert lost["at"] - killed <= SLACK / 2, "long before its silence is one"
     assert re.fullmatch(r"it died of signal 9 \(SIGKILL\), with at most [1-9]\d* MiB of memory", lost["reason"])
     job.wait_for("Joined", 4)
+    (scene.folder / "gate").touch()
     job.finish(code=0)
     assert_promises(job)
     assert job.report["requeued"] >= 1
@@ -453,9 +453,9 @@ def hogs(scene):
 @pytest.mark.extended
 def test_worker_leaves_when_its_lifetime_is_over_or_it_is_idle(scene):
     job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
-    lived = scene.worker(job, "-n", 2, "--lifetime", 2)
+    lived = scene.worker(job, "-n", 2, "--lifetime", 3000 * MS)
     wait_until(lambda: len(at_the_gate(scene)) == 2, "both are at it")
-    pass_time(2.5)
+    pass_time(3500 * MS)
     assert lived.code is None, "they finish the chunk that they are at"
     (scene.folder / "gate").touch()
     lived.finish(code=0, within=5000 * MS)

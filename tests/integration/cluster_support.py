@@ -7,8 +7,8 @@ import sys
 from contextlib import suppress
 
 import pytest
-from launcher_support import Place, free_port
-from net_support import wait_until
+from launcher_support import Place
+from net_support import free_port, wait_until
 
 # Each prints the address of a cluster, and ends it when its standard input ends.
 CLUSTERS = {

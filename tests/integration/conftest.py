@@ -41,9 +41,9 @@ def nothing_left(monkeypatch, tmp_path_factory, pyzmq_warm):
     try:
         yield
         gc.collect()
-        wait_until(lambda: set(threading.enumerate()) <= threads, "the job's threads end", within=2000 * MS)
-        wait_until(lambda: not processes_with(mark), "the job's processes end", within=3000 * MS)
-        wait_until(lambda: descriptors() <= before, "the job's descriptors are closed", within=1000 * MS)
+        wait_until(lambda: set(threading.enumerate()) <= threads, "the job's threads end", within=10_000 * MS)
+        wait_until(lambda: not processes_with(mark), "the job's processes end", within=10_000 * MS)
+        wait_until(lambda: descriptors() <= before, "the job's descriptors are closed", within=10_000 * MS)
         assert not list(Path(folder).glob("zaudio-*")), "the job's temporary folder is removed"
     finally:
         for pid in processes_with(mark):

@@ -55,6 +55,13 @@ def down_to(array, limit=""):
     return np.negative(array)
 
 
+def holds_at(array, value=0.0, gate=""):
+    """Negate; but the chunk that begins with that sample waits until that file is there."""
+    while array[0, 0] == value and not os.path.exists(gate):
+        time.sleep(LOOK)
+    return np.negative(array)
+
+
 def raises_at(array, value=0.0, times=1000, tally=""):
     """Negate; but the first `times` times that a chunk begins with that sample, raise. `tally` is a file."""
     if array[0, 0] == value and _count(tally) <= times:

@@ -29,12 +29,14 @@ def _sleeper(pids, *, session=False):
         time.sleep(0.002)
 
 
-def forks_and_dies(array, pids="", session=False):
-    """Negate, slowly; but the first call forks a sleeper, and dies of SIGKILL."""
+def forks_and_dies(array, pids="", session=False, gate=""):
+    """Negate, slowly or behind a gate; but the first call forks a sleeper, and dies of SIGKILL."""
     if not os.path.exists(pids):
         _sleeper(pids, session=session)
         os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(0.2)  # or another worker would have done everything before the death is heard of
+    time.sleep(0.4)  # or another worker would have done everything before the death is heard of
+    while gate and not os.path.exists(gate):
+        time.sleep(0.002)
     return np.negative(array)
 
 

@@ -19,7 +19,6 @@ it makes is written to `secrets`, so that a test can look for the secret.
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -27,7 +26,7 @@ from pathlib import Path
 
 import pytest
 from farm_support import HERE
-from net_support import alive, parent, processes_with, wait_until
+from net_support import alive, free_port, parent, processes_with, wait_until
 
 import zaudio
 
@@ -168,10 +167,3 @@ def command_of(pid):
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     return ""
-
-
-def free_port():
-    """A port of loopback that nobody has."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]

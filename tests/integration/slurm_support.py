@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from launcher_support import Place, command_of
-from net_support import MS, wait_until
+from net_support import MS, free_port, wait_until
 
 PROGRAMS = {"munged": "munge", "slurmctld": "slurm-wlm", "slurmd": "slurm-wlm", "sbatch": "slurm-wlm"}
 SBIN = os.pathsep.join(filter(None, (os.environ.get("PATH"), "/usr/sbin", "/sbin")))
@@ -77,7 +77,7 @@ class Cluster:
         for name in ("state", *(f"spool-{node}" for node in NODES)):
             (self._folder / name).mkdir()
         values = {"folder": self._folder, "host": socket.gethostname(), "user": getpass.getuser(), "cpus": CPUS}
-        text = CONFIGURATION.format(ports=free_ports(3), **values)
+        text = CONFIGURATION.format(ports=[free_port() for _ in range(3)], **values)
         (self._folder / "slurm.conf").write_text(text)
         files = {"socket": "munge.socket", "key-file": "munge.key", "log-file": "munged.log"}
         files |= {"pid-file": "munged.pid", "seed-file": "munged.seed"}
@@ -117,15 +117,6 @@ class Cluster:
             self._daemons.append(
                 subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
             )
-
-
-def free_ports(count):
-    """Ports of loopback that nothing uses."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 @contextlib.contextmanager

@@ -138,8 +138,12 @@ def test_an_op_that_fails_ends_it_with_its_sentence(lane):
 
 
 def test_ctrl_c_ends_it_and_leaves_nothing():
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    x, pressed = noise(100_000), threading.Event()
+
+    def press(event):
+        if isinstance(event, Advanced) and not pressed.is_set():
+            pressed.set()
+            os.kill(os.getpid(), signal.SIGINT)
+
     with pytest.raises(KeyboardInterrupt):
-        zaudio.process(noise(100_000), 48000, "farm_ops:slow", workers=2, chunk="100f")
-    timer.join()
+        zaudio.process(x, 48000, "farm_ops:slow:ms=20", workers=2, chunk="100f", on_event=press)

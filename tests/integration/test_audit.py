@@ -63,19 +63,21 @@ def test_a_recording_of_one_chunk_can_be_audited_by_local_workers(tmp_path):
 
 @pytest.mark.covers(
     "One worker and an audited chunk: ends after `--worker-timeout` and says why",
-    bound="1 s + start",
+    bound="`--worker-timeout` + start",
     measured="exit 69",
     removed="`granting.py`: `member.session not in asked` in `starved`",
 )
 def test_one_worker_cannot_audit_and_the_job_says_so(tmp_path):
     path = write_raw(tmp_path / "x.raw", noise(1000))
     began = time.monotonic()
-    command = ["farm", path, "-o", tmp_path / "out", "-n", 1, "--audit", 100, "--worker-timeout", 1]
+    command = ["farm", path, "-o", tmp_path / "out", "-n", 1, "--audit", 100, "--worker-timeout", 3000 * MS]
     code, _, err = finish(launch(*command))
     assert (code, err[:53]) == (2, "zaudio: an audit takes two workers at least, and ther")
     process = launch(*command, "--bind", "tcp://127.0.0.1:0")  # where another might come
     code, _, err = finish(process)
     assert code == NoWorkerError.exit_code
-    assert err.splitlines()[-1].startswith("zaudio: chunk 0 is audited, and for 1 s there was no second worker")
-    assert time.monotonic() - began < 15_000 * MS
+    assert err.splitlines()[-1].startswith(
+        f"zaudio: chunk 0 is audited, and for {3000 * MS:g} s there was no second worker"
+    )
+    assert time.monotonic() - began < 20_000 * MS
     assert not (tmp_path / "out" / "result.raw").exists()

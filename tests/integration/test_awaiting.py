@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from extended import extended
-from farm_support import listing, noise, write_raw
+from farm_support import listing, noise, numbered, write_raw
 
 import zaudio
 from zaudio import Coordinator, Processing
@@ -73,9 +73,13 @@ def test_an_array_and_a_failure_come_out_of_a_task(take, tmp_path):
 
 
 @pytest.mark.parametrize("instant", [*map(extended, ("at once", "in its start")), "in its midst"])
-def test_cancelling_stops_the_job_and_leaves_nothing_but_what_is_resumed(tmp_path, take, instant):
+def test_cancelling_stops_the_job_and_leaves_nothing_but_what_is_resumed(tmp_path, instant):
+    samples, limit = numbered(400_000), tmp_path / "limit"
+    take, ops = write_raw(tmp_path / "x.raw", samples), f"farm_ops:down_to:limit={limit}"
+    limit.write_text("200000")  # so that it cannot end before it is cancelled
+
     async def cancel():
-        job = Coordinator(take, tmp_path / "out", ops="farm_ops:slow", workers=2, chunk="1000f")
+        job = Coordinator(take, tmp_path / "out", ops=ops, workers=2, chunk="1000f")
         with job.subscribe() as subscription:
             running = asyncio.create_task(zaudio.run_async(job))
             await asyncio.sleep(0)
@@ -92,7 +96,8 @@ def test_cancelling_stops_the_job_and_leaves_nothing_but_what_is_resumed(tmp_pat
     job = asyncio.run(cancel())
     assert job.state is State.STOPPED
     assert "result.raw" not in listing(tmp_path / "out")
-    report = Coordinator(take, tmp_path / "out", ops="farm_ops:slow", workers=2, chunk="1000f").run()
+    limit.write_text("0")
+    report = Coordinator(take, tmp_path / "out", ops=ops, workers=2, chunk="1000f").run()
     assert report.frames == 400_000
 
 
@@ -100,7 +105,7 @@ def test_a_timeout_stops_the_job(tmp_path, take):
     async def main():
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
-                await zaudio.run_async(take, tmp_path / "out", ops="farm_ops:slow", workers=1, chunk="1000f")
+                await zaudio.run_async(take, tmp_path / "out", ops="farm_ops:slow:ms=20", workers=1, chunk="1000f")
 
     asyncio.run(main())
     assert "result.raw" not in listing(tmp_path / "out")

@@ -76,6 +76,12 @@ def manifest(folder):
     return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
 
 
+def held(folder, count, stop):
+    """So many small recordings, and an op that inverts: the recording of number `stop` waits for the file `gate`."""
+    paths = [raw(folder, f"r{n}", frames=1000 + n, value=7.0 * (n == stop)) for n in range(count)]
+    return paths, f"farm_ops:holds_at:value=7,gate={folder / 'gate'}"
+
+
 def raw(folder, name, frames=100, value=0.0):
     """A small raw recording that begins with a sample."""
     samples = noise(frames, seed=3)
@@ -326,7 +332,7 @@ def test_workers_from_elsewhere_share_a_batch(tmp_path):
         thread = threading.Thread(target=worker.run)
         thread.start()
         reports = ended(job.reports())
-        thread.join(20)
+        thread.join(PATIENCE)
     assert {report.state for report in reports.values()} == {"done"}
     for path in paths:
         check(tmp_path / "out" / os.path.basename(path)[:-4], path, HIGHPASS)
@@ -382,20 +388,21 @@ def test_little_memory_is_enough_for_many_recordings(tmp_path):
 
 @pytest.mark.extended
 def test_a_batch_that_is_left_early_keeps_what_is_done_and_goes_on(tmp_path):
-    paths = [raw(tmp_path, f"r{n}") for n in range(30)]
-    for report in zaudio.batch(paths, tmp_path / "out", ops="farm_ops:slow:ms=20", workers=1):
+    paths, op = held(tmp_path, 30, 10)
+    for report in zaudio.batch(paths, tmp_path / "out", ops=op, workers=1):
         assert report.state == "done"
         break
     done = {line["output"] for line in manifest(tmp_path / "out")}
     assert 1 <= len(done) < 30
-    reports = ended(zaudio.batch(paths, tmp_path / "out", ops="farm_ops:slow:ms=20", workers=2))
+    (tmp_path / "gate").touch()
+    reports = ended(zaudio.batch(paths, tmp_path / "out", ops=op, workers=2))
     assert {name for name, report in reports.items() if report.state == "skipped"} == done
     assert {report.state for report in reports.values()} == {"skipped", "done"}
 
 
 def test_a_batch_can_be_stopped_and_says_so(tmp_path):
-    paths = [raw(tmp_path, f"r{n}") for n in range(30)]
-    job = Batch(paths, tmp_path / "out", ops="farm_ops:slow:ms=50", workers=1)
+    paths, op = held(tmp_path, 30, 10)
+    job = Batch(paths, tmp_path / "out", ops=op, workers=1)
     with job:
         next(job.reports())
         job.stop()
@@ -440,10 +447,10 @@ def command(folder, *more):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, extended(signal.SIGINT)])
 def test_a_batch_that_was_killed_goes_on_with_the_same_command(tmp_path, how):
-    paths = [raw(tmp_path, f"r{n}", frames=1000 + n) for n in range(40)]
+    paths, op = held(tmp_path, 40, 20)
     paths.append(wav(tmp_path / "long.wav", 1_300_001))
     page = ("--web", "0", "--web-linger", "0", "--events", "events.jsonl")
-    line = [*paths, "--op", "farm_ops:slow:ms=20", *page]
+    line = [*paths, "--op", op, *page]
     process = command(tmp_path, *line)
     manifest_path = tmp_path / "out" / "manifest.jsonl"
     wait_until(lambda: manifest_path.exists() and manifest_path.read_bytes().count(b"\n") >= 5, "some are done")
@@ -461,6 +468,7 @@ def test_a_batch_that_was_killed_goes_on_with_the_same_command(tmp_path, how):
         assert "the same command does the rest" in err
     done = manifest_path.read_bytes().count(b"\n")
     assert done < 41
+    (tmp_path / "gate").touch()
     code, out, err = finish(command(tmp_path, *line))
     assert code == 0, err
     assert "41 recordings: " in out

@@ -219,7 +219,8 @@ def command(folder, *more):
 def test_a_batch_of_files_that_was_killed_goes_on_with_the_same_command(tmp_path):
     paths = [wav(tmp_path / f"r{n}.wav", 1000 + n, seed=n) for n in range(30)]
     paths.append(wav(tmp_path / "long.wav", 2_200_001))
-    line = [*paths, "--render", "wav", "--op", "farm_ops:slow:ms=20"]
+    stop = soundfile.read(paths[20], dtype="int16")[0][0]  # this one waits, so that the batch cannot end before
+    line = [*paths, "--render", "wav", "--op", f"farm_ops:holds_at:value={stop},gate={tmp_path / 'gate'}"]
     process = command(tmp_path, *line)
     path = tmp_path / "out" / "manifest.jsonl"
     wait_until(lambda: path.exists() and path.read_bytes().count(b"\n") >= 5, "some are done")
@@ -228,6 +229,7 @@ def test_a_batch_of_files_that_was_killed_goes_on_with_the_same_command(tmp_path
     expected = {os.path.basename(each): -soundfile.read(each, dtype="int16")[0] for each in paths}
     early = [name for name in listing(tmp_path / "out") if name in expected]
     assert 4 <= len(early) < 31
+    (tmp_path / "gate").touch()
     for name in early:  # at the instant of the kill, what has its name is whole
         assert np.array_equal(soundfile.read(tmp_path / "out" / name, dtype="int16")[0], expected[name])
     code, out, err = finish(command(tmp_path, *line))

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import socket
-import time
 
 import farm_ops
 import numpy as np
@@ -24,7 +23,7 @@ from farm_support import (
     openssl_decrypted,
     write_raw,
 )
-from net_support import MS, alive, kill, processes_with, wait_until
+from net_support import MS, alive, free_port, kill, processes_with, wait_until
 
 from zaudio.steps import Step
 from zaudio.wire.codec import TO_COORDINATOR, decode, encode
@@ -63,18 +62,20 @@ def test_three_workers_started_by_hand_come_late_and_leave_early(tmp_path):
     write_raw(tmp_path / "x.raw", samples)
     coordinator, endpoint = started_coordinator(
         tmp_path, tmp_path / "x.raw", "-o", tmp_path / "out", "--chunk", f"{CHUNK}f",
-        "--op", "farm_ops:slow:ms=60", "--report", tmp_path / "report.json",
+        "--op", f"farm_ops:gated:gate={tmp_path / 'gate'}", "--op", "farm_ops:slow:ms=30", "--op", "invert",
+        "--report", tmp_path / "report.json",
     )  # fmt: skip
-    first = launch("worker", endpoint, "--allow", "farm_ops", "--name", "first", "--once", "-v")
-    wait_until(lambda: "welcomed" in first.stderr.readline(), "the first takes part")
-    second = launch("worker", endpoint, "--allow", "farm_ops:slow", "--name", "second", "--once")
-    third = launch("worker", endpoint, "--allow", "farm_ops", "--name", "third", "-v")
-    wait_until(lambda: "welcomed" in third.stderr.readline(), "the third takes part")
+    first = launch("worker", endpoint, "--allow", "farm_ops", "--name", "first", "--once")
+    wait_until(lambda: first.pid in waiting(tmp_path), "the first takes part")
+    second = launch(
+        "worker", endpoint, "--allow", "farm_ops:gated", "--allow", "farm_ops:slow", "--name", "second", "--once"
+    )
+    third = launch("worker", endpoint, "--allow", "farm_ops", "--name", "third")
+    wait_until(lambda: {second.pid, third.pid} < set(waiting(tmp_path)), "the others take part")
     third.send_signal(signal.SIGTERM)
-    asked = time.monotonic()
     code, _, err = finish(third, within=5000 * MS)
     assert code == 0, err
-    assert time.monotonic() - asked < 5
+    (tmp_path / "gate").touch()
     code, _, err = finish(coordinator)
     assert code == 0, err
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
@@ -82,7 +83,7 @@ def test_three_workers_started_by_hand_come_late_and_leave_early(tmp_path):
     for worker in (first, second):
         assert finish(worker, within=5000 * MS)[0] == 0
     report = json.loads((tmp_path / "report.json").read_text())
-    assert {"first", "second"} <= set(report["shares"]) <= {"first", "second", "third"}
+    assert set(report["shares"]) == {"first", "second"}
     assert sum(report["shares"].values()) == report["chunks"] == 60
 
 
@@ -90,14 +91,14 @@ def test_three_workers_started_by_hand_come_late_and_leave_early(tmp_path):
 def test_worker_that_lacks_the_op_is_refused_and_the_job_ends_without_workers(tmp_path):
     write_raw(tmp_path / "x.raw", numbered(CHUNK))
     coordinator, endpoint = started_coordinator(
-        tmp_path, tmp_path / "x.raw", "-o", tmp_path / "out", "--op", "farm_ops:slow", "--worker-timeout", 3
+        tmp_path, tmp_path / "x.raw", "-o", tmp_path / "out", "--op", "farm_ops:slow", "--worker-timeout", 5000 * MS
     )
     code, _, err = finish(launch("worker", endpoint))
     assert code == 77
     assert "it lacks farm_ops:slow; start it with --allow farm_ops" in err
     code, _, err = finish(coordinator)
     assert code == 69
-    assert "no worker could be given a chunk for 3 s" in err
+    assert f"no worker could be given a chunk for {5000 * MS:g} s" in err
     assert "it lacks farm_ops:slow" in err
     (line,) = [line for line in err.strip().splitlines() if not line.startswith("zaudio: warning: ")]
     assert line.startswith("zaudio: ")
@@ -182,10 +183,13 @@ def test_several_processes_of_one_worker_command_share_a_job_with_local_workers(
     write_raw(tmp_path / "x.raw", samples)
     farm = launch(
         "farm", tmp_path / "x.raw", "-o", tmp_path / "out", "-n", 1, "--bind", "tcp://127.0.0.1:0", "--chunk",
-        f"{CHUNK}f", "--op", "farm_ops:slow:ms=100", "--progress", "none", "--report", tmp_path / "report.json",
+        f"{CHUNK}f", "--op", f"farm_ops:gated:gate={tmp_path / 'gate'}", "--op", "farm_ops:slow:ms=100",
+        "--op", "invert", "--progress", "none", "--report", tmp_path / "report.json",
     )  # fmt: skip
     endpoint = re.search(r"tcp://127\.0\.0\.1:\d+", farm.stderr.readline())[0]
     workers = launch("worker", endpoint, "-n", 2, "--allow", "farm_ops", "--name", "far", "--once")
+    wait_until(lambda: len(waiting(tmp_path)) == 3, "all workers are at it")
+    (tmp_path / "gate").touch()
     assert finish(farm)[0] == 0
     assert finish(workers)[0] == 0
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
@@ -223,9 +227,7 @@ def test_both_sides_say_in_plain_lines_what_happens_and_where_an_op_failed(tmp_p
 def test_worker_goes_on_to_the_next_job(tmp_path):
     samples = noise(CHUNK)
     write_raw(tmp_path / "x.raw", samples)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        endpoint = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
     worker = launch("worker", endpoint, "-v")
     for number in range(2):
         out = tmp_path / f"out{number}"
@@ -252,11 +254,9 @@ def test_interrupted_job_leaves_no_half_result_and_no_process(tmp_path, number, 
     process = farm_at_the_gate(tmp_path, "--overwrite")
     family = processes_with(f"TMPDIR={os.environ['TMPDIR']}")
     assert len(family) == 4  # itself, the starter, two workers
-    asked = time.monotonic()
     process.send_signal(number)
-    ended, _, err = finish(process)
+    ended, _, err = finish(process, within=5000 * MS)
     assert ended == code
-    assert time.monotonic() - asked < 5
     assert not any(map(alive, family))
     assert "Traceback" not in err
     assert listing(tmp_path / "out") == NAMES
@@ -304,11 +304,9 @@ def test_second_job_in_one_folder_is_refused_at_once_and_the_first_goes_on(tmp_p
     samples = numbered(8 * CHUNK)
     write_raw(tmp_path / "x.raw", samples)
     first = farm_at_the_gate(tmp_path)
-    asked = time.monotonic()
-    code, _, err = finish(launch("farm", tmp_path / "x.raw", "-o", tmp_path / "out", "-n", 2))
+    code, _, err = finish(launch("farm", tmp_path / "x.raw", "-o", tmp_path / "out", "-n", 2), within=8000 * MS)
     assert code == 2
     assert "another zaudio job is writing to this folder" in err
-    assert time.monotonic() - asked < 3  # two thirds of it for starting Python on a busy machine
     (tmp_path / "gate").touch()
     assert finish(first)[0] == 0
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
@@ -377,10 +375,8 @@ def test_stopped_worker_does_not_hold_up_the_end(tmp_path):
     write_raw(tmp_path / "x.raw", numbered(8 * CHUNK))
     process = farm_at_the_gate(tmp_path)
     kill(waiting(tmp_path)[0], signal.SIGSTOP)
-    asked = time.monotonic()
     process.send_signal(signal.SIGINT)
-    assert finish(process)[0] == 130
-    assert time.monotonic() - asked < 5
+    assert finish(process, within=5000 * MS)[0] == 130
 
 
 def test_a_result_for_a_recipient_is_read_with_the_identity_alone(tmp_path):

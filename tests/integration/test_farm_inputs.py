@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from extended import extended
 from farm_support import decrypted, finish, launch, launch_script, listing
-from net_support import wait_until
+from net_support import PATIENCE, wait_until
 from spool_support import LOSSY, noise, write_lossy
 
 import zaudio
@@ -26,7 +26,7 @@ def forward(result):
 
 def run(cwd, *arguments, content=b""):
     command = [sys.executable, "-m", "zaudio", *arguments]
-    return subprocess.run(command, cwd=cwd, input=content, capture_output=True, timeout=60)
+    return subprocess.run(command, cwd=cwd, input=content, capture_output=True, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("kind", [kind if kind == "ogg" else extended(kind) for kind in LOSSY])
@@ -87,7 +87,7 @@ def test_a_stream_is_not_read_for_a_result_that_is_there_already(tmp_path):
         stdin=subprocess.PIPE,  # which never ends
         stderr=subprocess.PIPE,
     )
-    assert process.wait(timeout=60) == 2
+    assert process.wait(timeout=PATIENCE) == 2
     assert b"result.raw exists already" in process.stderr.read()
     process.stdin.close()
     process.stderr.close()
@@ -102,7 +102,7 @@ def test_a_stop_is_heard_while_a_stream_does_not_end(tmp_path):
     )
     process.stdin.write(bytes(1 << 20))  # taken, all but what a pipe holds: it is being read
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode not in (0, -signal.SIGINT), said
     assert list(tmp_path.iterdir()) == []
 
@@ -126,12 +126,15 @@ def begun(request, tmp_path):
         recording = noise(50_021)
         soundfile.write(tmp_path / "take.wav", recording, 48000, subtype="FLOAT")
         zaudio.Coordinator(tmp_path / "take.wav", take, ops="gain:db=0", workers=1).run()
-    command = ("farm", take, "-o", out, "-n", "1", "--chunk", "1000f", "--op", "farm_ops:slow:ms=20")
+    stop, gate = float(recording.reshape(-1)[-21_000]), tmp_path / "gate"  # of chunk 20, so that it does not end before
+    op = f"farm_ops:holds_at:value={stop!r},gate={gate}"
+    command = ("farm", take, "-o", out, "-n", "1", "--chunk", "1000f", "--op", op)
     process = launch_script(EAGER, *command)
     part = out / "result.raw.part"
     wait_until(lambda: part.exists() and part.stat().st_size > 20_000, "a checkpoint")
     process.kill()
     process.communicate()
+    gate.touch()
     assert listing(tmp_path / "out") != []
     return command, take, out, recording
 

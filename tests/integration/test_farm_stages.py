@@ -101,19 +101,20 @@ def test_three_stages_over_two_recordings_need_one_bind_one_fork_and_one_handsha
     judge, bind = authenticator.Authenticator._judge, sockets.bind
     monkeypatch.setattr(authenticator.Authenticator, "_judge", lambda *args: admitted.append(1) or judge(*args))
     monkeypatch.setattr(sockets, "bind", lambda *args: bound.append(args[1]) or bind(*args))
-    gate = tmp_path / "gate"
     joined = {}
+    staff = {"one": 2, "two": 2, "three": 3}  # a stage waits for all of them, else who is first may do all of it
+    gated = {name: f"farm_ops:gated:gate={tmp_path / name}" for name in staff}
 
     def hear(event):
         if isinstance(event, Joined):
             joined.setdefault(event.stage, []).append((event.worker, event.session))
-            if event.worker == "late":
-                gate.touch()
+            if len(joined[event.stage]) == staff[event.stage]:
+                (tmp_path / event.stage).touch()
 
     stages = [
-        make_stage("one", paths[0], "invert", waker, publish=hear),
-        make_stage("two", paths[0], ["invert", "invert"], waker, publish=hear),
-        make_stage("three", paths[1], f"farm_ops:gated:gate={gate}", waker, publish=hear),
+        make_stage("one", paths[0], gated["one"], waker, publish=hear),
+        make_stage("two", paths[0], [gated["two"], "invert"], waker, publish=hear),
+        make_stage("three", paths[1], gated["three"], waker, publish=hear),
     ]
     coordinator = keys.coordinator_keys(folder)
     late = None

@@ -21,7 +21,7 @@ from farm_support import (
     on,
     write_raw,
 )
-from net_support import alive, children, kill, wait_until
+from net_support import PATIENCE, alive, children, kill, wait_until
 
 from zaudio import Coordinator, NoWorkerError, Timing, UsageError
 from zaudio.errors import ChunkError, ConflictError, WorkersDiedError
@@ -64,18 +64,19 @@ def test_one_worker_killed_and_one_stopped_in_mid_job_change_nothing(tmp_path, l
     with Coordinator(
         path,
         tmp_path / "out",
-        ops="farm_ops:slow:ms=5",
+        ops=f"farm_ops:gated:gate={tmp_path / 'gate'}",
         workers=4,
         chunk="64KiB",
         timing=PROMPT,
         on_event=events.append,
         **lane,
     ) as job:
-        wait_until(lambda: job.progress.done >= 4, "the job has begun")
-        killed, stopped, *_ = local_workers()
+        wait_until(lambda: len(_waiting(tmp_path)) == 4, "all are at it")
+        killed, stopped, *_ = _waiting(tmp_path)
         kill(killed)
         kill(stopped, signal.SIGSTOP)
-        report = job.wait(timeout=60)
+        (tmp_path / "gate").touch()
+        report = job.wait(timeout=PATIENCE)
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
     assert report.requeued >= 1
     assert any(isinstance(event, Lost) and "SIGKILL" in event.reason for event in events)
@@ -90,7 +91,7 @@ def test_killed_local_worker_is_replaced(tmp_path, recording, lane):
         wait_until(lambda: len(_waiting(tmp_path)) == 3, "a third took the place of the first")
         assert len([pid for pid in _waiting(tmp_path) if alive(pid)]) == 2
         gate.touch()
-        report = job.wait(timeout=60)
+        report = job.wait(timeout=PATIENCE)
     assert_reference(tmp_path)
     assert report.requeued >= 1
 
@@ -111,7 +112,7 @@ def test_stopped_worker_that_comes_back_late_is_a_duplicate_at_most(tmp_path, re
         kill(worker.pid, signal.SIGCONT)
         wait_until(lambda: job.progress.workers == 3, "it is back")
         gate.touch()
-        report = job.wait(timeout=60)
+        report = job.wait(timeout=PATIENCE)
     assert finish(worker)[0] == 0
     assert worker.pid in _waiting(tmp_path)
     assert len(_waiting(tmp_path)) == 3, "it is the same process that came back"
@@ -129,7 +130,7 @@ def test_starter_killed_is_replaced_with_all_its_workers(tmp_path, recording, la
         wait_until(lambda: not any(map(alive, first)), "its workers end by themselves")
         wait_until(lambda: len(_waiting(tmp_path)) == 4, "two others are at it")
         gate.touch()
-        job.wait(timeout=60)
+        job.wait(timeout=PATIENCE)
     assert_reference(tmp_path)
 
 
@@ -142,7 +143,7 @@ def test_starter_killed_takes_a_worker_along_that_lets_no_thread_run(tmp_path, r
         (starter,) = children(os.getpid())
         kill(starter)
         wait_until(lambda: not any(map(alive, first)), "they have ended")
-        job.wait(timeout=60)
+        job.wait(timeout=PATIENCE)
     assert_reference(tmp_path)
 
 
@@ -267,7 +268,7 @@ def test_op_that_depends_on_its_process_is_found_out_by_a_duplicate(tmp_path):
         wait_until(lambda: len(_waiting(tmp_path)) == 2, "both are at it")
         gate.touch()
         with pytest.raises(ConflictError, match=r"workers local-\d and local-\d returned different results"):
-            job.wait(timeout=60)
+            job.wait(timeout=PATIENCE)
 
 
 def test_op_may_write_to_the_standard_streams(tmp_path, recording, capfd):

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from extended import extended
 from farm_support import environment
+from net_support import PATIENCE
 from test_readme import README, ROOT, blocks, make_tools
 
 import zaudio
@@ -20,7 +21,7 @@ PAGE = (ROOT / "docs" / "files.md").read_text(encoding="utf-8").partition("## Ki
 PREPARATION, *RECIPES = blocks(PAGE)
 LONG, SHORT = "6G", "6M"  # of recipe 11; test_playable.py renders a file that long
 
-pytestmark = pytest.mark.timeout(300)  # for all recipes; an idle machine takes 20 s
+pytestmark = pytest.mark.timeout(600)  # for all recipes; an idle machine takes 20 s
 
 ALL = len(RECIPES)
 all_typed = pytest.mark.parametrize("typed", [extended(ALL)], indirect=True)
@@ -55,7 +56,9 @@ def typed(request, tmp_path_factory):
         f"-s {LONG}", f"-s {SHORT}"
     )
     command = ["bash", "-c", script]
-    done = subprocess.run(command, cwd=folder, env=environment(PATH=path), capture_output=True, text=True, timeout=280)
+    done = subprocess.run(
+        command, cwd=folder, env=environment(PATH=path), capture_output=True, text=True, timeout=9 * PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 

@@ -21,9 +21,9 @@ from farm_support import (
     popen,
     write_raw,
 )
-from net_support import MS, wait_until
+from net_support import MS, PATIENCE, wait_until
 
-from zaudio import Coordinator, Network, Security, StoppedError, UsageError, Worker
+from zaudio import Coordinator, Network, Security, StoppedError, Timing, UsageError, Worker
 from zaudio.errors import EndpointError, FolderBusyError, OutputExistsError
 from zaudio.events import Accepted, Joined, Missed, Published, State
 
@@ -50,7 +50,7 @@ def test_wait_with_a_timeout_raises_and_the_job_goes_on(tmp_path, recording):
         with pytest.raises(TimeoutError, match=r"the job goes on after 0.05 s"):
             job.wait(timeout=0.05)
         (tmp_path / "gate").touch()
-        report = job.wait(timeout=60)
+        report = job.wait(timeout=PATIENCE)
         assert job.wait() is report
     assert decrypted(tmp_path / "out") == EXPECTED
 
@@ -118,7 +118,7 @@ def test_progress_goes_from_nothing_to_everything(tmp_path, recording):
         seen = [now]
         while seen[-1].state != "done":
             seen.append(job.progress)
-        job.wait(timeout=60)
+        job.wait(timeout=PATIENCE)
     assert all(a.done <= b.done and a.bytes_done <= b.bytes_done for a, b in pairwise(seen))
     end = job.progress
     assert (end.state, end.done, end.bytes_done) == ("done", 8, len(EXPECTED))
@@ -133,7 +133,7 @@ def test_state_and_end_are_true_before_during_and_after(tmp_path, recording):
         assert (job.done(), job.exception()) == (False, None)
         (tmp_path / "gate").touch()
         heard = list(events)  # until the job has ended
-        report = job.wait(timeout=60)
+        report = job.wait(timeout=PATIENCE)
     assert (job.state, job.done(), job.exception()) == (State.DONE, True, None)
     assert (job.progress.fraction, job.progress.eta) == (1.0, 0.0)
     assert job.progress.bytes_per_second == pytest.approx(len(EXPECTED) / report.seconds)
@@ -155,7 +155,7 @@ def test_slow_reader_misses_events_is_told_how_many_and_holds_nothing_up(tmp_pat
     job = gated(recording, tmp_path)
     with job, job.subscribe(size=4) as slow, job.subscribe() as quick:
         (tmp_path / "gate").touch()
-        report = job.wait(timeout=60)
+        report = job.wait(timeout=PATIENCE)
         every, few = list(quick), list(slow)
     assert report.chunks == 8
     missed = sum(event.count for event in few if isinstance(event, Missed))
@@ -197,7 +197,7 @@ def test_two_jobs_at_a_time(tmp_path):
     ]
     with jobs[0], jobs[1]:
         for job in jobs:
-            job.wait(timeout=60)
+            job.wait(timeout=PATIENCE)
     for number, part in enumerate(samples):
         assert decrypted(tmp_path / f"out{number}") == inverted(part).tobytes()
 
@@ -208,7 +208,7 @@ def test_job_started_in_a_thread_that_ends_early(tmp_path, recording):
     thread.start()
     thread.join()
     (tmp_path / "gate").touch()
-    job.wait(timeout=60)
+    job.wait(timeout=PATIENCE)
     job.stop()
     assert decrypted(tmp_path / "out") == EXPECTED
 
@@ -218,7 +218,7 @@ def test_whole_job_in_a_thread(tmp_path, recording):
     reports = []
     thread = threading.Thread(target=lambda: reports.append(Coordinator(recording, tmp_path / "out", workers=1).run()))
     thread.start()
-    thread.join(20)
+    thread.join(PATIENCE)
     assert reports
     assert decrypted(tmp_path / "out") == EXPECTED
 
@@ -253,12 +253,10 @@ def test_ctrl_c_in_a_script_stops_the_job(tmp_path, recording):
         f"farm_ops:gated:gate={tmp_path / 'gate'}",
     )
     wait_until(lambda: list(tmp_path.glob("gate.*")), "a worker is at it")
-    asked = time.monotonic()
     process.send_signal(signal.SIGINT)
-    code, _, err = finish(process)
+    code, _, err = finish(process, within=5000 * MS)
     assert code == -signal.SIGINT
     assert err.strip().endswith("KeyboardInterrupt")
-    assert time.monotonic() - asked < 5
     assert listing(tmp_path / "out") == []
 
 
@@ -289,8 +287,8 @@ def test_worker_in_a_thread_over_any_transport(tmp_path, recording, bind):
             worker = Worker(endpoint, name="in a thread", once=True)
             thread = threading.Thread(target=worker.run)
             thread.start()
-            report = job.wait(timeout=60)
-            thread.join(10)
+            report = job.wait(timeout=PATIENCE)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
     except EndpointError as error:
         if "::1" in bind:
@@ -301,18 +299,17 @@ def test_worker_in_a_thread_over_any_transport(tmp_path, recording, bind):
 
 
 def test_worker_is_told_to_stop(tmp_path, recording):
-    with gated(recording, tmp_path, workers=None, bind="tcp://127.0.0.1:0") as job:
-        import farm_ops  # noqa: F401  # so that the worker's import of it costs nothing while it is waited for
-
+    timing = Timing(heartbeat=0.2, liveness=1000)  # silence tells nothing for minutes: what is known was said
+    with gated(recording, tmp_path, workers=None, bind="tcp://127.0.0.1:0", timing=timing) as job:
         worker = Worker(job.endpoint, allow=["farm_ops"])
         thread = threading.Thread(target=worker.run)
         thread.start()
         wait_until(lambda: list(tmp_path.glob("gate.*")), "it is at it")
         worker.stop("enough")
-        thread.join(5)
+        thread.join(5000 * MS)
         assert not thread.is_alive()
-        wait_until(lambda: job.progress.workers == 0, "the coordinator knows", within=900 * MS)  # at once: no timeout
-        wait_until(lambda: job.progress.requeued == 2, "what it held is granted again", within=900 * MS)
+        wait_until(lambda: job.progress.workers == 0, "the coordinator knows")
+        wait_until(lambda: job.progress.requeued == 2, "what it held is granted again")
         (tmp_path / "gate").touch()
 
 
@@ -328,7 +325,7 @@ def test_local_workers_do_not_go_by_what_is_advertised_to_others(tmp_path, recor
     network = Network(advertise="192.0.2.1:7001")
     job = Coordinator(recording, tmp_path / "out", workers=1, bind="tcp://127.0.0.1:0", network=network)
     with job:
-        job.wait(timeout=60)
+        job.wait(timeout=PATIENCE)
     assert decrypted(tmp_path / "out") == EXPECTED
 
 
@@ -340,8 +337,8 @@ def test_sink_is_bound_where_it_is_asked_for(tmp_path, recording):
         assert job.sink_endpoint != job.endpoint
         thread = threading.Thread(target=Worker(job.endpoint, once=True).run)
         thread.start()
-        job.wait(timeout=60)
-        thread.join(10)
+        job.wait(timeout=PATIENCE)
+        thread.join(PATIENCE)
     assert decrypted(tmp_path / "out") == EXPECTED
 
 
@@ -349,14 +346,14 @@ def test_sink_is_bound_where_it_is_asked_for(tmp_path, recording):
 
 
 @pytest.mark.extended
-def test_second_job_in_one_folder_is_refused_within_a_second(tmp_path, recording):
+def test_second_job_in_one_folder_is_refused_at_once(tmp_path, recording):
     with gated(recording, tmp_path) as first:
         asked = time.monotonic()
         with pytest.raises(FolderBusyError):
             gated(recording, tmp_path).start()
-        assert time.monotonic() - asked < 1000 * MS
+        assert time.monotonic() - asked < 5000 * MS, "it does not wait for the first, which waits for a gate"
         (tmp_path / "gate").touch()
-        first.wait(timeout=60)
+        first.wait(timeout=PATIENCE)
     assert decrypted(tmp_path / "out") == EXPECTED
 
 

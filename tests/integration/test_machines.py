@@ -1,11 +1,13 @@
 """Classes of machines with real workers: one whose numpy uses no newer instructions is of the same class."""
 
+import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 from farm_support import decrypted, environment, finish, write_raw
+from net_support import PATIENCE
 
 from zaudio import Coordinator, Raw, Security
 from zaudio.events import Joined
@@ -51,7 +53,8 @@ def test_a_worker_without_newer_instructions_is_of_the_same_class_and_gives_the_
     random = np.random.default_rng(3)
     samples = (random.standard_normal((300_000, 2)) * 0.3).astype("<f4")
     recording = write_raw(tmp_path / "x.raw", samples)
-    settings = {"raw": Raw(channels=2), "chunk": "65536f", "workers": 0, "bind": f"ipc://{tmp_path}/v", "ops": CHAIN}
+    bind = f"ipc://{os.environ['TMPDIR']}/v"  # short, as the address of a socket has to be
+    settings = {"raw": Raw(channels=2), "chunk": "65536f", "workers": 0, "bind": bind, "ops": CHAIN}
     joined = []
 
     def note(event):
@@ -62,9 +65,9 @@ def test_a_worker_without_newer_instructions_is_of_the_same_class_and_gives_the_
     with job:
         workers = []
         for name, more in (("usual", {}), ("plain", plain)):
-            command = [sys.executable, "-m", "zaudio", "worker", f"ipc://{tmp_path}/v", "--name", name, "--once"]
+            command = [sys.executable, "-m", "zaudio", "worker", bind, "--name", name, "--once"]
             workers.append(subprocess.Popen(command, env=environment(**more), stderr=subprocess.PIPE, text=True))
-        report = job.wait(timeout=60)
+        report = job.wait(timeout=PATIENCE)
     for worker in workers:
         assert finish(worker)[0] == 0
     assert sorted(joined) == ["plain", "usual"]

@@ -11,7 +11,7 @@ import pytest
 from extended import extended
 from farm_support import LANES, decrypted, finish, launch, launch_script, listing, noise, write_raw
 from memory_ops import CELL, HELD, Normal, Sums
-from net_support import PATIENCE, kill, wait_until
+from net_support import MS, PATIENCE, kill, wait_until
 
 from zaudio import Coordinator, Limits, Raw, Security, Worker, verify
 from zaudio.errors import ConflictError, NoWorkerError, ResumeError, StoppedError, UsageError
@@ -114,7 +114,7 @@ def test_a_recording_shorter_than_anything_is_measured_too(tmp_path, frames):
 @pytest.mark.extended
 def test_a_job_takes_only_workers_of_the_class_that_it_asks_for(tmp_path, take):
     path, expected, _ = take
-    other = {"security": Security(machines="other"), "limits": Limits(worker_timeout=1)}
+    other = {"security": Security(machines="other"), "limits": Limits(worker_timeout=4000 * MS)}
     with pytest.raises(NoWorkerError, match=r"is of class [0-9a-f]+, and this job asks for class other"):
         Coordinator(path, tmp_path / "a", ops=OPS, workers=1, raw=RAW, **other).run()
     Coordinator(path, tmp_path / "b", ops=OPS, workers=1, raw=RAW).run()
@@ -162,7 +162,7 @@ class Held:
         """Start the job, and kill it once its journal is `ready` and the stage is held up."""
         self.hold(stage)
         process = launch_script(EAGER, *self.line)
-        wait_until(lambda: process.poll() is not None or ready(self.journal()), "it is held up", within=PATIENCE / 3)
+        wait_until(lambda: process.poll() is not None or ready(self.journal()), "it is held up")
         assert process.poll() is None, process.communicate()
         kill(process.pid)
         _, _, err = finish(process)

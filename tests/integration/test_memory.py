@@ -6,7 +6,7 @@ import threading
 import pytest
 from extended import extended
 from farm_support import finish, launch
-from net_support import alive
+from net_support import PATIENCE, alive
 
 MEMORY = 32  # MiB
 SPARE = 80  # MiB: Python, numpy and libzmq take 20 of it before the first chunk; the allocator keeps some
@@ -20,6 +20,7 @@ def private(pid):
         )
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("size", [2 * 10**8, extended(2 * 10**9)])
 def test_private_memory_does_not_grow_with_the_recording(tmp_path, size):
     with open(tmp_path / "x.raw", "wb") as sparse:
@@ -42,7 +43,7 @@ def test_private_memory_does_not_grow_with_the_recording(tmp_path, size):
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        code, _, err = finish(process, within=90)
+        code, _, err = finish(process, within=5 * PATIENCE)
     finally:
         ended.set()
         watcher.join()

@@ -9,14 +9,14 @@ import time
 import pytest
 from extended import extended, product
 from farm_support import PROMPT, decrypted, environment, finish, inverted, launch, noise, popen, write_raw
-from net_support import MS, alive, wait_until
+from net_support import MS, PATIENCE, alive, wait_until
 
 from zaudio import Coordinator
 from zaudio.events import Lost
 
 SAMPLES = noise(200_000)
 IGNORING = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
-AT_ONCE = 8.0  # s; a death that is not noticed costs 30
+AT_ONCE = 8000 * MS  # a death that is not noticed costs 30 s
 
 
 @pytest.fixture
@@ -39,8 +39,14 @@ def noted(path):
 @pytest.mark.parametrize(("session", "workers"), product([False, True], [1, 2], keep=[(True, 2)]))
 def test_death_is_noticed_while_a_forked_child_lives(tmp_path, recording, workers, session):
     pids, events = tmp_path / "pids", []
-    op = f"fork_ops:forks_and_dies:pids={pids},session={session}"
-    job = farm(recording, tmp_path, op, workers=workers, on_event=events.append)
+    op = f"fork_ops:forks_and_dies:pids={pids},session={session},gate={tmp_path / 'gate'}"
+
+    def hear(event):
+        events.append(event)
+        if isinstance(event, Lost):
+            (tmp_path / "gate").touch()
+
+    job = farm(recording, tmp_path, op, workers=workers, on_event=hear)
     started = time.monotonic()
     job.run()
     assert time.monotonic() - started < AT_ONCE
@@ -63,7 +69,7 @@ def test_nothing_that_an_op_started_outlives_a_worker_elsewhere(tmp_path, record
     op = f"fork_ops:forks:pids={pids},session={session}"
     with farm(recording, tmp_path, op, workers=None, bind="tcp://127.0.0.1:0") as job:
         worker = launch("worker", job.endpoint, "-n", processes, "--allow", "fork_ops", "--once")
-        job.wait(timeout=30)
+        job.wait(timeout=PATIENCE)
     code, _, err = finish(worker)
     assert code == 0, err
     assert not any(map(alive, noted(pids)))
@@ -152,7 +158,7 @@ def test_a_parent_that_ignores_or_blocks_sigchld(tmp_path, recording):
     command = [sys.executable, "-m", "zaudio", "farm", recording, "-o", tmp_path / "out", "-n", "2"]
     command += ["--chunk", "40000f", "--op", op]
     done = subprocess.run(
-        command, preexec_fn=ignore, env=environment(), capture_output=True, text=True, timeout=60, check=False
+        command, preexec_fn=ignore, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "SIGKILL" in done.stderr
@@ -165,7 +171,7 @@ def test_a_worker_whose_parent_ignores_sigchld(tmp_path, recording):
     with farm(recording, tmp_path, op, workers=None, bind="tcp://127.0.0.1:0") as job:
         command = [sys.executable, "-m", "zaudio", "worker", job.endpoint, "-n", "2", "--allow", "fork_ops", "--once"]
         worker = popen([sys.executable, "-c", IGNORING, *command])
-        job.wait(timeout=30)
+        job.wait(timeout=PATIENCE)
     code, _, err = finish(worker)
     assert code == 0, err
     assert "SIGKILL" in err

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from extended import extended, product
 from farm_support import NAMES, decrypted, finish, inverted, launch, launch_script, listing, noise, write_raw
-from net_support import kill, wait_until
+from net_support import MS, PATIENCE, free_port, kill, wait_until
 
 from zaudio import Coordinator, Raw, records
 from zaudio.errors import OutputExistsError, ResumeError, StoppedError
@@ -32,6 +32,7 @@ CASES = {  # frame sizes of 2, 6 and 12 bytes
     12: {"channels": 3, "format": "f32le"},
 }
 MONO = {"channels": 1, "format": "f32le"}
+DOWN_TO = "farm_ops:down_to:limit={}"
 
 
 class Take:
@@ -56,7 +57,7 @@ class Take:
     def line(self, *more):
         """The job's command."""
         options = [f"--{name}={value}" for name, value in self.case.items()]
-        job = ("-o", self.out, f"--chunk={self.chunk}f", "--op", f"farm_ops:down_to:limit={self._limit}", *options)
+        job = ("-o", self.out, f"--chunk={self.chunk}f", "--op", DOWN_TO.format(self._limit), *options)
         return (*(self.more or ("farm", "-n", "2")), self.path, *job, *more)
 
     def held(self, number, *more):
@@ -65,7 +66,7 @@ class Take:
         process = launch_script(EAGER, *self.line(*more))
         frame_bytes = self.samples[:1].nbytes
         done = (len(self.samples) - number * self.chunk) * frame_bytes // 16 * 16
-        wait_until(lambda: self._saved() == done or process.poll() is not None, "all is saved", within=60)
+        wait_until(lambda: self._saved() == done or process.poll() is not None, "all is saved")
         assert process.poll() is None, process.communicate()
         return process
 
@@ -141,7 +142,7 @@ def test_interrupted_job_says_that_it_can_be_resumed_and_is(tmp_path, number, wo
     take = Take(tmp_path, MONO)
     process = take.held(20)
     os.kill(process.pid, number)
-    code, _, err = finish(process, within=10)
+    code, _, err = finish(process, within=10_000 * MS)
     assert code == 128 + number
     assert err.splitlines()[-1] == (
         f"zaudio: {word}; what is done is kept in {take.out}, and the same command goes on from there"
@@ -177,8 +178,7 @@ def test_runs_of_small_chunks_are_resumed(tmp_path):
 
 
 def test_worker_from_elsewhere_outlives_its_coordinator_and_works_for_the_next_life(tmp_path):
-    probe = launch_script("import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])")
-    endpoint = f"tcp://127.0.0.1:{int(finish(probe)[1])}"
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
     more = ("coordinator", "--bind", endpoint, "--sink-bind", "tcp://127.0.0.1:0")
     take = Take(tmp_path, MONO, more=more)
     worker = launch("worker", endpoint, "--allow", "farm_ops")
@@ -200,19 +200,20 @@ def test_worker_from_elsewhere_outlives_its_coordinator_and_works_for_the_next_l
 @pytest.fixture
 def left(tmp_path):
     """A folder in which a job was left unfinished; the job's arguments."""
-    path = write_raw(tmp_path / "take.raw", noise(30 * CHUNK))
-    out = tmp_path / "out"
-    settings = {"ops": "farm_ops:slow:ms=5", "chunk": f"{CHUNK}f", "workers": 2}
-    with Coordinator(path, out, **settings) as job:
+    take, out = Take(tmp_path, MONO), tmp_path / "out"
+    take.limit(20)  # so that it cannot end before it is stopped
+    settings = {"ops": DOWN_TO.format(tmp_path / "limit"), "chunk": f"{CHUNK}f", "workers": 2}
+    with Coordinator(take.path, out, **settings) as job:
         wait_until(lambda: job.progress.done >= 5, "some of it is done")
         job.stop()
         assert job.resumable
+    take.limit(0)
     assert "result.journal" in listing(out)
-    return path, out, settings
+    return take.path, out, settings
 
 
 CHANGES = {
-    "ops": ({"ops": "invert"}, "its ops were farm_ops:slow:ms=5 and not invert"),
+    "ops": ({"ops": "invert"}, r"its ops were farm_ops:down_to:limit=\S+ and not invert"),
     "chunk size": ({"chunk": "1000f"}, "its chunks had this many frames: 20011 and not 1000"),
     "channels": ({"raw": Raw(channels=2)}, "its number of channels was 1 and not 2"),
     "format": ({"raw": Raw(format="s32le")}, "its sample format was f32le and not s32le"),
@@ -304,23 +305,25 @@ def test_job_that_is_stopped_while_it_reads_what_was_done_can_still_be_resumed(l
 
 
 @pytest.mark.extended
-def test_fresh_job_begins_anew(left):
+def test_fresh_job_begins_anew(left, tmp_path):
     path, out, settings = left
     report = Coordinator(path, out, **settings | {"ops": "invert"}, fresh=True).run()
     assert report.resumed_chunks == 0
     assert listing(out) == NAMES
-    assert decrypted(out) == inverted(noise(30 * CHUNK)).tobytes()
+    assert decrypted(out) == inverted(Take(tmp_path, MONO).samples).tobytes()
 
 
 @pytest.mark.extended
-def test_job_that_was_published_by_its_dying_process_is_done(left):
+def test_job_that_was_published_by_its_dying_process_is_done(left, tmp_path):
     path, out, settings = left
     report = Coordinator(path, out, **settings).run()
     # As a process leaves it that dies between the last rename and the journal's removal.
+    (tmp_path / "limit").write_text("20")
     with Coordinator(path, out, **settings, overwrite=True) as job:
         wait_until(lambda: job.progress.done >= 5, "some of it is done")
         journal = (out / "result.journal").read_bytes()
-        job.wait(timeout=60)
+        (tmp_path / "limit").write_text("0")
+        job.wait(timeout=PATIENCE)
     (out / "result.journal").write_bytes(journal)
     again = Coordinator(path, out, **settings)
     with again:

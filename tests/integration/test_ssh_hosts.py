@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from extended import extended
 from farm_support import decrypted, environment, finish, inverted, noise, write_raw
-from launcher_support import Ssh, events, farm_command, free_port
+from launcher_support import Ssh, events, farm_command
+from net_support import free_port
 
 from zaudio import Network, Security
 from zaudio.coordinator import Coordinator

@@ -2,11 +2,10 @@
 
 import shutil
 import signal
-import socket
 
 import pytest
 from farm_support import launch, numbered, write_raw
-from net_support import PATIENCE, wait_until
+from net_support import PATIENCE, free_port, wait_until
 
 from zaudio import events
 from zaudio.errors import ZaudioError
@@ -24,11 +23,6 @@ if not (CHROMIUM and DRIVER):
 
 HOSTILE = "<script>document.title='robbed'</script><img src=x onerror=alert(1)>"
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def wait(condition):
@@ -102,7 +96,7 @@ def farm(tmp_path):
         process.communicate(timeout=PATIENCE)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_page_loads_updates_escapes_and_survives_a_killed_coordinator(browser, farm):
     job = farm.start()
     begun = farm.journal.stat().st_size
