@@ -93,7 +93,7 @@ class Script:
         job, incarnation = self.job
         fields = {
             "job": job, "incarnation": incarnation, "session": self.session,
-            "sinks": (f"tcp://:{self.ports[Channel.SINK]}",), "heartbeat": 0.05, "liveness": 5, "credit": 2,
+            "sinks": (f"tcp://:{self.ports[Channel.SINK]}",), "heartbeat": 50 * MS, "liveness": 20, "credit": 2,
             "frames": 2**20, "channels": 1, "samplerate": 44100, "format": "f32le", "grid": 0, "chunk_frames": 4,
             "order": "reversed", "ops": INVERT, "source": None,
         }  # fmt: skip
@@ -277,7 +277,7 @@ def test_heartbeats_go_on_while_ops_are_set_up_and_ready_comes_behind(script, li
     Slow.go.clear()
     life()
     script.session = script.hear(Hello).session
-    script.welcome(ops=slow)
+    script.welcome(ops=slow, liveness=5)
     for _ in range(10):  # twice the time after which silence would end the connection
         script.hear(Heartbeat)
     assert Channel.SINK not in script.routes
@@ -399,18 +399,18 @@ def test_again_is_answered_with_the_same_hello_and_the_job_goes_on(script, life)
 
 def test_silence_is_answered_with_fresh_connections(script, life):
     life()
-    script.admit()
+    script.admit(liveness=5)
     route = script.routes[Channel.VENTILATOR]
-    hello = script.hear(Hello)  # after five heartbeats of 0.05 s in which nothing came
+    hello = script.hear(Hello)  # after five heartbeats in which nothing came
     assert hello.session == script.session
     assert script.routes[Channel.VENTILATOR] != route
 
 
 def test_heartbeats_of_the_coordinator_keep_the_connection(script, life):
     life()
-    script.admit(heartbeat=0.1, liveness=3)
+    script.admit(heartbeat=150 * MS, liveness=5)
     route = script.routes[Channel.VENTILATOR]
-    for _ in range(8):
+    for _ in range(10):  # twice the time after which silence would end it
         assert script.hear(Heartbeat)
         script.say(Heartbeat(*script.lease), channel=Channel.SINK)
     assert script.routes[Channel.VENTILATOR] == route
