@@ -371,7 +371,7 @@ def test_a_full_disk_later_is_told_by_error_and_publishes_nothing(tmp_path, fold
     writer.seal()
     bell.wait_for(lambda: writer.error)
     assert isinstance(writer.error, StorageError)
-    assert str(writer.error) == f"{folder.part_path(name)}: No space left on device"
+    assert str(writer.error) == f"{folder.part_path(name)}: No space left on device; make room on that disk"
     assert not writer.sealed
     with pytest.raises(StorageError, match="No space left"):
         writer.publish()
