@@ -4,7 +4,8 @@ Rules:
 
 - The vector is the same on every machine. An op gets a stretch of it as if it lay in the middle of its input.
 - The output is hashed in the op's own precision: rounding to the recording's format would hide a difference.
-- A user's plain function gets 0, as it is called for chunks alone. So does an op that raises, or that has no output.
+- A user's function that declares nothing gets 0, as it is called for chunks alone: it may do more than compute. So
+  does an op that raises, or that has no output.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy.random  # now: numpy loads it late, and local workers are forked af
 import xxhash
 
 from zaudio.ops.contract import VECTOR_FRAMES, fixed_vector
+from zaudio.ops.declaring import PLAIN
 from zaudio.ops.graph import Graph
 from zaudio.ops.own import FunctionOp
 from zaudio.steps import Step
@@ -26,19 +28,17 @@ SAMPLES_MOST = 2**21  # of an input: a block of an op with a long memory, and so
 log = logging.getLogger("zaudio.worker")
 
 
-def numbers_of(graph: Graph, steps: Sequence[Step], states: Sequence[object]) -> tuple[int, ...]:
+def numbers_of(graph: Graph, steps: Sequence[Step]) -> tuple[int, ...]:
     """Return the number of each op of a graph.
 
     Args:
         graph: The graph, set up.
         steps: Its ops as they travelled.
-        states: What its ops made when they were set up.
     """
     numbers = []
-    for number, (step, state) in enumerate(zip(steps, states, strict=True)):
-        plain = isinstance(graph.ops[number], FunctionOp) and not step.version and state is None
-        has_memory = graph.ops[number].has_memory(graph.signals[number])
-        numbers.append(0 if plain and not has_memory else _number(graph, number, step.name))
+    for number, (op, step) in enumerate(zip(graph.ops, steps, strict=True)):
+        is_plain = isinstance(op, FunctionOp) and op.declared is PLAIN
+        numbers.append(0 if is_plain else _number(graph, number, step.name))
     return tuple(numbers)
 
 

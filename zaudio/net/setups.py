@@ -59,7 +59,7 @@ class Setups:
         self._made = made
         states = [made[_key(step, signal)] for step, signal in zip(steps, graph.signals, strict=False)]
         graph.setup(states)
-        return numbers_of(graph, steps, states)
+        return numbers_of(graph, steps)
 
 
 def _key(step: Step, signal: Signal) -> tuple[Step, Signal]:
