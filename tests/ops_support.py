@@ -1,9 +1,12 @@
 """What tests of ops share: arrays, and a chain over one of them, with the rules that hold for every op."""
 
+import hashlib
+
 import numpy as np
 
 from zaudio.formats import FORMATS
-from zaudio.ops import Chain
+from zaudio.ops import Chain, graph_of, import_allowed
+from zaudio.ops.contract import fixed_vector
 from zaudio.signal import Signal
 
 # Lengths with a whole vector of any width and a rest: SIMD code treats the rest differently.
@@ -35,6 +38,13 @@ def run_counting(ops, array, samplerate=1000):
     assert result.flags.writeable
     assert not np.may_share_memory(result, array)
     return result, chain.counts
+
+
+def digests(stages):
+    """Return a hash of what each stage, (steps, signal, grid), makes of the same noise in f64le."""
+    graphs = [graph_of(steps, signal, grid, import_allowed([])) for steps, signal, grid in stages]
+    made = (graph(fixed_vector(graph.input, graph.input.frames), 0, 0, graph.output.frames) for graph in graphs)
+    return [hashlib.sha256(result).hexdigest() for result in made]
 
 
 def column(values, dtype="<f8"):
