@@ -31,7 +31,8 @@ class Remix(BuiltIn):
 
     `to` is `mono` (the mean of all channels), `stereo` (of one channel, or of two as they are), `swap` (the two
     channels exchanged), or a map: one sum per output channel, separated by `/`. `2/1` exchanges two channels, `1` keeps
-    the first alone, `0.5*1+0.5*2` mixes two, `1/1-2/0` has three. Channels count from 1, and 0 is silence.
+    the first alone, `0.5*1+0.5*2` mixes two: y[n] = 0.5 x1[n] + 0.5 x2[n]. `1/1-2/0` has three. Channels count from 1,
+    and 0 is silence.
 
     `pan` goes with `stereo` only: the left channel is multiplied by min(1, 1 - pan), the right by min(1, 1 + pan).
     """

@@ -23,6 +23,7 @@ class Delay(BuiltIn):
     y[n] = x[n] + 10^(level_db / 20) x[n - D], where D is `time` in frames and nothing sounded before the recording. The
     length stays: what would sound behind the end is cut, so put `pad` in front of this op to keep it. To move a
     recording in time, use `pad` and `trim`.
+    Source: J. O. Smith, "Physical Audio Signal Processing" (2010), section "Feedforward Comb Filters".
     """
 
     name: ClassVar[str] = "delay"

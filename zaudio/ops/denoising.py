@@ -48,12 +48,12 @@ class Denoise(BuiltIn):
 
     The sound is cut into windows of 2,048 frames at 44.1 and 48 kHz (at least 40 ms), each with a square root of a Hann
     window, four over each frame. A bin is open and passes if its power, with that of its 8 neighbours in time and
-    frequency, is more than `threshold_db` above the noise's. All others become quieter by `reduction_db`. Between the
-    two the gain goes in steps of a fifteenth of `reduction_db`, within five windows and three bins, beginning before a
-    sound and ending after it: so nothing clicks, and single bins do not ring.
+    frequency, is more than `threshold_db` above the noise's. All others are multiplied by g = 10^(-reduction_db / 20).
+    Between the two the gain goes in steps of a fifteenth of `reduction_db`, within five windows and three bins,
+    beginning before a sound and ending after it: so nothing clicks, and single bins do not ring.
 
     A stage before measures the noise. With `noise_length`, it is the mean power per bin from `noise_start` on: choose a
-    pause. Without, it is found: of each 12 s (256 windows) the least power that a bin has for 0.2 s, and of these the
+    pause. Without, it is found: of each stretch of 12 s the least power that a bin has for 0.2 s, and of these the
     lower quartile over the recording. A sound that never pauses, such as a drone, then counts as noise. Noise that
     changes over the recording is measured where it is low. Each channel has its own measurement.
 

@@ -162,11 +162,11 @@ class Compressor(Dynamics):
 class Gate(BuiltIn):
     """Make quiet passages quieter.
 
-    A level of L dBFS, the greatest sample of 32 frames, has the gain
+    A level of L dBFS, the greatest sample of 32 frames, has a gain of G decibels:
 
-        -range_db                                      L <= threshold_db - knee_db
-        -range_db (threshold_db - L) / knee_db         between
-        0                                              L >= threshold_db
+        G = -range_db                                  L <= threshold_db - knee_db
+        G = -range_db (threshold_db - L) / knee_db     between
+        G = 0                                          L >= threshold_db
 
     The gain rises during the attack in front of a louder passage, linearly in decibels. It stays for `hold` behind it,
     and then falls by `release_db_per_s`. The hold keeps the gate from opening and closing at each period of a sound

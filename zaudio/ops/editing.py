@@ -25,7 +25,7 @@ LONGEST_PAD = 24 * 3600  # seconds: a typing error must not fill a disk
 class Trim(BuiltIn):
     """Keep one stretch of the recording.
 
-    It begins at `start` and has `length`, or goes on to the end. Samples stay as they are, bit for bit.
+    y[n] = x[start + n], for as many frames as `length` has, or up to the end. Samples stay as they are, bit for bit.
     """
 
     name: ClassVar[str] = "trim"
@@ -77,7 +77,7 @@ class Cut(Kernel):
 class Pad(BuiltIn):
     """Put silence in front of the recording and behind it.
 
-    The recording's own samples stay as they are, bit for bit.
+    y[n] = x[n - before], and 0 where x has no frames. The recording's own samples stay as they are, bit for bit.
     """
 
     name: ClassVar[str] = "pad"
@@ -127,7 +127,7 @@ class Silence(Kernel):
 class Mute(BuiltIn):
     """Replace one stretch of the recording by silence.
 
-    It begins at `start` and has `length`, or goes on to the end. Samples outside of it stay as they are, bit for bit.
+    y[n] = 0 from `start` on, for as many frames as `length` has, or up to the end; y[n] = x[n] elsewhere, bit for bit.
     """
 
     name: ClassVar[str] = "mute"

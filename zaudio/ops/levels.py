@@ -20,8 +20,8 @@ WIDEST_CLIP = 1e6  # 120 dB above full scale: beyond any float recording, and ex
 class Invert(BuiltIn, Kernel):
     """Flip the sign of every sample.
 
-    The sign bit of floats is flipped, also that of NaN. The most negative integer has no positive twin: it becomes
-    the greatest one.
+    y = -x. The sign bit of floats is flipped, also that of NaN. The most negative integer has no positive twin: it
+    becomes the greatest one.
     """
 
     name: ClassVar[str] = "invert"
@@ -45,7 +45,8 @@ class Invert(BuiltIn, Kernel):
 class Gain(BuiltIn):
     """Make louder or quieter.
 
-    Each sample is multiplied by 10^(db / 20).
+    y = 10^(db / 20) x.
+    Source: IEC 60027-3, for decibels of a level.
     """
 
     name: ClassVar[str] = "gain"
@@ -74,7 +75,8 @@ class Scale(Kernel):
 class Clip(BuiltIn):
     """Limit samples to a range.
 
-    A sample below `low` becomes `low`, one above `high` becomes `high`. NaN passes.
+    y = min(max(x, low), high), with full scale at 1: a sample below `low` becomes `low`, one above `high` becomes
+    `high`. NaN passes.
     """
 
     name: ClassVar[str] = "clip"
@@ -147,7 +149,8 @@ class SoftClip(BuiltIn):
     """Bend peaks, so that they approach full scale and never pass it.
 
     With t for the threshold: y = x where |x| <= t, and above it y = sign(x) (1 - (1 - t)^2 / (|x| + 1 - 2 t)). Value
-    and slope are continuous at t. Infinity becomes full scale, and NaN passes.
+    and slope are continuous at t. Infinity becomes full scale, and NaN passes. The curve is zaudio's own: the usual
+    tanh gives other bits on other machines.
     """
 
     name: ClassVar[str] = "softclip"

@@ -49,9 +49,9 @@ _GUARD_EDGES = 4  # on either side of an edge, from which its guard follows
 class Limit(BuiltIn):
     """Keep peaks below a ceiling.
 
-    A peak above the ceiling of `db` dBFS is reduced to it. The reduction grows during the attack in front of the peak,
-    linearly in decibels, and falls by `release_db_per_s` behind it. All channels have the same gain. A recording that
-    stays below the ceiling passes bit for bit.
+    A peak of L dBFS above the ceiling is reduced by G = L - db decibels. The reduction grows during the attack in front
+    of the peak, linearly in decibels, and falls by `release_db_per_s` behind it. All channels have the same gain. A
+    recording that stays below the ceiling passes bit for bit.
 
     No sample of the result is above the ceiling, also after rounding to the recording's format. With `peak=true`, the
     unit is dBTP: the peaks between samples are below the ceiling, too. Peaks of more than 36 dB (30 dB with

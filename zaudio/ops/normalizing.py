@@ -33,9 +33,10 @@ class Normalize(BuiltIn):
     """Bring the greatest peak of the recording to a level.
 
     Each sample is multiplied by 10^(db / 20) / P. P is the greatest absolute sample of all channels, where full scale
-    is 1. With `peak=true` it is the true peak: the greatest value between samples too, by the 4-times oversampling of
-    ITU-R BS.1770-4, annex 2. A recording of integers is brought to its greatest integer where `db` asks for more. The
-    gain is at most 60 dB. Silence stays as it is. NaN and infinity are not measured.
+    is 1. With `peak=true` it is the true peak: the greatest value between samples too, by 4-times oversampling. A
+    recording of integers is brought to its greatest integer where `db` asks for more. The gain is at most 60 dB.
+    Silence stays as it is. NaN and infinity are not measured.
+    Source: ITU-R BS.1770-4, annex 2, for the true peak.
     """
 
     name: ClassVar[str] = "normalize"
@@ -65,13 +66,17 @@ class Normalize(BuiltIn):
 class LoudNorm(BuiltIn):
     """Bring the recording to a loudness, by one gain.
 
-    Each sample is multiplied by 10^((lufs - I) / 20). I is the integrated loudness by ITU-R BS.1770-4 and EBU R 128:
-    K-weighted, in windows of 400 ms, gated at -70 LUFS and 10 LU below the mean. The channels' order is that of WAV
-    files: L R C LFE Ls Rs. Surrounds count 1.41, the effects channel does not count. The gain is lowered so that the
-    true peak (annex 2) stays at or below `ceiling_db`; the job says by how much. Dynamics are kept: nothing is
-    compressed. To reach the loudness all the same, raise `ceiling_db` and put a `limit` behind. A limiter lowers
-    loudness again: a recording that was asked to be at -16 LUFS came out of one at -16.21. The gain is at most 60 dB.
-    Silence, and a recording of less than 400 ms, stays as it is. NaN and infinity are measured as 0.
+    Each sample is multiplied by 10^((lufs - I) / 20). I is the integrated loudness: K-weighted, in windows of 400 ms,
+    gated at -70 LUFS and 10 LU below the mean. The channels' order is that of WAV files: L R C LFE Ls Rs. Surrounds
+    count 1.41, the effects channel does not count. The gain is at most 60 dB. Silence, and a recording of less than
+    400 ms, stays as it is. NaN and infinity are measured as 0.
+
+    The gain is lowered so that the true peak stays at or below `ceiling_db`. Speech often has peaks 20 dB above its
+    loudness, and then stays below -16 LUFS; the job says by how much. Dynamics are kept: nothing is compressed. To
+    reach the loudness all the same, raise `ceiling_db` and put a `limit` behind. A limiter lowers loudness again:
+    recordings that were asked to be at -16 LUFS came out of one at -16.21 and -16.50.
+
+    Source: ITU-R BS.1770-4, annexes 1 and 2; EBU R 128.
     """
 
     name: ClassVar[str] = "loudnorm"

@@ -83,12 +83,14 @@ class Resample(BuiltIn):
 class Speed(BuiltIn):
     """Play faster or slower, as a tape does: pitch and length change, the samplerate is kept.
 
-    A factor of 2 is twice as fast, half as long and an octave higher. The output has ceil(frames / factor) frames. The
-    filter is that of `resample`.
+    y(t) = x(factor t): a factor of 2 is twice as fast, half as long and an octave higher. The output has
+    ceil(frames / factor) frames. The filter is that of `resample`.
 
     The factor is used as a ratio of small whole numbers that is within one part in 100,000,000 of it, which is 1 ms a
     day. Where no ratio with terms below about 349,000 is as near, as just beside 1, the factor is refused, and the
     sentence names the nearest one that works.
+
+    Source: as of `resample`.
     """
 
     name: ClassVar[str] = "speed"

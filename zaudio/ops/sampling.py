@@ -26,7 +26,9 @@ class Convert(BuiltIn):
     """Store samples in another format.
 
     Integers have full scale where floats have 1. Samples are rounded once, at the end of the chain, half to even, and
-    limited to the range of integers; those that are limited are counted. Ops between compute in floats.
+    limited to the range of integers; those that are limited are counted. Ops between compute in floats: of b bits, an
+    integer k is y = k / 2^(b - 1).
+    Source: IEEE 754-2019, section 4.3.1, for half to even.
     """
 
     name: ClassVar[str] = "convert"
@@ -61,10 +63,10 @@ class Dither(BuiltIn):
 
     y = round(x 2^(bits - 1) + u - v) / 2^(bits - 1), half to even. u and v are uniform from 0 to 1, so their
     difference is triangular (TPDF) and up to one step of the result: after it, neither mean nor power of the error
-    depends on the signal. Source: Lipshitz, Wannamaker, Vanderkooy, "Quantization and Dither: A Theoretical Survey",
-    Journal of the Audio Engineering Society 40 (5), 1992. Noise is the two halves of a number of Philox4x64-10
-    (Salmon and others, "Parallel Random Numbers: As Easy as 1, 2, 3", 2011), whose key is the seed and whose place is
-    the sample's place in the recording: no cut changes it. It is the last op, or stands before `convert`.
+    depends on the signal. The noise is the two halves of a number of Philox4x64-10, whose key is the seed and whose
+    place is the sample's place in the recording: no cut changes it. It is the last op, or stands before `convert`.
+    Sources: Lipshitz, Wannamaker, Vanderkooy, "Quantization and Dither: A Theoretical Survey", Journal of the Audio
+    Engineering Society 40 (5), 1992; Salmon and others, "Parallel Random Numbers: As Easy as 1, 2, 3", 2011.
     """
 
     name: ClassVar[str] = "dither"
