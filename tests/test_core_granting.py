@@ -332,10 +332,12 @@ def test_the_time_in_which_workers_wait_in_a_queue_is_not_counted(desk):
 
 def test_when_none_can_come_the_job_ends_with_its_last_worker(desk):
     desk.join("a")
+    desk.hello("b")
+    desk.goodbye("b", "it lacks scipy")
     desk.desk.expect(awaited=False, given_up="no worker can come: attic: it is out")
     assert only(desk.wait(5.0, "a"), Fail) == [], "this one is at work"
     (fail, *_) = only(desk.wait(DEAD + HEARTBEAT), Fail)
-    assert str(fail.error) == "no worker can come: attic: it is out"
+    assert str(fail.error) == "no worker can come: attic: it is out", "which says all that is known"
 
 
 def test_a_job_whose_chunks_are_all_there_needs_no_worker(desks):

@@ -130,6 +130,16 @@ def test_revoked_worker_is_lost_at_once_and_told_and_its_chunks_go_to_others_wit
     assert held(desk, "a") == []
 
 
+def test_a_worker_that_died_is_lost_by_its_key_and_its_first_chunk_is_to_blame(desk):
+    join(desk, "a")
+    join(desk, "b")
+    desk.later(0.05)
+    actions = desk.desk.died(KEYS["a"], "it died of signal 11", now=desk.now)
+    assert [(lost.name, lost.reason) for lost in only(actions, Lost)] == [("a", "it died of signal 11")]
+    assert [desk.leases.failures(index) for index in (0, 1)] == [1, 0]
+    assert desk.desk.died(KEYS["a"], "it died of signal 11", now=desk.now) == []
+
+
 def test_chunks_of_revoked_workers_are_not_granted_to_others_that_are_revoked_too(desk):
     join(desk, "a")
     join(desk, "b")

@@ -80,6 +80,19 @@ def test_a_key_is_admitted_before_its_worker_and_revoked_with_it(guests):
     handle.ended = ""
     turn(0.3)
     assert guests.read() == {}
+    assert guests.take_died() == {}, "it ended in order"
+
+
+def test_the_farm_is_told_why_a_worker_died(guests):
+    launcher = Paper()
+    _, turn = fleet_of(launcher, 1, guests)
+    turn(0.0)
+    launcher.handles[0].public = PUBLIC
+    turn(0.1)
+    launcher.handles[0].ended = "plane: it fell"
+    turn(0.2)
+    assert guests.take_died() == {PUBLIC: "plane: it fell"}
+    assert guests.take_died() == {}
 
 
 def test_a_key_of_another_worker_is_not_admitted_and_not_revoked_with_its_thief(guests):

@@ -139,6 +139,17 @@ def test_a_ray_node_without_zaudio_is_told_by_its_address_and_the_last_line_of_a
     assert reason_on_node("The actor died unexpectedly") == ""
 
 
+@pytest.mark.extended
+def test_why_ray_lost_two_workers_is_one_sentence():
+    pytest.importorskip("ray")
+    from zaudio.launching.raycluster import lost_by
+
+    texts = [f"The actor {8 * digits} is unavailable: RpcError: Socket closed" for digits in ("4e", "c5")]
+    assert {lost_by(text) for text in texts} == {"The actor is unavailable"}
+    died = "The actor died unexpectedly before finishing this task.\n\tclass_name: Actor\n\tactor_id: 4e4e"
+    assert lost_by(died) == "The actor died unexpectedly before finishing this task"
+
+
 def begin(folder, place, stderr=subprocess.PIPE):
     """Start a job with workers at that place, whose op waits for a gate: a worker is replaced before its end."""
     command = farm_command(folder, place)

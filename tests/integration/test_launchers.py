@@ -16,7 +16,7 @@ import pytest
 from cluster_support import DaskByHand, DaskLocal, Ray
 from extended import extended
 from farm_support import decrypted, environment, finish, inverted, noise, write_raw
-from launcher_support import Ssh, farm_command, joined
+from launcher_support import Ssh, events, farm_command, joined
 from net_support import MS, kill, wait_until
 from slurm_support import Slurm
 
@@ -82,6 +82,9 @@ def test_a_worker_is_killed_and_replaced_and_the_result_is_numpys(place, folder)
     assert all(re.fullmatch(place.names, name) for name in shares), shares
     assert len(shares) >= place.count
     assert "signal 9 (SIGKILL)" in err
+    lost = [event["reason"] for event in events(folder) if event["kind"] == "lost"]
+    assert lost
+    assert not [reason for reason in lost if "key" in reason], lost
     assert_gone(place)
     seen += out + err + "".join(path.read_text() for path in folder.glob("*.json*"))
     secrets = [*place.secrets.read_text().split(), (folder / "keys" / keys.SECRET).read_text().strip()]

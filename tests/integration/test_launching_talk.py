@@ -121,7 +121,7 @@ def test_a_worker_that_is_killed_says_so_and_another_can_follow(far):
     kill(children(far._process.pid)[0])
     wait_until(lambda: far.look() or len(far.workers) == 1, "one is gone")
     (dead,) = {first, second} - set(far.workers)
-    assert dead.ended == "attic: a worker died: died of signal 9 (SIGKILL)"
+    assert dead.ended == "attic: a worker died of signal 9 (SIGKILL)"
     third = far.start("attic/3", Orders(NOWHERE))
     wait_until(lambda: far.look() or third.public is not None, "another is there")
 

@@ -154,6 +154,11 @@ class Desk:
         """Take note that a worker's process has died."""
         return [*self._dispatcher.gone(session, reason, now=now)]
 
+    def died(self, identity: str, reason: str, *, now: float) -> Actions:
+        """Take note that the process of that identity has died."""
+        sessions = [member.session for member in self._roster if member.identity == identity]
+        return [action for session in sessions for action in self.gone(session, reason, now=now)]
+
     def admit(self, identities: frozenset[str], *, now: float) -> Actions:
         """Let these identities take part from now on, and no others."""
         return [*self._dispatcher.admit(identities, now=now)]

@@ -247,7 +247,8 @@ class Dispatcher:
         actions += self._register.refusals.sum_up(now=now)
         actions += self._granting.tick(now)
         if reason := self._granting.starved(now):
-            actions.append(Fail(NoWorkerError(f"{reason}; {self._complaint}" if self._complaint else reason)))
+            complaint = f"; {self._complaint}" if self._complaint and not self._granting.hopeless else ""
+            actions.append(Fail(NoWorkerError(reason + complaint)))
         return actions
 
     def next_deadline(self) -> float:

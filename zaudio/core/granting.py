@@ -135,6 +135,11 @@ class Granting:
         return f"no worker could be given a chunk for {patience:g} s{self._preparing()}"
 
     @property
+    def hopeless(self) -> bool:
+        """Whether no member can come any more."""
+        return bool(self._given_up)
+
+    @property
     def finished(self) -> bool:
         """Whether every chunk has been given to the cipher, as far as `move` said."""
         return self._released >= self._leases.total

@@ -232,7 +232,7 @@ class Fleet:
     def _bury(self, squad: Squad, number: int, handle: Handle, now: float) -> None:
         del squad.posted[number]
         squad.asked.pop(number, None)
-        self._guests.revoke(squad.keys.pop(number, ""))
+        self._guests.revoke(squad.keys.pop(number, ""), handle.ended or "")
         log.info("%s has ended: %s", handle.name, handle.ended or "in order")
         squad.muster.ended(number, fault=bool(handle.ended), hopeless=handle.hopeless, now=now)
         if handle.ended:

@@ -123,11 +123,10 @@ class RayCluster:
         try:
             message: Message | None = ray.get(answer)
         except Exception as error:  # noqa: BLE001  # the actor died, or cannot be made there
-            hopeless = not isinstance(error, ray.exceptions.ActorDiedError) or "creation task" in str(error)
-            return {
-                "ended": reason_on_node(str(error)) or f"ray worker {number}: {_reason(error)}",
-                "hopeless": hopeless,
-            }
+            words = str(error)
+            if isinstance(error, ray.exceptions.RayActorError) and "creation task" not in words:
+                return {"ended": f"Ray lost a worker: {lost_by(words)}", "hopeless": False}
+            return {"ended": reason_on_node(words) or f"ray worker {number}: {_reason(error)}", "hopeless": True}
         return message
 
 
@@ -141,6 +140,12 @@ def reason_on_node(text: str) -> str:
     if "creation task" not in text or node is None:
         return ""
     return f"ray {node[1]}: {text.strip().splitlines()[-1]:.300}"
+
+
+def lost_by(text: str) -> str:
+    """Return the first sentence of Ray's about a lost actor, without numbers: many actors are lost for one reason."""
+    first = re.split(r"[.:]\s|\n", text.strip(), maxsplit=1)[0]
+    return f"{re.sub(r' [0-9a-f]{16,}', '', first):.300}".removesuffix(".")
 
 
 def _reason(error: BaseException) -> str:

@@ -162,7 +162,7 @@ class Far:
         child = self._children.pop(pid)
         self._hear_child(child)
         if not child.said_end:
-            self._say({"worker": child.number, "ended": f"a worker died: {_cause(status)}"})
+            self._say({"worker": child.number, "ended": f"a worker {_cause(status)}"})
         if child.up in self._selector.get_map():
             self._selector.unregister(child.up)
         os.close(child.up)

@@ -20,6 +20,7 @@ class Guests:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._names: dict[str, str] = {}
+        self._died: dict[str, str] = {}  # key -> why its worker died, until it is taken
 
     def admit(self, public: str, name: str) -> None:
         """Admit that key from now on.
@@ -33,10 +34,22 @@ class Guests:
                 raise UsageError(f"expected a key of its own, got that of {self._names[public]}")
             self._names[public] = name
 
-    def revoke(self, public: str) -> None:
-        """Stop admitting that key. An unknown key changes nothing."""
+    def revoke(self, public: str, cause: str = "") -> None:
+        """Stop admitting that key. An unknown key changes nothing.
+
+        Args:
+            public: The key.
+            cause: Why its worker died; empty when it ended in order.
+        """
         with self._lock:
-            self._names.pop(public, None)
+            if self._names.pop(public, None) is not None and cause:
+                self._died[public] = cause
+
+    def take_died(self) -> dict[str, str]:
+        """Return each key whose worker has died since the last call, with the cause."""
+        with self._lock:
+            died, self._died = self._died, {}
+            return died
 
     def read(self) -> dict[str, str]:
         """Return each admitted key with its worker's name."""

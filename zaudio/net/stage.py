@@ -194,6 +194,10 @@ class Stage:
         """Take note that a local worker's process has died."""
         self.do(self._desk.gone(session, cause, now=now))
 
+    def died(self, identity: str, cause: str, *, now: float) -> None:
+        """Take note that the process with that key has died."""
+        self.do(self._desk.died(identity, cause, now=now))
+
     def turned_away(self, address: str, reason: str, key: str) -> None:
         """Take note that the gate refused a peer."""
         self.do(self._desk.turned_away(address, reason, key))
