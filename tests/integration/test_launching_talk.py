@@ -60,6 +60,14 @@ def test_a_worker_makes_its_key_where_it_runs(far):
     assert first.ended is None
 
 
+@pytest.mark.parametrize("far", [["sleep", "600"]], indirect=True)
+def test_a_far_end_that_never_said_anything_is_not_waited_for(far):
+    deadline = time.monotonic() + 300
+    far.close()
+    far.wait(deadline)
+    assert time.monotonic() < deadline - 200
+
+
 @pytest.mark.extended
 def test_an_admitted_worker_says_what_it_could_not_reach(far):
     worker = far.start("attic/1", Orders(NOWHERE, SERVER))

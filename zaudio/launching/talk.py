@@ -151,8 +151,11 @@ class Far:
                 self._stdin.close()
 
     def wait(self, deadline: float) -> None:
-        """Wait for the process's end until that time of the monotonic clock, then kill it. After `close`."""
-        while self._process.poll() is None and time.monotonic() < deadline:
+        """Wait for the process's end until that time of the monotonic clock, then kill it. After `close`.
+
+        A far end that has not said anything yet has no workers, and nothing that it could end well.
+        """
+        while self.facts and self._process.poll() is None and time.monotonic() < deadline:
             for stream in (self._stdout, self._stderr):
                 _read(stream)  # or it would wait for a reader
             time.sleep(LOOK)
