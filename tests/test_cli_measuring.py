@@ -201,6 +201,7 @@ def test_a_signal_ends_a_measurement(survey, monkeypatch):
     assert "zaudio: terminated" in run("stats", "take.wav", code=143)
 
 
+@pytest.mark.extended
 def test_a_farm_measures_what_one_process_does(tmp_path):
     array = (np.random.default_rng(1).standard_normal((9 * RATE, 2)) * 0.1).astype(np.float32)
     path = tmp_path / "take.raw"

@@ -105,6 +105,7 @@ def test_failure_that_leaves_half_a_result_is_noticed(scene):
         assert_promises(job)
 
 
+@pytest.mark.extended
 def test_noise_has_no_samples_in_ciphertext(scene):
     assert has_samples(scene.samples[100:104].tobytes(), scene.samples)
     assert not has_samples(bytes(1 << 20), scene.samples)

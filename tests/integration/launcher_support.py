@@ -105,17 +105,17 @@ class Ssh(Place):
         self.known.write_text(f"[{self.address}]:{self.port} {public[0]} {public[1]}\n")
         inside = " ".join(f'{name}="{value}"' for name, value in self.inside.items())
         (self.folder / "sshd_config").write_text(
-            f"ListenAddress {self.address}:{self.port}\nHostKey {self.folder}/host\nPidFile none\nUsePAM no\n"
-            f"AuthorizedKeysFile {self.folder}/authorized_keys\nStrictModes no\nPasswordAuthentication no\n"
+            f'ListenAddress {self.address}:{self.port}\nHostKey "{self.folder}/host"\nPidFile none\nUsePAM no\n'
+            f'AuthorizedKeysFile "{self.folder}/authorized_keys"\nStrictModes no\nPasswordAuthentication no\n'
             f"PermitRootLogin prohibit-password\nSetEnv {inside}\nMaxStartups 100\n"
         )
         (self.folder / "ssh_config").write_text(
-            f"Host attic cellar\n  HostName {self.address}\n  Port {self.port}\n  UserKnownHostsFile {self.known}\n"
-            f"  GlobalKnownHostsFile none\n  IdentityFile {self.folder}/user\n  IdentitiesOnly yes\n"
+            f'Host attic cellar\n  HostName {self.address}\n  Port {self.port}\n  UserKnownHostsFile "{self.known}"\n'
+            f'  GlobalKnownHostsFile none\n  IdentityFile "{self.folder}/user"\n  IdentitiesOnly yes\n'
         )
         program = self.folder / "bin" / "ssh"
         program.parent.mkdir()
-        program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {self.folder}/ssh_config "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F "{self.folder}/ssh_config" "$@"\n')
         program.chmod(0o755)
 
     def __enter__(self):

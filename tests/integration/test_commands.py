@@ -379,6 +379,7 @@ def test_stopped_worker_does_not_hold_up_the_end(tmp_path):
     assert finish(process, within=5000 * MS)[0] == 130
 
 
+@pytest.mark.extended
 def test_a_result_for_a_recipient_is_read_with_the_identity_alone(tmp_path):
     samples = noise(100_003)
     recording = write_raw(tmp_path / "x.raw", samples)

@@ -271,6 +271,7 @@ def test_op_that_depends_on_its_process_is_found_out_by_a_duplicate(tmp_path):
             job.wait(timeout=PATIENCE)
 
 
+@pytest.mark.extended
 def test_op_may_write_to_the_standard_streams(tmp_path, recording, capfd):
     farm(recording, tmp_path, "farm_ops:chatty").run()
     assert_reference(tmp_path)

@@ -107,6 +107,7 @@ def test_wait_before_the_start_says_what_to_do(tmp_path, recording):
         Coordinator(recording, tmp_path / "out", workers=1).wait()
 
 
+@pytest.mark.extended
 def test_progress_goes_from_nothing_to_everything(tmp_path, recording):
     job = gated(recording, tmp_path)
     assert job.progress.state == "starting"
@@ -151,6 +152,7 @@ def test_stopped_job_says_so_in_every_way(tmp_path, recording):
     assert job.progress.eta is None
 
 
+@pytest.mark.extended
 def test_slow_reader_misses_events_is_told_how_many_and_holds_nothing_up(tmp_path, recording):
     job = gated(recording, tmp_path)
     with job, job.subscribe(size=4) as slow, job.subscribe() as quick:
@@ -202,6 +204,7 @@ def test_two_jobs_at_a_time(tmp_path):
         assert decrypted(tmp_path / f"out{number}") == inverted(part).tobytes()
 
 
+@pytest.mark.extended
 def test_job_started_in_a_thread_that_ends_early(tmp_path, recording):
     job = gated(recording, tmp_path)
     thread = threading.Thread(target=job.start)

@@ -197,19 +197,23 @@ def test_worker_from_elsewhere_outlives_its_coordinator_and_works_for_the_next_l
 # What is not resumed
 
 
+LEFT = noise(CELLS * CHUNK)  # as in a Take, but for its length
+LEFT[::CHUNK, 0] = np.arange(CELLS)
+
+
 @pytest.fixture
 def left(tmp_path):
     """A folder in which a job was left unfinished; the job's arguments."""
-    take, out = Take(tmp_path, MONO), tmp_path / "out"
-    take.limit(20)  # so that it cannot end before it is stopped
-    settings = {"ops": DOWN_TO.format(tmp_path / "limit"), "chunk": f"{CHUNK}f", "workers": 2}
-    with Coordinator(take.path, out, **settings) as job:
+    path, out, limit = write_raw(tmp_path / "take.raw", LEFT), tmp_path / "out", tmp_path / "limit"
+    limit.write_text("20")  # so that it cannot end before it is stopped
+    settings = {"ops": DOWN_TO.format(limit), "chunk": f"{CHUNK}f", "workers": 2}
+    with Coordinator(path, out, **settings) as job:
         wait_until(lambda: job.progress.done >= 5, "some of it is done")
         job.stop()
         assert job.resumable
-    take.limit(0)
+    limit.write_text("0")
     assert "result.journal" in listing(out)
-    return take.path, out, settings
+    return path, out, settings
 
 
 CHANGES = {
@@ -305,12 +309,12 @@ def test_job_that_is_stopped_while_it_reads_what_was_done_can_still_be_resumed(l
 
 
 @pytest.mark.extended
-def test_fresh_job_begins_anew(left, tmp_path):
+def test_fresh_job_begins_anew(left):
     path, out, settings = left
     report = Coordinator(path, out, **settings | {"ops": "invert"}, fresh=True).run()
     assert report.resumed_chunks == 0
     assert listing(out) == NAMES
-    assert decrypted(out) == inverted(Take(tmp_path, MONO).samples).tobytes()
+    assert decrypted(out) == inverted(LEFT).tobytes()
 
 
 @pytest.mark.extended
