@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from extended import extended
-from net_support import PATIENCE
+from net_support import MS, PATIENCE
 
 from zaudio import Network, Timing, decrypt
 from zaudio.formats import sample_format
@@ -17,7 +17,7 @@ from zaudio.formats import sample_format
 HERE = str(Path(__file__).parent)
 NAMES = ["encryption_iv.bin", "encryption_key.bin", "result.json", "result.raw"]
 LANES = {"shared memory": {}, "sockets": {"network": Network(sockets_only=True)}}  # ways to local workers
-PROMPT = Timing(heartbeat=0.2, liveness=5, worker_timeout=60)  # faults are found within about a second
+PROMPT = Timing(heartbeat=200 * MS, liveness=5, worker_timeout=PATIENCE)  # faults are found within about a second
 
 
 def on(kept):
@@ -69,7 +69,7 @@ def openssl_decrypted(folder):
     folder = Path(folder)
     key, iv = ((folder / f"encryption_{name}.bin").read_bytes().hex() for name in ("key", "iv"))
     command = ["openssl", "enc", "-d", "-aes-256-cbc", "-K", key, "-iv", iv, "-in", str(folder / "result.raw")]
-    return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+    return subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE).stdout
 
 
 def listing(folder):
