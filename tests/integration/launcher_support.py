@@ -18,6 +18,7 @@ it makes is written to `secrets`, so that a test can look for the secret.
 
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -85,6 +86,8 @@ class Ssh(Place):
         for program in (SSHD, "ssh", "ssh-keygen"):
             if shutil.which(program) is None:
                 pytest.skip(f"there is no {program} here (openssh-server, openssh-client)")
+        if os.path.basename(shell := pwd.getpwuid(os.geteuid()).pw_shell) in ("nologin", "false"):
+            pytest.skip(f"no server of ssh lets this user in, whose shell is {shell}")
         super().__init__(folder, mark)
         self._prefix = prefix
         self.address = address
