@@ -7,6 +7,7 @@ to the file that the user names.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from operator import index
 from types import TracebackType
@@ -15,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from zaudio.audio.container import check_container, container_of
 from zaudio.audio.metadata import Metadata
 from zaudio.audio.rendering import AudioFile
 from zaudio.errors import InputChangedError, UsageError, VerificationError
@@ -143,6 +145,8 @@ class OpenedResult:
             raise UsageError(f"{target} belongs to the result; choose another file")
         self._read(0, 0)  # a closed result replaces nothing
         signal = self._source.description.signal
+        convert = f"zaudio render {shlex.quote(self.path)} {shlex.quote(target)} --format"
+        check_container(target, container_of(target), signal, convert=convert)
         file = AudioFile(target, signal, metadata=self.metadata or Metadata(), overwrite=overwrite)
         step = max(1, SAVE_BYTES // signal.frame_bytes)
         try:

@@ -7,6 +7,7 @@ authenticated. A file appears under its name when it is whole, or not at all.
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 from collections.abc import Callable, Iterable, Iterator
 
@@ -74,7 +75,8 @@ def decrypt(
     folder, container = os.fspath(path), container_of(target)
     with OpenResult(folder, key=key, identity=identity) as opened:  # what can be refused is refused before all is read
         result.check_output(folder, target, overwrite=overwrite, key=key, identity=identity)
-        check_container(target, container, opened.description.signal)
+        convert = f"zaudio render {shlex.quote(folder)} {shlex.quote(target)} --format"
+        check_container(target, container, opened.description.signal, convert=convert)
     told = _Twice(on_progress)
     with SealedRecording(folder, key=key, identity=identity, on_progress=told.verifying) as source:
         described = source.description

@@ -431,6 +431,16 @@ def test_the_files_of_a_sealed_result_are_no_output(tmp_path):
     zaudio.verify(tmp_path / "out")
 
 
+def test_decrypt_names_the_command_that_makes_what_it_cannot(tmp_path):
+    write_wav(tmp_path / "take.wav", subtype="FLOAT")
+    run("seal", tmp_path / "take.wav", tmp_path / "out", "-n", "1", "-q")
+    wanted = f"zaudio render {tmp_path / 'out'} {tmp_path / 'x.flac'} --format s24le"
+    with pytest.raises(UsageError, match=f"the samples are f32le; type `{wanted}`, or write "):
+        decrypt(tmp_path / "out", tmp_path / "x.flac", forward=True)
+    run(*wanted.split()[1:], "-n", "1", "-q")
+    assert soundfile.info(tmp_path / "x.flac").subtype == "PCM_24"
+
+
 def test_decrypt_replaces_no_file_unless_it_is_told_to(tmp_path):
     samples = write_wav(tmp_path / "take.wav")
     run("farm", tmp_path / "take.wav", "-o", tmp_path / "out", "-n", "1", "-q")

@@ -52,14 +52,20 @@ def container_of(path: str) -> Container:
         raise UsageError(f"{path}: the kind of file goes by its suffix, {known}, {found}") from None
 
 
-def check_container(path: str, container: Container, signal: Signal) -> None:
+def check_container(path: str, container: Container, signal: Signal, *, convert: str = "") -> None:
     """Make sure that a kind of file can hold a signal.
+
+    Args:
+        path: The file.
+        container: Its kind.
+        signal: The signal.
+        convert: A command that converts samples, all but the format; by default the one that was typed does.
 
     Raises:
         UsageError: It cannot.
     """
     if container is Container.FLAC:
-        _check_flac(path, signal)
+        _check_flac(path, signal, convert)
     stem, suffix = os.path.splitext(path)
     if suffix.lower() in _NAMED and signal.format.name[:3] != suffix.lower()[1:]:
         wanted = suffix.lower()[1:]
@@ -69,13 +75,13 @@ def check_container(path: str, container: Container, signal: Signal) -> None:
         )
 
 
-def _check_flac(path: str, signal: Signal) -> None:
+def _check_flac(path: str, signal: Signal, convert: str) -> None:
     stem = os.path.splitext(path)[0]
     format = signal.format
     if format.dtype[1] == "f" or format.bits not in FLAC_BITS:
+        remedy = f"type `{convert} s24le`" if convert else "pass --format s24le or --format s16le"
         raise UsageError(
-            f"{path}: a FLAC file holds 16 or 24 bits, and the samples are {format.name}; pass --format s24le or "
-            f"--format s16le, or write {stem}.wav"
+            f"{path}: a FLAC file holds 16 or 24 bits, and the samples are {format.name}; {remedy}, or write {stem}.wav"
         )
     if signal.channels > FLAC_CHANNELS:
         raise UsageError(
