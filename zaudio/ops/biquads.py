@@ -75,7 +75,7 @@ class Biquads(Kernel):
 
     def apply(self, samples: Array, place: Place, state: Any) -> Array:
         """Return the filtered frames."""
-        # Each channel by itself: scipy is slower by half when it steps from frame to frame.
+        # Each channel by itself: scipy is slower by half when it steps from frame to frame. No copy where they are so.
         channels = np.ascontiguousarray(samples.T)
         filtered: Array = state.filter(channels, place.start - place.first)
         return filtered[:, : place.stop - place.start].T
@@ -93,20 +93,19 @@ class _Cascade:
 
     sections: Array
     responses: list[Array]
-    sosfilt: Callable[..., Any]
+    sosfilt: Callable[..., None]
 
     def filter(self, samples: Array, warmup: int) -> Array:
-        """Return the samples (channels, frames), filtered, without the warm-up in front of them."""
-        filtered: Array
+        """Filter samples (channels, frames) in place; return them without the warm-up in front of them."""
+        wanted = samples[:, warmup:]
         if not samples[:, :warmup].any():
             # Zeros in, zeros out: skipped. An echo that has decayed to denormal floats would make scipy slower.
-            filtered = self.sosfilt(self.sections, samples[:, warmup:])
+            self.sosfilt(self.sections, wanted)
         elif not self.responses:
-            filtered = self.sosfilt(self.sections, samples)[:, warmup:]
+            self.sosfilt(self.sections, samples)
         else:
-            memory = np.stack([self._memory(channel) for channel in samples[:, :warmup]], axis=1)
-            filtered = self.sosfilt(self.sections, samples[:, warmup:], memory)
-        return filtered
+            self.sosfilt(self.sections, wanted, np.stack([self._memory(channel) for channel in samples[:, :warmup]]))
+        return wanted
 
     def _memory(self, past: Array) -> Array:
         """Return the memory of each section behind the last frame of the past of one channel, (sections, 2).
@@ -247,11 +246,15 @@ def _radius(section: Section) -> float:
     return math.sqrt(a2) if under < 0 else abs(a1) / 2 + math.sqrt(under)
 
 
-def _responses(sections: Array, length: int, sosfilt: Callable[..., Any]) -> list[Array]:
+def _responses(sections: Array, length: int, sosfilt: Callable[..., None]) -> list[Array]:
     """Return the impulse response of a cascade up to each section, last frame first."""
-    impulse = np.zeros((1, length))
-    impulse[0, 0] = 1.0
-    return [np.ascontiguousarray(sosfilt(sections[:count], impulse)[0, ::-1]) for count in range(1, len(sections) + 1)]
+    responses = []
+    for count in range(1, len(sections) + 1):
+        impulse = np.zeros((1, length))
+        impulse[0, 0] = 1.0
+        sosfilt(sections[:count], impulse)
+        responses.append(np.ascontiguousarray(impulse[0, ::-1]))
+    return responses
 
 
 def _sections(sos: Array) -> list[Section]:

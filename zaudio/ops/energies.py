@@ -123,7 +123,7 @@ class Energies(Kernel):
         weighted = np.zeros(cells * PARTS)
         for channel, weight in enumerate(self.weights):
             if weight:
-                (filtered,) = filter(np.ascontiguousarray(samples[:, channel])[None], self.warmup)
+                (filtered,) = filter(np.array(samples[None, :, channel], order="C"), self.warmup)
                 filtered *= filtered
                 parts = _part_sums(filtered, cell)
                 result[:, channel] = np.add.reduce(parts.reshape(-1, PARTS), axis=1)

@@ -24,14 +24,14 @@ import scipy
 
 from zaudio.ops.contract import Array
 
-Sosfilt = Callable[[Array, Array, Array], Array]  # sections, samples, memory: as `sosfilt` below has them
+Sosfilt = Callable[[Array, Array, Array], None]  # sections, samples, memory: as `sosfilt` below has them
 
 _NAME = "scipy.signal._sosfilt"
 
 # Two sections and a few frames, with something in the memory.
 _SECTIONS = np.array([[0.5, 0.25, -0.125, 1.0, -0.5, 0.25], [1.0, -2.0, 1.0, 1.0, -1.5, 0.75]])
 _SAMPLES = np.array([[1.0, -0.5, 0.25, 0.0, 3.0], [0.0, 1.0, 0.0, -1.0, 0.125]])
-_MEMORY = np.array([[[0.5, -1.0], [0.25, 0.125]], [[-0.5, 2.0], [0.0, 1.0]]])
+_MEMORY = np.array([[[0.5, -1.0], [-0.5, 2.0]], [[0.25, 0.125], [0.0, 1.0]]])
 
 
 def compiled() -> Sosfilt | None:
@@ -39,8 +39,9 @@ def compiled() -> Sosfilt | None:
     if "scipy.signal" in sys.modules:
         return None  # the public function costs nothing any more
     try:
-        filter = _around(_loop())
-        right = np.allclose(filter(_SECTIONS, _SAMPLES, _MEMORY), _expected(), rtol=1e-12, atol=1e-12)
+        filter, samples = _around(_loop()), _SAMPLES.copy()
+        filter(_SECTIONS, samples, _MEMORY.copy())
+        right = np.allclose(samples, _expected(), rtol=1e-12, atol=1e-12)
     except Exception:  # noqa: BLE001  it is not public: another version may do anything
         return None
     return filter if right else None
@@ -50,10 +51,8 @@ def public() -> Sosfilt:
     """Return the filter that calls `scipy.signal.sosfilt`."""
     from scipy.signal import sosfilt
 
-    def filter(sections: Array, samples: Array, memory: Array) -> Array:
-        filtered: Array
-        filtered, _ = sosfilt(sections, samples, zi=memory)
-        return filtered
+    def filter(sections: Array, samples: Array, memory: Array) -> None:
+        samples[...], _ = sosfilt(sections, samples, zi=memory.transpose(1, 0, 2))
 
     return filter
 
@@ -73,10 +72,9 @@ def _loop() -> Callable[[Array, Array, Array], None]:
 
 
 def _around(loop: Callable[[Array, Array, Array], None]) -> Sosfilt:
-    def filter(sections: Array, samples: Array, memory: Array) -> Array:
-        filtered = np.array(samples, np.float64, order="C")
-        loop(sections, filtered, np.array(memory.transpose(1, 0, 2), np.float64, order="C"))
-        return filtered
+    def filter(sections: Array, samples: Array, memory: Array) -> None:
+        for row, own in zip(samples, memory, strict=True):  # it takes what lies in one piece
+            loop(sections, row[None], own[None])
 
     return filter
 
@@ -85,7 +83,7 @@ def _expected() -> Array:
     """Return what the filter makes of the few numbers: the transposed direct form II, frame by frame."""
     expected = _SAMPLES.copy()
     for row, frames in enumerate(expected):
-        memory = _MEMORY[:, row].tolist()
+        memory = _MEMORY[row].tolist()
         for frame, sample in enumerate(frames.tolist()):
             for section, (b0, b1, b2, _, a1, a2) in enumerate(_SECTIONS.tolist()):
                 first, second = memory[section]
@@ -99,15 +97,16 @@ def _expected() -> Array:
 _filter = compiled() or public()
 
 
-def sosfilt(sections: Array, samples: Array, memory: Array | None = None) -> Array:
-    """Return samples, filtered by a cascade of second-order sections; a new array.
+def sosfilt(sections: Array, samples: Array, memory: Array | None = None) -> None:
+    """Filter samples in place by a cascade of second-order sections.
 
     Args:
         sections: b0, b1, b2, 1, a1, a2 of each, (sections, 6), float64, writable.
-        samples: Float64, (rows, frames); each row is filtered by itself.
-        memory: Of each section in front of the first frame, (sections, rows, 2); None for zeros.
+        samples: Float64, (rows, frames); each row is filtered by itself, and lies in one piece.
+        memory: Of each section in front of the first frame, (rows, sections, 2), C-contiguous; it is written to. None
+            for zeros.
     """
-    return _filter(sections, samples, np.zeros((len(sections), len(samples), 2)) if memory is None else memory)
+    _filter(sections, samples, np.zeros((len(samples), len(sections), 2)) if memory is None else memory)
 
 
 __all__ = ["Sosfilt", "compiled", "public", "sosfilt"]
