@@ -118,13 +118,16 @@ def _convolution(folder: Path) -> Work:
 
 
 def _write_taps(folder: Path) -> Path:
-    """Write a low-pass of 511 taps, a Hann window: as text for SoX and zaudio, as samples for FFmpeg."""
+    """Write a low-pass of 511 taps, a Hann window: as text for SoX and zaudio, as samples for FFmpeg.
+
+    One half is the other one mirrored, so that rounding leaves them the same backwards, as a linear phase needs.
+    """
     cut, count = 0.25, 511
-    taps = []
-    for number in range(count):
-        place = number - count // 2
-        ideal = cut if place == 0 else math.sin(math.pi * cut * place) / (math.pi * place)
-        taps.append(ideal * (0.5 - 0.5 * math.cos(2 * math.pi * (number + 1) / (count + 1))))
+    half = []
+    for place in range(count // 2 + 1):
+        ideal = math.sin(math.pi * cut * place) / (math.pi * place) if place else cut
+        half.append(ideal * (0.5 + 0.5 * math.cos(2 * math.pi * place / (count + 1))))
+    taps = [*half[:0:-1], *half]
     path = folder / "taps.txt"
     path.write_text("".join(f"{tap!r}\n" for tap in taps))
     import numpy as np
