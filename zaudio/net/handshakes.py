@@ -6,9 +6,9 @@ Rules: a monitor is opened before its socket connects and closed with it.
 from __future__ import annotations
 
 import errno
+import struct
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from zaudio.core.handshake import Handshake
 
@@ -18,6 +18,11 @@ _EVENTS = (
     | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
     | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
 )
+
+
+# Of an event's first part, by zmq_socket_monitor(3): its number and its value. `zmq.utils.monitor` knows it too, but
+# imports asyncio and ssl, for 20 ms of each start of workers.
+_EVENT = struct.Struct("=hi")
 
 
 class Monitor:
@@ -35,8 +40,8 @@ class Monitor:
         """Return how handshakes ended, for all that ended since the last call."""
         ended = []
         while int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            event = recv_monitor_message(self.socket)
-            ended.append(_meaning(int(event["event"]), int(event["value"])))
+            event, _ = self.socket.recv_multipart()  # the other part is the endpoint
+            ended.append(_meaning(*_EVENT.unpack(event)))
         return ended
 
     def close(self) -> None:
