@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zaudio import events
 from zaudio.cli import voice
 from zaudio.cli.attending import Page, attend
 from zaudio.cli.jobs import job_options, local_options, played, render_options, seal_options, stored
 from zaudio.cli.options import bind_options, grouped, local_workers
 from zaudio.cli.web import web_options
 from zaudio.errors import InputChangedError, StorageError, UsageError
-from zaudio.events import Event
 from zaudio.machine import check_limits
 from zaudio.needed import required
 from zaudio.settings import Playable, Sealed
 
 if TYPE_CHECKING:
     from zaudio import Coordinator, Rendering, Report
+    from zaudio.events import Event
     from zaudio.net.starter import Starter
 
 STDOUT = "-"
@@ -180,6 +179,7 @@ def kept_in(output: Sealed | Playable) -> str:
 
 def show_reading() -> Callable[[Event], None]:
     """Return a function that shows by its events how far a recording is read before the job begins."""
+    from zaudio import events
     from zaudio.cli.progress import Reading
 
     quiet, shown = voice.is_quiet(), dict[str, Reading]()

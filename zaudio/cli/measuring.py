@@ -17,7 +17,6 @@ import click
 from zaudio.cli import voice
 from zaudio.cli.attending import attend
 from zaudio.cli.options import bind_options, complete_ops, grouped, local_workers, measuring_options, path_option
-from zaudio.cli.progress import clock
 from zaudio.machine import check_limits
 from zaudio.needed import required
 
@@ -219,6 +218,8 @@ def loudness_text(result: Loudness, signal: Signal) -> str:
 
 
 def _signal(signal: Signal) -> str:
+    from zaudio.cli.progress import clock
+
     return f"  {signal}, {clock(signal.frames / signal.samplerate)}"
 
 
