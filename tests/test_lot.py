@@ -99,6 +99,16 @@ def test_a_result_is_given_away_as_soon_as_it_is_whole():
         dealer.seal()
 
 
+def test_a_result_that_could_not_be_given_away_is_not_given_twice():
+    def refuse(number, result):
+        raise OSError("no room")
+
+    dealer = Dealer(signals(1), give=refuse)
+    with pytest.raises(OSError, match="no room"):
+        dealer.put(b"ab")
+    dealer.seal()
+
+
 def test_a_payload_that_no_recording_has_is_refused():
     dealer, _ = dealt((1,), [b"ab"])
     with pytest.raises(UsageError, match="more than"):

@@ -11,6 +11,7 @@ from zaudio.core.actions import Liar
 from zaudio.core.desk import Desk
 from zaudio.core.job import Ways
 from zaudio.core.register import Register
+from zaudio.errors import StorageError
 from zaudio.net.stage import Stage
 from zaudio.plan import Plan
 from zaudio.wire.messages import VERSION, Chunk, Heartbeat, Hello, Ready
@@ -53,10 +54,11 @@ class Bench:
             offers=lambda ops, name: True,
             now=0.0,
         )
+        self.destination = Destination()
         self.stage = Stage(
             stage_job,
             sources=(Recording(),),
-            destination=Destination(),
+            destination=self.destination,
             frame_bytes=frame_bytes,
             notify=lambda: None,
             publish=self.told.append,
@@ -114,6 +116,15 @@ def test_a_grant_names_the_bytes_of_its_input_and_awaits_those_of_its_output():
     ]
     assert {chunk.length for chunk in granted} == {16}
     assert bench.stage.result_max == 24
+    bench.stage.close()
+
+
+def test_a_stage_whose_destination_failed_seals_nothing():
+    bench = Bench(first=4)  # all is done, so it would seal
+    bench.destination.error = StorageError("out", "no space left")
+    bench.destination.seal = lambda: pytest.fail("it was sealed")
+    with pytest.raises(StorageError, match="no space left"):
+        bench.stage.turn(0.0)
     bench.stage.close()
 
 

@@ -1,4 +1,4 @@
-"""The records of a journal: their chain, torn ends and damage. When one is due is tried with the sealed result."""
+"""The records of a journal: their chain, torn ends and damage, and when one is due."""
 
 import hashlib
 import os
@@ -6,7 +6,7 @@ import os
 import pytest
 
 from zaudio import disk
-from zaudio.records import SUM_BYTES, Sums, decode_records, encode_record
+from zaudio.records import BYTES, SECONDS, SECONDS_MOST, SUM_BYTES, Schedule, Sums, decode_records, encode_record
 
 BODIES = [b"one", b"two" * 100, b"\0"]
 START = 7
@@ -87,3 +87,19 @@ def test_a_torn_end_is_cut_off(tmp_path):
     file.append(lambda: b" new")
     file.close()
     assert (tmp_path / "journal").read_bytes() == b"whole new"
+
+
+def test_a_record_is_due_after_a_while_or_after_many_bytes_and_never_for_nothing():
+    schedule = Schedule(now=0.0)
+    assert not schedule.due(1, now=SECONDS - 0.1)
+    assert schedule.due(1, now=SECONDS)
+    assert schedule.due(BYTES, now=0.0)
+    assert not schedule.due(0, now=100.0)
+
+
+@pytest.mark.parametrize(("seconds", "pause"), [(0.01, SECONDS), (0.5, 10.0), (10.0, SECONDS_MOST)])
+def test_where_a_record_takes_long_the_next_one_waits_twenty_times_as_long_but_a_minute_at_most(seconds, pause):
+    schedule = Schedule(now=0.0)
+    schedule.made(began=10.0 - seconds, now=10.0)
+    assert not schedule.due(1, now=9.9 + pause)
+    assert schedule.due(1, now=10.0 + pause)
