@@ -103,7 +103,7 @@ class Processing(Life[Array]):
             result = chain(array)
         except ZaudioError:
             raise
-        except (Exception, SystemExit) as error:  # an op of a user's may raise anything
+        except (Exception, SystemExit) as error:  # a user's op may raise anything
             raise ChunkError(0, 0, self._signal.frames, (parted(told(error))[0],)) from error
         if np.may_share_memory(result, self._array) or not result.flags.writeable:  # an op may return its input
             result = result.copy()

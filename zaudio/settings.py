@@ -29,8 +29,8 @@ class Raw:
         samplerate: Frames a second, 1 to 2,147,483,647; 44100 if None.
         channels: Samples a frame, 1 to 1024; 1 if None.
         format: The sample format's name, such as ``s16le``; ``f32le`` if None.
-        truncated: Take the whole frames that there are when a file ends before its header says so. By default such a
-            file is refused. It goes for files of every kind.
+        truncated: Take the whole frames of a file that ends before its header says so. By default such a file is
+            refused, whatever its kind.
 
     Raises:
         UsageError: A value is out of range.

@@ -91,7 +91,7 @@ def find_samples(kind: str, read_at: ReadAt, size: int, *, truncated: bool = Fal
         kind: WAV, RF64, BW64, AIFF, CAF, W64, AU, NIST or VOC.
         read_at: Reads `length` bytes from `offset` on, fewer only where the file ends.
         size: Bytes of the file.
-        truncated: Take the samples that there are when the file ends too early.
+        truncated: Take the samples of a file that ends too early.
 
     Raises:
         LayoutError: There are no samples, they are compressed, or sizes disagree.

@@ -118,7 +118,7 @@ class FileOutput:
         return self._file.publish()
 
     def abort(self) -> None:
-        """Let go of everything; keep only what a later life can go on from. Idempotent."""
+        """Close everything; keep only files from which a later life can continue. Idempotent."""
         self._file.abort()
 
     def disown(self) -> None:

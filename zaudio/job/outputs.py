@@ -66,7 +66,7 @@ class Output(Destination, Protocol):
 
     @property
     def kept(self) -> bool:
-        """Whether a later start finds something here to go on from."""
+        """Whether a later start can continue from something here."""
 
     def note(self, note: Measured | Machines) -> None:
         """Keep that for a later life, durable, before any payload is put."""

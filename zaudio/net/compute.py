@@ -130,5 +130,5 @@ def _is_cut(graph: Graph) -> bool:
 def _piece(graph: Graph, frames: Array, first: int, start: int, stop: int) -> Array:
     try:
         return graph(frames, first, start, stop)
-    except BaseException as error:  # SystemExit too: a function of a user's may raise anything
+    except BaseException as error:  # SystemExit too: a user's function may raise anything
         raise ChunkFailed(start, stop) from error

@@ -33,7 +33,7 @@ class Destination(Protocol):
 
     @property
     def finished(self) -> int:
-        """Payloads that the destination does not refer to any more."""
+        """Payloads that the destination no longer refers to."""
 
     @property
     def spent(self) -> tuple[float, float]:
@@ -61,7 +61,7 @@ class Destination(Protocol):
         """Give the result its final names, all or none; return its paths."""
 
     def abort(self) -> None:
-        """Let go of everything; keep only what a later life can go on from. Idempotent."""
+        """Close everything; keep only files from which a later life can continue. Idempotent."""
 
     def disown(self) -> None:
         """Abort, and keep nothing: the bytes so far are in doubt."""

@@ -21,7 +21,7 @@ class Taker(Protocol):
 
     @property
     def finished(self) -> int:
-        """Payloads that the destination does not refer to any more."""
+        """Payloads that the destination no longer refers to."""
 
     def put(self, payload: Buffer) -> None:
         """Take the next payload in output order."""

@@ -1,7 +1,7 @@
 """The recording as a worker reads it itself, where the coordinator's file can be reached from here.
 
 Rules: only files below the folders that the worker offered are opened; no message can change that. A file that is not
-the very one that the coordinator named counts as no file: chunks then come over the socket.
+the one that the coordinator named counts as no file: chunks then come over the socket.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class Place:
 class Op:
     """An op: its fields are its parameters.
 
-    An op of a user's overrides `apply`, and of the others what it needs. Frames are counted from the beginning of the
+    A user's op overrides `apply`, and any other method that it needs. Frames are counted from the beginning of the
     op's own input or output.
 
     Attributes:

@@ -44,7 +44,7 @@ _EXAMPLE = 'frames, a duration such as "20ms"'
 
 @dataclass(frozen=True)
 class Declaration:
-    """The needs of a user's function; `op` says what each is.
+    """The needs of a user's function, as `op` describes them.
 
     Raises:
         UsageError: A value has another type.

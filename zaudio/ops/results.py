@@ -46,7 +46,7 @@ def made_state(op: Op, signal: Signal) -> object:
     """Return the state that an op's `setup` makes.
 
     Raises:
-        RuntimeError: That of a user's op failed.
+        RuntimeError: The `setup` of a user's op failed.
     """
     if isinstance(op, Kernel):
         return op.setup(signal)
@@ -59,7 +59,7 @@ def made_state(op: Op, signal: Signal) -> object:
 
 
 def title_of(op: Op) -> str:
-    """Return an op's name for a sentence: ``module:function`` of a user's."""
+    """Return an op's name for a sentence: ``module:function`` for a user's op."""
     name = getattr(op, "name", "")
     return name if isinstance(name, str) and ":" in name else f"{type(op).__module__}:{type(op).__qualname__}"
 

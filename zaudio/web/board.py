@@ -94,7 +94,7 @@ class Board:
     Attributes:
         seen: The number of the last news.
         report: The report's lines, once there is one.
-        final: Whether nothing will change any more.
+        final: Whether nothing will change after this.
         jobs: Of a batch, where its recordings stand.
     """
 

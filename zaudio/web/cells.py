@@ -55,7 +55,7 @@ class Cells:
         self._put("f", chunk, chunks)
 
     def withdraw(self, chunk: int, chunks: int) -> None:
-        """Note that the result of chunks does not count any more."""
+        """Note that the result of chunks no longer counts."""
         self._mark(chunk, chunks)
         self._put("f", chunk, chunks)
 

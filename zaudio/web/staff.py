@@ -149,7 +149,7 @@ class Staff:
         self._of(name, at).held[chunk] = at
 
     def end(self, name: str, chunk: int, *, at: float, chunks: int = 0, heard: bool = True) -> float | None:
-        """Note that a worker does not hold chunks any more.
+        """Note that a worker no longer holds chunks.
 
         Args:
             name: The worker.
