@@ -359,6 +359,20 @@ def test_what_the_rules_allow_has_no_circle():
         reach(room)
 
 
+def home_of(name):
+    """The module that an imported name comes from; empty for the face of a room, which only hands names on."""
+    while name and name not in SOURCES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {module: set(map(home_of, imports(source, module))) - {module} for module, source in SOURCES.items()}
+    while free := {module for module, targets in graph.items() if not targets & graph.keys()}:
+        graph = {module: targets for module, targets in graph.items() if module not in free}
+    assert set(graph) == set(), "these import each other, or one that does"
+
+
 def test_what_the_rules_allow_points_down_or_right_in_the_drawing_of_the_tour():
     page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
     drawing = page.partition("    cli ── web")[1] + page.partition("    cli ── web")[2].partition("    below all")[0]

@@ -5,7 +5,8 @@ with this package.
 """
 
 from zaudio.audio.generate import generate
-from zaudio.audio.source import Source, open_source
+from zaudio.audio.recording import Source
+from zaudio.audio.source import open_source
 from zaudio.audio.streams import OnProgress
 
 __all__ = ["OnProgress", "Source", "generate", "open_source"]

@@ -23,7 +23,7 @@ from zaudio.audio.libsndfile import UNKNOWN_FRAMES, Decoder, one_line, open_deco
 from zaudio.audio.magic import READABLE, called, looks_like_mp3
 from zaudio.audio.pcm import open_pcm
 from zaudio.audio.reading import read_metadata
-from zaudio.audio.source import Source
+from zaudio.audio.recording import Source
 from zaudio.errors import InputError
 from zaudio.formats import FORMATS, MAX_CHANNELS, MAX_SAMPLERATE
 

@@ -1,4 +1,4 @@
-"""Source: a recording as the farm sees it. `open_source` recognises the kind of a file.
+"""The opening of a recording: `open_source` recognises the kind of a file.
 
 Rules: a name that says raw is raw; named parameters say raw; anything else must be a container. One that cannot be read
 from the middle with every bit right is decoded once, in order, into a spool. A file that cannot be read is refused
@@ -8,19 +8,16 @@ here, before any output is touched.
 from __future__ import annotations
 
 import os
-from types import TracebackType
-from typing import Protocol, Self
 
 from zaudio.audio.chunks import id3v2_bytes
 from zaudio.audio.files import FileSource, InputFile
 from zaudio.audio.magic import HEAD_BYTES, called, sniff
-from zaudio.audio.metadata import Carried
 from zaudio.audio.mpeg import is_mpeg
 from zaudio.audio.raw import RawSource, doubt, whole_frames
+from zaudio.audio.recording import Source
 from zaudio.audio.streams import MakeSpool, OnProgress, SpooledFile, is_stream, read_stream
 from zaudio.errors import UsageError
-from zaudio.formats import SampleFormat, sample_format
-from zaudio.reference import Fingerprint, Reference
+from zaudio.formats import sample_format
 from zaudio.settings import Raw
 
 RAW_SUFFIXES = frozenset({".raw", ".pcm", ".f32", ".f64", ".s16", ".s32", ".bin"})
@@ -28,86 +25,6 @@ RAW_SUFFIXES = frozenset({".raw", ".pcm", ".f32", ".f64", ".s16", ".s32", ".bin"
 SAMPLERATE = 44100  # of raw samples: that of a CD, and of this project's recordings
 CHANNELS = 1
 FORMAT = "f32le"
-
-
-class Source(Protocol):
-    """A recording that can be read from any frame on. Used by one thread at a time, not always the same.
-
-    Attributes:
-        path: The file, as it was named.
-        frames: Its length, 0 or more.
-        channels: Samples per frame.
-        samplerate: Frames per second.
-        format: How `read` gives a sample.
-        bits: Significant bits of a sample; 24 where a file of 24 bits is read as 32, whose lowest byte is zero.
-        frame_bytes: Bytes per frame.
-        container: The kind of the file: ``raw``, ``WAV``, ``FLAC`` ...
-        warnings: Sentences for the user about oddities that were overcome.
-        reference: The place at which workers can read the samples themselves; None when they are not stored as they
-            are.
-        unresumable: Why a later start cannot read the same again; empty when it can.
-    """
-
-    path: str
-    frames: int
-    channels: int
-    samplerate: int
-    format: SampleFormat
-    bits: int
-    frame_bytes: int
-    container: str
-    warnings: tuple[str, ...]
-    reference: Reference | None
-    unresumable: str
-
-    @property
-    def resumable(self) -> bool:
-        """Whether a later start can read the same again. If not, there is no fingerprint."""
-        ...
-
-    def read(self, start: int, stop: int) -> bytes | bytearray:
-        """Return the interleaved samples of frames `start` to `stop`, in `format`: (stop - start) x frame_bytes bytes.
-
-        Raises:
-            InputChangedError: The file has changed since it was opened.
-            InputError: The system or the decoder could not read.
-            IndexError: There are no such frames.
-        """
-        ...
-
-    def metadata(self) -> Carried:
-        """Return the metadata of the file, and sentences about those that cannot be carried over.
-
-        Raises:
-            InputError: The system could not read.
-        """
-        ...
-
-    def fingerprint(self) -> Fingerprint:
-        """Return the fingerprint of the file in the state in which it was opened.
-
-        Raises:
-            InputError: The system could not read, or the recording is not resumable.
-        """
-        ...
-
-    def check(self) -> None:
-        """Make sure that file and path have not changed since it was opened.
-
-        Raises:
-            InputChangedError: The file was written to, or the path leads to another file or to none.
-        """
-        ...
-
-    def close(self) -> None:
-        """Let go of the file. Idempotent."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
 
 def open_source(
