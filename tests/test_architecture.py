@@ -549,13 +549,13 @@ def test_what_is_just_small_enough_is_none():
     assert list(too_large(source, "zaudio.new")) == []
 
 
-# The Desk, the drawing of a batch, and the walk
+# The drawings of rooms, the Desk, and the walk
 
 
-def test_modules_of_a_batch_import_from_those_drawn_below_them():
-    room = "zaudio.batching."
+@pytest.mark.parametrize("room", ["zaudio.batching.", "zaudio.job.", "zaudio.watching."])
+def test_modules_of_a_room_import_from_those_drawn_below_them(room):
     drawing = ast.get_docstring(ast.parse(SOURCES[f"{room}__init__"])).split("\n\n")[1]
-    drawn = [line.split()[0] for line in drawing.splitlines()]
+    drawn = [name for row in drawing.splitlines() for name in re.match(r" *(\w+(?:, \w+)*)", row)[1].split(", ")]
     assert sorted([*drawn, "__init__"]) == sorted(name.removeprefix(room) for name in SOURCES if name.startswith(room))
     for place, name in enumerate(drawn):
         source = SOURCES[room + name]
