@@ -239,7 +239,7 @@ def test_worker_stopped_until_its_chunk_was_redone_is_a_duplicate_and_of_use_aga
 
 
 @pytest.mark.covers(
-    "SIGSTOP for ever",
+    "SIGSTOP without end",
     number=6,
     bound=(
         "the coordinator exits within 2 s of the last result; memory + credit x chunk (0.5 MiB) + 8 MiB for allocators"
@@ -719,7 +719,7 @@ def test_worker_that_lacks_the_op_is_refused_with_what_to_do(scene):
 
 
 @pytest.mark.covers(
-    "who speaks of another job or incarnation",
+    "messages of another job or incarnation",
     number=19,
     bound="asked to say hello again, a good worker completes",
     measured="as said",

@@ -527,7 +527,7 @@ def test_workers_that_come_and_leave_all_the_time_never_count_against_a_chunk():
 @pytest.mark.covers(
     "one worker ten times slower",
     number=14,
-    by="virtual time is enough, it is a matter of who is granted what:",
+    by="virtual time is enough, it is a matter of which worker is granted a chunk:",
     bound="makespan at most 1.5 x",
     measured="within it; without the rule 4 x",
     removed="`granting.py`: `if self._ciphered == self._released:` in `grant` (stragglers)",
