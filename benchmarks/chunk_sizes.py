@@ -17,7 +17,7 @@ import method
 import show
 from method import Command, Measured, median
 
-from zaudio.job.stages import CHUNK
+from zaudio.job.cutting import CHUNK
 from zaudio.machine import usable_cores
 from zaudio.sizes import parse_bytes
 

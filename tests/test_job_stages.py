@@ -6,8 +6,9 @@ import pytest
 
 from zaudio.errors import UsageError
 from zaudio.formats import sample_format
+from zaudio.job.cutting import chunk_bytes, cut, in_bundles, rounded
 from zaudio.job.request import parse_request
-from zaudio.job.stages import UNKNOWN_MAX, chunk_bytes, cut, demand_of, demand_of_stage, in_bundles, name_of, rounded
+from zaudio.job.stages import UNKNOWN_MAX, demand_of, demand_of_stage, name_of
 from zaudio.ops import Course, import_allowed, make_ops, parse_chain
 from zaudio.plan import Order
 from zaudio.settings import Limits, Network, Raw, Security

@@ -21,10 +21,11 @@ from zaudio.events import Event, StageBegan, Started, State, StateChanged
 from zaudio.formats import MAX_SAMPLERATE, check_count
 from zaudio.into import Into
 from zaudio.job.classes import JobClass
+from zaudio.job.cutting import cut
 from zaudio.job.life import Life, takes_arguments_of
 from zaudio.job.preparation import started_of
 from zaudio.job.request import Request, parse_request
-from zaudio.job.stages import ID_BYTES, Demand, Means, Say, cut, demand_of, import_named, main_stage, measure, opening
+from zaudio.job.stages import ID_BYTES, Demand, Means, Say, demand_of, import_named, main_stage, measure, opening
 from zaudio.net.failure import parted, told
 from zaudio.net.farm import Farm
 from zaudio.net.wake import Waker

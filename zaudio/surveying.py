@@ -16,21 +16,11 @@ import numpy.typing as npt
 from zaudio.errors import UsageError
 from zaudio.events import Event, Started, State, StateChanged
 from zaudio.job.classes import JobClass
+from zaudio.job.cutting import cut
 from zaudio.job.life import Life, takes_arguments_of
 from zaudio.job.preparation import open_recording, started_of
 from zaudio.job.request import Request, parse_request
-from zaudio.job.stages import (
-    ID_BYTES,
-    Demand,
-    Means,
-    Say,
-    cut,
-    demand_of_stage,
-    import_named,
-    measure,
-    opening,
-    signal_of,
-)
+from zaudio.job.stages import ID_BYTES, Demand, Means, Say, demand_of_stage, import_named, measure, opening, signal_of
 from zaudio.net.farm import Farm
 from zaudio.net.wake import Waker
 from zaudio.ops.chain import Course, make_ops

@@ -27,9 +27,10 @@ from zaudio.core.jury import SECRET_BYTES, Audit
 from zaudio.events import Event
 from zaudio.into import Dealer
 from zaudio.job.classes import JobClass
+from zaudio.job.cutting import BUNDLE_BYTES, chunk_bytes, cut
 from zaudio.job.outputs import describe, lay_out, with_format
 from zaudio.job.request import Request
-from zaudio.job.stages import BUNDLE_BYTES, CREDIT, ID_BYTES, chunk_bytes, cut, signal_of
+from zaudio.job.stages import CREDIT, ID_BYTES, signal_of
 from zaudio.lot import LotPlan
 from zaudio.net.stage import Stage
 from zaudio.ops.chain import ENDLESS, Course, Pass, make_ops

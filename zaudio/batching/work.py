@@ -25,8 +25,9 @@ from zaudio.batching.results import Whole, publish
 from zaudio.batching.roll import Roll
 from zaudio.errors import DiskFullError, NoWorkerError, StoppedError, WorkersDiedError, ZaudioError
 from zaudio.events import Advanced, Event, StageBegan, Started, State, StateChanged
+from zaudio.job.cutting import BUNDLE_BYTES, CHUNK_OF_GRID
 from zaudio.job.request import Request
-from zaudio.job.stages import BUNDLE_BYTES, CHUNK_OF_GRID, CREDIT, ID_BYTES, UNKNOWN_MAX, Demand, Say, opening
+from zaudio.job.stages import CREDIT, ID_BYTES, UNKNOWN_MAX, Demand, Say, opening
 from zaudio.net.farm import Farm
 from zaudio.net.stage import Stage
 from zaudio.ops.chain import versions_of

@@ -4,7 +4,8 @@
     preparation    OpenJob        a job made of a request, ready to run; it publishes
     staffing                      the farm that runs it, and the workers that it starts elsewhere
     outputs, fileoutput           the choice of a destination, and the traces of an earlier life there
-    stages                        measuring stages and the main one, each cut into chunks
+    stages                        measuring stages and the main one
+    cutting                       a stage, cut into chunks; small ones in bundles
     inputs                        the choice of a source: a file, a stream, or a sealed result
     classes        JobClass       a job's class of machines, over its stages and lives
     request        Request        a user's wishes, parsed and checked

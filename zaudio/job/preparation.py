@@ -23,6 +23,7 @@ from zaudio.audio import Source
 from zaudio.errors import ConflictError, ResumeError
 from zaudio.events import Event, Measured, Published, Reading, StageBegan, Started, State, StateChanged
 from zaudio.job.classes import JobClass
+from zaudio.job.cutting import cut, in_bundles, rounded
 from zaudio.job.inputs import open_input
 from zaudio.job.outputs import Claim, Output, check_output, claim, settled, with_format
 from zaudio.job.request import Request
@@ -30,16 +31,13 @@ from zaudio.job.stages import (
     Demand,
     Means,
     Say,
-    cut,
     demand_of,
     import_named,
-    in_bundles,
     learn,
     main_stage,
     measure,
     name_of,
     opening,
-    rounded,
     signal_of,
 )
 from zaudio.net.destination import Destination

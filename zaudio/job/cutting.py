@@ -1,0 +1,80 @@
+"""Cutting: the output of a stage, cut into chunks.
+
+    cut           a pass, a chunk size  -> Plan
+    in_bundles    a Plan                -> the Plan by which small chunks travel together
+
+Rules: pure. A chunk is so long that its input is about what the user asked for, in whole blocks of the grid.
+"""
+
+from __future__ import annotations
+
+from zaudio.errors import UsageError
+from zaudio.job.request import Request
+from zaudio.ops.chain import Pass
+from zaudio.plan import Order, Plan
+from zaudio.sizes import parse_bytes, parse_frames
+
+CHUNK = "1MiB"  # large enough that Python's share of a chunk vanishes, small enough for the caches and the window
+CHUNK_OF_GRID = "4MiB"  # the context of a block costs less in a longer chunk
+CHUNKS_LEAST = 16  # of a short recording: 4 MiB are 47 s of a mono CD, which only one worker would be busy with
+WINDOW_LEAST = 4  # such chunks that fit in the memory at least
+BUNDLE_BYTES = 256 * 1024  # small chunks travel together, as many as fit: a message costs what 256 KiB of AES costs
+BUNDLES_LEAST = 64  # so that 16 workers share a small job of a slow op evenly; more of them share it less evenly
+
+
+def cut(request: Request, stage: Pass, order: Order | None = None) -> Plan:
+    """Return the chunks of a stage; by default in the order of the result.
+
+    Raises:
+        UsageError: The chunk size cannot be used, or a chunk needs more memory than is allowed.
+    """
+    output = stage.graph().output
+    frames = max(1, round(_asked(request, stage) / stage.stretch))
+    plan = Plan(output.frames, _whole(frames, stage.grid), order or request.order, stage.needs)
+    if request.memory < (chunk := chunk_bytes(plan, stage)):
+        raise UsageError(
+            f"memory: a chunk takes {chunk} bytes, and {request.memory} are allowed; "
+            "give more with --memory (Limits(memory=)), or shorter chunks with --chunk (chunk=)"
+        )
+    return plan
+
+
+def rounded(request: Request, stage: Pass, plan: Plan) -> str:
+    """Return a sentence when a chunk is not as long as the user asked for; empty when it is."""
+    if request.chunk is None or not stage.grid:
+        return ""
+    asked = max(1, round(_asked(request, stage) / stage.stretch))
+    if _whole(asked, stage.grid) == asked or plan.frames <= min(asked, plan.chunk_frames):
+        return ""
+    return f"a chunk is {plan.chunk_frames} frames and not {asked}: whole blocks of {stage.grid}, as its ops need them"
+
+
+def chunk_bytes(plan: Plan, stage: Pass) -> int:
+    """Return the bytes of the longest of a chunk's input and its result."""
+    spans = [plan.span(index) for index in {0, len(plan) // 2, len(plan) - 1} if 0 <= index < len(plan)]
+    coming, going = stage.signal.frame_bytes, stage.graph().output.frame_bytes
+    return max((max(span.input_frames * coming, span.frames * going) for span in spans), default=0)
+
+
+def in_bundles(plan: Plan, stage: Pass) -> Plan:
+    """Return the plan by which chunks travel."""
+    fitting = BUNDLE_BYTES // max(1, chunk_bytes(plan, stage))
+    return plan.in_bundles(min(fitting, len(plan) // BUNDLES_LEAST))
+
+
+def _asked(request: Request, stage: Pass) -> int:
+    """Return the frames of the recording in a chunk, as the user asked for them, or by default."""
+    signal = stage.signal
+    size: str | int = CHUNK
+    if request.chunk is not None:
+        size = request.chunk
+    elif stage.grid:
+        most = min(
+            parse_bytes(CHUNK_OF_GRID, what="chunk"), request.memory // WINDOW_LEAST, signal.bytes // CHUNKS_LEAST
+        )
+        size = max(signal.frame_bytes, most)
+    return parse_frames(size, what="chunk", frame_bytes=signal.frame_bytes, samplerate=signal.samplerate)
+
+
+def _whole(frames: int, grid: int) -> int:
+    return -(-frames // grid) * grid if grid else frames
