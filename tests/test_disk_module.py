@@ -197,7 +197,10 @@ def test_a_stream_that_is_silenced_swallows_what_follows(tmp_path):
 
 
 def test_an_oserror_becomes_the_storage_error_of_that_path():
-    with pytest.raises(StorageError, match=r"^/x/y: No space left on device; make room on that disk$"), disk.storage_errors("/x/y"):
+    with (
+        pytest.raises(StorageError, match=r"^/x/y: No space left on device; make room on that disk$"),
+        disk.storage_errors("/x/y"),
+    ):
         raise OSError(28, "No space left on device")
 
 
