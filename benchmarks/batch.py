@@ -4,7 +4,7 @@ Whole commands of `zaudio batch` are timed:
 
 - many recordings of a second, into sealed results and into files that play
 - an op that takes 50 ms, with one worker and with two
-- the same over a line whose round trip is 50 ms (`line.py`)
+- the same over lines whose round trips are 50 and 100 ms (`line.py`)
 - recordings of three minutes, beside a farm over one recording that is as long as all of them
 
 The time of an fsync is measured too, since each sealed result needs ten of them, and a file four. `method.py` says how
@@ -20,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import method
@@ -30,18 +31,20 @@ from method import Command, Measured, median
 RATE = 44100
 MINUTES = 3
 OP_MS = 50
-LINE_MS = 50  # a round trip
+LINES_MS = (50, 100)  # round trips: a line of 50 ms may mean there and back, or each way
 OP = f"benchmarks.costly:rest:ms={OP_MS}"
-SHORT, PLAYABLE, ONE, TWO, ONE_FAR, TWO_FAR, LONG, WHOLE = (
+SHORT, PLAYABLE, ONE, TWO, LONG, WHOLE = (
     "recordings of a second",
     "the same, into files that play",
     f"an op of {OP_MS} ms, 1 worker",
     f"an op of {OP_MS} ms, 2 workers",
-    f"an op of {OP_MS} ms over a line of {LINE_MS} ms, 1 worker",
-    f"an op of {OP_MS} ms over a line of {LINE_MS} ms, 2 workers",
     "recordings of three minutes",
     "one recording as long as those",
 )
+FAR = {
+    ms: tuple(f"an op of {OP_MS} ms, {who} at the end of {ms} ms" for who in ("1 worker", "2 workers"))
+    for ms in LINES_MS
+}
 
 
 def main() -> None:
@@ -54,7 +57,7 @@ def main() -> None:
     with method.scratch_folder() as folder:
         sync_ms = 1000 * median([sync(folder) for _ in range(50)])
         measured = measure(folder, arguments)
-    slow = dict.fromkeys((ONE, TWO, ONE_FAR, TWO_FAR), arguments.slow)
+    slow = dict.fromkeys((ONE, TWO, *chain.from_iterable(FAR.values())), arguments.slow)
     counts = {**dict.fromkeys((SHORT, PLAYABLE), arguments.short), **slow, LONG: arguments.long, WHOLE: 1}
     table = show.Table(
         f"Batches, {arguments.workers} workers, {arguments.rounds} rounds, jobs alone; an fsync takes {sync_ms:.2f} ms",
@@ -62,8 +65,9 @@ def main() -> None:
         [_row(name, counts[name], of.jobs) for name, of in measured.items()],
         [
             f"Target 20 ms: a recording of a second takes {1000 * _median(measured, SHORT) / arguments.short:.1f} ms.",
-            f"Target 0.55: two workers take {_median(measured, TWO) / _median(measured, ONE):.3f} x the time of one, "
-            f"and over the line {_median(measured, TWO_FAR) / _median(measured, ONE_FAR):.3f} x.",
+            f"Target 0.55: two workers take {_share(measured, ONE, TWO):.3f} x the time of one; "
+            + "; ".join(f"over {ms} ms {_share(measured, *FAR[ms]):.3f} x" for ms in LINES_MS)
+            + ".",
             f"Target 1.2: recordings of three minutes take {_median(measured, LONG) / _median(measured, WHOLE):.2f} x "
             "the time of one that is as long.",
         ],
@@ -96,8 +100,11 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Measured]:
         ),
         ONE: Command(batch(folder, "slow", second[: arguments.slow], 1, "--op", OP), checked=False),
         TWO: Command(batch(folder, "slow", second[: arguments.slow], 2, "--op", OP), checked=False),
-        ONE_FAR: Command(far_batch(folder, second[: arguments.slow], 1), checked=False),
-        TWO_FAR: Command(far_batch(folder, second[: arguments.slow], 2), checked=False),
+        **{
+            name: Command(far_batch(folder, second[: arguments.slow], workers, ms), checked=False)
+            for ms, names in FAR.items()
+            for workers, name in enumerate(names, 1)
+        },
         LONG: Command(batch(folder, "long", minutes, count), checked=False),
         WHOLE: Command(lambda out: method.farm(whole, out, count)),
     }
@@ -113,11 +120,11 @@ def batch(folder: Path, name: str, paths: Sequence[Path], workers: int, *more: s
     return lambda out: [*command, "-o", str(out)]
 
 
-def far_batch(folder: Path, paths: Sequence[Path], workers: int):
-    """Return what makes the command line of a batch whose workers are at the end of a long line."""
+def far_batch(folder: Path, paths: Sequence[Path], workers: int, ms: int):
+    """Return what makes the command line of a batch whose workers are at the end of a line with that round trip."""
     listed = folder / "far.txt"
     listed.write_text("".join(f"{path}\n" for path in paths), encoding="utf-8")
-    return lambda out: method.script("line.py", listed, out, "--ms", LINE_MS / 2, "-n", workers, "--op", OP)
+    return lambda out: method.script("line.py", listed, out, "--ms", ms / 2, "-n", workers, "--op", OP)
 
 
 def write(path: Path, random: np.random.Generator, frames: int) -> None:
@@ -137,6 +144,11 @@ def sync(folder: Path) -> float:
 
 def _median(measured: dict[str, Measured], name: str) -> float:
     return median(measured[name].jobs)
+
+
+def _share(measured: dict[str, Measured], one: str, two: str) -> float:
+    """Return the time of the second as a share of that of the first."""
+    return _median(measured, two) / _median(measured, one)
 
 
 def _row(name: str, count: int, seconds: Sequence[float]) -> tuple[str, ...]:
