@@ -84,6 +84,21 @@ def test_a_peer_that_takes_no_answer_is_closed_when_its_time_is_over(opened):
         assert gone == [connection]
 
 
+def test_a_reader_that_stays_has_as_long_for_the_rest_as_for_an_answer(opened, monkeypatch):
+    door, listener, gone = opened
+    monkeypatch.setattr(door, "_answer", lambda connection, head: door.stay(connection))
+    with connect(listener) as peer:
+        peer.sendall(REQUEST)
+        wait_until(lambda: door.wait(0.1) or any(each.asked for each in door._connections), "it asked")
+        (connection,) = door._connections
+        door.send(connection, ANSWER)
+        door.tick(1e9)
+        assert gone == [], "its owner judges it"
+        door.end(connection)
+        door.tick(connection.due + 0.001)
+        assert gone == [connection]
+
+
 def test_without_a_free_descriptor_the_listener_rests_until_the_next_tick(opened):
     door, listener, _ = opened
     with connect(listener) as peer:

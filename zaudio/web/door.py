@@ -124,8 +124,10 @@ class Door:
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KEPT_BY_SYSTEM)
 
     def end(self, connection: Connection) -> None:
-        """Close a connection when it has taken the rest."""
+        """Close a connection when it has taken the rest, for which it has as long as for an answer."""
         connection.last = True
+        if connection.due is None:
+            connection.due = time.monotonic() + HEAD_SECONDS
         if not connection.rest:
             self.drop(connection)
 
