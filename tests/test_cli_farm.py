@@ -530,6 +530,17 @@ def test_a_signal_while_the_report_is_written_comes_too_late(coordinator, monkey
     assert (tmp_path / "report.json").exists()
 
 
+def test_a_warning_that_comes_with_the_end_stands_in_front_of_the_error(coordinator, monkeypatch):
+    def wait(self, timeout):
+        monkeypatch.setattr(coordinator, "warnings", ("attic: it is out",))
+        raise NoWorkerError("none can come")
+
+    monkeypatch.setattr(coordinator, "wait", wait)
+    done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "none"])
+    assert done.exit_code == 69
+    assert done.stderr.splitlines() == ["zaudio: warning: attic: it is out", "zaudio: none can come"]
+
+
 def test_the_display_is_polled_often_enough_to_look_fluent():
     assert 0 < attending.POLL <= 0.2
 
