@@ -25,7 +25,7 @@ def _sleeper(pids, *, session=False):
         os._exit(0)
     if session:
         os.waitpid(pid, 0)
-    while not os.path.exists(pids):
+    while not (os.path.exists(pids) and os.path.getsize(pids)):
         time.sleep(0.002)
 
 
@@ -67,6 +67,7 @@ def runs(array, pids=""):
     if not os.path.exists(pids):
         program = "import signal,sys; print(signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT).__name__)"
         said = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True).stdout
-        with open(pids, "w") as file:
+        with open(f"{pids}.{os.getpid()}", "w") as file:
             file.write(said)
+        os.replace(file.name, pids)  # in one go: another worker may be at it too
     return np.negative(array)

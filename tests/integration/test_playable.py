@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import struct
@@ -66,7 +67,7 @@ def test_a_recording_comes_back_playable(tmp_path):
     assert np.array_equal(read(tmp_path / "out.wav"), negative(samples))
     assert f"published {tmp_path / 'out.wav'}" in out
     assert f"{FRAMES} frames, 2 channels, 48000 Hz, s16le, WAV" in out
-    assert f"play it with: ffplay -autoexit {tmp_path / 'out.wav'}" in out
+    assert f"play it with: ffplay -autoexit {shlex.quote(str(tmp_path / 'out.wav'))}" in out
     assert sorted(os.listdir(tmp_path)) == ["out.wav", "take.wav"]
 
 
