@@ -159,8 +159,9 @@ class Job(Process):
         return wait_until(self._said_endpoint, "it is bound").group(1)
 
     def _said_endpoint(self):
+        over = self.code is not None  # before the look: it may say so and end meanwhile
         found = re.search(r"workers connect with: zaudio worker (\S+)", self.err)
-        assert found or self.code is None, self.said
+        assert found or not over, self.said
         return found
 
     def events(self, *kinds):
@@ -175,8 +176,9 @@ class Job(Process):
         """Wait until that many events of that kind happened; returns them."""
 
         def happened():
+            over = self.code is not None  # before the look: it may happen and end meanwhile
             found = self.events(kind)
-            assert len(found) >= count or self.code is None, self.said
+            assert len(found) >= count or not over, self.said
             return found if len(found) >= count else None
 
         return wait_until(happened, f"{count} x {kind}", within=within)

@@ -165,7 +165,8 @@ def finish_it(made, folder, is_new):
 )
 def test_file_that_plays_survives_a_fault(make, command, fault, instant):
     made = make(command, older=True)
-    assert try_at(made, instant, fault, 0), "that instant came"
+    # How many pieces are written is not the same each time.
+    assert any(try_at(made, instant, fault, number) for number in range(3)), "that instant came"
 
 
 @pytest.mark.covers(
