@@ -30,10 +30,11 @@ LOOK = 0.005  # seconds between two looks at a condition
 
 
 def wait_until(condition, what, *, within=PATIENCE):
-    """Wait until `condition()` is true; returns what it gave."""
+    """Wait until `condition()` is true; returns what it gave. `what` is a text, or a function that gives it."""
     deadline = time.monotonic() + within
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"after {within:.1f} s still not so: {what}"
+        late = time.monotonic() >= deadline
+        assert not late, f"after {within:.1f} s still not so: {what() if callable(what) else what}"
         time.sleep(LOOK)
     return value
 
