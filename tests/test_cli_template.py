@@ -155,7 +155,9 @@ def test_keys_as_kubernetes_mounts_them_are_copied_so_that_a_worker_takes_them(t
         (mounted / "..data" / name).write_bytes((tmp_path / keys / name).read_bytes())
         (mounted / "..data" / name).chmod(0o440)
         (mounted / name).symlink_to(f"..data/{name}")
-    command = COPY_KEYS.replace("/secret/", f"{mounted}/").replace("/keys/", f"{copies}/")
+    command = COPY_KEYS.replace("/secret/", f"{shlex.quote(str(mounted))}/").replace(
+        "/keys/", f"{shlex.quote(str(copies))}/"
+    )
     subprocess.run(["sh", "-c", command], check=True)
     assert worker_keys(str(copies)) is not None
     assert {stat & 0o777 for stat in (os.stat(copies / name).st_mode for name in os.listdir(copies))} == {0o400}
