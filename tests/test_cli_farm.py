@@ -606,7 +606,8 @@ def test_a_farm_outlives_whoever_read_its_progress():
     os.close(reading)
     try:
         command = [sys.executable, "-c", REAL, "plain"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=writing, text=True) as process:
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=writing, text=True, env=buffered) as process:
             assert process.stdout.readline() == "started\n"
             assert process.stdout.readline() == "polled\n"
             process.send_signal(signal.SIGTERM)
