@@ -30,15 +30,16 @@ class Invert(BuiltIn, Kernel):
 
     def apply(self, samples: Array, place: Place, state: Any) -> Array:
         """Return the samples with their signs flipped."""
+        flipped: Array
         if samples.dtype.kind == "f":
             # XOR, not multiplication: that leaves the sign of NaN as it was and makes signalling NaN quiet.
             bits = np.dtype(f"u{samples.dtype.itemsize}")
-            flipped: Array = np.bitwise_xor(samples.view(bits), bits.type(1 << (8 * bits.itemsize - 1)))
+            flipped = np.bitwise_xor(samples.view(bits), bits.type(1 << (8 * bits.itemsize - 1)))
             return flipped.view(samples.dtype)
-        # The most negative integer has no positive twin: raised by one first, it saturates.
-        raised: Array = np.maximum(samples, np.iinfo(samples.dtype).min + 1)
-        np.negative(raised, out=raised)
-        return raised
+        # -x is ~x + 1. The most negative integer has no positive twin: left at ~x, it is the greatest one.
+        flipped = np.invert(samples)
+        flipped += samples != np.iinfo(samples.dtype).min
+        return flipped
 
 
 @dataclass(frozen=True)
