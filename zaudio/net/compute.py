@@ -6,7 +6,7 @@ Rules:
   a time and no more, even in a bundle. Cuts are multiples of the chunk, from frame 0 of the output on.
 - A chunk must bring the input range that the graph needs, no more and no less: both sides agree on geometry.
 - Ops see frames in the recording's direction. The order of the output is applied once, at the end, on the way into the
-  outbox or into a fresh buffer.
+  outbox or into a fresh buffer. Forward, ops write there themselves.
 - A failure names the user's chunk that failed, in frames of the output.
 """
 
@@ -82,8 +82,11 @@ def compute(
         into = np.empty(length, np.uint8).data
     elif into.nbytes != length:
         raise ValueError(f"expected {length} bytes of room for the result, got {into.nbytes}")
-    array = _evaluate(graph, chunk, frames, chunk_frames)
-    order_into(array.reshape(-1).view(np.uint8), into, graph.output.frame_bytes, order)
+    if order is Order.FORWARD:
+        _evaluate(graph, chunk, frames, chunk_frames, _array(into, graph.output))
+    else:
+        array = _evaluate(graph, chunk, frames, chunk_frames)
+        order_into(array.reshape(-1).view(np.uint8), into, graph.output.frame_bytes, order)
     return into
 
 
@@ -94,6 +97,11 @@ def _frames(payload: Buffer, signal: Signal) -> Array:
         raise ValueError(f"expected whole frames of {signal.frame_bytes} bytes, got {stored.size} bytes")
     stored.flags.writeable = False
     return stored.view(signal.format.dtype).reshape(-1, signal.channels)
+
+
+def _array(into: memoryview, signal: Signal) -> Array:
+    """Return a buffer as (frames, channels), to write to."""
+    return np.frombuffer(into, signal.format.dtype).reshape(-1, signal.channels)
 
 
 def _check_ranges(graph: Graph, chunk: Ranges, frames: int) -> None:
@@ -111,15 +119,16 @@ def _check_ranges(graph: Graph, chunk: Ranges, frames: int) -> None:
         raise ValueError(f"expected {last - first} frames in the payload, got {frames}")
 
 
-def _evaluate(graph: Graph, chunk: Ranges, frames: Array, chunk_frames: int) -> Array:
-    """Return the frames of the output range in the recording's direction; C-contiguous."""
+def _evaluate(graph: Graph, chunk: Ranges, frames: Array, chunk_frames: int, out: Array | None = None) -> Array:
+    """Return the frames of the output range in the recording's direction; C-contiguous, and in `out` if it is given."""
     cuts = range(chunk.start - chunk.start % chunk_frames + chunk_frames, chunk.stop, chunk_frames)
     if not cuts or not _is_cut(graph):
-        return _piece(graph, frames, chunk.input_start, chunk.start, chunk.stop)
-    bundle = np.empty((chunk.stop - chunk.start, graph.output.channels), graph.output.format.dtype)
+        return _piece(graph, frames, chunk.input_start, chunk.start, chunk.stop, out)
+    if out is None:
+        out = np.empty((chunk.stop - chunk.start, graph.output.channels), graph.output.format.dtype)
     for start, stop in itertools.pairwise((chunk.start, *cuts, chunk.stop)):
-        bundle[start - chunk.start : stop - chunk.start] = _piece(graph, frames, chunk.input_start, start, stop)
-    return bundle
+        _piece(graph, frames, chunk.input_start, start, stop, out[start - chunk.start : stop - chunk.start])
+    return out
 
 
 def _is_cut(graph: Graph) -> bool:
@@ -127,8 +136,8 @@ def _is_cut(graph: Graph) -> bool:
     return not graph.grid and not all(op.whole for op in graph.ops)
 
 
-def _piece(graph: Graph, frames: Array, first: int, start: int, stop: int) -> Array:
+def _piece(graph: Graph, frames: Array, first: int, start: int, stop: int, out: Array | None) -> Array:
     try:
-        return graph(frames, first, start, stop)
+        return graph(frames, first, start, stop, out=out)
     except BaseException as error:  # SystemExit too: a user's function may raise anything
         raise ChunkFailed(start, stop) from error

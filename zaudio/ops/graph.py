@@ -113,7 +113,7 @@ class Graph:
                 break
         return low, high
 
-    def __call__(self, samples: Array, first: int, start: int, stop: int) -> Array:
+    def __call__(self, samples: Array, first: int, start: int, stop: int, *, out: Array | None = None) -> Array:
         """Return frames `start` to `stop` of the output.
 
         Args:
@@ -122,9 +122,11 @@ class Graph:
             first: The frame of the input that is the first of them.
             start: The first frame of the output that is wanted; a multiple of the grid.
             stop: The frame behind the last one; a multiple of the grid, or the end of the output.
+            out: Where they go, C-contiguous (frames, channels) in the stored byte order of the output's format; None
+                for a new array. After an exception it holds some of them.
 
         Returns:
-            A new C-contiguous array (frames, channels) in the stored byte order of the output's format.
+            That array.
 
         Raises:
             ValueError: An op changed the shape.
@@ -135,10 +137,11 @@ class Graph:
         step = self._step(stop - start)
         if stop - start <= step:
             array = self._evaluate(samples, first, start, stop)
-            if self._is_stored(array, samples):
+            if out is None and self._is_stored(array, samples):
                 return array
-            return self._store(array, np.empty(array.shape, self.output.format.dtype), self.output.format.bits)
-        result = np.empty((stop - start, self.output.channels), self.output.format.dtype)
+            into = out if out is not None else np.empty(array.shape, self.output.format.dtype)
+            return self._store(array, into, self.output.format.bits)
+        result = out if out is not None else np.empty((stop - start, self.output.channels), self.output.format.dtype)
         for low in range(start, stop, step):
             high = min(low + step, stop)
             self._store(
