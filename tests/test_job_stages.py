@@ -11,19 +11,19 @@ from zaudio.job.request import parse_request
 from zaudio.job.stages import UNKNOWN_MAX, demand_of, demand_of_stage, name_of
 from zaudio.ops import Course, import_allowed, make_ops, parse_chain
 from zaudio.plan import Order
-from zaudio.settings import Limits, Network, Raw, Security
+from zaudio.settings import Limits, Network, Playable, Raw, Security
 from zaudio.signal import Signal
 
 MIB = 1 << 20
 SIGNAL = Signal(10_000_000, 1, 44100, sample_format("f32le"))
 
 
-def request_of(ops, *, chunk=None, memory="128MiB"):
+def request_of(ops, *, chunk=None, memory="128MiB", output="out", workers=2):
     return parse_request(
         "x.raw",
-        "out",
+        output,
         ops=ops,
-        workers=2,
+        workers=workers,
         bind=None,
         chunk=chunk,
         overwrite=False,
@@ -53,6 +53,22 @@ def test_a_chunk_is_a_mebibyte_and_four_where_there_is_a_grid():
     assert (plan.chunk_frames, plan.chunk_frames % grid) == (MIB, 0)
     assert cut_of("invert").needs is None
     assert plan.needs is not None
+
+
+def test_a_chunk_of_a_long_file_that_plays_is_two_mebibytes_where_memory_and_workers_allow():
+    def chunk(frames=LONG.frames, **settings):
+        return (
+            4 * cut_of("invert", signal=replace(LONG, frames=frames), output=Playable("x.wav"), **settings).chunk_frames
+        )
+
+    assert chunk() == 2 * MIB
+    assert chunk(frames=32 * MIB) == MIB  # 128 of them
+    assert chunk(frames=48 * MIB) == 1.5 * MIB
+    assert chunk(workers=16) == 2 * MIB
+    assert chunk(workers=64) == MIB  # more would not fit in their outboxes
+    assert chunk(memory="8MiB") == MIB
+    assert chunk(chunk="4MiB") == 4 * MIB
+    assert cut_of("invert", signal=LONG).chunk_frames == MIB // 4  # of a sealed result
 
 
 def test_a_short_recording_with_a_grid_keeps_sixteen_workers_busy():

@@ -33,7 +33,6 @@ from zaudio.net.stage import Stage
 from zaudio.ops.chain import versions_of
 from zaudio.ops.contract import Op
 from zaudio.settings import Playable
-from zaudio.sizes import parse_bytes
 
 ENDING_MOST = 3  # jobs that wait for the disk: ten fsyncs may take longer than a job of some seconds' sound
 
@@ -92,7 +91,7 @@ class OpenBatch:
     def demand(self) -> Demand:
         """The needs from the farm: those of any chunk that the memory allows."""
         request = self.request
-        slot = min(parse_bytes(CHUNK_OF_GRID, what="chunk"), request.memory // (max(1, request.workers) * CREDIT))
+        slot = min(CHUNK_OF_GRID, request.memory // (max(1, request.workers) * CREDIT))
         modules = {module for op in self._ops for module in op.requires}
         return Demand(
             1 << 30, max(request.memory, UNKNOWN_MAX, BUNDLE_BYTES), slot, tuple(sorted(modules)), self._opener.own

@@ -12,12 +12,16 @@ from zaudio.errors import UsageError
 from zaudio.job.request import Request
 from zaudio.ops.chain import Pass
 from zaudio.plan import Order, Plan
-from zaudio.sizes import parse_bytes, parse_frames
+from zaudio.settings import Playable
+from zaudio.sizes import parse_frames
 
-CHUNK = "1MiB"  # large enough that Python's share of a chunk vanishes, small enough for the caches and the window
-CHUNK_OF_GRID = "4MiB"  # the context of a block costs less in a longer chunk
+CHUNK = 1 << 20  # large enough that Python's share of a chunk vanishes, small enough for the caches and the window
+CHUNK_OF_FILE = 2 << 20  # of a long file that plays: it waits for no cipher, so half the messages count for more
+CHUNK_OF_GRID = 4 << 20  # the context of a block costs less in a longer chunk
 CHUNKS_LEAST = 16  # of a short recording: 4 MiB are 47 s of a mono CD, which only one worker would be busy with
 WINDOW_LEAST = 4  # such chunks that fit in the memory at least
+SHARE = 4  # chunks of a file for each worker that fit in the memory at least: two to compute, two results
+WORKERS_LEAST = 8  # that this is reckoned for: more may come from elsewhere
 BUNDLE_BYTES = 256 * 1024  # small chunks travel together, as many as fit: a message costs what 256 KiB of AES costs
 BUNDLES_LEAST = 64  # so that 16 workers share a small job of a slow op evenly; more of them share it less evenly
 
@@ -69,10 +73,11 @@ def _asked(request: Request, stage: Pass) -> int:
     if request.chunk is not None:
         size = request.chunk
     elif stage.grid:
-        most = min(
-            parse_bytes(CHUNK_OF_GRID, what="chunk"), request.memory // WINDOW_LEAST, signal.bytes // CHUNKS_LEAST
-        )
-        size = max(signal.frame_bytes, most)
+        size = max(signal.frame_bytes, min(CHUNK_OF_GRID, request.memory // WINDOW_LEAST, signal.bytes // CHUNKS_LEAST))
+    elif isinstance(request.store, Playable):
+        evenly = signal.bytes // (2 * BUNDLES_LEAST)
+        held = request.memory // (SHARE * max(WORKERS_LEAST, request.workers))
+        size = max(CHUNK, min(CHUNK_OF_FILE, evenly, held))
     return parse_frames(size, what="chunk", frame_bytes=signal.frame_bytes, samplerate=signal.samplerate)
 
 
