@@ -114,8 +114,13 @@ class Starter:
             self.memory = -1
         with contextlib.suppress(OSError):
             _pipe(self._process.stdin).close()
+        if self._death >= 0:
+            # `wait` with a timeout sleeps between its looks, half as long again as the end takes, and a user waits.
+            poll = select.poll()
+            poll.register(self._death, select.POLLIN)
+            poll.poll(CLOSE_PATIENCE * 1000)
         try:
-            self._process.wait(timeout=CLOSE_PATIENCE)
+            self._process.wait(timeout=0 if self._death >= 0 else CLOSE_PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
