@@ -2,7 +2,8 @@
 
 Rules:
 
-- The vector is the same on every machine. An op gets a stretch of it as if it lay in the middle of its input.
+- The vector is the same on every machine. An op gets a stretch of it as if it lay in the middle of its input; one that
+  is called for blocks is told that its input ends there. A model's block of 30 s would take it seconds.
 - The output is hashed in the op's own precision: rounding to the recording's format would hide a difference.
 - A user's function that declares nothing gets 0, as it is called for chunks alone: it may do more than compute. So
   does an op that raises, or that has no output.
@@ -59,13 +60,14 @@ def _ranges(graph: Graph, number: int) -> tuple[int, int, int, int]:
     """Return a range in the middle of an op's output, and the range of its input that this one needs."""
     op, signal = graph.ops[number], graph.signals[number]
     output = graph.signals[number + 1]
-    unit = max(1, graph.grid if number == len(graph.ops) - 1 else op.grid(signal))
+    unit = max(1, graph.grid if op.whole and number == len(graph.ops) - 1 else op.grid(signal))
+    before, after = op.context(signal)
     start = output.frames // 2 // unit * unit
     most = max(1, SAMPLES_MOST // max(signal.channels, output.channels))
     frames = VECTOR_FRAMES
     while True:
         stop = min(start + frames, output.frames)
-        low, high = op.needs(start, stop, signal)
+        low, high = op.needs(start, stop, signal) if op.whole else (start - before, stop + after)
         low, high = max(0, min(low, signal.frames)), max(0, min(high, signal.frames))
         if high - low <= most or frames == 1:
             return start, stop, low, high

@@ -152,6 +152,8 @@ class Graph:
     def try_op(self, number: int, samples: Array, first: int, start: int, stop: int) -> Array:
         """Return frames of the output of one op by itself, in its precision.
 
+        An op that is called for blocks is told that its input ends with the samples.
+
         Args:
             number: The op's place in the row.
             samples: Frames of its input from `first` on, as floats with full scale at 1.0: those that it needs, as far
@@ -162,7 +164,11 @@ class Graph:
         """
         op, signal = self.ops[number], self.signals[number]
         array, _ = convert(samples, op.precision, signal.format)
-        return self._apply(op, array, (first, first + len(samples)), (start, stop), number)
+        given, wanted = (first, first + len(samples)), (start, stop)
+        if op.whole:
+            return self._apply(op, array, given, wanted, number)
+        assert self._states is not None, "setup comes first"
+        return _blockwise(op, array, given, wanted, replace(signal, frames=given[1]), self._states[number])
 
     def _step(self, frames: int) -> int:
         """Return the frames of the output that are computed at a time."""
