@@ -101,6 +101,13 @@ def test_the_longest_line_is_read_again(tmp_path):
         assert manifest.get("take") == DONE
 
 
+@pytest.mark.parametrize("name", ["take.wav", "take.wav/out"])
+def test_a_file_is_no_place_for_results(tmp_path, name):
+    (tmp_path / "take.wav").write_bytes(b"")
+    with pytest.raises(UsageError, match=f"{name}: results go to a folder, and there is a file of that name, or above"):
+        Manifest(str(tmp_path / name))
+
+
 def test_two_batches_do_not_share_a_folder(tmp_path):
     with Manifest(str(tmp_path)), pytest.raises(FolderBusyError):
         Manifest(str(tmp_path))

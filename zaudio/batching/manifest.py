@@ -112,6 +112,9 @@ class Manifest:
         try:
             disk.make_folder(os.path.abspath(folder))
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        except FileExistsError:
+            reason = "results go to a folder, and there is a file of that name, or above it"
+            raise UsageError(f"{folder}: {reason}") from None
         except OSError as error:
             raise UsageError(f"{self.path}: it cannot be opened: {disk.reason(error)}") from error
         except ValueError as error:
