@@ -1,3 +1,4 @@
+import errno
 import io
 import os
 import stat
@@ -5,7 +6,7 @@ import stat
 import pytest
 
 from zaudio import disk
-from zaudio.errors import StorageError
+from zaudio.errors import DiskFullError, StorageError
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
@@ -197,11 +198,14 @@ def test_a_stream_that_is_silenced_swallows_what_follows(tmp_path):
 
 
 def test_an_oserror_becomes_the_storage_error_of_that_path():
-    with (
-        pytest.raises(StorageError, match=r"^/x/y: No space left on device; make room on that disk$"),
-        disk.storage_errors("/x/y"),
-    ):
-        raise OSError(28, "No space left on device")
+    with pytest.raises(StorageError, match=r"^/x/y: Input/output error$"), disk.storage_errors("/x/y"):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_apart_with_its_remedy(number):
+    with pytest.raises(DiskFullError, match=r"^/x/y: .*; make room on that disk$"), disk.storage_errors("/x/y"):
+        raise OSError(number, os.strerror(number))
 
 
 def test_things_that_are_no_files_have_names(tmp_path):
