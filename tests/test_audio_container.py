@@ -49,6 +49,11 @@ def test_a_flac_beyond_its_limits_is_refused_with_the_way_out(settings, sentence
         check_container("take.flac", Container.FLAC, signal_of(**{"frames": 1} | settings))
 
 
+def test_a_name_that_is_empty_is_said_to_be():
+    with pytest.raises(UsageError, match=r"^the output file has no name$"):
+        container_of("")
+
+
 @pytest.mark.parametrize("suffix", ["f32", "f64", "s16", "s32"])
 def test_a_suffix_that_says_a_format_holds_no_other(suffix):
     for order in ("le", "be"):

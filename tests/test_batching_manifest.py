@@ -108,6 +108,11 @@ def test_a_file_is_no_place_for_results(tmp_path, name):
         Manifest(str(tmp_path / name))
 
 
+def test_a_folder_without_a_name_is_not_the_current_one():
+    with pytest.raises(UsageError, match="the folder of the results has no name"):
+        Manifest("")
+
+
 def test_two_batches_do_not_share_a_folder(tmp_path):
     with Manifest(str(tmp_path)), pytest.raises(FolderBusyError):
         Manifest(str(tmp_path))

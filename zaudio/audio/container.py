@@ -43,6 +43,8 @@ def container_of(path: str) -> Container:
     Raises:
         UsageError: It names none that is written here.
     """
+    if not path:
+        raise UsageError("the output file has no name")
     suffix = os.path.splitext(path)[1].lower()
     try:
         return _SUFFIXES[suffix]

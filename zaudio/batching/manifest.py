@@ -109,6 +109,8 @@ class Manifest:
         self.path = os.path.join(folder, NAME)
         self._lock = threading.Lock()  # of the descriptor
         self._entries: dict[str, Entry] = {}  # by output
+        if not folder:
+            raise UsageError("the folder of the results has no name")
         try:
             disk.make_folder(os.path.abspath(folder))
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)

@@ -160,10 +160,7 @@ def run(
     page = Page(web, output, web_linger, os.path.basename(os.path.abspath(output)), job.listed)
     done = attend(job, settings, progress=progress, page=page, wait=wait, finish=finish, kept=kept)
     if done.failed:
-        raise JobError(
-            f"{_count(done.failed, 'recording')} failed; {os.path.join(output, 'manifest.jsonl')} says why, and the "
-            "same command tries again"
-        )
+        raise JobError(f"{_count(done.failed, 'recording')} failed, as said above; the same command tries again")
 
 
 def prepared(inputs: Sequence[str], store: Sealed | Playable, events: str | None, settings: dict[str, Any]) -> Batch:
