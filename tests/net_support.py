@@ -93,11 +93,12 @@ _ports = itertools.count()
 
 
 def free_port():
-    """A port of loopback that nobody has, and that no system gives to who asks for any: it stays free."""
+    """A port of loopback that nobody has, nor the one above it; the system gives neither to who asks for any."""
     while True:
-        port = 10_000 + (37 * os.getpid() + next(_ports)) % 20_000
+        port = 10_000 + (998 * os.getpid() + 2 * next(_ports)) % 20_000
         try:
-            create_server(("127.0.0.1", port)).close()
+            for each in (port, port + 1):
+                create_server(("127.0.0.1", each)).close()
         except OSError:
             continue
         return port
