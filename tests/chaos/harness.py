@@ -227,7 +227,7 @@ class Scene:
 
     def held(self, index):
         """An op that inverts, and a file: the chunk of that index waits until it is there, so the job cannot end."""
-        start, gate = max(0, len(self.samples) - (index + 1) * CHUNK), self.folder / "gate"
+        start, gate = (-(-len(self.samples) // CHUNK) - 1 - index) * CHUNK, self.folder / "gate"
         return f"farm_ops:holds_at:value={float(self.samples[start, 0])!r},gate={gate}", gate
 
     # Processes

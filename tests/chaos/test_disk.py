@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 from faults import FSYNCS, WRITES, came, delay, eio, enospc, small_disk
-from harness import assert_promises, snapshot
+from harness import CHUNK, assert_promises, snapshot
 from instants import FRAMES, PARTS, at, instants, of_part
 from net_support import MS, alive, children, kill, wait_until
 
@@ -111,7 +111,8 @@ def test_disk_that_is_full_ends_the_job_and_more_room_lets_it_finish(fragile):
     subprocess.run(["mount", "-o", f"remount,size={16 << 20}", str(fragile.output)], check=True)
     again = fragile.resume(job, op=op)
     assert_promises(again)
-    assert (again.report["resumed_chunks"] >= 1) == bool(kept), "a machine may be too busy for a first checkpoint"
+    whole = max(kept, default=0) >= CHUNK * 4  # a machine may be too busy for a checkpoint of a whole chunk
+    assert (again.report["resumed_chunks"] >= 1) == whole
 
 
 @pytest.mark.covers("a file system of 3 MiB that gets full; one with an older result")

@@ -126,7 +126,7 @@ def begun(request, tmp_path):
         recording = noise(50_021)
         soundfile.write(tmp_path / "take.wav", recording, 48000, subtype="FLOAT")
         zaudio.Coordinator(tmp_path / "take.wav", take, ops="gain:db=0", workers=1).run()
-    stop, gate = float(recording.reshape(-1)[-21_000]), tmp_path / "gate"  # of chunk 20, so that it does not end before
+    stop, gate = float(recording.reshape(-1)[30_000]), tmp_path / "gate"  # of chunk 20, so that it does not end before
     op = f"farm_ops:holds_at:value={stop!r},gate={gate}"
     command = ("farm", take, "-o", out, "-n", "1", "--chunk", "1000f", "--op", op)
     process = launch_script(EAGER, *command)
