@@ -140,6 +140,40 @@ def test_a_worker_that_died_is_lost_by_its_key_and_its_first_chunk_is_to_blame(d
     assert desk.desk.died(KEYS["a"], "it died of signal 11", now=desk.now) == []
 
 
+@pytest.fixture
+def next_stage():
+    """The stage behind one in which a and b took part; neither of them has come to it."""
+    before = Desk(6)
+    before.desk.admit(frozenset(KEYS.values()), now=before.now)
+    join(before, "a")
+    join(before, "b")
+    desk = Desk(6, now=before.now, register=before.register)
+    yield desk
+    desk.check()
+
+
+def losses(actions):
+    return [(lost.name, lost.reason) for lost in only(actions, Lost)]
+
+
+def test_the_death_of_a_worker_between_two_stages_is_told_with_its_cause(next_stage):
+    actions = next_stage.desk.died(KEYS["a"], "it died of signal 11", now=next_stage.now)
+    assert losses(actions) == [("a", "it died of signal 11")]
+    assert next_stage.desk.died(KEYS["a"], "it died of signal 11", now=next_stage.now) == []
+
+
+def test_a_worker_that_is_revoked_between_two_stages_is_lost_at_once(next_stage):
+    actions = next_stage.desk.admit(frozenset({KEYS["b"]}), now=next_stage.now)
+    assert losses(actions) == [("a", REVOKED)]
+
+
+def test_a_worker_that_leaves_between_two_stages_is_lost_by_its_own_words(next_stage):
+    goodbye = Goodbye(bytes(16), 1, session("a"), "its lifetime is over")  # it knows the stage before alone
+    assert only(say(next_stage, KEYS["b"], goodbye), Lost) == [], "nobody else says goodbye for it"
+    assert losses(say(next_stage, KEYS["a"], goodbye)) == [("a", "its lifetime is over")]
+    assert only(say(next_stage, KEYS["a"], goodbye), Lost) == []
+
+
 def test_chunks_of_revoked_workers_are_not_granted_to_others_that_are_revoked_too(desk):
     join(desk, "a")
     join(desk, "b")

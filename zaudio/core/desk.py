@@ -157,6 +157,7 @@ class Desk:
     def died(self, identity: str, reason: str, *, now: float) -> Actions:
         """Take note that the process of that identity has died."""
         sessions = [member.session for member in self._roster if member.identity == identity]
+        sessions += self._register.expected(identity)  # it died between two stages
         return [action for session in sessions for action in self.gone(session, reason, now=now)]
 
     def admit(self, identities: frozenset[str], *, now: float) -> Actions:

@@ -119,7 +119,8 @@ class Dispatcher:
             return self._hello(peer, message, now)
         member = self._known(message)
         if member is None:
-            return [Send(peer, Again())]
+            left = isinstance(message, Goodbye) and self._register.miss(message.session, message.reason or "it left")
+            return [*(left or ()), Send(peer, Again())]
         member.heard = now
         if peer.channel is Channel.VENTILATOR:
             # The hello of a closed connection may be read after that of the one in use, which this comes from.
@@ -206,8 +207,7 @@ class Dispatcher:
 
     def admit(self, identities: frozenset[str], *, now: float) -> Actions:
         """Let these identities take part from now on, and no others. Workers that have another are lost."""
-        self._register.admit(identities)
-        actions: Actions = []
+        actions: Actions = [*self._register.admit(identities)]
         for member in self._roster:
             if not self._register.admits(member.identity):
                 self._complaint = f"worker {member.name} was sent away: {REVOKED}"

@@ -55,9 +55,11 @@ class Register:
 
     # Entries
 
-    def admit(self, identities: frozenset[str]) -> None:
-        """Let these identities take part from now on, and no others."""
+    def admit(self, identities: frozenset[str]) -> list[Lost]:
+        """Let these identities take part from now on, and no others. Return the losses of those that are expected."""
         self._admitted = identities
+        revoked = [session for session in self._expected if (self.identity(session) or "") not in identities]
+        return [loss for session in revoked for loss in self.miss(session, REVOKED)]
 
     def call(self, names: Mapping[str, str]) -> None:
         """Remember the names of identities' keys."""
@@ -99,6 +101,10 @@ class Register:
         """Return the losses of those that were expected for longer than that, in seconds; each is told once."""
         late = [session for session, since in self._expected.items() if now - since > after]
         return [loss for session in late for loss in self.miss(session, "it did not come to the next stage")]
+
+    def expected(self, identity: str) -> list[bytes]:
+        """Return the sessions of that identity that are expected."""
+        return [session for session in self._expected if self.identity(session) == identity]
 
     def miss(self, session: bytes, reason: str) -> list[Lost]:
         """Expect a session no longer: it is gone. Return its loss, if it was expected."""
