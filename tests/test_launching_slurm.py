@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from net_support import wait_until
 
 from zaudio.errors import LaunchError, UsageError
 from zaudio.launching.arrays import Row, last_line, queue
@@ -149,6 +150,22 @@ def test_a_task_without_any_output_hints_at_the_folder(tmp_path, programs):
     (why,) = until_ended(launcher, [task])
     assert why.startswith("slurm 7_1 n1: FAILED, it exited with code 2; it wrote no ")
     assert why.endswith("do the nodes share that folder? Name one that they do by shared=DIR")
+    launcher.stop()
+
+
+def test_a_task_that_waits_in_a_queue_that_cannot_be_read_any_more_says_so(tmp_path, programs):
+    programs(sbatch="echo 7", squeue="printf '7_1|PENDING|0||Priority|\\n7_2|RUNNING|0|n1|None|\\n'")
+    launcher = SlurmLauncher(shared=str(tmp_path), clock=itertools.count().__next__)
+    waiting, running = launcher.start(2, ORDERS)
+    for task in (waiting, running):
+        task.admit()
+    wait_until(lambda: launcher.alive() and waiting.waits == "Priority", "the queue is read")
+    programs(squeue="echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+    said = "its queue cannot be read: slurm_load_jobs error: Unable to contact slurm controller"
+    wait_until(lambda: launcher.alive() and waiting.waits == said, lambda: waiting.waits)
+    assert running.waits == ""
+    programs(squeue="printf '7_1|COMPLETED|0|n1|None|\\n7_2|COMPLETED|0|n1|None|\\n'")
+    assert until_ended(launcher, [waiting, running]) == ["", ""]
     launcher.stop()
 
 

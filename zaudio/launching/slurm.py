@@ -223,6 +223,8 @@ class SlurmLauncher:
             if answer.error != self._trouble:
                 log.warning("%s: the queue cannot be read now: %s", self.where, answer.error)
             self._trouble = answer.error
+            for task in (task for array in self._arrays for task in array.left if task.waits):
+                task.waits = f"its queue cannot be read: {answer.error}"  # said, since the job goes on waiting for it
             return
         self._trouble = ""
         rows = queue(answer.out)
