@@ -32,6 +32,7 @@ class Request:
         specs: The operations.
         workers: Local workers, 0 or more.
         bind: The endpoint for workers from elsewhere, if any.
+        names_bind: Whether the user named it: workers may come there that the job does not start.
         places: Places where workers are started for the job, each with its number unless it states that itself.
         chunk: The chunk size, as `sizes.parse_frames` takes it; None for the default.
         overwrite: Whether an older result is replaced.
@@ -51,6 +52,7 @@ class Request:
     specs: tuple[OpSpec, ...]
     workers: int
     bind: str | None
+    names_bind: bool
     places: tuple[Place, ...]
     chunk: str | int | None
     overwrite: bool
@@ -95,6 +97,7 @@ def parse_request(
     """
     _check_groups({Raw: raw, Network: network, Security: security, Limits: limits})
     _check_types(workers, timing, overwrite=overwrite, fresh=fresh)
+    names_bind = bind is not None
     if network.workers_on:
         workers, places = share([parse_place(each) for each in network.workers_on], workers)
         bind = bind if bind is not None else LOOPBACK
@@ -114,6 +117,7 @@ def parse_request(
         specs=parse_chain(ops),
         workers=_count_workers(workers, bind, security.audit),
         bind=bind,
+        names_bind=names_bind,
         places=places,
         chunk=chunk,
         overwrite=overwrite,

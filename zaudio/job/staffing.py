@@ -14,7 +14,6 @@ from zaudio.job.request import Request
 from zaudio.job.stages import CREDIT, Work
 from zaudio.launching.fleet import Fleet
 from zaudio.launching.launchers import open_launchers
-from zaudio.launching.places import LOOPBACK
 from zaudio.machine import check_limits
 from zaudio.net.farm import Endpoints, Farm
 from zaudio.net.keys import CoordinatorKeys
@@ -103,7 +102,7 @@ def open_fleet(
         server=keys.local.server.decode() if keys is not None else None,
         at_once=network.all_workers,
         beside=request.workers,
-        others=lambda: _others_may_come(request, keys),
+        others=lambda: others_may_come(request, keys),
         queues=request.timing.worker_timeout == Timing().worker_timeout,  # a number of the user's bounds that too
         subscribe=subscribe,
         tell=tell,
@@ -117,11 +116,16 @@ def named_by(work: Work) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*(spec.name for spec in work.request.specs if spec.is_function), *work.demand.own)))
 
 
-def _others_may_come(request: Request, keys: CoordinatorKeys | None) -> bool:
+def others_may_come(request: Request, keys: CoordinatorKeys | None) -> bool:
     """Return whether a job may get workers besides those of its places: local ones, or some that others start."""
     if request.workers:
         return True
-    return bool(keys.allowed.read()) if keys is not None else request.bind != LOOPBACK  # whose port nobody knows
+    if keys is None:
+        return request.names_bind  # else nobody knows the port
+    try:
+        return bool(keys.allowed.read())
+    except OSError:  # the gate keeps the list that it had, and tells
+        return True
 
 
 def warnings_of(request: Request, keys: CoordinatorKeys | None) -> tuple[str, ...]:
