@@ -44,6 +44,7 @@ class Request:
         identity: The private key of that recipient, for a resume.
         memory: Bytes of samples that may be held or in flight.
         timing: All durations.
+        queues: Whether the job waits for a batch system's queue as long as that takes.
     """
 
     input: str
@@ -64,6 +65,7 @@ class Request:
     identity: Identity | None
     memory: int
     timing: Timing
+    queues: bool
 
     @property
     def order(self) -> Order:
@@ -129,6 +131,8 @@ def parse_request(
         identity=identity,
         memory=limits.memory_bytes,
         timing=limits.durations(timing),
+        # A number of the user's bounds that too, also one that is the default.
+        queues=limits.worker_timeout is None and (timing or Timing()).worker_timeout == Timing().worker_timeout,
     )
 
 

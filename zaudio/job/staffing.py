@@ -21,7 +21,6 @@ from zaudio.net.local import LocalWorkers
 from zaudio.net.starter import Starter
 from zaudio.net.wake import Waker
 from zaudio.settings import exposed
-from zaudio.timing import Timing
 from zaudio.watching.stream import Subscription
 
 
@@ -103,7 +102,7 @@ def open_fleet(
         at_once=network.all_workers,
         beside=request.workers,
         others=lambda: others_may_come(request, keys),
-        queues=request.timing.worker_timeout == Timing().worker_timeout,  # a number of the user's bounds that too
+        queues=request.queues,
         subscribe=subscribe,
         tell=tell,
     )
