@@ -3,7 +3,7 @@
 import pytest
 
 from zaudio.errors import LaunchError
-from zaudio.launching.fleet import LATE, SAID, WAITS_TOLD, Fleet
+from zaudio.launching.fleet import LATE, SAID, WAITS_KEPT, WAITS_TOLD, Fleet
 from zaudio.launching.launcher import Orders
 from zaudio.launching.muster import FIRST, PAUSES
 from zaudio.net.guests import Guests
@@ -224,6 +224,21 @@ def test_workers_in_a_queue_are_awaited_and_the_reason_is_told_once_it_lasts(gue
     assert fleet.warnings == ("paper:plane: 1 of 2 workers wait: Priority",)
     launcher.handles[1].waits = ""
     assert not fleet.awaited
+
+
+def test_a_queue_with_ever_new_reasons_fills_no_memory_and_hides_no_fault(guests):
+    launcher = Paper()
+    fleet, turn = fleet_of(launcher, 1, guests)
+    turn(0.0)
+    launcher.handles[0].public = ""
+    for number in range(2 * SAID):
+        launcher.handles[0].waits = f"ReqNodeNotAvail, UnavailableNodes:n{number}"
+        for later in (0.0, WAITS_TOLD):
+            turn(1.0 + 2 * WAITS_TOLD * number + later)
+    assert len(fleet.warnings) == WAITS_KEPT
+    launcher.handles[0].waits, launcher.handles[0].ended = "", "plane: it fell"
+    turn(10_000.0)
+    assert fleet.warnings[-1] == "plane: it fell"
 
 
 def test_a_time_out_of_the_users_counts_the_queue_too(guests):

@@ -37,6 +37,7 @@ ENOUGH = 4  # chunks that must have been computed before the cost of the op is b
 LATE = 15.0  # s for a worker to say its key: ssh gives up after 10, and modules may come from a slow disk
 WAITS_TOLD = 10.0  # s that workers may wait in a queue before the reason is told
 SAID = 16  # sentences that are kept of a place: one that fails in ever new words must not fill the memory
+WAITS_KEPT = 8  # reasons of its queue that are kept of a place: ever new ones leave room for what fails there
 REASONS = 3  # of places, in the sentence that ends a job
 
 log = logging.getLogger("zaudio.launching")
@@ -251,6 +252,8 @@ class Fleet:
         """Say why workers wait in a queue, for each reason once it has lasted."""
         waits = Counter(handle.waits for handle in squad.posted.values() if handle.waits)
         for reason, count in waits.items():
+            if reason not in squad.waits and len(squad.waits) >= WAITS_KEPT:
+                continue
             since = squad.waits.setdefault(reason, now)
             if now >= since + WAITS_TOLD:
                 squad.waits[reason] = float("inf")
