@@ -167,7 +167,7 @@ OTHER = '{"zaudio": "0.0.9"}'
     [
         (shell(says(OTHER)), f"zaudio 0.0.9 is installed there, and {VERSION} here; install one version", True),
         (shell("echo No module named zaudio >&2; exit 1"), f"its Python has no zaudio {VERSION}; install it", True),
-        extended(shell("echo Unknown option: -P >&2; echo usage >&2; exit 2"), "its Python is older than 3.11", False),
+        extended(shell("echo Unknown option: -P >&2; echo usage >&2; exit 2"), "its Python is older than 3.11", True),
         extended(shell("echo Connection refused >&2; exit 255"), "Connection refused", False),
         extended(shell("exit 3"), "it exited with code 3", False),
         extended(shell(f"echo Welcome to the attic; {says(HELLO)}; exit 3"), "it exited with code 3", False),
