@@ -6,7 +6,7 @@ import pytest
 
 from zaudio.errors import UsageError
 from zaudio.web.address import Address
-from zaudio.web.asking import Refusal, answer, check_token, parse
+from zaudio.web.asking import HEAD_MAX, Refusal, answer, check_token, parse
 from zaudio.web.client import fetch
 from zaudio.web.page import load_page
 
@@ -58,6 +58,16 @@ def test_a_malformed_request_is_refused(line):
 @pytest.mark.parametrize("field", ["no colon", " folded: x", "a b: c", "x: \x00", ": y"])
 def test_a_malformed_header_is_refused(field):
     assert status_of(head("GET / HTTP/1.1", field)) == 400
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("end", ["\x00", "x"])
+def test_a_header_of_blanks_costs_no_time(end):
+    fields = [f"a:{' ' * HEAD_MAX}{end}", f"b: x{' ' * HEAD_MAX}{end}"]
+    if end == "x":
+        assert parse(head("GET / HTTP/1.1", *fields, "c:\t y \t"), HERE).headers["c"] == "y"
+    else:
+        assert status_of(head("GET / HTTP/1.1", *fields)) == 400
 
 
 def test_a_second_host_is_refused():
