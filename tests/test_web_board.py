@@ -317,7 +317,7 @@ def test_loopback_goes_by_its_own_names(host):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "192.168.0.7", "", "localhost.evil", "[::2]"]
+    "host", ["evil.example", "127.0.0.1.evil.example", "192.168.0.7", "", "localhost.evil", "[::2]", "[::1].evil:80"]
 )
 def test_loopback_goes_by_no_other_name(host):
     assert not parse_address("0").admits(host)

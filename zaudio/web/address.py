@@ -76,7 +76,7 @@ def parse_address(text: str) -> Address:
 def host_name(host: str) -> str:
     """Return the name in a `Host` header, without port and brackets, in small letters."""
     host = host.strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
     name, colon, port = host.rpartition(":")
-    return name if colon and port.isdecimal() else host
+    if not (colon and port.isdecimal()):
+        name = host
+    return name[1:-1] if name.startswith("[") and name.endswith("]") else name
