@@ -157,6 +157,20 @@ def _first_line(site):
         return connection.recv(64).decode()
 
 
+def test_silent_connections_shut_nobody_out(farm, monkeypatch):
+    monkeypatch.setattr(door, "CONNECTIONS", 4)
+    site, _ = farm
+    with ExitStack() as stack:
+        connection, lines = open_stream(site)
+        stack.enter_context(connection)
+        stack.enter_context(lines)
+        silent = [stack.enter_context(connect(site)) for _ in range(8)]
+        assert ask(site, get("/health")).endswith("ok\n")
+        assert silent[0].recv(1) == b"", "the oldest made room"
+        assert lines.readline(), "a reader stays"
+        assert len(site._readers) == 1
+
+
 def test_connections_too_many_are_closed_at_once(farm, monkeypatch):
     monkeypatch.setattr(door, "CONNECTIONS", 2)
     with ExitStack() as stack:

@@ -5,6 +5,7 @@ Rules:
 - No socket ever blocks. What a connection does not take yet is kept for it, and nothing is added to that.
 - Limits stand where connections come in: so many at once, and so many bytes and seconds for a head. An answer must be
   taken as quickly. A connection that `stay`s has no such limit: its owner judges it.
+- When there are too many, the oldest that does not stay makes room for the newest.
 - A fault of one connection ends that one, and no other.
 - `call` is for any thread, all else for the one that waits.
 """
@@ -177,7 +178,7 @@ class Door:
             self._selector.unregister(self._listener)
             self._listening = False  # until the next tick
             return
-        if len(self._connections) >= CONNECTIONS:
+        if len(self._connections) >= CONNECTIONS and not self._make_room():
             sock.close()
             return
         sock.setblocking(False)
@@ -185,6 +186,16 @@ class Door:
         self._connections.add(connection)
         self._selector.register(sock, connection.watched, connection)
         self._serve(connection)
+
+    def _make_room(self) -> bool:
+        """Close the connection that is about to be closed first; return whether there is one.
+
+        Those that ask at once have their answer by then. Without this, silent ones would shut out all others.
+        """
+        due = {each: each.due for each in self._connections if each.due is not None}
+        if due:
+            self.drop(min(due, key=due.__getitem__))
+        return bool(due)
 
     def _hear(self) -> None:
         with suppress(BlockingIOError):
