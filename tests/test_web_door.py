@@ -1,6 +1,7 @@
 """The sockets of the page, without a page: limits, half-closed connections, and a system without descriptors."""
 
 import errno
+import resource
 import socket
 
 import pytest
@@ -110,6 +111,15 @@ def test_without_a_free_descriptor_the_listener_rests_until_the_next_tick(opened
         door.tick(0.0)
         peer.sendall(REQUEST)
         assert read_all(door, peer) == ANSWER
+
+
+def test_connections_take_a_small_share_of_the_descriptors(opened, monkeypatch):
+    door, listener, gone = opened
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (2 * module.SHARE, 4096))
+    with connect(listener), connect(listener), connect(listener):
+        for _ in range(3):
+            door.wait(1)
+    assert (len(door), len(gone)) == (2, 1)
 
 
 def test_a_fault_of_an_answer_ends_that_connection_and_no_other(opened):
