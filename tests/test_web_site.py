@@ -326,6 +326,15 @@ def test_prometheus_reads_the_metrics(farm):
 # The address
 
 
+def test_a_page_that_broke_is_gone_and_hangs_nobody(farm, monkeypatch, caplog):
+    site, _ = farm
+    monkeypatch.setattr(site._door, "tick", None)
+    wait_until(lambda: not site._thread.is_alive(), "it broke")
+    with pytest.raises(ZaudioError, match="refused"):
+        fetch(site.url)
+    assert "the job goes on" in caplog.text
+
+
 def test_a_port_in_use_is_said_before_the_job(farm):
     with pytest.raises(UsageError, match="give another port"):
         Site(parse_address(f"{farm[0].address.port}"))

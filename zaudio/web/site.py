@@ -1,4 +1,4 @@
-"""Site: the server of the page: a thread with a loop of its own.
+"""Site: the server of the page: what its readers are told, and when, in a thread of its own.
 
 Rules:
 
@@ -153,6 +153,7 @@ class Site:
             log.exception("the page is gone; the job goes on")
         finally:
             self._door.shut()
+            self._listener.close()  # nobody is to wait for an answer that does not come
 
     def _serve(self) -> None:
         due = time.monotonic()
