@@ -6,7 +6,7 @@ Rules:
 - The farm's thread never waits for it. Four times a second it empties a bounded subscription, and makes at most one
   snapshot, which is serialised once for all readers, those that come too.
 - All readers together cost at most `LINES_A_SECOND` lines a second: the more there are, the fewer each of them gets.
-- A slow reader gets fewer snapshots, each of them whole. One that takes nothing for long is dropped; its page comes
+- A slow reader gets fewer snapshots, each of them whole. One that takes too long for one is dropped; its page comes
   back by itself, and goes on where it was.
 """
 
@@ -39,7 +39,7 @@ QUIET_TICKS = 4  # without events there is a snapshot a second, as a sign of lif
 EVENTS = 1 << 14  # that wait for a tick; the fastest farm makes a few thousand
 READERS = 64  # pages
 LINES_A_SECOND = 64  # to all readers: a farm that many look at must not feel it
-BEHIND_SECONDS = 10.0  # a reader may take nothing for so long; a tunnel over a bad line comes back within that
+BEHIND_SECONDS = 10.0  # a reader may take so long for one line; a tunnel over a bad line comes back within that
 
 JSON = "application/json"
 LINES = "application/x-ndjson"
