@@ -21,6 +21,7 @@ from zaudio.job.cutting import CHUNK
 from zaudio.machine import usable_cores
 from zaudio.sizes import parse_bytes
 
+DEFAULT = f"{CHUNK >> 20}MiB"
 SIZES = ("4KiB", "16KiB", "64KiB", "256KiB", "1MiB", "4MiB", "16MiB")
 AS_GOOD = 1.03  # of the fastest: two runs of the same command differ as much
 LEAST_SECONDS = (
@@ -51,7 +52,7 @@ def main() -> None:
         show.Table(
             f"Chunk sizes, {arguments.workers} workers ({what})", ("chunk", *COLUMNS), _rows(sizes, megabytes), notes
         ),
-        show.Table(f"Workers, chunks of {CHUNK} ({what})", ("workers", *COLUMNS), _rows(counts, megabytes)),
+        show.Table(f"Workers, chunks of {DEFAULT} ({what})", ("workers", *COLUMNS), _rows(counts, megabytes)),
     ]
     facts = {
         "bytes": recording.stat().st_size,
@@ -71,9 +72,9 @@ def verdict(sizes: Mapping[str, Measured], chosen: str | None) -> str:
     if chosen is None:
         return (
             f"Too short to choose a chunk size: the fastest job took {seconds:.2f} s, and {LEAST_SECONDS:g} s are the "
-            f"least from which differences can be told. Name a longer recording with INPUT; the default is {CHUNK}."
+            f"least from which differences can be told. Name a longer recording with INPUT; the default is {DEFAULT}."
         )
-    return f"Fastest: {best}. It would choose {chosen}; the default is {CHUNK}."
+    return f"Fastest: {best}. It would choose {chosen}; the default is {DEFAULT}."
 
 
 def choose(sizes: Mapping[str, Measured]) -> str | None:
@@ -124,7 +125,7 @@ def _draw(
     for axes in (speed, memory):
         axes.set_xscale("log", base=2)
         axes.set_xticks(places, list(sizes))
-        axes.axvline(_bytes(CHUNK), linestyle="--", color="grey", label=f"the default, {CHUNK}")
+        axes.axvline(CHUNK, linestyle="--", color="grey", label=f"the default, {DEFAULT}")
         axes.legend()
     memory.set_xlabel("chunk")
     _curve(workers, [int(count) for count in counts], counts, megabytes)
