@@ -270,10 +270,14 @@ def test_a_full_disk_ends_the_batch_and_the_next_run_does_what_was_left(tmp_path
             job.run()
     reports = ended(job.take())
     assert {report.state for report in reports.values()} <= {"done"}
-    assert len(tried) < len(reports) + 2 * RESULTS_MOST, "most were not tried"
-    assert {line["output"]: line["state"] for line in manifest(tmp_path / "out")} == dict.fromkeys(reports, "done")
+    # Those that were given when the disk was full, those given until the farm heard of it, and the batch's own folder.
+    assert len(tried) <= len(reports) + 3 * RESULTS_MOST < len(paths), "most were not tried"
+    # The end may come between a result's line and its report, or its publication.
+    lines = {line["output"]: line["state"] for line in manifest(tmp_path / "out")}
+    assert lines.items() >= dict.fromkeys(reports, "done").items()
+    assert set(lines.values()) <= {"done"}
     again = ended(zaudio.batch(paths, tmp_path / "out", workers=2))
-    assert {name for name, report in again.items() if report.state == "skipped"} == set(reports)
+    assert set(reports) <= {name for name, report in again.items() if report.state == "skipped"} <= set(lines)
     assert {report.state for report in again.values()} <= {"done", "skipped"}
     check(tmp_path / "out" / "r149", paths[-1])
 
