@@ -101,7 +101,7 @@ class ClusterLauncher:
             self._far = None
 
     def _reach(self) -> Far:
-        """Return the bridge; begin another if there is none. Never waits for the cluster."""
+        """Return the bridge, and begin another when the last one is over. Never wait for the cluster."""
         if self._far is not None and not self._far.over:
             return self._far
         self.stop()
