@@ -96,7 +96,7 @@ def find_op(name: str) -> type[BuiltIn]:
         return BUILTIN[name]
     close = difflib.get_close_matches(name, BUILTIN, n=1)
     raise UsageError(
-        f"there is no op {name!r}{f', did you mean {close[0]}?' if close else ''}; built in are "
+        f"there is no op {name!r}{f', did you mean {close[0]}? Built' if close else '; built'} in are "
         f"{', '.join(sorted(BUILTIN))} (see zaudio ops), and a function of your own is MODULE:FUNCTION"
     )
 
