@@ -21,7 +21,7 @@ CHUNK_OF_GRID = 4 << 20  # the context of a block costs less in a longer chunk
 CHUNKS_LEAST = 16  # of a short recording: 4 MiB are 47 s of a mono CD, which only one worker would be busy with
 WINDOW_LEAST = 4  # such chunks that fit in the memory at least
 SHARE = 4  # chunks of a file for each worker that fit in the memory at least: two to compute, two results
-WORKERS_LEAST = 8  # that this is reckoned for: more may come from elsewhere
+WORKERS_LEAST = 8  # workers that SHARE counts with: they may come from elsewhere
 BUNDLE_BYTES = 256 * 1024  # small chunks travel together, as many as fit: a message costs what 256 KiB of AES costs
 BUNDLES_LEAST = 64  # so that 16 workers share a small job of a slow op evenly; more of them share it less evenly
 
