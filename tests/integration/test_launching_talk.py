@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 import time
 
 import pytest
@@ -13,7 +14,7 @@ from farm_support import environment
 from net_support import MS, children, kill, wait_until
 
 from zaudio.errors import LaunchError
-from zaudio.launching import remote
+from zaudio.launching import remote, talk
 from zaudio.launching.berth import Berth
 from zaudio.launching.launcher import Orders
 from zaudio.launching.ssh import Host, SshLauncher
@@ -101,6 +102,24 @@ def test_nor_does_it_answer_those_of_a_berth(home, monkeypatch):
     finally:
         berth.close(time.monotonic() + 5)
     assert next(filter(None, said))["public"] == ""
+
+
+def test_a_berth_that_is_told_to_go_in_any_thread_tells_its_worker_once_and_in_the_thread_that_looks(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    berth = Berth(VERSION, {"name": "ray-1", **dataclasses.asdict(Orders(NOWHERE, SERVER))})
+    told = []
+    monkeypatch.setattr(talk.Worker, "admit", lambda worker: told.append((worker, threading.get_ident())))
+    try:
+        wait_until(berth.look, "it says its key")
+        thread = threading.Thread(target=berth.go)
+        thread.start()
+        thread.join()
+        assert told == []
+        berth.look()
+        berth.look()
+        assert told == [(berth._worker, threading.get_ident())]
+    finally:
+        berth.close(time.monotonic() + 5)
 
 
 def test_a_host_with_another_version_is_asked_once(tmp_path):

@@ -2,6 +2,8 @@
 
 The worker is a process of its own, so nothing that the cluster's own process holds is in its way. It goes with that
 process, whose pipe is its lifeline. Every zaudio that a cluster imports is this module and what it needs.
+
+Rules: one thread looks, and it alone talks with the worker. Ray calls `go` in another.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ class Berth:
 
     def __init__(self, version: str, said: Mapping[str, Any]) -> None:
         self._told_public = self._told_end = False
+        self._admitted = False  # and the worker has not been told
         self._deadline = float("inf")  # of its admission
         self._far: Far | None = None
         self._failure = ""
@@ -58,8 +61,11 @@ class Berth:
         if self._far is None:
             self._told_end = True
             return {"ended": self._failure, "hopeless": True}
-        self._far.look()
         worker = self._worker
+        if self._admitted:
+            self._admitted, self._deadline = False, float("inf")
+            worker.admit()
+        self._far.look()
         if worker.ended is not None:
             self._told_end = True
             return {"ended": worker.ended, "hopeless": worker.hopeless}
@@ -73,10 +79,8 @@ class Berth:
         return None
 
     def go(self) -> None:
-        """Let the worker connect: its key is admitted."""
-        self._deadline = float("inf")
-        if self._far is not None:
-            self._worker.admit()
+        """Let the worker connect, at the next look: its key is admitted. From any thread."""
+        self._admitted = True
 
     def close(self, deadline: float) -> None:
         """End the worker, by that time of the monotonic clock."""
