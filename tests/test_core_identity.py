@@ -134,10 +134,20 @@ def test_a_worker_that_died_is_lost_by_its_key_and_its_first_chunk_is_to_blame(d
     join(desk, "a")
     join(desk, "b")
     desk.later(0.05)
-    actions = desk.desk.died(KEYS["a"], "it died of signal 11", now=desk.now)
+    actions = desk.desk.ended(KEYS["a"], "it died of signal 11", blame=True, now=desk.now)
     assert [(lost.name, lost.reason) for lost in only(actions, Lost)] == [("a", "it died of signal 11")]
     assert [desk.leases.failures(index) for index in (0, 1)] == [1, 0]
-    assert desk.desk.died(KEYS["a"], "it died of signal 11", now=desk.now) == []
+    assert desk.desk.ended(KEYS["a"], "it died of signal 11", blame=True, now=desk.now) == []
+
+
+def test_a_worker_whose_place_was_taken_away_is_lost_by_its_key_and_no_chunk_is_to_blame(desk):
+    join(desk, "a")
+    join(desk, "b")
+    desk.later(0.05)
+    actions = desk.desk.ended(KEYS["a"], "PREEMPTED", blame=False, now=desk.now)
+    assert losses(actions) == [("a", "PREEMPTED")]
+    assert sorted(requeued(actions)) == [0, 1]
+    assert [desk.leases.failures(index) for index in (0, 1)] == [0, 0]
 
 
 @pytest.fixture
@@ -157,9 +167,9 @@ def losses(actions):
 
 
 def test_the_death_of_a_worker_between_two_stages_is_told_with_its_cause(next_stage):
-    actions = next_stage.desk.died(KEYS["a"], "it died of signal 11", now=next_stage.now)
+    actions = next_stage.desk.ended(KEYS["a"], "it died of signal 11", blame=True, now=next_stage.now)
     assert losses(actions) == [("a", "it died of signal 11")]
-    assert next_stage.desk.died(KEYS["a"], "it died of signal 11", now=next_stage.now) == []
+    assert next_stage.desk.ended(KEYS["a"], "it died of signal 11", blame=True, now=next_stage.now) == []
 
 
 def test_a_worker_that_is_revoked_between_two_stages_is_lost_at_once(next_stage):

@@ -6,7 +6,7 @@ from zaudio.errors import LaunchError
 from zaudio.launching.fleet import LATE, SAID, WAITS_KEPT, WAITS_TOLD, Fleet
 from zaudio.launching.launcher import Orders
 from zaudio.launching.muster import FIRST, PAUSES
-from zaudio.net.guests import Guests
+from zaudio.net.guests import End, Guests
 from zaudio.watching.ledger import Ledger
 from zaudio.watching.stream import Stream
 
@@ -17,7 +17,7 @@ PUBLIC = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"  # any 32 bytes
 class Handle:
     def __init__(self, name):
         self.name, self.public, self.ended, self.hopeless, self.admitted = name, None, None, False, False
-        self.waits = ""
+        self.waits, self.died = "", False
 
     def admit(self):
         self.admitted = True
@@ -80,19 +80,20 @@ def test_a_key_is_admitted_before_its_worker_and_revoked_with_it(guests):
     handle.ended = ""
     turn(0.3)
     assert guests.read() == {}
-    assert guests.take_died() == {}, "it ended in order"
+    assert guests.take_ended() == {PUBLIC: End("it left", died=False)}
 
 
-def test_the_farm_is_told_why_a_worker_died(guests):
+@pytest.mark.parametrize("died", [False, True])
+def test_the_farm_is_told_why_a_worker_ended_and_whether_it_died(guests, died):
     launcher = Paper()
     _, turn = fleet_of(launcher, 1, guests)
     turn(0.0)
     launcher.handles[0].public = PUBLIC
     turn(0.1)
-    launcher.handles[0].ended = "plane: it fell"
+    launcher.handles[0].ended, launcher.handles[0].died = "plane: it fell", died
     turn(0.2)
-    assert guests.take_died() == {PUBLIC: "plane: it fell"}
-    assert guests.take_died() == {}
+    assert guests.take_ended() == {PUBLIC: End("plane: it fell", died)}
+    assert guests.take_ended() == {}
 
 
 def test_a_key_of_another_worker_is_not_admitted_and_not_revoked_with_its_thief(guests):

@@ -55,6 +55,9 @@ def test_a_row_of_the_queue_tells_why_a_task_ended_or_waits():
     assert sorted(rows) == [("4711", number) for number in range(1, 7)]
     told = {number: (row.has_ended, row.is_hopeless, row.complaint) for (_, number), row in rows.items()}
     del told[1], told[5]
+    assert [number for (_, number), row in rows.items() if row.is_death] == [3]
+    assert Row("OUT_OF_MEMORY", 9, "n1", "").is_death
+    assert not Row("PREEMPTED", 9, "n1", "").is_death
     assert told == {
         2: (True, False, ""),
         3: (True, True, "FAILED, it exited with code 77"),

@@ -149,6 +149,7 @@ def test_a_worker_that_is_killed_says_so_and_another_can_follow(far):
     wait_until(lambda: far.look() or len(far.workers) == 1, "one is gone")
     (dead,) = {first, second} - set(far.workers)
     assert dead.ended == "attic: a worker died of signal 9 (SIGKILL)"
+    assert dead.died
     third = far.start("attic/3", Orders(NOWHERE))
     wait_until(lambda: far.look() or third.public is not None, "another is there")
 
@@ -208,6 +209,7 @@ def test_what_is_no_far_end_is_told_in_one_line(far, sentence, hopeless):
     assert sentence in ended
     assert ended.isprintable()
     assert worker.hopeless is hopeless
+    assert not worker.died
     assert worker.name == "attic/1"  # no host takes the name of another
 
 

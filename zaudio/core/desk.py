@@ -152,13 +152,21 @@ class Desk:
 
     def gone(self, session: bytes, reason: str, *, now: float) -> Actions:
         """Take note that a worker's process has died."""
-        return [*self._dispatcher.gone(session, reason, now=now)]
+        return [*self._dispatcher.gone(session, reason, blame=True, now=now)]
 
-    def died(self, identity: str, reason: str, *, now: float) -> Actions:
-        """Take note that the process of that identity has died."""
+    def ended(self, identity: str, reason: str, *, blame: bool, now: float) -> Actions:
+        """Take note that the process of that identity has ended.
+
+        Args:
+            identity: The identity.
+            reason: Why it ended.
+            blame: Whether the chunk that it computed may be why.
+            now: The time.
+        """
         sessions = [member.session for member in self._roster if member.identity == identity]
-        sessions += self._register.expected(identity)  # it died between two stages
-        return [action for session in sessions for action in self.gone(session, reason, now=now)]
+        sessions += self._register.expected(identity)  # it ended between two stages
+        ends = (self._dispatcher.gone(session, reason, blame=blame, now=now) for session in sessions)
+        return [action for actions in ends for action in actions]
 
     def admit(self, identities: frozenset[str], *, now: float) -> Actions:
         """Let these identities take part from now on, and no others."""

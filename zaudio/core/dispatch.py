@@ -198,12 +198,12 @@ class Dispatcher:
             self._roster.place(member)
         return self._blame.take_back(grant.session, grant.index, grant.attempt, "it could not be sent", now)
 
-    def gone(self, session: bytes, reason: str, *, now: float) -> Actions:
-        """Take note that a worker's process has died."""
+    def gone(self, session: bytes, reason: str, *, blame: bool, now: float) -> Actions:
+        """Take note that a worker's process has ended, and whether its chunk may be to blame."""
         member = self._roster.get(session)
         if member is None:
             return [*self._register.miss(session, reason)]
-        return self._lose(member, reason, blame=self._was_at_work(member, now)) + self._granting.grant(now)
+        return self._lose(member, reason, blame=blame and self._was_at_work(member, now)) + self._granting.grant(now)
 
     def admit(self, identities: frozenset[str], *, now: float) -> Actions:
         """Let these identities take part from now on, and no others. Workers that have another are lost."""

@@ -26,6 +26,7 @@ ENDS = frozenset(
         "TIMEOUT",
     }
 )
+DEATHS = frozenset({"FAILED", "OUT_OF_MEMORY"})  # of the worker's own; by all other ends Slurm takes its place away
 WAITING = frozenset({"PENDING", "CONFIGURING"})  # a node may be starting
 
 
@@ -37,6 +38,7 @@ class Task:
         self.admitted = False
         self.hopeless = False  # another in its place would end in the same way
         self.ended: str | None = None
+        self.died = False
         self.waits = ""  # why Slurm does not start it yet
         self.number = number
         self.job = ""  # of the array; empty until it is submitted
@@ -100,6 +102,11 @@ class Row:
     def has_ended(self) -> bool:
         """Whether it does not run, and will not."""
         return self.state in ENDS
+
+    @property
+    def is_death(self) -> bool:
+        """Whether its own process died."""
+        return self.state in DEATHS
 
     @property
     def waits(self) -> str:

@@ -68,7 +68,7 @@ class Berth:
         self._far.look()
         if worker.ended is not None:
             self._told_end = True
-            return {"ended": worker.ended, "hopeless": worker.hopeless}
+            return {"ended": worker.ended, "died": worker.died, "hopeless": worker.hopeless}
         if worker.public is not None and not self._told_public:
             self._told_public = True
             self._deadline = time.monotonic() + PATIENCE

@@ -25,7 +25,7 @@ from typing import Protocol
 from zaudio.errors import UsageError, ZaudioError
 from zaudio.launching.launcher import Handle, Launcher, Orders
 from zaudio.launching.muster import FIRST, Muster, spread
-from zaudio.net.guests import Guests
+from zaudio.net.guests import End, Guests
 from zaudio.watching.metering import Meter, Times
 from zaudio.watching.stream import Subscription
 
@@ -233,7 +233,7 @@ class Fleet:
     def _bury(self, squad: Squad, number: int, handle: Handle, now: float) -> None:
         del squad.posted[number]
         squad.asked.pop(number, None)
-        self._guests.revoke(squad.keys.pop(number, ""), handle.ended or "")
+        self._guests.revoke(squad.keys.pop(number, ""), End(handle.ended or "it left", handle.died))
         log.info("%s has ended: %s", handle.name, handle.ended or "in order")
         squad.muster.ended(number, fault=bool(handle.ended), hopeless=handle.hopeless, now=now)
         if handle.ended:

@@ -48,6 +48,10 @@ class Handle(Protocol):
         """None while it starts or runs; empty when it ended in order; else one sentence that says why it ended."""
 
     @property
+    def died(self) -> bool:
+        """Whether its own process died. If its place was taken away, no chunk is to blame for its end."""
+
+    @property
     def waits(self) -> str:
         """Why a queue has not started it yet; empty where none says so."""
 

@@ -7,6 +7,7 @@ A line of JSON each, `talk.py` is the near end:
     far:  {"worker": 1, "public": "<40 characters of Z85>"}        empty when there are no keys
     near: {"worker": 1, "go": true}                                its key is admitted
     far:  {"worker": 1, "ended": "", "hopeless": false}            in order; else one sentence
+    far:  {"worker": 1, "ended": "a worker ...", "died": true}     its process died
 
 Rules:
 
@@ -162,7 +163,7 @@ class Far:
         child = self._children.pop(pid)
         self._hear_child(child)
         if not child.said_end:
-            self._say({"worker": child.number, "ended": f"a worker {_cause(status)}"})
+            self._say({"worker": child.number, "ended": f"a worker {_cause(status)}", "died": True})
         if child.up in self._selector.get_map():
             self._selector.unregister(child.up)
         os.close(child.up)

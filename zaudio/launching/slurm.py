@@ -235,7 +235,7 @@ class SlurmLauncher:
                     self._end(array, task, f"{task.name}: Slurm does not list it any more{self._words(task)}")
                     continue
                 task.node = row.node or task.node
-                task.waits, task.hopeless = row.waits, row.is_hopeless
+                task.waits, task.hopeless, task.died = row.waits, row.is_hopeless, row.is_death
                 if row.has_ended:
                     well = self._stopping or not row.complaint
                     self._end(array, task, "" if well else f"{task.name}: {row.complaint}{self._words(task)}")

@@ -44,6 +44,7 @@ class Worker:
         self.name = name
         self.public: str | None = None
         self.ended: str | None = None
+        self.died = False
         self.hopeless = False
         self.waits = ""
         self._admit = admit
@@ -208,6 +209,7 @@ class Far:
             worker.public = public
         if isinstance(ended := message.get("ended"), str):
             worker.ended = f"{self.where}: {_shown(ended) or 'it gave no reason'}" if ended else ""
+            worker.died = message.get("died") is True
             worker.hopeless = message.get("hopeless") is True
             del self._workers[number]
 

@@ -266,8 +266,8 @@ class Farm:
             for stranger in self._gate.take_refused():
                 stage.turned_away(stranger.address, stranger.reason, stranger.key)
         if self._gate.refresh(now):
-            for identity, cause in self._keys.guests.take_died().items() if self._keys is not None else ():
-                stage.died(identity, cause, now=now)  # first: a chunk may be to blame, and a revoked key is no death
+            for identity, end in self._keys.guests.take_ended().items() if self._keys is not None else ():
+                stage.ended(identity, end.reason, blame=end.died, now=now)  # first: it says more than a revoked key
             self._register.call(self._gate.names)
             stage.admit(self._gate.admitted, now=now)
 

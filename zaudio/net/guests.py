@@ -6,6 +6,7 @@ A guest makes its key pair in its own process, so its secret travels nowhere.
 from __future__ import annotations
 
 import threading
+from typing import NamedTuple
 
 from zmq.utils import z85
 
@@ -14,13 +15,20 @@ from zaudio.errors import UsageError
 KEY_BYTES = 32  # of CURVE
 
 
+class End(NamedTuple):
+    """Why a guest ended, and whether its process died by itself: then the chunk that it computed may be to blame."""
+
+    reason: str
+    died: bool
+
+
 class Guests:
     """The public keys that are admitted for one job, each with its worker's name. Any thread may use it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._names: dict[str, str] = {}
-        self._died: dict[str, str] = {}  # key -> why its worker died, until it is taken
+        self._ended: dict[str, End] = {}  # by key, until they are taken
 
     def admit(self, public: str, name: str) -> None:
         """Admit that key from now on.
@@ -34,22 +42,22 @@ class Guests:
                 raise UsageError(f"expected a key of its own, got that of {self._names[public]}")
             self._names[public] = name
 
-    def revoke(self, public: str, cause: str = "") -> None:
+    def revoke(self, public: str, end: End | None = None) -> None:
         """Stop admitting that key. An unknown key changes nothing.
 
         Args:
             public: The key.
-            cause: Why its worker died; empty when it ended in order.
+            end: The end of its worker; None when that is not known.
         """
         with self._lock:
-            if self._names.pop(public, None) is not None and cause:
-                self._died[public] = cause
+            if self._names.pop(public, None) is not None and end is not None:
+                self._ended[public] = end
 
-    def take_died(self) -> dict[str, str]:
-        """Return each key whose worker has died since the last call, with the cause."""
+    def take_ended(self) -> dict[str, End]:
+        """Return the ends of workers since the last call, by key."""
         with self._lock:
-            died, self._died = self._died, {}
-            return died
+            ended, self._ended = self._ended, {}
+            return ended
 
     def read(self) -> dict[str, str]:
         """Return each admitted key with its worker's name."""

@@ -113,7 +113,8 @@ class AllowList:
                     if error.errno in _SHORTAGE:
                         raise
                     faults.append(f"{path}: {disk.reason(error)}")
-            self._seen, self._names, self.faults = seen, names, tuple(faults)
+            self._names, self.faults = names, tuple(faults)
+            self._seen = seen  # last: the farm and the fleet read in two threads
         return self._names
 
 

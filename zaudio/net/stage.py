@@ -194,9 +194,9 @@ class Stage:
         """Take note that a local worker's process has died."""
         self.do(self._desk.gone(session, cause, now=now))
 
-    def died(self, identity: str, cause: str, *, now: float) -> None:
-        """Take note that the process with that key has died."""
-        self.do(self._desk.died(identity, cause, now=now))
+    def ended(self, identity: str, cause: str, *, blame: bool, now: float) -> None:
+        """Take note that the process with that key has ended, and whether its chunk may be to blame."""
+        self.do(self._desk.ended(identity, cause, blame=blame, now=now))
 
     def turned_away(self, address: str, reason: str, key: str) -> None:
         """Take note that the gate refused a peer."""
