@@ -6,6 +6,7 @@ import select
 import threading
 
 import pytest
+from net_support import MS
 
 from zaudio.net.wake import Waker
 
@@ -79,6 +80,36 @@ def test_waking_after_the_close_does_nothing():
     waker.close()
     waker.wake()
     waker.close()
+
+
+def test_no_byte_is_written_to_a_number_that_the_close_has_freed(waker, monkeypatch):
+    write, free, closing = os.write, [], threading.Thread(target=waker.close)
+
+    def slow_write(fd, byte):
+        closing.start()
+        closing.join(50 * MS)  # as long as it likes, if it does not wait
+        free.append(waker._closed)
+        return write(fd, byte) if not waker._closed else 0
+
+    monkeypatch.setattr(os, "write", slow_write)
+    waker.wake()
+    monkeypatch.undo()
+    closing.join()
+    assert free == [False]
+
+
+def test_signal_handler_may_wake_what_its_own_thread_wakes(waker, monkeypatch):
+    write = os.write
+
+    def interrupted_write(fd, byte):
+        monkeypatch.undo()
+        waker._awake = False  # the loop has just been awake
+        waker.wake()
+        return write(fd, byte)
+
+    monkeypatch.setattr(os, "write", interrupted_write)
+    waker.wake()
+    assert awake(waker)
 
 
 def test_its_descriptors_are_freed_by_whoever_forgets_it_last():

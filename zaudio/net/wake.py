@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 
 
 class Waker:
@@ -18,15 +20,19 @@ class Waker:
         os.set_blocking(self._write, False)
         self._awake = False
         self._closed = False
+        # Held while a byte is written: a number that `close` freed may be another file's by then, which would get the
+        # byte. A signal handler may wake what its own thread is just waking.
+        self._lock = threading.RLock()
 
     def wake(self) -> None:
         """Wake the loop; from any thread, any number of times."""
-        if not self._awake and not self._closed:
-            self._awake = True
-            try:
-                os.write(self._write, b"\0")
-            except OSError:  # the loop has just closed it
-                pass
+        if self._awake:
+            return
+        with self._lock:
+            if not self._closed:
+                self._awake = True
+                with contextlib.suppress(BlockingIOError):  # it is full of wake-ups
+                    os.write(self._write, b"\0")
 
     def clear(self) -> None:
         """Take note of being woken."""
@@ -39,7 +45,11 @@ class Waker:
         self._awake = False
 
     def close(self) -> None:
-        """Free the descriptors; for the loop, when no other thread will wake it any more. Idempotent."""
+        """Free the descriptors; for the loop. Other threads may still wake it, to no effect. Idempotent."""
+        with self._lock:
+            self._free()
+
+    def _free(self) -> None:
         if not self._closed:
             self._closed = True
             os.close(self.fd)
@@ -47,4 +57,4 @@ class Waker:
 
     def __del__(self) -> None:
         # A thread inside an op may outlive the loop. Then the last reference to go closes the descriptors.
-        self.close()
+        self._free()  # without the lock, which a process that was forked may have inherited locked
