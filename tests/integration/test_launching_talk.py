@@ -122,6 +122,26 @@ def test_a_berth_that_is_told_to_go_in_any_thread_tells_its_worker_once_and_in_t
         berth.close(time.monotonic() + 5)
 
 
+def test_nobody_looks_at_the_worker_of_a_berth_while_another_thread_ends_it(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    berth = Berth(VERSION, {"name": "ray-1", **dataclasses.asdict(Orders(NOWHERE, SERVER))})
+    wait_until(berth.look, "it says its key")
+    wait, said, ended = Far.wait, [], []
+    looking = threading.Thread(target=lambda: said.append(berth.look()))
+
+    def wait_long(far, deadline):
+        looking.start()
+        looking.join(50 * MS)  # as long as it likes, if it does not wait
+        ended.append(looking.is_alive())
+        wait(far, deadline)
+
+    monkeypatch.setattr(Far, "wait", wait_long)
+    berth.close(time.monotonic() + 5)
+    looking.join()
+    assert ended == [True]
+    assert said == [{"ended": "", "hopeless": False}]
+
+
 def test_a_host_with_another_version_is_asked_once(tmp_path):
     launcher = SshLauncher(Host("attic", count=9), "ssh:hosts.txt")
     launcher._program = str(tmp_path / "ssh")

@@ -3,13 +3,14 @@
 The worker is a process of its own, so nothing that the cluster's own process holds is in its way. It goes with that
 process, whose pipe is its lifeline. Every zaudio that a cluster imports is this module and what it needs.
 
-Rules: one thread looks, and it alone talks with the worker. Ray calls `go` in another.
+Rules: one thread looks, and it alone talks with the worker until it is closed. Ray calls `go` and `close` in another.
 """
 
 from __future__ import annotations
 
 import socket
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -41,6 +42,7 @@ class Berth:
         self._deadline = float("inf")  # of its admission
         self._far: Far | None = None
         self._failure = ""
+        self._talking = threading.Lock()  # held by the one that looks or closes
         host = socket.gethostname()
         self.name = f"{host}/{said['name']}"
         if version != VERSION:
@@ -55,7 +57,11 @@ class Berth:
         self._worker = self._far.start(self.name, orders)
 
     def look(self) -> Message | None:
-        """Return what the worker said since the last look; None for nothing. Never waits."""
+        """Return what the worker said since the last look; None for nothing. Waits for nothing but `close`."""
+        with self._talking:
+            return self._look()
+
+    def _look(self) -> Message | None:
         if self._told_end:
             return None
         if self._far is None:
@@ -83,7 +89,8 @@ class Berth:
         self._admitted = True
 
     def close(self, deadline: float) -> None:
-        """End the worker, by that time of the monotonic clock."""
-        if self._far is not None:
-            self._far.close()
-            self._far.wait(deadline)
+        """End the worker, by that time of the monotonic clock. From any thread."""
+        with self._talking:
+            if self._far is not None:
+                self._far.close()
+                self._far.wait(deadline)
