@@ -268,6 +268,30 @@ def test_worker_that_is_revoked_while_the_list_is_read_takes_no_other_with_it(fo
     assert list(allowed.read().values()) == ["b"]
 
 
+def test_key_that_is_revoked_is_not_admitted_again_by_a_thread_that_read_the_list_before(folder):
+    class Shared(keys.AllowList):
+        """A list that another thread reads, once, in between two assignments of this one."""
+
+        meanwhile = None
+
+        def __setattr__(self, name, value):
+            super().__setattr__(name, value)
+            if self.meanwhile is not None:
+                meanwhile, Shared.meanwhile = self.meanwhile, None
+                meanwhile()
+
+    keys.add_worker(folder, "box")
+    allowed = Shared(folder)
+
+    def revoked_and_read():
+        keys.revoke(folder, "box")
+        assert allowed.read() == {}
+
+    Shared.meanwhile = staticmethod(revoked_and_read)
+    allowed.read()
+    assert allowed.read() == {}
+
+
 def test_key_that_cannot_be_read_for_want_of_descriptors_is_still_admitted(folder, monkeypatch):
     keys.add_worker(folder, "a")
     allowed = keys.coordinator_keys(folder).allowed

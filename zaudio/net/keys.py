@@ -78,7 +78,7 @@ class CoordinatorKeys:
 
 
 class AllowList:
-    """The workers that are admitted: the public keys in a folder's `workers`.
+    """The workers that are admitted: the public keys in a folder's `workers`. Any thread may use it.
 
     Args:
         folder: The coordinator's folder of keys.
@@ -90,9 +90,14 @@ class AllowList:
     def __init__(self, folder: str) -> None:
         self.home = folder
         self._folder = os.path.join(folder, WORKERS)
-        self._seen: object = None
-        self._names: dict[str, str] = {}
-        self.faults: tuple[str, ...] = ()  # files that are no keys, a sentence each: they admit no worker
+        # The folder's state, and what was read in it: the names by key, and the faults. Replaced as a whole: a thread
+        # must not take the names that another has read for those of the state that it saw itself.
+        self._known: tuple[object, dict[str, str], tuple[str, ...]] = (None, {}, ())
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Files that are no keys, a sentence each: they admit no worker."""
+        return self._known[2]
 
     def read(self) -> dict[str, str]:
         """Return each public key with the name of its worker. A folder that is not there is an empty list.
@@ -101,7 +106,8 @@ class AllowList:
             OSError: It cannot be read now.
         """
         seen = _listing(self._folder)
-        if seen != self._seen:
+        known, names, _ = self._known
+        if seen != known:
             names, faults = {}, []
             for entry, *_ in seen:
                 path = os.path.join(self._folder, entry)
@@ -113,9 +119,8 @@ class AllowList:
                     if error.errno in _SHORTAGE:
                         raise
                     faults.append(f"{path}: {disk.reason(error)}")
-            self._names, self.faults = names, tuple(faults)
-            self._seen = seen  # last: the farm and the fleet read in two threads
-        return self._names
+            self._known = seen, names, tuple(faults)
+        return names
 
 
 # The commands
