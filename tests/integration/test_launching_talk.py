@@ -174,6 +174,64 @@ def test_a_worker_that_is_killed_says_so_and_another_can_follow(far):
     wait_until(lambda: far.look() or third.public is not None, "another is there")
 
 
+# A batch system's SIGTERM comes to all processes of a task: here, to a worker that was only just forked.
+EARLY = """
+import os, signal
+from zaudio.launching import remote
+
+lead = remote.brood.lead_group
+
+def lead_group(pid=0):
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+    lead(pid)
+
+remote.brood.lead_group = lead_group
+remote.main()
+"""
+
+# Its workers take a while to leave, and say when they are asked to.
+SLOW = f"""
+import json, os, signal, time
+from zaudio.launching import remote
+
+def work(said, up, down):
+    say = lambda **said: os.write(up, json.dumps(said).encode() + b"\\n")
+    signal.signal(signal.SIGTERM, lambda *_: say(name="asked"))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
+    say(public="")
+    signal.pause()
+    time.sleep({300 * MS})
+    return "", False
+
+remote._work = work
+remote.main()
+"""
+
+
+@pytest.mark.parametrize("far", [[sys.executable, "-P", "-c", EARLY]], indirect=True)
+def test_a_worker_that_was_only_just_forked_obeys_sigterm(far):
+    worker = far.start("attic/1", Orders(NOWHERE))
+    wait_until(lambda: far.look() or worker.public is not None or worker.ended is not None, "it ends")
+    assert worker.public is None
+
+
+def test_a_far_end_that_leaves_starts_no_worker_more():
+    far = Far([sys.executable, "-P", "-c", SLOW], "attic", renames=True, env=environment())
+    try:
+        first = far.start("attic/1", Orders(NOWHERE))
+        wait_until(lambda: far.look() or first.public is not None, "it is there")
+        kill(far._process.pid, signal.SIGTERM)
+        wait_until(lambda: far.look() or first.name == "asked", "it is asked to leave")
+        second = far.start("attic/2", Orders(NOWHERE))
+        end_of(second, far)
+        assert first.ended == ""
+        assert second.public is None
+    finally:
+        far.close()
+        far.wait(time.monotonic() + 5)
+
+
 def test_all_go_when_the_lifeline_breaks(far):
     worker = far.start("attic/1", Orders(NOWHERE))
     wait_until(lambda: far.look() or worker.public is not None, "it is there")

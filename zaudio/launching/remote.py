@@ -135,9 +135,12 @@ class Far:
     def _start(self, number: int, said: dict[str, Any]) -> None:
         up, up_write = os.pipe()
         down_read, down = os.pipe()
+        # Until the child has a handler of its own, the signal must not run its parent's, which would end nothing there.
+        signals = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM,))
         pid = os.fork()
         if pid == 0:
             _become_worker(said, up=up_write, down=down_read)
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         brood.lead_group(pid)
         os.close(up_write)
         os.close(down_read)
@@ -180,6 +183,8 @@ class Far:
     def _end(self) -> None:
         """End the workers that still run: in order, then by SIGKILL."""
         patience = LEAVE_PATIENCE if self._asked else LIFELINE_PATIENCE
+        if self._hearing in self._selector.get_map():
+            self._selector.unregister(self._hearing)  # a worker that began now would not be asked to leave
         for pid, child in self._children.items():
             if self._asked:
                 os.kill(pid, signal.SIGTERM)
@@ -215,6 +220,7 @@ def _become_worker(said: dict[str, Any], *, up: int, down: int) -> NoReturn:
 def _work(said: dict[str, Any], up: int, down: int) -> tuple[str, bool]:
     """Live the life of one worker; return why it ended, empty for in order, and whether another would end likewise."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # until there is something to hand back
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
     name = str(said.pop("name"))
     orders = orders_of(said)
     sys.path += orders.path
