@@ -52,8 +52,8 @@ from footprint import peak_memory
 from net_support import MS, PATIENCE, alive, kill, processes_with, wait_until
 
 HERE = Path(__file__).parent
-DURATIONS = {"heartbeat": 0.2, "liveness": 5, "worker_timeout": 60.0}  # HB and, in heartbeats, DEAD = 1 s
-HEARTBEAT, DEAD = 0.2, 1.0
+HEARTBEAT, DEAD = 200 * MS, 1000 * MS  # scaled, since a process of a busy machine may be silent for a second
+DURATIONS = {"heartbeat": HEARTBEAT, "liveness": 5, "worker_timeout": 60.0}  # liveness: DEAD, in heartbeats
 CHUNK = 40_000  # frames of 4 bytes: long enough to travel alone
 CHUNKS = 16
 WORKING = ("encryption_key.bin.part", "encryption_iv.bin.part", "result.raw.part", "result.json.part",
@@ -61,6 +61,11 @@ WORKING = ("encryption_key.bin.part", "encryption_iv.bin.part", "result.raw.part
 FAILURES = {1, 2, 3, 5, 69, 77, 130, 143}  # the documented exit codes, and those of signals
 MEMORY = 100 * 2**20  # bytes of a process at most, plus its --memory: Python, numpy and libzmq are some 50 MiB of it
 _serial = itertools.count()
+
+
+def slow(ms):
+    """An op that inverts a chunk in that many milliseconds of these tests: the job goes on while a loss is noticed."""
+    return f"farm_ops:slow:ms={1000 * MS * ms:g}"
 
 
 class Process:
@@ -182,6 +187,12 @@ class Job(Process):
             return found if len(found) >= count else None
 
         return wait_until(happened, f"{count} x {kind}", within=within)
+
+    @property
+    def written(self):
+        """Bytes of ciphertext so far; 0 once they are published."""
+        path = self.output / "result.raw.part"
+        return path.stat().st_size if path.exists() else 0
 
     @property
     def report(self):

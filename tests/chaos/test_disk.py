@@ -133,7 +133,7 @@ def stuck(scene):
     scene.durations["checkpoint"] = 1000.0  # so that the first one is that of the interruption
     prefix = delay(60, paths=[scene.output / "result.raw.part"])
     job = scene.farm(op=scene.held(12)[0], prefix=prefix)
-    job.wait_for("Accepted", 4)
+    wait_until(lambda: job.written, "something is written")  # that an fsync would be for
     (coordinator,) = children(job.pid)
     kill(coordinator, signal.SIGINT)
     yield job, coordinator

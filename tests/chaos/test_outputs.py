@@ -112,7 +112,8 @@ def test_folder_without_the_right_to_write_is_refused(scene):
 def test_umask_of_nothing_leaves_keys_to_their_owner_alone(scene):
     before = os.umask(0)
     try:
-        job = scene.farm(op="farm_ops:slow:ms=20")
+        op, gate = scene.held(12)  # so that the job is not done while its parts are looked at
+        job = scene.farm(op=op)
     finally:
         os.umask(before)
     key = scene.output / "encryption_key.bin.part"
@@ -120,6 +121,7 @@ def test_umask_of_nothing_leaves_keys_to_their_owner_alone(scene):
     job.wait_for("Accepted")
     for name in ("encryption_key.bin.part", "encryption_iv.bin.part"):
         assert stat.S_IMODE((scene.output / name).stat().st_mode) == 0o600, name
+    gate.touch()
     job.finish(code=0)
     assert_promises(job)
     assert listing(scene.output) == NAMES
