@@ -7,7 +7,7 @@ import time
 
 import pytest
 from faults import kill
-from harness import DEAD, HEARTBEAT, assert_promises
+from harness import DEAD, HEARTBEAT, assert_promises, slow
 from namespaces import ADDRESS, Network
 from net_support import MS, wait_until
 
@@ -60,7 +60,7 @@ def of_use(job, name):
 )
 def test_worker_behind_a_partition_is_of_use_again_soon_after_it_heals(scene, network, directions):
     scene.record(110 * 8_000)
-    job = coordinator(scene, network, op="farm_ops:slow:ms=150", chunk=8_000)
+    job = coordinator(scene, network, op=slow(150), chunk=8_000)
     near = scene.worker(job, "--name", "near", prefix=network.near)
     far = scene.worker(job, "--name", "far", prefix=network.far)
     wait_until(lambda: of_use(job, "near") and of_use(job, "far"), "both are of use")

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import sys
+from dataclasses import replace
 
 import pytest
 from extended import extended
@@ -21,7 +22,7 @@ from farm_support import (
     on,
     write_raw,
 )
-from net_support import PATIENCE, alive, children, kill, wait_until
+from net_support import MS, PATIENCE, alive, children, kill, wait_until
 
 from zaudio import Coordinator, NoWorkerError, Timing, UsageError
 from zaudio.errors import ChunkError, ConflictError, WorkersDiedError
@@ -31,7 +32,8 @@ CHUNK = 40_000  # frames of 4 bytes: long enough to travel alone, so that a work
 BAD = 10 * CHUNK  # first frame of the chunk that ops stumble over
 CHUNKS = 16
 MEMORY = r"with at most \d+ MiB of memory"
-IMPATIENT = Timing(heartbeat=0.2, liveness=4, chunk_timeout=1.2, chunk_timeout_floor=1.2, worker_timeout=60)
+STUCK = 1200 * MS
+IMPATIENT = replace(PROMPT, liveness=4, chunk_timeout=STUCK, chunk_timeout_floor=STUCK)
 
 
 @pytest.fixture
@@ -251,7 +253,7 @@ def test_op_that_never_returns_is_killed_with_its_worker_three_times(tmp_path, r
     events = []
     op = f"farm_ops:sticks_at:value={BAD},tally={tmp_path}/tally,times=9"
     job = farm(recording, tmp_path, op, timing=IMPATIENT, on_event=events.append)
-    with pytest.raises(ChunkError, match=r"no result after \d\.\d s") as failure:
+    with pytest.raises(ChunkError, match=r"no result after \d+\.\d s") as failure:
         job.run()
     assert failure.value.start == BAD
     assert sum(isinstance(event, Stuck) for event in events) >= 2
