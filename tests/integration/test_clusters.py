@@ -9,7 +9,7 @@ from cluster_support import DaskByHand, Ray
 from extended import extended
 from farm_support import decrypted, environment, finish, inverted, noise, write_raw
 from launcher_support import command_of, farm_command, joined
-from net_support import MS, children, kill, parent, wait_until
+from net_support import MS, PATIENCE, children, kill, parent, wait_until
 
 from zaudio.net import keys
 
@@ -46,7 +46,7 @@ def test_a_module_that_is_missing_there_is_said_and_nobody_is_started_again(kind
     with kind(tmp_path / "place", f"module-{os.getpid()}") as place:
         (tmp_path / "here").mkdir()
         (tmp_path / "here" / "only_here.py").write_text("def op(samples):\n    return -samples\n")
-        command = farm_command(tmp_path, place, "--worker-timeout", "20")
+        command = farm_command(tmp_path, place, "--worker-timeout", f"{20_000 * MS:g}")
         command[command.index("--op") + 1] = "only_here:op"
         path = [str(tmp_path / "here"), *filter(None, [os.environ.get("PYTHONPATH")])]
         process = subprocess.Popen(
@@ -106,7 +106,11 @@ def test_a_cluster_that_is_not_there_is_one_sentence(package, text, tmp_path):
     write_raw(tmp_path / "take.raw", noise(1000))
     command = [sys.executable, "-P", "-m", "zaudio", "farm", f"{tmp_path}/take.raw", "-o", f"{tmp_path}/out"]
     done = subprocess.run(
-        [*command, "--workers-on", text, "-n", "2"], capture_output=True, text=True, env=environment(), timeout=100
+        [*command, "--workers-on", text, "-n", "2"],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=2 * PATIENCE,
     )
     assert done.returncode == 69
     [line] = done.stderr.splitlines()

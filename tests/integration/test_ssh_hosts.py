@@ -10,7 +10,7 @@ import pytest
 from extended import extended
 from farm_support import decrypted, environment, finish, inverted, noise, write_raw
 from launcher_support import Ssh, events, farm_command
-from net_support import free_port
+from net_support import free_port, wait_until
 
 from zaudio import Network, Security
 from zaudio.coordinator import Coordinator
@@ -75,16 +75,28 @@ def run(command, place, **more):
 def test_why_a_host_cannot_be_used_is_said_in_one_line_and_the_others_do_the_job(place, take, tmp_path):
     lines = ["stranger", "denied n=2", "closed", "attic n=2 python=/no/python", f"cellar python={sys.executable}"]
     place.hosts.write_text("\n".join(lines))
-    code, err = run(farm_command(tmp_path, place, ms=500), place)
-    assert code == 0, err
-    assert decrypted(tmp_path / "out") == inverted(take).tobytes()
-    for sentence in (
+    sentences = (
         "stranger: its host key is not known here; log in once with `ssh stranger` and compare the key",
         "`ssh denied` must work without a password",
         "closed: ssh: connect to host 127.0.0.1 port",
         "attic: there is no /no/python there; name its Python with python= in the file of hosts",
-    ):
-        assert len([line for line in err.splitlines() if sentence in line]) == 1, err
+    )
+    command, told = farm_command(tmp_path, place), tmp_path / "told"
+    command[command.index("--op") + 1] = f"farm_ops:gated:gate={tmp_path}/gate"  # it goes on until all is said
+
+    def said():
+        return [sum(sentence in line for line in told.read_text().splitlines()) for sentence in sentences]
+
+    with told.open("w") as stream:
+        process = subprocess.Popen(
+            command, stdout=stream, stderr=stream, env=environment(**place.environment), start_new_session=True
+        )
+    wait_until(lambda: all(said()) or process.poll() is not None, told.read_text)
+    (tmp_path / "gate").touch()
+    finish(process)
+    assert process.returncode == 0, told.read_text()
+    assert decrypted(tmp_path / "out") == inverted(take).tobytes()
+    assert said() == [1] * len(sentences), told.read_text()
 
 
 def test_a_job_that_no_host_can_help_ends_at_once_and_says_of_each_why(place, take, tmp_path):
