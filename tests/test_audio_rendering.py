@@ -25,6 +25,7 @@ from audio_support import (
     write,
 )
 from extended import product
+from net_support import PATIENCE
 
 from zaudio import disk
 from zaudio.audio import open_source
@@ -279,7 +280,7 @@ def die(file):
     """End as a kill does: the lock goes, all files stay, nothing more is written."""
     file._feeder.stop()
     file._storage.leave = lambda: None
-    assert file._feeder.join(60)
+    assert file._feeder.join(PATIENCE)
     file._storage.close()
     file._part.close()
 

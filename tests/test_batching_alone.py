@@ -4,6 +4,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from net_support import PATIENCE
 
 from zaudio.batching.alone import Bell, Early
 from zaudio.errors import StorageError
@@ -46,6 +47,6 @@ def test_a_bell_wakes_all_that_wait_each_for_its_own():
     for name, thread in threads.items():
         state[name] = True
         bell.ring()
-        thread.join(60)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
     assert woken == ["farm", "first", "farm", "second"]

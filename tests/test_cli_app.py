@@ -7,6 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from extended import extended
+from net_support import PATIENCE
 
 from zaudio.cli.app import app
 from zaudio.version import VERSION
@@ -16,7 +17,7 @@ COMMANDS = sorted(app.commands)
 
 def run_module(*arguments, options=()):
     command = [sys.executable, *options, "-m", "zaudio", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_the_commands_are_those_of_the_documentation():

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import click
 import pytest
 from click.testing import CliRunner
+from net_support import PATIENCE
 
 from zaudio import errors
 from zaudio.cli.exit import Commands, Signals, Terminated
@@ -241,7 +242,7 @@ def test_a_real_signal_cleans_up_and_exits_with_its_code(number, code, line):
     with start() as process:
         assert process.stdout.readline() == "blocked\n"
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, err) == (code, "cleaned up\n", line)
 
 
@@ -252,5 +253,5 @@ def test_a_second_real_signal_ends_a_stubborn_clean_up():
         assert process.stdout.readline() == "cleaned up\n"
         assert process.stdout.readline() == "stubborn\n"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, err) == (130, "", "")

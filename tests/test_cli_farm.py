@@ -8,6 +8,7 @@ from itertools import chain, combinations
 import pytest
 from click.testing import CliRunner
 from extended import extended
+from net_support import PATIENCE
 
 import zaudio
 from zaudio import Limits, Network, Playable, Progress, Raw, Report, Sealed, Security, State
@@ -595,7 +596,7 @@ def test_a_real_signal_stops_a_real_farm_command(mode, number, code):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "started\n"
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (code, "stopped\n")
     assert err.splitlines()[-1] == ("zaudio: interrupted" if number == signal.SIGINT else "zaudio: terminated")
     assert "Traceback" not in err
@@ -611,7 +612,7 @@ def test_a_farm_outlives_whoever_read_its_progress():
             assert process.stdout.readline() == "started\n"
             assert process.stdout.readline() == "polled\n"
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE)
     finally:
         os.close(writing)
     assert process.returncode == 143

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from net_support import PATIENCE
 
 import zaudio
 from zaudio import Limits, Network, Progress, Raw, Security, State
@@ -207,7 +208,9 @@ def test_a_farm_measures_what_one_process_does(tmp_path):
     path = tmp_path / "take.raw"
     path.write_bytes(array.tobytes())
     line = f"loudness {path} -n 2 --channels 2 --samplerate {RATE} --op gain:db=-6 --op loudnorm:lufs=-30 --json"
-    done = subprocess.run([sys.executable, "-m", "zaudio", *line.split()], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "zaudio", *line.split()], capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     result = Chain(["gain:db=-6", "loudnorm:lufs=-30"], Signal(len(array), 2, RATE, sample_format("f32le")))(array)
     told = json.loads(done.stdout)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from extended import extended
+from net_support import PATIENCE
 from test_cli_measuring import RATE, FakeStarter, FakeSurvey
 
 import zaudio
@@ -195,7 +196,11 @@ def test_a_farm_gives_the_same_bytes_for_every_number_of_workers(tmp_path):
         wanted += ["-o", f"{workers}.png", "--size", "400x400"] if HAS_MATPLOTLIB else []
         line = ["take.raw", "-n", workers, "--channels", "2", "--samplerate", "8000", "-q", *wanted]
         done = subprocess.run(
-            [sys.executable, "-m", "zaudio", "view", *line], cwd=tmp_path, capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", "zaudio", "view", *line],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         files = sorted(tmp_path.glob(f"{workers}.*"))
@@ -214,7 +219,7 @@ def test_a_farm_draws_recordings_of_no_frames_and_of_one(tmp_path, frames):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads((tmp_path / "a.json").read_text())["length"] == frames

@@ -6,6 +6,7 @@ import sys
 
 import click
 import pytest
+from net_support import PATIENCE
 
 from zaudio.cli import voice
 from zaudio.errors import StorageError
@@ -155,7 +156,7 @@ def test_a_reader_that_left_is_no_failure_of_a_real_program():
         program += "@click.group(cls=e.Commands)\ndef app(): pass\n"
         program += "@app.command()\ndef talk(): v.out('text')\n"
         program += "app(['talk'])\n"
-        done = subprocess.run([sys.executable, "-c", program], stdout=writing, stderr=subprocess.PIPE, timeout=60)
+        done = subprocess.run([sys.executable, "-c", program], stdout=writing, stderr=subprocess.PIPE, timeout=PATIENCE)
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (0, b"")

@@ -6,6 +6,7 @@ import types
 
 import pytest
 from click.testing import CliRunner
+from net_support import PATIENCE
 
 import zaudio
 from zaudio.cli.app import app
@@ -210,7 +211,7 @@ def test_sigterm_before_a_command_has_come_to_handle_it_ends_it_as_later(command
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "importing\n"
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (code, "")
 
 
@@ -255,6 +256,6 @@ def test_a_real_signal_wakes_a_waiting_worker(number, code):
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "running\n"
         process.send_signal(number)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert "Traceback" not in err

@@ -7,6 +7,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from net_support import PATIENCE
 
 from zaudio.errors import ProtocolError
 from zaudio.net.orders import REPORTS, Died, GaveUp, Kill, Lines, Over, Shelf, Start, Unable, decode, encode
@@ -114,5 +115,5 @@ def test_lines_come_out_of_pieces_of_any_length(expected, data):
 
 def test_orders_import_nothing_heavy():
     code = "import sys, zaudio.net.orders; print(*{name.partition('.')[0] for name in sys.modules})"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True)
     assert not {"numpy", "zmq", "msgpack", "xxhash", "cryptography", "asyncio"} & set(run.stdout.split())

@@ -6,7 +6,7 @@ import select
 import threading
 
 import pytest
-from net_support import MS
+from net_support import MS, PATIENCE
 
 from zaudio.net.wake import Waker
 
@@ -69,7 +69,7 @@ def test_no_wake_is_missed_when_another_thread_wakes_all_the_time(waker):
     thread = threading.Thread(target=work)
     thread.start()
     while seen < 5000:
-        assert awake(waker, timeout=60), f"{done[0]} were done and only {seen} seen"
+        assert awake(waker, timeout=PATIENCE), f"{done[0]} were done and only {seen} seen"
         waker.clear()
         seen = done[0]
     thread.join()

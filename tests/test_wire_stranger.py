@@ -9,6 +9,7 @@ import pytest
 import xxhash
 import zmq
 from extended import extended
+from net_support import PATIENCE
 
 from zaudio import Coordinator, Raw, decrypt
 
@@ -164,8 +165,8 @@ def test_a_worker_written_from_the_page_gives_the_results_of_our_own(
     with Coordinator(source, tmp_path / "theirs", bind="tcp://127.0.0.1:0", **how) as farm:
         stranger = Stranger(farm.endpoint)
         stranger.start()
-        report = farm.wait(timeout=60)
-    stranger.join(timeout=60)
+        report = farm.wait(timeout=PATIENCE)
+    stranger.join(timeout=PATIENCE)
     assert not stranger.is_alive()
     assert stranger.heard >= {WELCOME, CHUNK, GOODBYE}
     assert report.shares == {"stranger": -(-frames // chunk_frames)}
@@ -184,8 +185,8 @@ def test_a_worker_written_from_the_page_reads_the_recording_itself_if_it_can(tmp
     with Coordinator(source, tmp_path / "theirs", bind="tcp://127.0.0.1:0", chunk="70000f") as farm:
         stranger = Stranger(farm.endpoint, folder=os.path.realpath(tmp_path), doubts=doubts)
         stranger.start()
-        report = farm.wait(timeout=60)
-    stranger.join(timeout=60)
+        report = farm.wait(timeout=PATIENCE)
+    stranger.join(timeout=PATIENCE)
     assert report.shares == {"stranger": 5}
     assert report.rejected == report.requeued == 0
     assert stranger.payloads == (5 if doubts else 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from extended import extended
 from farm_support import decrypted, finish, inverted, noise, popen, write_raw
+from net_support import PATIENCE
 
 import zaudio
 
@@ -119,6 +120,6 @@ def test_a_script_finds_its_modules_where_it_lies(tmp_path, monkeypatch):
     (tmp_path / "job.py").write_text(job)
     monkeypatch.chdir(tmp_path)
     for command in (["job.py"], ["-c", job.replace("'out'", "'out2'")]):
-        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr
     assert decrypted(tmp_path / "out") == decrypted(tmp_path / "out2") == inverted(samples).tobytes()

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from extended import extended
+from net_support import PATIENCE
 
 import zaudio
 from zaudio.ops import BUILTIN
@@ -27,7 +28,7 @@ def folder(tmp_path_factory):
 def run(cwd, *arguments, **options):
     command = [sys.executable, "-m", "zaudio", *arguments]
     options = {"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options}
-    return subprocess.run(command, cwd=cwd, stderr=subprocess.PIPE, text=True, timeout=60, **options)
+    return subprocess.run(command, cwd=cwd, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, **options)
 
 
 FULL = "zaudio: standard output: No space left on device"
@@ -66,7 +67,7 @@ def test_a_deleted_current_folder_is_named(folder, tmp_path, arguments, code):
     script = 'mkdir gone && cd gone && rmdir ../gone && exec "$@"'
     command = [sys.executable, "-m", "zaudio", *(argument.format(folder) for argument in arguments)]
     done = subprocess.run(
-        ["sh", "-c", script, "sh", *command], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        ["sh", "-c", script, "sh", *command], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == code, done.stderr
     assert "the current folder was deleted" in done.stderr
@@ -195,7 +196,7 @@ def test_the_hint_of_a_result_is_a_command_that_runs(folder, tmp_path):
     environment = {**os.environ, "PATH": "/usr/bin:/bin"}  # no environment is active
     done = run(tmp_path, "farm", str(folder / "take.raw"), "-o", "o u t", "-n", "1", env=environment)
     (hint,) = re.findall(r"^decrypt it with: (.*)$", done.stdout, re.MULTILINE)
-    subprocess.run(["sh", "-c", hint], cwd=tmp_path, env=environment, check=True, timeout=60)
+    subprocess.run(["sh", "-c", hint], cwd=tmp_path, env=environment, check=True, timeout=PATIENCE)
     assert (tmp_path / "o u t" / "decrypted.raw").stat().st_size == 17640
 
 
