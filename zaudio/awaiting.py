@@ -36,8 +36,8 @@ async def run_async(job: Life[Any] | str | PathLike[str], *arguments: Any, **set
     folder is as after `stop`, and the job can be resumed. A job that is being published already is published.
 
     Args:
-        job: A `Coordinator`, a `Survey` or a `Processing` that was not started; or a recording, and then all arguments
-            are those of `Coordinator`.
+        job: A job that was not started: a `Coordinator`, `Rendering`, `Survey` or `Processing`. Or a recording, and
+            then all arguments are those of `Coordinator`.
         *arguments: Further arguments of `Coordinator`.
         **settings: And its settings.
 

@@ -119,7 +119,7 @@ class Life(ABC, Generic[Outcome]):
             UsageError: The job was started already.
         """
         if self._thread is not None or self.done():
-            raise UsageError("this coordinator was started already, with a starter of its own")
+            raise UsageError("this job was started already, with a starter of its own")
         self._starter = starter
 
     def start(self) -> None:
@@ -132,7 +132,7 @@ class Life(ABC, Generic[Outcome]):
             StoppedError: `stop` was called meanwhile, by another thread or a signal handler.
         """
         if self._thread is not None or self.done():
-            raise UsageError("this coordinator was started already; make another for another job")
+            raise UsageError("this job was started already; make a new one to run it again")
         self._stopping = False  # a `stop` before the start does nothing
         resources = ExitStack()
         try:
@@ -163,7 +163,7 @@ class Life(ABC, Generic[Outcome]):
             StoppedError: `stop` was called.
         """
         if self._thread is None and not self.done():
-            raise UsageError("this coordinator was not started; call start() or use it in a with statement")
+            raise UsageError("this job was not started; call start() or use it in a with statement")
         try:
             ended = self._over.wait(timeout)
         except KeyboardInterrupt:
@@ -271,7 +271,7 @@ class Life(ABC, Generic[Outcome]):
             UsageError: The job was started already.
         """
         if self._thread is not None or self.done():
-            raise UsageError("this coordinator was started already; events are followed from the start")
+            raise UsageError("this job was started already; events are followed from the start")
         self._followers.append(partial(self._stream.follow, function, size))
 
     @property

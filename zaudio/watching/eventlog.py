@@ -36,7 +36,7 @@ log = logging.getLogger("zaudio.coordinator")
 
 
 class Followed(Protocol):
-    """A job or a survey that was not started yet."""
+    """A job that was not started yet."""
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ def write_events(job: Followed, to: str | os.PathLike[str]) -> None:
     """Write the events of a job to a log, from its start to its end. Call it before the job starts.
 
     Args:
-        job: A `Coordinator` or a `Survey`.
+        job: A job that was not started: a `Coordinator`, `Rendering`, `Batch`, `Survey` or `Processing`.
         to: The file, to which lines are appended, or ``-`` for standard output.
 
     Raises:
