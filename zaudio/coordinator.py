@@ -40,7 +40,9 @@ class OneResult(Life[Report]):
         return self._work.writer.page_token if isinstance(self._work, OpenJob) else ""
 
     def _prepare(self, stack: ExitStack, waker: Waker) -> Work | DoneJob:
-        return open_job(self._request, stack, notify=waker.wake, publish=self._stream.publish, pause=self._go_on)
+        return open_job(
+            self._request, stack, notify=waker.wake, publish=self._stream.publish, pause=self._raise_if_stopped
+        )
 
     def _outcome(self) -> Report:
         return self._ledger.report()

@@ -235,7 +235,7 @@ class Batch(Life[BatchReport]):
             verify=self._verify,
             wake=waker.wake,
             publish=self._pass_on,
-            go_on=self._go_on,
+            raise_if_stopped=self._raise_if_stopped,
         )
         stack.callback(opener.close)
         self._batch = work = OpenBatch(

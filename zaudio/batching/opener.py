@@ -51,7 +51,7 @@ class Opener:
         verify: Whether results of an earlier run are read as a whole before they are skipped.
         wake: Wakes the farm; from any thread.
         publish: Takes the events of the stages.
-        go_on: Raises when the batch was stopped.
+        raise_if_stopped: Raises when the batch was stopped.
 
     Attributes:
         passed: Bytes of the files that ended here.
@@ -67,7 +67,7 @@ class Opener:
         verify: bool,
         wake: Callable[[], None],
         publish: Callable[[Event], None],
-        go_on: Callable[[], None],
+        raise_if_stopped: Callable[[], None],
     ) -> None:
         self.passed = 0
         self._request = request
@@ -75,7 +75,7 @@ class Opener:
         self._ops = ops
         self._ends = ends
         self._verify = verify
-        self._wake, self._publish, self._go_on = wake, publish, go_on
+        self._wake, self._publish, self._raise_if_stopped = wake, publish, raise_if_stopped
         self._queue: Queue[Opened | BaseException | None] = Queue(AHEAD)
         self._closed = False
         self._identities: set[tuple[int, int]] | None = None  # of the recordings' files, once they are asked for
@@ -108,7 +108,7 @@ class Opener:
             try:
                 opened = self._queue.get(timeout=LOOK)
             except Empty:
-                self._go_on()
+                self._raise_if_stopped()
                 continue
             if isinstance(opened, BaseException):
                 raise opened
@@ -156,7 +156,7 @@ class Opener:
         packer = Packer(self._request.memory // LOT_SHARE)
         try:
             for named in self._recordings:
-                self._go_on()
+                self._raise_if_stopped()
                 if self._closed:
                     return
                 opened = self._open(named)
@@ -184,12 +184,14 @@ class Opener:
             check_output(request)
             begun = Begun(named, status, time.monotonic())
             with ExitStack() as stack:
-                source = open_recording(request, stack, publish=self._publish, pause=self._go_on)
+                source = open_recording(request, stack, publish=self._publish, pause=self._raise_if_stopped)
                 small = open_small(request, begun, source, self._ops)
                 kept = stack.pop_all()
             if small is not None:
                 return small  # its taker closes the recording
-            return open_alone(request, begun, source, kept, wake=self._wake, publish=self._publish, pause=self._go_on)
+            return open_alone(
+                request, begun, source, kept, wake=self._wake, publish=self._publish, pause=self._raise_if_stopped
+            )
         except StoppedError:
             raise
         except (ZaudioError, OSError) as error:

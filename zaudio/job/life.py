@@ -305,7 +305,7 @@ class Life(ABC, Generic[Outcome]):
             self._end(None)
             return
         self._farm = farm = open_farm(work, stack, waker=waker, starter=starter, keys=keys)
-        self._go_on()  # from here on `stop` finds the farm; before, it left word only
+        self._raise_if_stopped()  # from here on `stop` finds the farm; before, it left word only
         self._work = work
         self._thread = threading.Thread(
             target=self._run, args=(stack, work, farm, fleet), name="zaudio-coordinator", daemon=True
@@ -374,6 +374,6 @@ class Life(ABC, Generic[Outcome]):
     def _say_absent(self, place: str, sentence: str) -> None:
         self._say(Absent, place=place, sentence=sentence)
 
-    def _go_on(self) -> None:
+    def _raise_if_stopped(self) -> None:
         if self._stopping:
             raise StoppedError("the job was stopped before its end")

@@ -166,7 +166,7 @@ class Farm:
         Raises:
             ZaudioError: The stage failed, or the farm was stopped.
         """
-        self._go_on()
+        self._raise_if_stopped()
         before = self._desk
         assert stage.result_max <= self._result_max, "the sink takes the results of all stages"
         desk = Desk(
@@ -235,12 +235,12 @@ class Farm:
                 self._waker.clear()
             self._turn(stage, desk, ready, time.monotonic())
 
-    def _go_on(self) -> None:
+    def _raise_if_stopped(self) -> None:
         if self._stopped:
             raise StoppedError("the job was stopped before its end")
 
     def _turn(self, stage: Stage, desk: Desk, ready: set[object], now: float) -> None:
-        self._go_on()
+        self._raise_if_stopped()
         self._guard(stage, ready, now)
         if self._local_fd in ready:
             self._hear_local(stage, now)  # first: a death is known before the hello of the one that replaces the dead
