@@ -194,11 +194,11 @@ class Session:
         zeroed: int = 0,
     ) -> Actions:
         """Take note that a chunk is computed; its result lies in that slot of the outbox, or goes as a payload."""
-        return self._outcome(Result(*self._lease, index, attempt, length, checksum, seconds, slot, clipped, zeroed))
+        return self._outcome(Result(*self._ids, index, attempt, length, checksum, seconds, slot, clipped, zeroed))
 
     def failed(self, index: int, attempt: int, error: str, *, start: int, stop: int) -> Actions:
         """Take note that an op raised, on those frames of the output."""
-        return self._outcome(Failed(*self._lease, index, attempt, start, stop, error))
+        return self._outcome(Failed(*self._ids, index, attempt, start, stop, error))
 
     def leave(self, reason: str) -> Actions:
         """Leave in order: the chunks that are held go back."""
@@ -344,7 +344,7 @@ class Session:
         return []
 
     def _goodbye(self, channel: Channel, reason: str) -> Say:
-        return Say(channel, Goodbye(*self._lease, reason))
+        return Say(channel, Goodbye(*self._ids, reason))
 
     # Chunks
 
@@ -360,8 +360,8 @@ class Session:
         return [Compute(chunk)]
 
     def _outcome(self, outcome: Result | Failed) -> Actions:
-        lease = (outcome.index, outcome.attempt)
-        if lease not in self._held or self.finished or any(lease == (x.index, x.attempt) for x in self._kept):
+        attempt = (outcome.index, outcome.attempt)
+        if attempt not in self._held or self.finished or any(attempt == (x.index, x.attempt) for x in self._kept):
             return []
         self._lifetime.finish_chunk()
         self._kept.append(outcome)
@@ -384,16 +384,17 @@ class Session:
         return min(RETRY_MOST, max(RETRY_FIRST, known))
 
     @property
-    def _lease(self) -> tuple[bytes, int, bytes]:
+    def _ids(self) -> tuple[bytes, int, bytes]:
+        # Job, incarnation and session: every message of a worker that is welcomed begins with them.
         return *self._job, self._introduction.session
 
     def _mine(self, message: Goodbye | Chunk | Sent) -> bool:
-        return (message.job, message.incarnation, message.session) == self._lease
+        return (message.job, message.incarnation, message.session) == self._ids
 
     def _say_alive(self, now: float) -> Actions:
         self._beat = now + self._heartbeat
-        alive: Actions = [Say(Channel.VENTILATOR, Heartbeat(*self._lease))]
+        alive: Actions = [Say(Channel.VENTILATOR, Heartbeat(*self._ids))]
         if self.state is State.READY:
-            ready = Ready(*self._lease, self._received, tuple(self._held), self._reads, self._numbers)
+            ready = Ready(*self._ids, self._received, tuple(self._held), self._reads, self._numbers)
             alive.append(Say(Channel.SINK, ready))
         return alive
