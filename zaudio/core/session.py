@@ -300,15 +300,15 @@ class Session:
         if welcome.sinks != self._sinks:
             self._sinks, self._sink_open = welcome.sinks, False
         self._wanted = Prepare(
-            welcome.ops,
-            welcome.frames,
-            welcome.channels,
-            welcome.samplerate,
-            welcome.format,
-            welcome.grid,
-            welcome.chunk_frames,
-            Order(welcome.order),
-            welcome.source,
+            ops=welcome.ops,
+            frames=welcome.frames,
+            channels=welcome.channels,
+            samplerate=welcome.samplerate,
+            format=welcome.format,
+            grid=welcome.grid,
+            chunk_frames=welcome.chunk_frames,
+            order=Order(welcome.order),
+            source=welcome.source,
         )
         if self._wanted == self._prepared:
             return actions + self._join(now)

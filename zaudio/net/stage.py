@@ -324,20 +324,20 @@ class Stage:
 
     def _grant(self, grant: Grant, span: Span, payload: Buffer | None, checksum: int) -> None:
         header = Chunk(
-            self.job.job,
-            self.job.incarnation,
-            grant.session,
-            grant.sequence,
-            grant.index,
-            grant.attempt,
-            span.start,
-            span.stop,
-            span.input_start,
-            span.input_stop,
-            span.input_frames * self.job.signal.frame_bytes,
-            checksum,
-            grant.slot,
-            self.job.frames_of(span.recording),
+            job=self.job.job,
+            incarnation=self.job.incarnation,
+            session=grant.session,
+            sequence=grant.sequence,
+            index=grant.index,
+            attempt=grant.attempt,
+            start=span.start,
+            stop=span.stop,
+            input_start=span.input_start,
+            input_stop=span.input_stop,
+            length=span.input_frames * self.job.signal.frame_bytes,
+            checksum=checksum,
+            slot=grant.slot,
+            frames=self.job.frames_of(span.recording),
         )
         if not self._send(grant.peer, header, payload):
             self.do(self._desk.undelivered(grant, now=time.monotonic()))

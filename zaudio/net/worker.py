@@ -342,12 +342,12 @@ class Shell:
 def _introduction(settings: WorkerSettings, name: str, session: bytes, outbox: bytes) -> Introduction:
     software = f"zaudio {VERSION}, Python {platform.python_version()}, numpy {np.__version__}, {platform.machine()}"
     return Introduction(
-        session,
-        cut(name, NAME_MAX),
-        os.getpid(),
-        cut(host_socket.gethostname(), NAME_MAX),
-        cut(software, NAME_MAX),
-        (*KERNELS, *settings.allowed.names),
-        settings.read,
-        outbox,
+        session=session,
+        name=cut(name, NAME_MAX),
+        pid=os.getpid(),
+        host=cut(host_socket.gethostname(), NAME_MAX),
+        software=cut(software, NAME_MAX),
+        ops=(*KERNELS, *settings.allowed.names),
+        reads=settings.read,
+        outbox=outbox,
     )
