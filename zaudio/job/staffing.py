@@ -40,7 +40,7 @@ def open_farm(
         UsageError: A limit of this process is too low for so many workers.
     """
     request, demand = work.request, work.demand
-    # No more than there are messages, or three for each that a third may judge.
+    # More workers than messages have nothing to do. In an audit up to three compute the same one.
     count = min(request.workers, demand.chunks * (3 if request.security.audit else 1))
     check_limits(count, coordinates=True, memory=request.memory)
     local = None

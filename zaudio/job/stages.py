@@ -1,6 +1,6 @@
 """Stages: a course over one recording, cut into chunks, each of its stages ready for a farm.
 
-    Means            request, recording, ends of the farm
+    Means            what all stages of a job share
     measure          the measuring stages, one by one   -> the course is ready for its main stage
     main_stage       the last pass                      -> Stage
 
@@ -46,7 +46,7 @@ Say = Callable[..., None]  # say(kind, **facts): publish an event of that kind, 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """The request, the recording and the farm's ends that all stages of a job share.
+    """All that the stages of a job share: request, recording, class of machines, and the ways to tell the farm.
 
     Attributes:
         request: The wishes of the user.
@@ -141,11 +141,11 @@ def demand_of(request: Request, course: Course, main: Plan, *, first: int = 0) -
     measuring = in_bundles(cut(request, course.measuring, Order.FORWARD), course.measuring)
     slot = max(slot, _longest(measuring, course.measuring))
     # A grid is at most so long, whatever the measured ops are.
-    most = main.chunk_frames + math.ceil(GRID_MOST / stage.stretch) + GRID_LEAST
-    unknown = min(most, course.output.frames) * course.output.frame_bytes
+    most_frames = main.chunk_frames + math.ceil(GRID_MOST / stage.stretch) + GRID_LEAST
+    unknown = min(most_frames, course.output.frames) * course.output.frame_bytes
     stages = (stage, course.measuring)
-    most = max(slot, unknown, UNKNOWN_MAX)
-    return Demand(max(chunks, len(measuring)), most, slot, _modules(*stages), _own(*stages))
+    result_max = max(slot, unknown, UNKNOWN_MAX)
+    return Demand(max(chunks, len(measuring)), result_max, slot, _modules(*stages), _own(*stages))
 
 
 def demand_of_stage(plan: Plan, stage: Pass) -> Demand:
