@@ -16,7 +16,7 @@ from zaudio.errors import UsageError
 from zaudio.net import authenticator as authenticators
 from zaudio.net import keys, sockets
 from zaudio.net.authenticator import REREAD, STRANGERS_NAMED, Authenticator
-from zaudio.net.handshakes import Monitor
+from zaudio.net.monitor import Monitor
 
 STRANGE_PUBLIC, STRANGE_SECRET = zmq.curve_keypair()
 

@@ -13,8 +13,8 @@ import zmq
 
 from zaudio.core.handshake import Handshake
 from zaudio.net import sockets
-from zaudio.net.handshakes import Monitor
 from zaudio.net.keys import ClientKeys
+from zaudio.net.monitor import Monitor
 from zaudio.steps import Buffer
 from zaudio.wire.messages import Channel
 

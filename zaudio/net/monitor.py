@@ -1,4 +1,4 @@
-"""The monitor of a worker's socket: reports how its handshakes end, which libzmq otherwise keeps to itself.
+"""Monitor: how the handshakes of a socket end, which libzmq otherwise keeps to itself.
 
 Rules: a monitor is opened before its socket connects and closed with it.
 """
