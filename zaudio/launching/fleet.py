@@ -311,7 +311,5 @@ def useful_of(times: Times) -> int | None:
     """Return the number of workers that are of use in a stage; None when it is unknown."""
     if times.computed < ENOUGH:
         return None
-    if times.workers_useful is not None:
-        return times.workers_useful
-    # Without a cipher, there is a use for as many as chunks travel apart from each other.
-    return -(-times.chunks // times.together)
+    # Without a cipher, every worker that gets a message is of use.
+    return times.messages if times.workers_useful is None else times.workers_useful

@@ -112,8 +112,9 @@ def judge(times: Times) -> Verdict:
     limit = max(spent, key=lambda each: spent[each])
     share = spent[limit] / total
     if limit is Limit.OP:
-        # Without a cipher, there is a use for as many workers as chunks travel apart from each other.
-        most = useful if useful is not None else -(-times.chunks // times.together)
+        most = (
+            useful if useful is not None else times.messages
+        )  # without a cipher, every worker that gets one is of use
         return Verdict(Limit.WORKERS if workers < most - MISSING else Limit.OP, workers, useful, share)
     if limit is Limit.TRANSFER and times.reading >= SERIAL * seconds:
         return Verdict(Limit.READING, workers, useful, min(1.0, times.reading / seconds))

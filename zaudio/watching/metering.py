@@ -94,7 +94,12 @@ class Times:
         if self.encrypting <= 0 or self.done <= 0 or self.op <= 0 or self.computed <= 0:
             return None
         wanted = (self.op / self.computed) / (self.encrypting / self.done)
-        return max(1, min(math.ceil(wanted), -(-self.chunks // self.together)))
+        return max(1, min(math.ceil(wanted), self.messages))
+
+    @property
+    def messages(self) -> int:
+        """The messages in which the chunks travel, at least: more workers than these have nothing to do."""
+        return -(-self.chunks // self.together)
 
     def __add__(self, later: Times) -> Times:
         """Return the seconds and chunks of this stage and a later one of the same name."""
