@@ -103,7 +103,7 @@ class EventLog:
         """Write the events of a subscription, until there are no more or the file takes no more."""
         try:
             while events := subscription.take():
-                self._write([line for event in events for line in self._thinner.take(event)])
+                self._write([kept for event in events for kept in self._thinner.take(event)])
                 subscription.rest(REST)
             self._write(self._thinner.end())
         except BrokenPipeError:

@@ -236,7 +236,7 @@ class Stream:
                 try:
                     function(subscription)
                 except Exception:
-                    log.exception("what follows the events raised; the job goes on without it")
+                    log.exception("a function that follows the events raised; the job goes on without it")
 
         # A daemon: a function that never returns must not keep the program from ending.
         thread = threading.Thread(target=run, name=name, daemon=True)
@@ -248,7 +248,7 @@ class Stream:
         """Refuse further subscribers. Subscriptions end after the events that they hold.
 
         Args:
-            patience: Seconds to wait for the functions that were given to `call`.
+            patience: Seconds to wait for the functions that were given to `call` and `follow`.
         """
         with self._lock:
             self._closed = True
@@ -262,12 +262,12 @@ class Stream:
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 log.warning(
-                    "what takes the events still runs %g s after the end of the job; it is left alone", patience
+                    "a function that takes events still runs %g s after the end of the job; it is left alone", patience
                 )
 
     @property
     def is_subscriber_thread(self) -> bool:
-        """Whether the calling thread runs a function that was given to `call`."""
+        """Whether the calling thread runs a function that was given to `call` or `follow`."""
         return threading.current_thread() in self._threads
 
     def _leave(self, subscription: Subscription) -> None:

@@ -80,7 +80,7 @@ class Item:
     repeats: int = 0
 
     def to_json(self) -> list[object]:
-        """Return the snapshot as the text that readers get."""
+        """Return the line as the page gets it: number, seconds, mood, sentence, and `first`."""
         return [self.number, round(self.seconds, 1), self.mood, self.sentence, self.first]
 
 

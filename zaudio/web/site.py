@@ -109,7 +109,7 @@ class Site:
         signs: Callable[[], Mapping[str, float]] = dict,
         jobs: Callable[[], Listed] = Listed,
     ) -> None:
-        """Start to serve.
+        """Start serving.
 
         Args:
             token: Lets its bearer see the page's data.
@@ -130,7 +130,7 @@ class Site:
         self._door.call(lambda: self._finish(lines))
 
     def close(self) -> None:
-        """Stop to serve. Idempotent."""
+        """Stop serving. Idempotent."""
         if self._thread is not None:
             self._door.call(self._leave)
             self._thread.join()
