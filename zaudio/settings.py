@@ -29,7 +29,7 @@ class Raw:
         samplerate: Frames a second, 1 to 2,147,483,647; 44100 if None.
         channels: Samples a frame, 1 to 1024; 1 if None.
         format: The sample format's name, such as ``s16le``; ``f32le`` if None.
-        truncated: Take the whole frames of a file that ends before its header says so. By default such a file is
+        truncated: Take the whole frames of a file that is shorter than its header says. By default such a file is
             refused, whatever its kind.
 
     Raises:

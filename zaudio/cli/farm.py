@@ -48,7 +48,7 @@ def farm(**settings: Any) -> None:  # noqa: ANN401  the options of `run`, as cli
 @seal_options
 @web_options
 def seal(**settings: Any) -> None:  # noqa: ANN401  the options of `run`, as click names them
-    """Encrypt INPUT as it is: a chain of no ops.
+    """Encrypt INPUT as it is, without any operation.
 
     The result in DIR is stored forward, with the header of a WAV and the metadata of INPUT inside. Other commands take
     DIR as their input.

@@ -217,7 +217,7 @@ _STORE_OPTIONS: list[Callable[[Any], Any]] = [
         "--inside",
         type=_INSIDE,
         default="raw",
-        help="With wav, the plaintext begins with a WAV's header and metadata: who decrypts it has a file that plays.",
+        help="With wav, the plaintext begins with a WAV's header and metadata: decrypted, it is a file that plays.",
     ),
 ]
 

@@ -39,11 +39,24 @@ GROUPS = {
 @click.option(
     "--check", is_flag=True, help="Try on noise whether the bits depend on cuts; the exit code is 1 if they do."
 )
-@click.option("--samplerate", metavar="HZ", type=click.IntRange(1, MAX_SAMPLERATE), default=44100, help="Of the sound.")
-@click.option("--channels", metavar="COUNT", type=click.IntRange(1, MAX_CHANNELS), default=1, help="Of the sound.")
-@click.option("--format", type=click.Choice(list(FORMATS)), default="f32le", help="Of the sound.")
+@click.option(
+    "--samplerate",
+    metavar="HZ",
+    type=click.IntRange(1, MAX_SAMPLERATE),
+    default=44100,
+    help="Frames a second of the sound for which the operation is shown or checked.",
+)
+@click.option(
+    "--channels",
+    metavar="COUNT",
+    type=click.IntRange(1, MAX_CHANNELS),
+    default=1,
+    help="Samples a frame of that sound.",
+)
+@click.option("--format", type=click.Choice(list(FORMATS)), default="f32le", help="Sample format of that sound.")
 @click.option(
     "--seconds",
+    metavar="SECONDS",
     type=click.FloatRange(min=0),
     show_default="1, or a few blocks",
     help="Length of the noise for --check.",

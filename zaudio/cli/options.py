@@ -246,7 +246,7 @@ RAW_OPTIONS: list[Callable[[Any], Any]] = [
     click.option(
         "--truncated",
         is_flag=True,
-        help="Take the whole frames that there are when the recording ends before its header says so.",
+        help="Take the whole frames of a recording that is shorter than its header says, in place of refusing it.",
     ),
 ]
 

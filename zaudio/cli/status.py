@@ -40,9 +40,9 @@ BAR = 40  # characters
 def status(where: str, as_json: bool) -> None:
     """Show how far a job is.
 
-    DIR is the output folder of a job or a batch, FILE the output of a render, URL the address of a page with its token.
-    A job with --web tells everything that its page shows. Of another one the files tell how much is written, and
-    whether it runs.
+    DIR is the output folder of a job or a batch, generated_data by default. FILE is the output of a render, URL the
+    address of a page with its token. Of a job with --web, all that its page shows is printed. Of any other, its files
+    tell how much is written, and whether it runs.
     """
     found = find(where)
     voice.out(json.dumps(found) if as_json else "\n".join(lines_of(found)))
