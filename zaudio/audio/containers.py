@@ -15,7 +15,7 @@ import soundfile
 
 from zaudio.audio import mpeg, ogg
 from zaudio.audio.chunks import LayoutError
-from zaudio.audio.decoding import Means, decodable, open_decoded
+from zaudio.audio.decoding import Decoding, decodable, open_decoded
 from zaudio.audio.files import FileSource, InputFile
 from zaudio.audio.headers import CompressedError, no_samplerate
 from zaudio.audio.layout import find_samples
@@ -106,7 +106,7 @@ def open_container(
     *,
     start: int = 0,
     truncated: bool = False,
-    means: Means | None = None,
+    decoding: Decoding | None = None,
 ) -> Source:
     """Open the recording in a file, and take the file over.
 
@@ -116,18 +116,20 @@ def open_container(
         head: The bytes from `start` on.
         start: The byte at which the container starts, behind a tag.
         truncated: Take what there is when the file ends too early.
-        means: Where samples go that are decoded once, in order. Without it such a file is refused.
+        decoding: How a file is decoded that can be decoded only once, in order. Without it such a file is refused.
 
     Raises:
-        InputError: It cannot be read; or not from the middle with every bit right, and there are no `means`; or it is
-            damaged. The caller closes the file then.
+        InputError: It cannot be read; or not from the middle with every bit right, and there is no `decoding`; or it
+            is damaged. The caller closes the file then.
     """
     if kind not in READABLE:
         codec = decodable(file, kind, head)
-        if codec and means is not None:
-            return open_decoded(file, codec, start, means)
+        if codec and decoding is not None:
+            return open_decoded(file, codec, start, decoding)
         raise InputError(file.path, _refusal(file, kind, head))
-    source: FileSource = _flac(file, start, truncated, means) if kind == "FLAC" else _pcm(file, kind, start, truncated)
+    source: FileSource = (
+        _flac(file, start, truncated, decoding) if kind == "FLAC" else _pcm(file, kind, start, truncated)
+    )
     if start:
         tag = f"{file.path}: an ID3v2 tag of {start} bytes in front of the {kind} is left out"
         source.warnings = (tag, *source.warnings)
@@ -153,7 +155,7 @@ def _pcm(file: InputFile, kind: str, start: int, truncated: bool) -> FileSource:
     return source
 
 
-def _flac(file: InputFile, start: int, truncated: bool, means: Means | None) -> FileSource:
+def _flac(file: InputFile, start: int, truncated: bool, decoding: Decoding | None) -> FileSource:
     if int.from_bytes(file.read_at(start + 18, 3), "big") >> 4 == 0:  # the first 20 bits behind four sizes
         raise InputError(file.path, str(no_samplerate(0)))
     sound = open_decoder(file, start, "is damaged, or no FLAC file after all")
@@ -163,10 +165,10 @@ def _flac(file: InputFile, start: int, truncated: bool, means: Means | None) -> 
         if not (1 <= sound.channels <= MAX_CHANNELS and 1 <= sound.samplerate <= MAX_SAMPLERATE):
             raise InputError(file.path, f"is damaged: {sound.channels} channels at {sound.samplerate} Hz")
         if sound.frames == UNKNOWN_FRAMES:
-            if means is None:
+            if decoding is None:
                 raise InputError(file.path, _without_total(file, sound.subtype))
             sound.close()
-            return open_decoded(file, "FLAC", start, means)
+            return open_decoded(file, "FLAC", start, decoding)
         source = FlacSource(file, sound, frames=int(sound.frames))
         source.describe = lambda: read_metadata(
             "FLAC", lambda offset, length: file.read_at(start + offset, length), file.size - start

@@ -40,8 +40,8 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """The caller's part in decoding.
+class Decoding:
+    """How a recording is decoded: where to, and what becomes of damage.
 
     Attributes:
         make_spool: Makes the place for the samples.
@@ -96,21 +96,21 @@ def decodable(file: InputFile, kind: str | None, head: bytes) -> str:
     return ""
 
 
-def open_decoded(file: InputFile, codec: str, start: int, means: Means) -> DecodedSource:
+def open_decoded(file: InputFile, codec: str, start: int, decoding: Decoding) -> DecodedSource:
     """Decode a recording, and take its file over.
 
     Args:
         file: The file.
         codec: ``MP3``, ``Vorbis``, ``Opus`` or ``FLAC``.
         start: The byte at which it starts.
-        means: Where the samples go.
+        decoding: How it is decoded.
 
     Raises:
         InputError: It cannot be decoded, or not all of it. The caller closes the file then.
         StorageError: There is too little room.
     """
     damage, warnings = _look(file, codec, start)
-    if damage and not means.truncated:
+    if damage and not decoding.truncated:
         raise InputError(file.path, f"is truncated or damaged: {damage}; {_WAY_OUT}")
     container = f"Ogg {codec}" if codec in ("Vorbis", "Opus") else codec
 
@@ -120,15 +120,15 @@ def open_decoded(file: InputFile, codec: str, start: int, means: Means) -> Decod
     with ExitStack() as failing:
         with open_decoder(file, start, f"is damaged, or no {container} file after all") as sound:
             _check_sound(file.path, sound)
-            spool = means.make_spool()
+            spool = decoding.make_spool()
             failing.callback(spool.close)
             declared = 0 if sound.frames == UNKNOWN_FRAMES else int(sound.frames)
-            digest = _decode(file.path, sound, spool, declared, means)
+            digest = _decode(file.path, sound, spool, declared, decoding)
             source = DecodedSource(file, sound, spool, digest, container=container)
         source.describe = lambda: read_metadata(container, read_at, file.size - start)
         file.check_descriptor()
         missing = declared - source.frames
-        if missing > 0 and not means.truncated and codec not in ("Vorbis", "Opus"):
+        if missing > 0 and not decoding.truncated and codec not in ("Vorbis", "Opus"):
             sentence = f"its header gives {declared} frames, and {source.frames} can be decoded"
             raise InputError(file.path, f"is truncated or damaged: {sentence}; {_WAY_OUT}")
         if damage:
@@ -169,29 +169,29 @@ def _check_sound(path: str, sound: Decoder) -> None:
         raise InputError(path, f"is damaged: {sound.channels} channels at {sound.samplerate} Hz")
 
 
-def _decode(path: str, sound: Decoder, spool: Spool, declared: int, means: Means) -> str:
+def _decode(path: str, sound: Decoder, spool: Spool, declared: int, decoding: Decoding) -> str:
     """Decode all frames into the spool; return the SHA-256 of their samples."""
     kind = _KINDS[sound.subtype]
     frame_bytes = sound.channels * FORMATS[kind + _NATIVE].itemsize
     spool.reserve(declared * frame_bytes)
     buffer = bytearray(max(1, BLOCK_BYTES // frame_bytes) * frame_bytes)
     digest = hashlib.sha256()
-    while frames := _next(path, sound, buffer, kind, spool.size // frame_bytes, means):
+    while frames := _next(path, sound, buffer, kind, spool.size // frame_bytes, decoding):
         piece = memoryview(buffer)[: frames * frame_bytes]
         digest.update(piece)
         spool.write(piece)
-        if means.on_progress is not None:
-            means.on_progress("decoding", spool.size, declared * frame_bytes)
+        if decoding.on_progress is not None:
+            decoding.on_progress("decoding", spool.size, declared * frame_bytes)
     spool.freeze()
     return digest.hexdigest()
 
 
-def _next(path: str, sound: Decoder, buffer: bytearray, kind: str, done: int, means: Means) -> int:
+def _next(path: str, sound: Decoder, buffer: bytearray, kind: str, done: int, decoding: Decoding) -> int:
     """Decode the next frames and return their number: 0 at the end, or at damage if that is allowed."""
     try:
         with one_line(path, f"cannot be decoded behind frame {done}"):
             return sound.decode_into(buffer, kind)
     except InputError:
-        if means.truncated:
+        if decoding.truncated:
             return 0
         raise

@@ -75,10 +75,10 @@ def open_file(
         streamed = isinstance(file, SpooledFile) and kind is None and not is_mpeg(file.read_at)
         if not (named_raw or raw.given or streamed):
             from zaudio.audio.containers import open_container  # soundfile, which raw samples do not need
-            from zaudio.audio.decoding import Means
+            from zaudio.audio.decoding import Decoding
 
-            means = None if make_spool is None else Means(make_spool, on_progress, raw.truncated)
-            return open_container(file, kind, head, start=start, truncated=raw.truncated, means=means)
+            decoding = None if make_spool is None else Decoding(make_spool, on_progress, raw.truncated)
+            return open_container(file, kind, head, start=start, truncated=raw.truncated, decoding=decoding)
         if kind and not named_raw:
             raise UsageError(
                 f"{name} is {called(kind)}: --samplerate, --channels and sample formats are for raw samples"
