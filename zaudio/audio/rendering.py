@@ -52,7 +52,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class FileLayout:
     """The bytes of a file besides its samples.
 
     Attributes:
@@ -75,7 +75,7 @@ class Layout:
         return len(self.header) + samples + len(self.footer)
 
 
-def file_layout(path: str, signal: Signal, metadata: Metadata) -> Layout:
+def file_layout(path: str, signal: Signal, metadata: Metadata) -> FileLayout:
     """Return the bytes of a file besides its samples.
 
     Raises:
@@ -86,22 +86,22 @@ def file_layout(path: str, signal: Signal, metadata: Metadata) -> Layout:
     if container is Container.WAV:
         chunks, homeless = wave_chunks(metadata)
         wave = WaveFile(signal, chunks, metadata.speakers)
-        return Layout(container, wave.header, wave.footer, True, _dropped(path, "WAV", homeless))
+        return FileLayout(container, wave.header, wave.footer, True, _dropped(path, "WAV", homeless))
     if container is Container.FLAC:
         blocks, long = flac_metadata(flac_tags(metadata), foreign_chunks(metadata))
-        return Layout(container, blocks, b"", True, _dropped(path, "FLAC", long))
+        return FileLayout(container, blocks, b"", True, _dropped(path, "FLAC", long))
     names = ("all of it",) if metadata else ()
-    return Layout(container, b"", b"", signal.format.dtype[0] == "<", _dropped(path, "raw file", names))
+    return FileLayout(container, b"", b"", signal.format.dtype[0] == "<", _dropped(path, "raw file", names))
 
 
-def storage_of(part: PartFile, signal: Signal, layout: Layout, job: RenderJob | None) -> PlainStorage | FlacStorage:
+def storage_of(part: PartFile, signal: Signal, layout: FileLayout, job: RenderJob | None) -> PlainStorage | FlacStorage:
     """Return what writes samples into the part of a file; with a journal where there is a job."""
     if layout.container is Container.FLAC:
         return FlacStorage(part, signal, layout.header)
     return PlainStorage(part, signal, header=layout.header, footer=layout.footer, little=layout.little, job=job)
 
 
-def room_for(signal: Signal, layout: Layout) -> int:
+def room_for(signal: Signal, layout: FileLayout) -> int:
     """Return the bytes on the disk that a file takes at least."""
     size = layout.size_of(signal)
     return size // FLAC_SHARE if layout.container is Container.FLAC else size

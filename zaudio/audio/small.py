@@ -11,7 +11,7 @@ from collections.abc import Callable
 from zaudio import disk
 from zaudio.audio.marks import FileMark
 from zaudio.audio.part import JOURNAL, PART, PartFile
-from zaudio.audio.rendering import Layout, room_for, storage_of
+from zaudio.audio.rendering import FileLayout, room_for, storage_of
 from zaudio.errors import UsageError
 from zaudio.signal import Signal
 from zaudio.steps import Buffer
@@ -20,7 +20,7 @@ from zaudio.steps import Buffer
 def write_small(
     path: str,
     signal: Signal,
-    layout: Layout,
+    layout: FileLayout,
     samples: Buffer,
     *,
     overwrite: bool,
@@ -62,7 +62,7 @@ def write_small(
     return mark
 
 
-def _fill(part: PartFile, signal: Signal, layout: Layout, samples: Buffer) -> FileMark:
+def _fill(part: PartFile, signal: Signal, layout: FileLayout, samples: Buffer) -> FileMark:
     """Write all of a part, and make it durable; return its mark."""
     storage = storage_of(part, signal, layout, None)
     try:

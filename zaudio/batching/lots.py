@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from zaudio.audio import Source
-from zaudio.audio.rendering import Layout
+from zaudio.audio.rendering import FileLayout
 from zaudio.batching.ends import Begun
 from zaudio.core.job import Job
 from zaudio.core.jury import SECRET_BYTES, Audit
@@ -70,7 +70,7 @@ class Small:
     plan: Plan
     bundles: Plan
     described: Description
-    layout: Layout | None
+    layout: FileLayout | None
     warnings: tuple[str, ...]
 
     @property
@@ -116,7 +116,7 @@ def open_small(request: Request, begun: Begun, source: Source, ops: Sequence[Op]
     return Small(begun, source, main, plan, bundles, described, layout, (*source.warnings, *dropped))
 
 
-def _besides(layout: Layout | None) -> int:
+def _besides(layout: FileLayout | None) -> int:
     return len(layout.header) + len(layout.footer) if layout is not None else 0
 
 

@@ -17,7 +17,7 @@ from typing import Protocol
 from zaudio.audio import Source
 from zaudio.audio.container import Container, container_of
 from zaudio.audio.metadata import Metadata, carry
-from zaudio.audio.rendering import AudioFile, Layout, Origin, file_layout
+from zaudio.audio.rendering import AudioFile, FileLayout, Origin, file_layout
 from zaudio.audio.tagging import wave_chunks
 from zaudio.audio.wave import WaveFile
 from zaudio.errors import OutputExistsError, UsageError
@@ -278,7 +278,7 @@ def open_folder(request: Request, source: Source, described: Description) -> Res
 # A file that plays
 
 
-def lay_out(request: Request, source: Source, course: Course) -> tuple[Layout, tuple[str, ...]]:
+def lay_out(request: Request, source: Source, course: Course) -> tuple[FileLayout, tuple[str, ...]]:
     """Return the bytes of a file besides its samples, and sentences about metadata that is dropped.
 
     Raises:
