@@ -152,7 +152,7 @@ def test_three_different_results_of_a_run_name_a_chunk_as_the_user_counts_them()
     desk = Desk(10, run=4, audit=Some(0))
     differ(desk)
     (fail,) = only(desk.result("c", 0, 3, checksum=8), Fail)
-    assert fail.error.index == 3
+    assert fail.error.index == 0
 
 
 def test_a_late_result_that_two_others_contradict_convicts_its_worker():

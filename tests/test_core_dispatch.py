@@ -810,7 +810,7 @@ def test_messages_that_are_not_for_a_coordinator_are_harmless(desk):
     desk.check()
 
 
-@pytest.mark.parametrize(("run", "chunk"), [(1, 0), (4, 3)])  # of a run, the chunk that it begins with
+@pytest.mark.parametrize(("run", "chunk"), [(1, 0), (4, 0)])  # of a run, the first chunk in it
 def test_conflicting_results_fail_the_job_and_name_the_users_chunk(desks, run, chunk):
     desk = desks(chunks=1, run=run)
     desk.join("a", "b")

@@ -35,8 +35,19 @@ def test_a_start_is_that_of_the_users_chunk_with_that_index(order, chunk_frames,
         for index in range(len(plan)):
             assert whole.chunk_at(plan.span(index).start) == index
             assert whole.chunk_at(plan.span(index).stop - 1) == index, "and so is any frame in it"
+
+
+@pytest.mark.parametrize("run", [1, 2, 3, 7])
+@pytest.mark.parametrize("chunk_frames", [1, 2, 5])
+@pytest.mark.parametrize("order", Order)
+def test_grants_name_the_users_chunks_one_behind_the_other(order, chunk_frames, run):
+    for frames in (1, 2, 4, 5, 6, 9, 10, 11, 37):
+        whole, first = cut(frames, chunk_frames, run, order), 0
         for index in range(len(whole.plan)):
-            assert whole.chunk_of(index) == whole.chunk_at(whole.plan.span(index).start)
+            chunk, chunks = whole.place(index)
+            assert (chunk, whole.chunk_of(index), whole.chunks_before(index)) == (first, first, first)
+            first += chunks
+        assert first == whole.chunks == len(Plan(frames, chunk_frames, order))
 
 
 @pytest.mark.parametrize("run", [1, 2, 3, 7])

@@ -55,8 +55,8 @@ def test_a_worker_that_is_ready_has_joined_and_is_granted_chunks(desk):
     joined, *grants = tell(desk, desk.ready("a"))
     assert joined == events.Joined(**ABOUT, worker="a", session=session("a").hex()[:8], host="host")
     assert grants == [
-        events.Granted(**ABOUT, worker="a", chunk=3, chunks=RUN, attempt=1),
-        events.Granted(**ABOUT, worker="a", chunk=7, chunks=RUN, attempt=1),
+        events.Granted(**ABOUT, worker="a", chunk=0, chunks=RUN, attempt=1),
+        events.Granted(**ABOUT, worker="a", chunk=4, chunks=RUN, attempt=1),
     ]
 
 
@@ -66,7 +66,7 @@ def test_a_lost_worker_and_what_it_held(desk):
     assert lost == events.Lost(**ABOUT, worker="a", reason="it was told to stop", session=session("a").hex()[:8])
     assert requeued == [
         events.Requeued(**ABOUT, worker="a", chunk=chunk, chunks=RUN, attempt=1, reason="it was told to stop")
-        for chunk in (3, 7)
+        for chunk in (0, 4)
     ]
 
 
@@ -74,7 +74,7 @@ def test_a_worker_that_is_past_a_deadline(desk):
     desk.join("a")
     acts = desk.wait(6.0 * RUN + 1, "a")
     stuck = [event for event in tell(desk, acts) if isinstance(event, events.Stuck)]
-    assert stuck == [events.Stuck(**ABOUT, worker="a", chunk=3)]
+    assert stuck == [events.Stuck(**ABOUT, worker="a", chunk=0)]
 
 
 def test_a_worker_that_was_never_known_is_called_by_its_session(desk):
@@ -101,7 +101,7 @@ def test_a_grant_that_an_idle_worker_is_given_besides_another_is_repeated():
 
 def test_an_accepted_result_counts_all_chunks_that_travelled_in_it(desk):
     desk.join("a")
-    assert events.Accepted(**ABOUT, worker="a", chunk=3, chunks=RUN, seconds=0.1) in tell(desk, desk.result("a", 0))
+    assert events.Accepted(**ABOUT, worker="a", chunk=0, chunks=RUN, seconds=0.1) in tell(desk, desk.result("a", 0))
 
 
 def test_the_odd_bundle_counts_the_chunks_that_it_has():
@@ -113,7 +113,7 @@ def test_the_odd_bundle_counts_the_chunks_that_it_has():
 
 def test_a_chunk_is_named_as_in_sentences(desk):
     overdue = actions.Stuck(session("a"), 5)
-    assert tell(desk, [overdue])[0].chunk == desk.job.chunk_of(5) == 23
+    assert tell(desk, [overdue])[0].chunk == desk.job.chunk_of(5) == 20
 
 
 def test_every_grant_is_placed_as_its_job_places_it(desk):
@@ -126,14 +126,14 @@ def test_every_grant_is_placed_as_its_job_places_it(desk):
 def test_a_duplicate(desk):
     desk.join("a")
     desk.result("a", 0)
-    assert tell(desk, desk.result("a", 0)) == [events.Duplicate(**ABOUT, worker="a", chunk=3, chunks=RUN)]
+    assert tell(desk, desk.result("a", 0)) == [events.Duplicate(**ABOUT, worker="a", chunk=0, chunks=RUN)]
 
 
 def test_a_rejected_result(desk):
     desk.join("a")
     told = tell(desk, desk.result("a", 1, length=1))
     reason = "expected 8 bytes, got 1"
-    assert told[0] == events.Rejected(**ABOUT, worker="a", chunk=7, chunks=RUN, reason=reason)
+    assert told[0] == events.Rejected(**ABOUT, worker="a", chunk=4, chunks=RUN, reason=reason)
 
 
 @pytest.mark.parametrize("index", [10, 2**32 - 1])
@@ -165,18 +165,18 @@ def disputed(desk):
 
 
 def test_a_result_that_waits_for_another_opinion_is_noted(audited):
-    assert disputed(audited)[0] == events.Noted(**ABOUT, worker="liar", chunk=5, chunks=2)
+    assert disputed(audited)[0] == events.Noted(**ABOUT, worker="liar", chunk=4, chunks=2)
 
 
 def test_an_audited_chunk_is_told_as_such(audited):
     told = [event for event in disputed(audited) if isinstance(event, events.Accepted)]
-    assert [(event.chunk, event.audited) for event in told] == [(5, True)]
+    assert [(event.chunk, event.audited) for event in told] == [(4, True)]
 
 
 def test_a_liar_is_dropped_with_the_sentence_that_it_is_told(audited):
     dropped = [event for event in disputed(audited) if isinstance(event, events.Dropped)]
-    reason = "its result of chunk 5 is not that of two others"
-    assert dropped == [events.Dropped(**ABOUT, worker="liar", chunk=5, reason=reason, unchecked=0)]
+    reason = "its result of chunk 4 is not that of two others"
+    assert dropped == [events.Dropped(**ABOUT, worker="liar", chunk=4, reason=reason, unchecked=0)]
 
 
 def test_what_was_encrypted_on_the_word_of_a_liar_is_told_in_chunks(audited):

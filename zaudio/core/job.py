@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from zaudio.core.jury import Audit
 from zaudio.lot import LotPlan
-from zaudio.plan import Plan
+from zaudio.plan import Order, Plan
 from zaudio.reference import Reference
 from zaudio.signal import Signal
 from zaudio.steps import Step
@@ -76,28 +76,29 @@ class Job:
         """The user's chunks of all recordings."""
         return self._ends[-1]
 
-    def chunk_at(self, start: int, index: int = 0) -> int:
-        """Return the user's chunk that begins at that frame; chunks of a recording are counted in output order.
+    def chunk_at(self, frame: int, index: int = 0) -> int:
+        """Return the user's chunk that holds that frame; chunks of a recording are counted in output order.
 
         Args:
-            start: The frame.
+            frame: The frame of the output.
             index: A grant of the same recording.
         """
         plan = self.plan.of(index)
-        return Plan(plan.frames, self._length(plan), plan.order).index_at(start)
+        return Plan(plan.frames, self._length(plan), plan.order).index_at(frame)
 
     def frames_of(self, recording: int) -> int:
         """Return the frames of a recording as a Chunk says them: -1 for those of the welcome."""
         return self.lengths[recording] if self.lengths else -1
 
     def chunk_of(self, index: int) -> int:
-        """Return the user's chunk at which this grant starts; used in messages."""
+        """Return the first of the user's chunks in this grant; used in messages."""
         return self.place(index)[0]
 
     def place(self, index: int) -> tuple[int, int]:
-        """Return the user's chunk at which this grant starts, and the number of chunks that travel in it."""
+        """Return the first of the user's chunks that travel in this grant, in output order, and their number."""
         span = self.plan.span(index)
-        return self.chunk_at(span.start, index), -(-span.frames // self.chunk_frames)
+        first = span.start if self.plan.order is Order.FORWARD else span.stop - 1
+        return self.chunk_at(first, index), -(-span.frames // self.chunk_frames)
 
     def place_in_all(self, index: int) -> tuple[int, int]:
         """Return the same with chunks numbered through all recordings: so events tell the chunks of a lot apart."""

@@ -1,8 +1,8 @@
 """Teller: the one translation of the Desk's actions into public events.
 
-Rules: a session becomes the worker's name, a bundle the user's chunk at which its frames start and the number of chunks
-in it. Actions that only concern the shell (what to send, to release or to forget) have no event. How far the cipher is,
-and how the job begins and ends, only the shell knows: it makes `Advanced`, `StateChanged` and the like itself.
+Rules: a session becomes the worker's name, a bundle the first of the user's chunks in it and their number. Actions that
+only concern the shell (what to send, to release or to forget) have no event. How far the cipher is, and how the job
+begins and ends, only the shell knows: it makes `Advanced`, `StateChanged` and the like itself.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Teller:
         return kind(at=at, job=self._job, stage=self._stage, worker=worker, **more)
 
     def _place(self, index: int) -> tuple[int, int]:
-        """Return the user's chunk at which a grant starts, and how many chunks travel in it."""
+        """Return the first of the user's chunks in a grant, and how many travel in it."""
         job = self._desk.job
         if not 0 <= index < len(job.plan):
             return -1, 0  # only a rejected result names such a one

@@ -5,8 +5,8 @@ fields are keywords. Every event says when it happened, in which job and in whic
 coordinator's thread, but for `Absent`, and in the order in which things happen. `zaudio.watching` counts them and hands
 them out.
 
-A message to a worker may carry several small chunks. Its event has the one at which its frames start, `chunk`, and how
-many chunks travel in it, `chunks`.
+A message to a worker may carry several small chunks. Its event has the first of them in output order, `chunk`, and how
+many travel in it, `chunks`.
 
     base       Event, State, MAIN      job        a job, a batch, their stages      workers    workers that come and go
     chunks     grants and results      missing    events that a reader did not get

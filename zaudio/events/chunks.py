@@ -13,7 +13,7 @@ class Granted(Event):
 
     Attributes:
         worker: Its name.
-        chunk: The chunk at which the frames start.
+        chunk: The first of the chunks, in output order.
         chunks: How many chunks travel together.
         attempt: Which grant of them this is, from 1.
         repeated: Whether another worker is at them already: everything waits for them, and this worker was idle.
@@ -43,7 +43,7 @@ class Accepted(Event):
 
     Attributes:
         worker: The name of the worker that computed it.
-        chunk: The chunk at which its frames start.
+        chunk: The first of the chunks, in output order.
         chunks: How many chunks travelled together.
         audited: Whether two workers agreed on it.
         clipped: Samples that were limited to the range of their integers.
