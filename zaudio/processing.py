@@ -122,7 +122,7 @@ class Processing(Life[Array]):
         shared = request.workers > 0 and len(plan) > 0 and not request.network.sockets_only
         source = stack.enter_context(ArraySource(self._array, self._signal.samplerate, shared=shared))
         started = started_of(course.output, plan, job=os.urandom(ID_BYTES).hex())
-        means = Means(request, source, JobClass(request.security.machines or ""), waker.wake, self._stream.publish)
+        means = Means(request, source, JobClass(request.security.machines), waker.wake, self._stream.publish)
         return OpenProcessing(started, means, course, demand_of(request, course, plan))
 
     def _outcome(self) -> Array:

@@ -179,5 +179,5 @@ def open_survey(
         raise UsageError(f"{type(what).__name__} measures nothing; a survey takes an op with `measure`")
     plan, signal = cut(request, first, Order.FORWARD), signal_of(source)
     started = started_of(signal, plan, job=os.urandom(ID_BYTES).hex(), warnings=source.warnings)
-    means = Means(request, source, JobClass(request.security.machines or ""), waker.wake, publish)
+    means = Means(request, source, JobClass(request.security.machines), waker.wake, publish)
     return OpenSurvey(started, means, course, demand_of_stage(plan, first), source.warnings)

@@ -177,7 +177,7 @@ def lot_stage(
     percent = request.security.audit
     steps: tuple[Step, ...] = first.main.steps
     endless: Signal = replace(signal_of(first.source), frames=ENDLESS)
-    machines = JobClass(request.security.machines or "")
+    machines = JobClass(request.security.machines)
     job = Job(
         job=os.urandom(ID_BYTES),
         incarnation=1,

@@ -22,14 +22,14 @@ class JobClass:
     """The class of machines of a job.
 
     Args:
-        asked: The name of the class that the user asked for; empty for none.
+        asked: The name of the class that the user asked for; None or empty for none.
 
     Attributes:
         name: The name of the class; empty as long as no worker was ready.
     """
 
-    def __init__(self, asked: str = "") -> None:
-        self._asked = asked
+    def __init__(self, asked: str | None = None) -> None:
+        self._asked = asked or ""
         self._numbers: dict[str, int] = {}  # by the keys of ops, in hex
         self.name = ""
 

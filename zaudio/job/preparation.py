@@ -235,7 +235,7 @@ def open_job(
     claimed = claim(request, source, course, plan, stack)
     if (output := claimed.output) is None:
         return _done(request, claimed, plan, source)
-    means = Means(request, source, JobClass(request.security.machines or ""), notify, publish)
+    means = Means(request, source, JobClass(request.security.machines), notify, publish)
     sentences = _restore(means, course, claimed, allowed)
     resumed = output.open(course.output, plan.order, notify=notify, pause=pause)
     stage, first = course.foreseen, 0
