@@ -9,13 +9,11 @@ from zaudio.audio.marks import FileMark
 from zaudio.audio.rendering import AudioFile
 from zaudio.errors import ZaudioError
 from zaudio.plan import Order
-from zaudio.result import Description, Machines, Measured, encode_note
+from zaudio.result import Description, Machines, Measured, Settlement, encode_note
 from zaudio.signal import Signal
 from zaudio.steps import Buffer
 
 TOKEN_BYTES = 24  # as many as of a sealed result
-
-Settlement = tuple[Description, Machines | None]
 
 
 class FileOutput:

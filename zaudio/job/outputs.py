@@ -21,7 +21,7 @@ from zaudio.audio.rendering import AudioFile, FileLayout, Origin, file_layout
 from zaudio.audio.tagging import wave_chunks
 from zaudio.audio.wave import WaveFile
 from zaudio.errors import OutputExistsError, UsageError
-from zaudio.job.fileoutput import FileOutput, Settlement
+from zaudio.job.fileoutput import FileOutput
 from zaudio.job.inputs import is_part_of
 from zaudio.job.request import Request
 from zaudio.job.stages import signal_of
@@ -39,6 +39,7 @@ from zaudio.result import (
     RawKey,
     ResultFolder,
     ResultWriter,
+    Settlement,
     WrappedKey,
     check_free,
     decode_note,

@@ -40,7 +40,7 @@ from zaudio.result.reader import OpenResult, verify
 from zaudio.result.sealed import SealedSource
 from zaudio.result.small import look_at, publish_small
 from zaudio.result.spool import Spool
-from zaudio.result.writer import ResultWriter
+from zaudio.result.writer import ResultWriter, Settlement
 
 __all__ = [
     "ADDRESS",
@@ -58,6 +58,7 @@ __all__ = [
     "ResultFolder",
     "ResultWriter",
     "SealedSource",
+    "Settlement",
     "Spool",
     "UNVERSIONED",
     "WrappedKey",

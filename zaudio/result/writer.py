@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 WRITEBACK_BYTES = 16 << 20  # the disk works while the cipher does, and the fsync at the end finds little left to do
 JOIN_TIMEOUT = 2.0  # seconds; only a system call that the disk does not answer takes longer
 
-Settlement = tuple[Description, Machines | None]
+Settlement = tuple[Description, Machines | None]  # of a result, when everything is measured
 
 
 class ResultWriter:
@@ -75,9 +75,8 @@ class ResultWriter:
         self._written_back = 0  # bytes of it that the system was told to take to the disk
         self._begin_tag: Callable[[bytes], primitives.Tag] | None = None
         self._tag: primitives.Tag | None = None  # None until the first ciphertext comes
-        self._before_padding: tuple[int, bytes] | None = (
-            None  # the last that a checkpoint can cover, once it is written
-        )
+        # The last that a checkpoint can cover, once it is written.
+        self._before_padding: tuple[int, bytes] | None = None
         self._checkpoints: Checkpoints | None = None
         self._pipeline: Pipeline | None = None
         self._ended = False  # by seal or abort: no payload may follow
