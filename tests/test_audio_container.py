@@ -49,6 +49,18 @@ def test_a_flac_beyond_its_limits_is_refused_with_the_way_out(settings, sentence
         check_container("take.flac", Container.FLAC, signal_of(**{"frames": 1} | settings))
 
 
+@pytest.mark.parametrize(
+    ("name", "format", "way_out"),
+    [
+        ("out/a.flac", "f32le", r"pass --format s24le or --format s16le, or pass --render wav \(suffix='wav'\)$"),
+        ("out/a.s16", "s24le", r"pass --format s16le, or pass --render raw \(suffix='raw'\)$"),
+    ],
+)
+def test_the_way_out_of_a_batch_is_a_suffix_since_nobody_types_its_names(name, format, way_out):
+    with pytest.raises(UsageError, match=way_out):
+        check_container(name, container_of(name), signal_of(1, format=format), of_batch=True)
+
+
 def test_a_name_that_is_empty_is_said_to_be():
     with pytest.raises(UsageError, match=r"^the output file has no name$"):
         container_of("")

@@ -54,7 +54,9 @@ def container_of(path: str) -> Container:
         raise UsageError(f"{path}: the kind of file goes by its suffix, {known}, {found}") from None
 
 
-def check_container(path: str, container: Container, signal: Signal, *, convert: str = "") -> None:
+def check_container(
+    path: str, container: Container, signal: Signal, *, convert: str = "", of_batch: bool = False
+) -> None:
     """Make sure that a kind of file can hold a signal.
 
     Args:
@@ -62,41 +64,45 @@ def check_container(path: str, container: Container, signal: Signal, *, convert:
         container: Its kind.
         signal: The signal.
         convert: A command that converts samples, all but the format; by default the one that was typed does.
+        of_batch: Whether a batch names the file: its user types a suffix.
 
     Raises:
         UsageError: It cannot.
     """
-    if container is Container.FLAC:
-        _check_flac(path, signal, convert)
     stem, suffix = os.path.splitext(path)
+
+    def write(other: str) -> str:
+        return f"pass --render {other} (suffix={other!r})" if of_batch else f"write {stem}.{other}"
+
+    if container is Container.FLAC:
+        _check_flac(path, signal, convert, write("wav"))
     if suffix.lower() in _NAMED and signal.format.name[:3] != suffix.lower()[1:]:
         wanted = suffix.lower()[1:]
         raise UsageError(
             f"{path}: its suffix says {wanted}, and the samples are {signal.format.name}; pass --format {wanted}le, or "
-            f"write {stem}.raw"
+            f"{write('raw')}"
         )
 
 
-def _check_flac(path: str, signal: Signal, convert: str) -> None:
-    stem = os.path.splitext(path)[0]
+def _check_flac(path: str, signal: Signal, convert: str, write: str) -> None:
     format = signal.format
     if format.dtype[1] == "f" or format.bits not in FLAC_BITS:
         remedy = f"type `{convert} s24le`" if convert else "pass --format s24le or --format s16le"
         raise UsageError(
-            f"{path}: a FLAC file holds 16 or 24 bits, and the samples are {format.name}; {remedy}, or write {stem}.wav"
+            f"{path}: a FLAC file holds 16 or 24 bits, and the samples are {format.name}; {remedy}, or {write}"
         )
     if signal.channels > FLAC_CHANNELS:
         raise UsageError(
-            f"{path}: a FLAC file holds {FLAC_CHANNELS} channels, and there are {signal.channels}; write {stem}.wav"
+            f"{path}: a FLAC file holds {FLAC_CHANNELS} channels, and there are {signal.channels}; {write}"
         )
     if signal.samplerate > FLAC_SAMPLERATE:
         raise UsageError(
             f"{path}: a FLAC file holds up to {FLAC_SAMPLERATE} frames a second, and there are "
-            f"{signal.samplerate}; write {stem}.wav"
+            f"{signal.samplerate}; {write}"
         )
     if not signal.frames:
-        raise UsageError(f"{path}: the recording has no frames, which a FLAC file cannot say; write {stem}.wav")
+        raise UsageError(f"{path}: the recording has no frames, which a FLAC file cannot say; {write}")
     if signal.frames > FLAC_FRAMES:
         raise UsageError(
-            f"{path}: a FLAC file counts up to {FLAC_FRAMES} frames, and there are {signal.frames}; write {stem}.wav"
+            f"{path}: a FLAC file counts up to {FLAC_FRAMES} frames, and there are {signal.frames}; {write}"
         )

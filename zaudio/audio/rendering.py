@@ -75,14 +75,20 @@ class FileLayout:
         return len(self.header) + samples + len(self.footer)
 
 
-def file_layout(path: str, signal: Signal, metadata: Metadata) -> FileLayout:
+def file_layout(path: str, signal: Signal, metadata: Metadata, *, of_batch: bool = False) -> FileLayout:
     """Return the bytes of a file besides its samples.
+
+    Args:
+        path: The file.
+        signal: Its samples.
+        metadata: What it is to hold besides.
+        of_batch: Whether a batch names the file: a refusal then says so.
 
     Raises:
         UsageError: The suffix names no kind of file, or that kind cannot hold the signal.
     """
     container = container_of(path)
-    check_container(path, container, signal)
+    check_container(path, container, signal, of_batch=of_batch)
     if container is Container.WAV:
         chunks, homeless = wave_chunks(metadata)
         wave = WaveFile(signal, chunks, metadata.speakers)

@@ -286,9 +286,14 @@ def lay_out(request: Request, source: Source, course: Course) -> tuple[FileLayou
         UsageError: The kind of file cannot hold the result, or the file is the recording.
     """
     metadata, dropped = _carried(request, source, course)
-    layout = file_layout(request.output, course.output, metadata)
+    layout = _layout(request, course, metadata)
     _check_other(request.input, request.output)
     return layout, (*dropped, *layout.dropped)
+
+
+def _layout(request: Request, course: Course, metadata: Metadata) -> FileLayout:
+    of_batch = isinstance(request.store, Playable) and bool(request.store.ending)
+    return file_layout(request.output, course.output, metadata, of_batch=of_batch)
 
 
 def _claim_file(
@@ -301,7 +306,7 @@ def _claim_file(
     stack: ExitStack,
 ) -> Claim:
     path = request.output
-    file_layout(path, course.output, metadata)  # refuses what the kind of file cannot hold, before the name is taken
+    _layout(request, course, metadata)  # refuses what the kind of file cannot hold, before the name is taken
     _check_other(request.input, path)
     described = describe(request.specs, course, plan)
     origin = None
