@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,7 +28,7 @@ from zaudio.errors import DiskFullError, FolderBusyError, JobError, StoppedError
 from zaudio.job.stages import signal_of
 from zaudio.ops.chain import Chain
 from zaudio.plan import Order
-from zaudio.result import ResultWriter, read_address
+from zaudio.result import ResultWriter, publication, read_address
 from zaudio.settings import Playable, Sealed
 from zaudio.watching.summary import Digest
 from zaudio.web.client import fetch
@@ -280,6 +281,27 @@ def test_a_full_disk_ends_the_batch_and_the_next_run_does_what_was_left(tmp_path
     assert set(reports) <= {name for name, report in again.items() if report.state == "skipped"} <= set(lines)
     assert {report.state for report in again.values()} <= {"done", "skipped"}
     check(tmp_path / "out" / "r149", paths[-1])
+
+
+@pytest.mark.parametrize("playable", [False, True])
+def test_a_result_that_has_its_name_is_reported_though_the_disk_fails_behind_that(tmp_path, monkeypatch, playable):
+    paths = [raw(tmp_path, "a"), wav(tmp_path / "long.wav", 1_300_001)]
+    out = Playable(tmp_path / "out", suffix="wav") if playable else tmp_path / "out"
+
+    def full(*arguments):
+        patch.undo()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for path in paths:
+        job = Batch([path], out, workers=1)
+        with monkeypatch.context() as patch, job, suppress(DiskFullError):
+            patch.setattr(disk, "sync_name", full)  # a file has its name then
+            patch.setattr(publication, "finish", full)  # a folder is committed then, and a look at it finishes that
+            job.wait()
+        [report] = job.take()
+        assert report.state == "done", report
+        assert "No space left on device" in report.warnings[-1]
+    assert {report.state for report in zaudio.batch(paths, out, workers=1)} == {"skipped"}
 
 
 def test_a_full_disk_under_encoders_ends_the_batch_and_leaves_no_views_in_circles(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from zaudio.audio import Source
 from zaudio.batching.ends import Begun, Ends, Made
-from zaudio.batching.results import made_before, made_by
+from zaudio.batching.results import Before, end, made_before, made_by
 from zaudio.errors import ZaudioError
 from zaudio.events import Advanced, Event, Measured, StageBegan, StateChanged
 from zaudio.job.outputs import Output
@@ -173,18 +173,18 @@ class Alone:
     def publish(self, ends: Ends) -> None:
         """Publish the result, in a publisher's thread; turn every failure into the report of the recording."""
         begun, work = self.begun, self.work
-        try:
+
+        def publication(before: Before) -> Made:
             with self.stack:
                 if isinstance(work, DoneJob):
                     made = made_before(work)
-                    ends.note_done(begun, made)
+                    before(made)
                 else:
                     made = self._wait(work.writer)
-                    work.publish(before=lambda: ends.note_done(begun, made))
-        except Exception as error:  # noqa: BLE001  it costs this result alone
-            ends.failed(begun.named, error, work.warnings)
-        else:
-            ends.done(begun, made, work.warnings, tuple(filter(None, self.measured)))
+                    work.publish(before=lambda: before(made))
+            return made
+
+        end(ends, begun, work.request, publication, work.warnings, tuple(filter(None, self.measured)))
 
     def _wait(self, writer: Output) -> Made:
         """Wait until a writer has sealed its result; return that.

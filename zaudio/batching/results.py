@@ -4,9 +4,13 @@
     made_by        a writer that has sealed           -> its result, not published yet
     made_before    a job that was found done          -> its result
     is_there       an entry of the manifest           -> whether its result is there
+    end            a publication                      -> the end of its recording
 
-Rules: this module alone tells the two kinds apart. It names a result once that is whole on the disk, before the instant
-of its publication.
+Rules:
+
+- This module alone tells the two kinds apart. It names a result once that is whole on the disk, before the instant of
+  its publication.
+- An error behind that instant takes nothing back: the recording is done, and the error is a warning.
 """
 
 from __future__ import annotations
@@ -17,10 +21,10 @@ from dataclasses import dataclass
 from zaudio import disk
 from zaudio.audio.marks import FileMark, is_marked, read_mark, tidy
 from zaudio.audio.small import write_small
-from zaudio.batching.ends import Made
+from zaudio.batching.ends import Begun, Ends, Made
 from zaudio.batching.lots import Small
 from zaudio.batching.manifest import Entry
-from zaudio.errors import UsageError, VerificationError
+from zaudio.errors import DiskFullError, UsageError, VerificationError
 from zaudio.job.fileoutput import FileOutput
 from zaudio.job.outputs import Output, open_folder
 from zaudio.job.preparation import DoneJob
@@ -44,7 +48,51 @@ class Whole:
     samples: bytearray
 
 
-def publish(request: Request, whole: Whole, before: Callable[[Made], None]) -> Made:
+Before = Callable[[Made], None]
+
+
+def end(
+    ends: Ends,
+    begun: Begun,
+    request: Request,
+    publication: Callable[[Before], Made],
+    warnings: tuple[str, ...],
+    measured: tuple[str, ...] = (),
+) -> None:
+    """Publish a result, and end its recording: also by a failure, which becomes its report.
+
+    Args:
+        ends: Takes the end.
+        begun: The recording.
+        request: The job.
+        publication: Publishes. It calls what it is given with the result, before the instant of publication.
+        warnings: Sentences for the user.
+        measured: Sentences about what was measured.
+
+    Raises:
+        DiskFullError: There is no room for the result, or the disk has none to make its name durable.
+        StorageError: The manifest cannot be written to.
+    """
+    noted: list[Made] = []
+
+    def before(made: Made) -> None:
+        ends.note_done(begun, made)
+        noted.append(made)
+
+    try:
+        made = publication(before)
+    except Exception as error:  # it costs this result alone
+        if not (noted and _is_published(request, noted[0])):
+            ends.failed(begun.named, error, warnings)
+            return
+        ends.done(begun, noted[0], (*warnings, str(error)), measured)
+        if isinstance(error, DiskFullError):
+            raise
+    else:
+        ends.done(begun, made, warnings, measured)
+
+
+def publish(request: Request, whole: Whole, before: Before) -> Made:
     """Publish the result of a small recording.
 
     Args:
@@ -138,6 +186,16 @@ def is_there(request: Request, entry: Entry, *, thorough: bool) -> bool:
             return False
         raise
     return True
+
+
+def _is_published(request: Request, made: Made) -> bool:
+    """Return whether a result has its name; one that is committed gets it now."""
+    if made.file is not None:
+        return is_marked(request.output, made.file, thorough=False)
+    try:
+        return look_at(request.output)[1].hex() == made.tag
+    except (VerificationError, UsageError):  # a FolderBusyError is one
+        return False
 
 
 def _made(described: Description, *, tag: str = "", file: FileMark | None = None) -> Made:

@@ -17,11 +17,11 @@ from dataclasses import replace
 from hashlib import sha256
 
 from zaudio.batching.alone import Alone
-from zaudio.batching.ends import Ends
+from zaudio.batching.ends import Ends, Made
 from zaudio.batching.lots import LOT_SHARE, Small, lot_stage
 from zaudio.batching.opener import Opener
 from zaudio.batching.publishers import Publishers
-from zaudio.batching.results import Whole, publish
+from zaudio.batching.results import Before, Whole, end, publish
 from zaudio.batching.roll import Roll
 from zaudio.errors import DiskFullError, NoWorkerError, StoppedError, WorkersDiedError, ZaudioError
 from zaudio.events import Advanced, Event, StageBegan, Started, State, StateChanged
@@ -246,14 +246,13 @@ class OpenBatch:
         small = one.small
         begun = small.begun
         request = replace(self.request, input=begun.named.path, output=self._ends.output_of(begun.named))
-        try:
+
+        def publication(before: Before) -> Made:
             with small.source:
                 small.source.check()
-                made = publish(request, one, lambda made: self._ends.note_done(begun, made))
-        except Exception as error:  # noqa: BLE001  it costs this result alone
-            self._ends.failed(begun.named, error, small.warnings)
-        else:
-            self._ends.done(begun, made, small.warnings)
+                return publish(request, one, before)
+
+        end(self._ends, begun, request, publication, small.warnings)
 
     def _pass_on(self, event: Event) -> None:
         # To workers a stage is a job of its own, to users a part of the batch.
