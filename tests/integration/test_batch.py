@@ -528,6 +528,16 @@ def test_lists_name_recordings_and_failures_are_told(tmp_path):
     assert "nothing.txt: this list of recordings cannot be read" in err
 
 
+def test_a_batch_that_ends_early_says_how_many_are_done(tmp_path):
+    line = [raw(tmp_path, "a"), raw(tmp_path, "b"), "missing.raw"]
+    assert finish(command(tmp_path, *line))[0] == 1
+    code, _, err = finish(command(tmp_path, *line, "--max-fails", "1"))
+    assert code == 1
+    assert err.endswith(
+        f"is 1; 2 of 3 recordings are done and kept in {tmp_path}/out, and the same command does the rest\n"
+    )
+
+
 def test_a_display_hears_the_events_of_a_batch(tmp_path, monkeypatch):
     heard = []
 

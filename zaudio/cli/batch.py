@@ -155,7 +155,12 @@ def run(
     def kept(error: BaseException) -> str:
         if isinstance(error, UsageError):
             return ""
-        return f"what is done is kept in {output}, and the same command does the rest"
+        ended = job.progress
+        done = ended.done - ended.failed  # each of them has its result, also of those that ended behind the error
+        return (
+            f"{done} of {_count(ended.chunks, 'recording')} {'is' if done == 1 else 'are'} done and kept in {output}, "
+            "and the same command does the rest"
+        )
 
     page = Page(web, output, web_linger, os.path.basename(os.path.abspath(output)), job.listed)
     done = attend(job, settings, progress=progress, page=page, wait=wait, finish=finish, kept=kept)
