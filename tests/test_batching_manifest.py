@@ -39,6 +39,21 @@ def test_the_last_line_about_an_output_counts(tmp_path):
         assert manifest.get("bad").tag == "cd"
 
 
+@pytest.mark.parametrize(
+    ("error", "job", "stands"),
+    [("OutputExistsError", "j", True), ("ChunkError", "another", True), ("ChunkError", "j", False)],
+)
+def test_a_result_is_forgotten_by_a_failure_of_its_own_job_alone(tmp_path, error, job, stands):
+    failed = Entry("/srv/take.wav", "take", "failed", "why", error, job=job)
+    with Manifest(str(tmp_path)) as manifest:
+        for entry in (DONE, failed, failed):
+            manifest.add(entry)
+        assert manifest.done_by("j", "take") == (DONE if stands else None)
+    with Manifest(str(tmp_path)) as manifest:
+        assert (manifest.get("take"), manifest.done_by("j", "take")) == (failed, DONE if stands else None)
+    assert len(lines(tmp_path)) == 2, "nothing is said twice"
+
+
 def test_a_line_without_its_end_is_cut_off(tmp_path):
     with Manifest(str(tmp_path)) as manifest:
         manifest.add(DONE)

@@ -185,8 +185,25 @@ def test_a_result_of_another_job_or_of_a_recording_that_changed_is_not_skipped(t
     assert "exists already; pass --overwrite" in reports["b"].sentence
     assert {r.state for r in zaudio.batch(paths, tmp_path / "out", workers=1, overwrite=True)} == {"skipped", "done"}
     check(tmp_path / "out" / "b", paths[1])
-    reports = ended(zaudio.batch(paths, tmp_path / "out", ops="gain:db=-3", workers=1))
-    assert {report.state for report in reports.values()} == {"failed"}
+
+
+def test_the_manifest_says_how_the_last_run_ended_and_keeps_the_results_of_another_job(tmp_path):
+    path, out = raw(tmp_path, "a"), tmp_path / "out"
+
+    def run(ops, **settings):
+        [report] = zaudio.batch([path], out, ops=ops, workers=1, **settings)
+        last = manifest(out)[-1]
+        assert (last["output"], last["state"]) == ("a", "failed" if report.state == "failed" else "done")
+        return report.state, last["error"]
+
+    assert run("invert") == ("done", "")
+    assert run("gain:db=-3") == ("failed", "OutputExistsError")
+    assert run("invert") == ("skipped", "")
+    assert run("farm_ops:raises_at", overwrite=True) == ("failed", "ChunkError")
+    assert run("invert") == ("skipped", "")
+    assert run("gain:db=-3", overwrite=True) == ("done", "")
+    assert run("invert") == ("failed", "OutputExistsError")
+    assert run("gain:db=-3") == ("skipped", "")
 
 
 def test_a_damaged_result_is_found_when_all_of_it_is_verified(tmp_path):

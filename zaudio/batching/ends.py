@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from zaudio.audio.marks import FileMark
 from zaudio.batching.manifest import Entry, Manifest, Named
 from zaudio.batching.roll import Roll
-from zaudio.errors import DiskFullError, JobError, OutputExistsError, ZaudioError
+from zaudio.errors import DiskFullError, JobError, ZaudioError
 from zaudio.events import RecordingEnded
 from zaudio.facts import RecordingReport
 from zaudio.job.stages import Say
@@ -107,7 +107,7 @@ class Ends:
 
     def earlier(self, named: Named, status: os.stat_result) -> Entry | None:
         """Return the entry of an earlier run that did this recording as it is now, by this job; None if none did."""
-        entry = self._manifest.get(named.name)
+        entry = self._manifest.done_by(self._job, named.name)
         if entry is None or entry.input != os.path.abspath(named.path) or not entry.is_of(status, self._job):
             return None
         return entry
@@ -170,15 +170,19 @@ class Ends:
         if isinstance(error, DiskFullError):
             raise error
         sentence = str(error) if isinstance(error, ZaudioError) else f"{type(error).__name__}: {error}"
-        entry = Entry(os.path.abspath(named.path), named.name, "failed", sentence, job=self._job, suffix=self._suffix)
-        # Of a result that exists already, the manifest may say more; and what it says already need not stand twice.
-        if not isinstance(error, OutputExistsError) and self._manifest.get(named.name) != entry:
-            self._manifest.add(entry)
-        output = self.output_of(named)
-        self._end(RecordingReport(named.path, output, "failed", sentence, type(error).__name__, warnings=warnings))
+        kind, output = type(error).__name__, self.output_of(named)
+        self._manifest.add(
+            Entry(os.path.abspath(named.path), named.name, "failed", sentence, kind, job=self._job, suffix=self._suffix)
+        )
+        self._end(RecordingReport(named.path, output, "failed", sentence, kind, warnings=warnings))
 
     def skipped(self, named: Named, entry: Entry) -> None:
-        """End a recording that an earlier run had done."""
+        """End a recording that an earlier run had done.
+
+        Raises:
+            StorageError: The manifest cannot be written to.
+        """
+        self._manifest.add(entry)  # the last line may be another job's, whose failure is not the end of this one
         self._end(
             RecordingReport(
                 named.path,

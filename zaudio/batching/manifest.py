@@ -2,7 +2,10 @@
 
 Rules:
 
-- A line is a JSON object with the fields of `Entry`. Of several lines about one output the last one counts.
+- A line is a JSON object with the fields of `Entry`. Of several lines about one output the last one counts: it says
+  how the recording ended when it was last tried.
+- A job that fails where the result of another one lies takes nothing from that: a run of the other one skips it by its
+  own last `done` line. A failure of the same job voids this line, unless a result in the way was the reason.
 - Lines are only added, each with an fsync. A line that a kill left without its end is cut off.
 - `done` is written when a result is whole on the disk, before the instant of its publication. So it counts only where
   the published result has the tag that the line says, or the file that size and sum; and no result is published
@@ -26,7 +29,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from zaudio import disk
-from zaudio.errors import FolderBusyError, UsageError
+from zaudio.errors import FolderBusyError, OutputExistsError, UsageError
 from zaudio.result import ADDRESS
 
 NAME = "manifest.jsonl"
@@ -46,6 +49,7 @@ class Entry:
         output: The name of its result in the folder of the batch.
         state: ``done`` or ``failed``.
         sentence: Why it failed; empty when it is done.
+        error: The name of the error's class; empty when it is done.
         frames: Frames of the result.
         bytes: Bytes of its samples.
         seconds: Seconds from the first grant to the end, those of other recordings included.
@@ -63,6 +67,7 @@ class Entry:
     output: str
     state: str
     sentence: str = ""
+    error: str = ""
     frames: int = 0
     bytes: int = 0
     seconds: float = 0.0
@@ -109,6 +114,7 @@ class Manifest:
         self.path = os.path.join(folder, NAME)
         self._lock = threading.Lock()  # of the descriptor
         self._entries: dict[str, Entry] = {}  # by output
+        self._done: dict[tuple[str, str], Entry] = {}  # by output and job
         if not folder:
             raise UsageError("the folder of the results has no name")
         try:
@@ -131,6 +137,10 @@ class Manifest:
         """Return the last entry about that output."""
         return self._entries.get(output)
 
+    def done_by(self, job: str, output: str) -> Entry | None:
+        """Return the last entry by which that job has made the output; None when none stands."""
+        return self._done.get((output, job))
+
     def names(self, suffix: str = "") -> Mapping[str, str]:
         """Return the names of results by the absolute paths of their recordings: of files with that suffix, or sealed.
 
@@ -144,17 +154,19 @@ class Manifest:
         return self._entries.keys()
 
     def add(self, entry: Entry) -> None:
-        """Add a line and make it durable. Any thread may call it.
+        """Add a line and make it durable, unless it is the last about its output already. Any thread may call it.
 
         Raises:
             StorageError: The system refused.
         """
         entry = replace(entry, sentence=entry.sentence[:SENTENCE_MAX])
+        if self.get(entry.output) == entry:
+            return
         line = json.dumps(asdict(entry)).encode("ascii") + b"\n"
         with disk.storage_errors(self.path):
             with self._lock:
                 self._append(line)
-                self._entries[entry.output] = entry
+                self._note(entry)
             os.fsync(self._fd)  # beside others: one of them makes the lines of all durable
 
     def close(self) -> None:
@@ -201,12 +213,18 @@ class Manifest:
 
     def _take(self, number: int, line: bytes) -> None:
         try:
-            entry = _entry(json.loads(line))
+            self._note(_entry(json.loads(line)))
         except (ValueError, TypeError) as error:
             raise UsageError(
                 f"{self.path}: line {number} is no line of a manifest ({error}); move the file away to begin again"
             ) from None
+
+    def _note(self, entry: Entry) -> None:
         self._entries[entry.output] = entry
+        if entry.state == "done":
+            self._done[entry.output, entry.job] = entry
+        elif entry.error != OutputExistsError.__name__:
+            self._done.pop((entry.output, entry.job), None)
 
 
 def name_all(
