@@ -74,13 +74,14 @@ class Progress:
 class BatchProgress(Progress):
     """How far a batch has come. `chunks` and `done` count recordings; `bytes` are those of the stage that runs.
 
-    The share that is done, the speed and the time left go by bytes of files: an hour and a second are two recordings,
-    too.
+    The share that is done, the speed and the time left go by bytes of samples: an hour and a second are two recordings,
+    too, and an hour of MP3 takes as long as one of WAV.
 
     Attributes:
         skipped: Recordings that were done by an earlier run.
         failed: Recordings that failed.
-        input_bytes: Bytes of the recordings' files, as they were when the batch began.
+        input_bytes: Bytes of the recordings' samples. Of those that were not opened yet it is an estimate, by the bytes
+            of their files and what others of the same suffix hold.
         input_bytes_done: Bytes of those that are farmed, skipped or failed; of those in the stage that runs, as large a
             share as of the stage is done.
         input_bytes_passed: Bytes of those that the farm had no work with: skipped, or failed when they were opened.
@@ -108,7 +109,7 @@ class BatchProgress(Progress):
 
     @property
     def bytes_per_second(self) -> float:
-        """The speed of the batch so far, in bytes of files; 0.0 before anything is known. A stage may last some ms."""
+        """The speed of the batch so far, in bytes of samples; 0.0 when nothing is known. A stage may last some ms."""
         made = self.input_bytes_done - self.input_bytes_passed
         return max(0, made) / self.seconds if self.seconds > 0 else 0.0
 

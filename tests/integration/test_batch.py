@@ -404,7 +404,7 @@ def test_small_results_of_24_bits_are_made_in_lots(tmp_path):
 def test_how_far_a_batch_is_goes_by_bytes(tmp_path):
     paths = [raw(tmp_path, f"r{n}", frames=1000) for n in range(3)]
     paths += [wav(tmp_path / "long.wav", 1_300_001), str(tmp_path / "missing.raw")]
-    sizes = {path: os.path.getsize(path) for path in paths[:4]}
+    sizes = dict(zip(paths, (4000, 4000, 4000, 4 * 1_300_001, 0), strict=True))
     job = Batch(paths, tmp_path / "out", ops="farm_ops:slow:ms=20", workers=1)
     seen = []
     with job:
@@ -418,7 +418,16 @@ def test_how_far_a_batch_is_goes_by_bytes(tmp_path):
     assert (last.done, last.failed, last.fraction) == (5, 1, 1.0)
     again = Batch(paths, tmp_path / "out", ops="farm_ops:slow:ms=20", workers=1)
     again.run()
-    assert again.progress.input_bytes_passed == last.input_bytes
+    assert again.progress.input_bytes_passed == again.progress.input_bytes > last.input_bytes
+
+
+def test_a_compressed_recording_weighs_its_samples(tmp_path):
+    paths = [wav(tmp_path / "s16.wav", 70_000, subtype="PCM_16"), str(tmp_path / "v.ogg"), str(tmp_path / "f.flac")]
+    for path, subtype in zip(paths[1:], ("VORBIS", "PCM_16"), strict=True):
+        soundfile.write(path, soundfile.read(paths[0])[0], 44100, subtype=subtype)
+    with Batch(paths, tmp_path / "out", workers=1) as job:
+        job.wait()
+    assert job.progress.input_bytes == job.progress.input_bytes_done == 70_000 * (2 + 4 + 2)
 
 
 def test_little_memory_is_enough_for_many_recordings(tmp_path):

@@ -8,6 +8,7 @@
     lots         Packer            small recordings that are alike, and their stage
     ends         Ends              reports, counts and the manifest's lines
     secret       page_token()      the token of the page
+    weights      Weights           the work that each recording is, for the progress
     glance       glance_batch()    how far a batch is, for another process
     manifest     Manifest          the end of each recording, for the next run
     roll         Roll              the state of each recording, for a table

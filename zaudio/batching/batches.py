@@ -20,6 +20,7 @@ from zaudio.batching.manifest import Manifest, name_all
 from zaudio.batching.opener import Opener
 from zaudio.batching.roll import Roll
 from zaudio.batching.secret import page_token
+from zaudio.batching.weights import Weights
 from zaudio.batching.work import OpenBatch, job_of
 from zaudio.errors import UsageError
 from zaudio.events import Event, State, StateChanged
@@ -131,7 +132,7 @@ class Batch(Life[BatchReport]):
         super().__init__(request, on_event)
         self._ending = ending
         self._inputs = [os.fspath(path) for path in inputs]
-        self._input_bytes = 0
+        self._weights = Weights()
         self._max_fails = max_fails
         self._verify = False
         self._batch: OpenBatch | None = None
@@ -181,7 +182,7 @@ class Batch(Life[BatchReport]):
             **facts | {"chunks": len(self._inputs), "done": sum(counts.values())},
             skipped=counts["skipped"],
             failed=counts["failed"],
-            input_bytes=self._input_bytes,
+            input_bytes=self._weights.total,
             input_bytes_done=done,
             input_bytes_passed=passed,
         )
@@ -216,7 +217,7 @@ class Batch(Life[BatchReport]):
         named, twice = name_all(self._inputs, known, self._ending, others=manifest.outputs)
         named = [each._replace(size=_size_of(each.path)) for each in named]
         self._inputs = [each.path for each in named]
-        self._input_bytes = sum(each.size for each in named)
+        self._weights = weights = Weights(named)
         self._roll = Roll(self._inputs)
         self._ends = ends = Ends(
             request.output,
@@ -232,6 +233,7 @@ class Batch(Life[BatchReport]):
             named,
             ops,
             ends,
+            weights,
             verify=self._verify,
             wake=waker.wake,
             publish=self._pass_on,
@@ -242,6 +244,7 @@ class Batch(Life[BatchReport]):
             request,
             len(named),
             opener,
+            weights,
             ends,
             self._roll,
             ops,

@@ -25,12 +25,14 @@ from zaudio.batching.lots import LOT_SHARE, Packer, Small, open_small
 from zaudio.batching.manifest import Named
 from zaudio.batching.publishers import bare
 from zaudio.batching.results import is_there
+from zaudio.batching.weights import Weights
 from zaudio.disk import identity
 from zaudio.errors import InputError, StoppedError, UsageError, ZaudioError
 from zaudio.events import Event
 from zaudio.job.outputs import check_output
 from zaudio.job.preparation import OpenJob, open_recording
 from zaudio.job.request import Request
+from zaudio.job.stages import signal_of
 from zaudio.ops.contract import Op
 
 AHEAD = 2
@@ -48,13 +50,11 @@ class Opener:
         recordings: The recordings.
         ops: The operations.
         ends: Takes those that end here.
+        weights: Is told of those that are opened, and of those that end here.
         verify: Whether results of an earlier run are read as a whole before they are skipped.
         wake: Wakes the farm; from any thread.
         publish: Takes the events of the stages.
         raise_if_stopped: Raises when the batch was stopped.
-
-    Attributes:
-        passed: Bytes of the files that ended here.
     """
 
     def __init__(
@@ -63,17 +63,18 @@ class Opener:
         recordings: Sequence[Named],
         ops: Sequence[Op],
         ends: Ends,
+        weights: Weights,
         *,
         verify: bool,
         wake: Callable[[], None],
         publish: Callable[[Event], None],
         raise_if_stopped: Callable[[], None],
     ) -> None:
-        self.passed = 0
         self._request = request
         self._recordings = recordings
         self._ops = ops
         self._ends = ends
+        self._weights = weights
         self._verify = verify
         self._wake, self._publish, self._raise_if_stopped = wake, publish, raise_if_stopped
         self._queue: Queue[Opened | BaseException | None] = Queue(AHEAD)
@@ -165,7 +166,7 @@ class Opener:
                 elif opened is not None:
                     yield opened
                 else:
-                    self.passed += named.size
+                    self._weights.pass_by(named)
             yield from packer.rest()
         finally:
             for lot in packer.rest():
@@ -185,6 +186,7 @@ class Opener:
             begun = Begun(named, status, time.monotonic())
             with ExitStack() as stack:
                 source = open_recording(request, stack, publish=self._publish, pause=self._raise_if_stopped)
+                self._weights.open(named, signal_of(source).bytes)
                 small = open_small(request, begun, source, self._ops)
                 kept = stack.pop_all()
             if small is not None:

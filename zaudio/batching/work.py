@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
@@ -23,6 +23,7 @@ from zaudio.batching.opener import Opener
 from zaudio.batching.publishers import Publishers
 from zaudio.batching.results import Before, Whole, end, publish
 from zaudio.batching.roll import Roll
+from zaudio.batching.weights import Weights
 from zaudio.errors import DiskFullError, NoWorkerError, StoppedError, WorkersDiedError, ZaudioError
 from zaudio.events import Advanced, Event, StageBegan, Started, State, StateChanged
 from zaudio.job.cutting import BUNDLE_BYTES, CHUNK_OF_GRID
@@ -44,6 +45,7 @@ class OpenBatch:
         request: The wishes of the user.
         count: The number of recordings.
         opener: Opens them.
+        weights: Their weights.
         ends: Takes their ends.
         roll: Is told of those that begin.
         ops: The operations.
@@ -56,6 +58,7 @@ class OpenBatch:
         request: Request,
         count: int,
         opener: Opener,
+        weights: Weights,
         ends: Ends,
         roll: Roll,
         ops: Sequence[Op],
@@ -72,7 +75,8 @@ class OpenBatch:
         self._ops = ops
         self._notify = notify
         self._publish = publish
-        self._weights = (0, 0)  # bytes of files that are farmed, and of those in the stage that runs
+        self._weights = weights
+        self._farmed = (0, 0)  # the weights of recordings that are farmed, and of those in the stage that runs
         self._last: Alone | None = None  # the last that was given to the publishers
         self.started = Started(
             at=time.monotonic(),
@@ -98,12 +102,12 @@ class OpenBatch:
         )
 
     def done_bytes(self, fraction: float) -> tuple[int, int]:
-        """Return the bytes of files that are done, and of those among them that ended before they were farmed.
+        """Return the weight of recordings that are done, and of those among them that ended before they were farmed.
 
         Args:
             fraction: The share of the stage that is done.
         """
-        (farmed, running), passed = self._weights, self._opener.passed
+        (farmed, running), passed = self._farmed, self._weights.passed
         return passed + farmed + int(running * fraction), passed
 
     def run(self, farm: Farm, *, say: Say, on_open: Callable[[], None]) -> None:
@@ -199,11 +203,14 @@ class OpenBatch:
             bytes=stage.job.plan.frames * stage.frame_bytes,
             recordings=recordings,
         )
-        self._weights = self._weights[0], sum(small.begun.named.size for small in lot)
+        self._farmed = self._farmed[0], self._weigh(lot)
 
     def _end(self, ended: Sequence[Small | Alone]) -> None:
         """Take note of recordings that no stage will go over again; no stage runs."""
-        self._weights = self._weights[0] + sum(one.begun.named.size for one in ended), 0
+        self._farmed = self._farmed[0] + self._weigh(ended), 0
+
+    def _weigh(self, recordings: Iterable[Small | Alone]) -> int:
+        return sum(self._weights.of(one.begun.named) for one in recordings)
 
     # Jobs of their own
 
@@ -214,7 +221,7 @@ class OpenBatch:
         def say_on(kind: Callable[..., Event], **facts: object) -> None:
             say(kind, **facts)
             if kind is StageBegan and not facts.get("measures"):
-                self._weights = self._weights[0], alone.begun.named.size
+                self._farmed = self._farmed[0], self._weigh([alone])
 
         self._roll.begin([alone.begun.named.path])
         try:
