@@ -2,8 +2,9 @@ import pytest
 
 from zaudio import events
 from zaudio.events import MAIN, State
+from zaudio.watching import metering
 from zaudio.watching.limiting import Limit, Recent, Verdict, judge
-from zaudio.watching.metering import Meter, Times
+from zaudio.watching.metering import Labour, Meter, Times
 
 MEASURING = "measuring for loudnorm"
 
@@ -322,3 +323,10 @@ def test_a_display_forgets_the_stage_before(job):
     job.stage = MEASURING
     job.tell(events.StageBegan, chunks=10, chunk_frames=0, bytes=40, measures=True).join("a")
     assert recent.judge(job.times).limit is Limit.UNKNOWN
+
+
+def test_events_of_a_known_worker_make_no_other_one(monkeypatch):
+    made = []
+    monkeypatch.setattr(metering, "Labour", lambda: made.append(Labour()) or made[-1])
+    Job().start().grant(0).accept(0, seconds=0.1).grant(1).accept(1, seconds=0.1)
+    assert len(made) == 1, "at thousands of events a second each one counts"

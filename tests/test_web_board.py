@@ -6,7 +6,7 @@ from zaudio import events
 from zaudio.errors import UsageError
 from zaudio.facts import BatchProgress, Listed, Progress, Row
 from zaudio.web.address import parse_address
-from zaudio.web.board import NEWS_KEPT, Board, kind_of
+from zaudio.web.board import BUCKETS, NEWS_KEPT, Board, kind_of
 from zaudio.web.cells import MOST, Cells
 from zaudio.web.metrics import metrics
 from zaudio.web.news import BAD, TEXT_MAX
@@ -253,6 +253,7 @@ def test_a_chunk_s_time_is_counted_from_its_grant():
         events.Accepted(at=2.0, job="ab", worker="a", chunk=0, chunks=2),
     )
     assert sum(board.seconds) == 2
+    assert board.seconds[BUCKETS.index(1.0)] == 2, "as Prometheus has it: a bound belongs to its bucket"
     assert board.seconds_sum == 2.0
     assert board.snapshot(2.0)["workers"][0]["chunks"] == 2
 

@@ -291,7 +291,10 @@ class Meter:
         return self.ended[times.stage] + times if times.stage in self.ended else times
 
     def _of(self, worker: str) -> Labour:
-        return self._labour.setdefault(worker, Labour())
+        labour = self._labour.get(worker)  # first: `setdefault` would make a new one at each event
+        if labour is None:
+            labour = self._labour[worker] = Labour()
+        return labour
 
     def _begin(self, at: float) -> None:
         if self._began is None:

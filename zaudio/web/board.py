@@ -10,6 +10,7 @@ faster than the subscription holds: progress is the ledger's and stays right; th
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, deque
 from dataclasses import dataclass, replace
 
@@ -287,8 +288,7 @@ class Board:
         if seconds is None or not chunks:
             return
         each = seconds / chunks
-        place = next((place for place, most in enumerate(BUCKETS) if each <= most), len(BUCKETS))
-        self.seconds[place] += chunks
+        self.seconds[bisect_left(BUCKETS, each)] += chunks
         self.seconds_sum += seconds
 
 
