@@ -11,10 +11,11 @@ from extended import extended
 from net_support import PATIENCE
 
 import zaudio
-from zaudio import Limits, Network, Playable, Progress, Raw, Report, Sealed, Security, State
+from zaudio import Limits, Network, Playable, Progress, Raw, Report, Sealed, Security, State, events
 from zaudio.cli import attending
 from zaudio.cli import report as reports
 from zaudio.cli.app import app
+from zaudio.cli.farm import show_reading
 from zaudio.coordinator import Coordinator as RealCoordinator
 from zaudio.errors import ChunkError, InputChangedError, InputError, NoWorkerError, StoppedError
 from zaudio.machine import usable_cores
@@ -67,8 +68,7 @@ class FakeCoordinator:
     sink_endpoint = "tcp://127.0.0.1:40001"
     warnings = ()
 
-    def __init__(self, input, output, *, on_event, **settings):
-        assert callable(on_event)
+    def __init__(self, input, output, **settings):
         self.made.append((input, output, settings))
         self._steps = list(self.steps)
         self.progress = progress("starting", 0)
@@ -83,7 +83,7 @@ class FakeCoordinator:
     def named(self):
         return self.made[-1][0], os.fspath(self.made[-1][1].path)
 
-    def follow(self, function, size):
+    def follow(self, function, size=1024):
         self.followed.append(function)
 
     def __enter__(self):
@@ -363,8 +363,29 @@ def test_a_report_that_could_not_be_written_stops_the_job_before_it_starts(coord
 def test_events_go_to_a_log_and_the_report_to_standard_output(coordinator, tmp_path):
     done = CliRunner().invoke(app, ["farm", "take.raw", "--events", str(tmp_path / "events.jsonl")])
     assert done.exit_code == 0, done.output
-    assert [type(each.__self__).__name__ for each in coordinator.followed] == ["EventLog"]
+    reading, log = coordinator.followed
+    assert (reading, type(log.__self__).__name__) == (show_reading, "EventLog")
     assert "published out/result" in done.stdout
+
+
+def test_a_quiet_job_has_nobody_that_its_events_would_wake(coordinator):
+    assert CliRunner().invoke(app, ["farm", "take.raw", "--quiet"]).exit_code == 0
+    assert coordinator.followed == []
+
+
+def test_a_recording_s_reading_is_shown_until_the_job_begins(capsys):
+    stream = Stream(Ledger())
+    with stream.subscribe() as told:
+        for seconds in (0.0, 10.0):
+            read = int(seconds * 1e6)
+            stream.publish(events.Reading(at=seconds, job="", verb="decoding", bytes=read, total=20_000_000))
+        stream.publish(
+            events.Started(
+                at=11.0, job="ab", chunks=1, chunk_frames=1, frames=1, channels=1, samplerate=1, format="f32le", bytes=4
+            )
+        )
+        show_reading(told)  # it returns although the stream goes on: each event of a chunk would wake it
+    assert capsys.readouterr().err == "decoding: 50% of 20 MB\n"
 
 
 def test_the_report_goes_to_standard_error_when_events_go_to_standard_output(coordinator):
@@ -561,6 +582,7 @@ class Coordinator:
     )
     def __init__(self, *_, **__): pass
     def use(self, starter): pass
+    def follow(self, function): pass
     def subscribe(self, size): return Stream(Ledger()).subscribe(size)
     def stop(self, *, wait=True): pass
     def __enter__(self):

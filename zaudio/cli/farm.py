@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,8 +21,8 @@ from zaudio.settings import Playable, Sealed
 
 if TYPE_CHECKING:
     from zaudio import Coordinator, Rendering, Report
-    from zaudio.events import Event
     from zaudio.net.starter import Starter
+    from zaudio.watching.stream import Subscription
 
 STDOUT = "-"
 
@@ -157,15 +157,17 @@ def run(
 def prepared(
     input: str, output: Sealed | Playable, events: str | None, settings: dict[str, Any]
 ) -> Coordinator | Rendering:
-    """Return the job, not started, with its log of events."""
+    """Return the job, not started, with those that follow its events."""
     from zaudio import Coordinator, Rendering, write_events
 
-    arguments = grouped(settings) | {"on_event": show_reading()}
+    arguments = grouped(settings)
     job: Coordinator | Rendering
     if isinstance(output, Sealed):
         job = Coordinator(input, output, **arguments)
     else:
         job = Rendering(input, output, **arguments)
+    if not voice.is_quiet():
+        job.follow(show_reading)
     if events is not None:
         write_events(job, events)
     return job
@@ -177,24 +179,21 @@ def kept_in(output: Sealed | Playable) -> str:
     return place if isinstance(output, Sealed) else f"{place}.part"
 
 
-def show_reading() -> Callable[[Event], None]:
-    """Return a function that shows by its events how far a recording is read before the job begins."""
+def show_reading(told: Subscription) -> None:
+    """Show by its events how far a recording is read, until the job begins: from then on each event would wake this."""
     from zaudio import events
     from zaudio.cli.progress import Reading
 
-    quiet, shown = voice.is_quiet(), dict[str, Reading]()
-
-    def show(event: Event) -> None:
-        if isinstance(event, events.Reading) and not quiet:
+    shown = dict[str, Reading]()
+    for event in told:
+        if isinstance(event, events.Started):
+            break
+        if isinstance(event, events.Reading):
             if event.verb not in shown:
                 shown[event.verb] = Reading(event.verb, sys.stderr, now=event.at)
             shown[event.verb].show(event.bytes, event.total, now=event.at)
-        elif shown:
-            for line in shown.values():
-                line.close()
-            shown.clear()
-
-    return show
+    for line in shown.values():
+        line.close()
 
 
 def check_log(events: str, inputs: Sequence[str], output: str, key_out: str | None, report: str | None) -> None:
