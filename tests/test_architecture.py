@@ -219,7 +219,7 @@ ALLOWED = {
         "settings",
         "version",
     },
-    "web": {"errors", "events", "facts", "watching.limiting", "watching.metering"},
+    "web": {"errors", "events", "facts", "machine", "watching.limiting", "watching.metering"},
     **{room: {"errors"} for room in BASE},
     "packing": {"formats", "steps"},
     "reverse": {"plan"},

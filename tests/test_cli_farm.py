@@ -1,5 +1,6 @@
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -366,6 +367,16 @@ def test_events_go_to_a_log_and_the_report_to_standard_output(coordinator, tmp_p
     reading, log = coordinator.followed
     assert (reading, type(log.__self__).__name__) == (show_reading, "EventLog")
     assert "published out/result" in done.stdout
+
+
+def test_a_page_needs_descriptors_besides_those_of_the_workers(coordinator, monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (43, 43))
+    arguments = ["farm", "take.raw", "-n", "2"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    coordinator.left.clear()
+    done = CliRunner().invoke(app, [*arguments, "--web", "0"])
+    assert (done.exit_code, coordinator.left) == (2, [])
+    assert "with 2 workers and a page it needs 45; take at most 1 worker (-n), or raise it" in done.stderr
 
 
 def test_a_quiet_job_has_nobody_that_its_events_would_wake(coordinator):

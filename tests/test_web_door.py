@@ -7,6 +7,7 @@ import socket
 import pytest
 from net_support import wait_until
 
+from zaudio.machine import PAGE_SHARE
 from zaudio.web import door as module
 from zaudio.web.door import Door
 
@@ -115,7 +116,7 @@ def test_without_a_free_descriptor_the_listener_rests_until_the_next_tick(opened
 
 def test_connections_take_a_small_share_of_the_descriptors(opened, monkeypatch):
     door, listener, gone = opened
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (2 * module.SHARE, 4096))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (2 * PAGE_SHARE, 4096))
     with connect(listener), connect(listener), connect(listener):
         for _ in range(3):
             door.wait(1)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 from net_support import wait_until
 
-from zaudio import events
+from zaudio import events, machine
 from zaudio.errors import UsageError, ZaudioError
 from zaudio.facts import Progress
 from zaudio.watching.ledger import Ledger
@@ -158,7 +158,7 @@ def _first_line(site):
 
 
 def test_silent_connections_shut_nobody_out(farm, monkeypatch):
-    monkeypatch.setattr(door, "CONNECTIONS", 4)
+    monkeypatch.setattr(machine, "PAGE_CONNECTIONS", 4)
     site, _ = farm
     with ExitStack() as stack:
         connection, lines = open_stream(site)
@@ -172,7 +172,7 @@ def test_silent_connections_shut_nobody_out(farm, monkeypatch):
 
 
 def test_connections_too_many_are_closed_at_once(farm, monkeypatch):
-    monkeypatch.setattr(door, "CONNECTIONS", 2)
+    monkeypatch.setattr(machine, "PAGE_CONNECTIONS", 2)
     with ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(open_stream(farm[0])[0])

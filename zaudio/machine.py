@@ -13,6 +13,9 @@ COORDINATOR = 32  # a coordinator by itself; measured: 27, with an address 29, w
 CONNECTIONS = 2  # of a local worker, at its coordinator
 SUPERVISOR = 10  # a supervisor by itself, also a coordinator's; measured: 6
 PIPES = 3  # of a worker, at its supervisor
+PAGE = 4  # a page by itself: its listener, what it waits with, and the two ends of what wakes it
+PAGE_CONNECTIONS = 128  # of a page at most
+PAGE_SHARE = 8  # and at most one in so many of those that its process may open: ZeroMQ ends it when none is free
 ADDRESS_SPACE_BASE = 320 << 20  # bytes; measured with eight workers, besides what --memory allows
 
 
@@ -23,18 +26,28 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def descriptors(workers: int, *, coordinates: bool) -> int:
+def descriptors(workers: int, *, coordinates: bool, page: bool = False) -> int:
     """Return how many descriptors each process of a job on this machine may have to open.
 
     Args:
         workers: The workers that are started here.
         coordinates: Whether a coordinator starts them.
+        page: Whether it shows a page.
     """
     own = COORDINATOR + CONNECTIONS * workers if coordinates else WORKER
+    if page:
+        own += PAGE
+        own += min(PAGE_CONNECTIONS, own // (PAGE_SHARE - 1))  # the share of the sum
     return max(own, SUPERVISOR + PIPES * workers)
 
 
-def check_limits(workers: int, *, coordinates: bool, memory: int = 0) -> None:
+def page_connections() -> int:
+    """Return how many connections a page of this process may have at once."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return PAGE_CONNECTIONS if limit == resource.RLIM_INFINITY else min(PAGE_CONNECTIONS, limit // PAGE_SHARE)
+
+
+def check_limits(workers: int, *, coordinates: bool, memory: int = 0, page: bool = False) -> None:
     """Check that this process may open the files, and have the memory, that its workers take.
 
     ZeroMQ ends the process when it meets one of these limits, so they are looked at before.
@@ -43,16 +56,18 @@ def check_limits(workers: int, *, coordinates: bool, memory: int = 0) -> None:
         workers: The workers that this process is to start.
         coordinates: Whether it is a coordinator.
         memory: Bytes that it may hold besides.
+        page: Whether it shows a page.
 
     Raises:
         UsageError: A limit is too low.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)  # the soft one is raised
-    needed = descriptors(workers, coordinates=coordinates)
+    needed = descriptors(workers, coordinates=coordinates, page=page)
     if most != resource.RLIM_INFINITY and most < needed:
-        fewer = [n for n in range(1, workers) if descriptors(n, coordinates=coordinates) <= most]
+        fewer = [n for n in range(1, workers) if descriptors(n, coordinates=coordinates, page=page) <= most]
         remedy = f"take at most {_workers(fewer[-1])} (-n), or raise it" if fewer else "raise it"
-        with_them = f"with {_workers(workers)} " if workers else ""
+        parts = [_workers(workers)] * bool(workers) + ["a page"] * page
+        with_them = f"with {' and '.join(parts)} " if parts else ""
         raise UsageError(f"this process may open {most} files (ulimit -n), and {with_them}it needs {needed}; {remedy}")
     most, _ = resource.getrlimit(resource.RLIMIT_AS)
     needed = ADDRESS_SPACE_BASE + memory if memory else 0  # a worker's own need depends on its op

@@ -98,7 +98,7 @@ def attend(
 
     Args:
         job: The job, not started.
-        settings: The command's options, as click names them; `bind` and `keys` are looked at.
+        settings: The command's options, as click names them; `workers`, `bind` and `keys` are looked at.
         progress: One of the display modes.
         page: Its page.
         wait: Waits for the outcome; None for `watch`.
@@ -120,7 +120,8 @@ def attend(
 
     signals = Signals(leave=leave)
     try:
-        with signals, showing(page.text, page.place, linger=page.linger) as shown_page:
+        workers = settings.get("workers") or 0
+        with signals, showing(page.text, page.place, linger=page.linger, workers=workers) as shown_page:
             signals.raise_received()  # an early signal: a job that has not begun cannot be told to stop
             shown_page.listen(job)
             shown = display("none" if voice.is_quiet() else progress)

@@ -21,6 +21,7 @@ from zaudio import disk
 from zaudio.cli import voice
 from zaudio.cli.exit import Signals
 from zaudio.errors import StoppedError, UsageError, ZaudioError
+from zaudio.machine import check_limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,9 +81,15 @@ class Shown:
         text: The address, as the user wrote it; None for no page.
         place: The output, in or beside which the address is kept; None for none.
         linger: Seconds that the page stays after the end.
+        workers: Local workers of the command.
+
+    Raises:
+        UsageError: The address cannot be used, or a limit of this process is too low for a page.
     """
 
-    def __init__(self, text: str | None, place: str | None, *, linger: float) -> None:
+    def __init__(self, text: str | None, place: str | None, *, linger: float, workers: int = 0) -> None:
+        if text is not None:
+            check_limits(workers, coordinates=True, page=True)
         self._place, self._linger = place, linger
         self._events: Any = None
         self._opened = False
@@ -148,13 +155,13 @@ class Shown:
 
 
 @contextmanager
-def showing(text: str | None, place: str | None, *, linger: float) -> Iterator[Shown]:
+def showing(text: str | None, place: str | None, *, linger: float, workers: int = 0) -> Iterator[Shown]:
     """Give the page of a command, and stop it at the end.
 
     Raises:
-        UsageError: The address cannot be used.
+        UsageError: See `Shown`.
     """
-    shown = Shown(text, place, linger=linger)
+    shown = Shown(text, place, linger=linger, workers=workers)
     try:
         yield shown
     finally:

@@ -13,7 +13,6 @@ Rules:
 from __future__ import annotations
 
 import logging
-import resource
 import selectors
 import socket
 import time
@@ -21,22 +20,15 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from zaudio.machine import page_connections
 from zaudio.web.asking import HEAD_MAX, Refusal, refusal
 
-CONNECTIONS = 128
-SHARE = 8  # at most one in so many of the descriptors that this process may open: ZeroMQ ends it when none is free
 HEAD_SECONDS = 5.0
 ENDING = 1.0  # seconds for connections to take the rest
 KEPT_BY_SYSTEM = 64 << 10  # bytes for a connection that stays: so that a slow one is found out
 PIECE = 64 << 10  # bytes that are read at once
 
 log = logging.getLogger("zaudio.web")
-
-
-def most_connections() -> int:
-    """Return how many connections there may be at once."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return CONNECTIONS if limit == resource.RLIM_INFINITY else min(CONNECTIONS, limit // SHARE)
 
 
 class Connection:
@@ -186,7 +178,7 @@ class Door:
             self._selector.unregister(self._listener)
             self._listening = False  # until the next tick
             return
-        if len(self._connections) >= most_connections() and not self._make_room():
+        if len(self._connections) >= page_connections() and not self._make_room():
             sock.close()
             return
         sock.setblocking(False)

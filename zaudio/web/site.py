@@ -27,10 +27,11 @@ from typing import Protocol
 from zaudio.errors import UsageError
 from zaudio.events import Event
 from zaudio.facts import Listed, Progress
+from zaudio.machine import PAGE_CONNECTIONS
 from zaudio.web.address import Address
 from zaudio.web.asking import Asked, Refusal, answer, check_token, parse, refusal
 from zaudio.web.board import Board
-from zaudio.web.door import CONNECTIONS, Connection, Door
+from zaudio.web.door import Connection, Door
 from zaudio.web.metrics import CONTENT_TYPE, metrics
 from zaudio.web.page import load_page
 
@@ -280,7 +281,7 @@ def _bind(address: Address) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(where)
-        listener.listen(CONNECTIONS)
+        listener.listen(PAGE_CONNECTIONS)
     except OSError as error:
         listener.close()
         reason = f"{error.strerror or error}; give another port, or 0 for any"
