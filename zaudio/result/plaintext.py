@@ -7,15 +7,12 @@ says another order. The place where a later life goes on may be any byte: that o
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from zaudio.errors import UsageError
 from zaudio.packing import pack
 from zaudio.result.description import Description
 from zaudio.signal import Signal
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from zaudio.steps import Buffer
 
 
 class Plaintext:

@@ -18,7 +18,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from zaudio import disk
 from zaudio.errors import StorageError, UsageError, ZaudioError
@@ -34,9 +33,7 @@ from zaudio.result.pipeline import Pipeline
 from zaudio.result.plaintext import Plaintext
 from zaudio.result.publication import DESCRIPTION, JOURNAL, RESULT
 from zaudio.signal import Signal
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from zaudio.steps import Buffer
 
 WRITEBACK_BYTES = 16 << 20  # the disk works while the cipher does, and the fsync at the end finds little left to do
 JOIN_TIMEOUT = 2.0  # seconds; only a system call that the disk does not answer takes longer
