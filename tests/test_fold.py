@@ -4,7 +4,6 @@ import pytest
 from zaudio.errors import UsageError
 from zaudio.fold import Fold
 from zaudio.formats import sample_format
-from zaudio.plan import Order
 from zaudio.signal import Signal
 
 SIGNAL = Signal(5, 2, 10, sample_format("f64le"))
@@ -57,9 +56,6 @@ def test_a_measurement_of_another_length_is_refused(size):
         folded(bytes(size)).seal()
 
 
-def test_other_numbers_and_another_order_are_refused():
+def test_other_numbers_are_refused():
     with pytest.raises(UsageError, match="what is measured is f64le, not f32le"):
         Fold(Signal(5, 2, 10, sample_format("f32le")))
-    with pytest.raises(UsageError, match=r"forward, not .* reversed"):
-        Fold(SIGNAL).open(SIGNAL, Order.REVERSED, notify=lambda: None)
-    assert Fold(SIGNAL).open(SIGNAL, Order.FORWARD, notify=lambda: None) == 0

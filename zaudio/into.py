@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from zaudio.errors import UsageError, ZaudioError
-from zaudio.plan import Order
 from zaudio.signal import Signal
 from zaudio.steps import Buffer
 
@@ -42,25 +41,9 @@ class InMemory(ABC):
         return 0.0, 0.0
 
     @property
-    def saved(self) -> int:
-        """Bytes that a later life can go on from: none."""
-        return 0
-
-    @property
     def sealed(self) -> bool:
         """Whether all is there."""
         return self._sealed
-
-    def open(
-        self,
-        signal: Signal,  # noqa: ARG002  a destination's signature
-        order: Order,  # noqa: ARG002
-        *,
-        notify: Callable[[], None],  # noqa: ARG002  nothing here changes in another thread
-        pause: Callable[[], None] = lambda: None,  # noqa: ARG002
-    ) -> int:
-        """Return 0: there is nothing to open, and nothing is resumed."""
-        return 0
 
     @abstractmethod
     def put(self, payload: Buffer) -> None:
@@ -69,18 +52,6 @@ class InMemory(ABC):
     @abstractmethod
     def seal(self) -> None:
         """End: no payload follows."""
-
-    def publish(self) -> dict[str, str]:
-        """Return no paths: there is no file."""
-        return {}
-
-    @abstractmethod
-    def abort(self) -> None:
-        """Let go of everything."""
-
-    def disown(self) -> None:
-        """Let go of everything."""
-        self.abort()
 
 
 class Into(InMemory):
@@ -107,23 +78,6 @@ class Into(InMemory):
         assert self._sealed, "it is not whole yet"
         return self._stored.astype(self.signal.format.native_dtype, copy=False)
 
-    def open(
-        self,
-        signal: Signal,
-        order: Order,
-        *,
-        notify: Callable[[], None],  # noqa: ARG002
-        pause: Callable[[], None] = lambda: None,  # noqa: ARG002
-    ) -> int:
-        """Check that the payloads are those that are expected; there is nothing else to open.
-
-        Raises:
-            UsageError: They are not.
-        """
-        if signal != self.signal or order is not Order.FORWARD:
-            raise UsageError(f"expected {self.signal}, forward, not {signal}, {order.value}")
-        return 0
-
     def put(self, payload: Buffer) -> None:
         """Take the next payload.
 
@@ -149,10 +103,6 @@ class Into(InMemory):
         if self._bytes != self.signal.bytes:
             raise self._wrong(self._bytes)
         self._sealed = True
-
-    def abort(self) -> None:
-        """Let go of everything."""
-        self._stored = np.empty((0, self.signal.channels), self.signal.format.dtype)
 
     def _wrong(self, found: int) -> UsageError:
         return UsageError(f"expected {self.signal.bytes} bytes of {self.content}, got {found}")
@@ -213,10 +163,6 @@ class Dealer(InMemory):
         if self._number != len(self._lengths):
             raise UsageError(f"recording {self._number} of {len(self._lengths)} is not whole")
         self._sealed = True
-
-    def abort(self) -> None:
-        """Let go of everything."""
-        self._result = bytearray()
 
     def _pass_on(self) -> None:
         """Give away the results that are whole."""

@@ -24,8 +24,6 @@ from zaudio.job.preparation import DoneJob, OpenJob, open_job
 from zaudio.job.request import Request
 from zaudio.job.stages import Say
 from zaudio.net.farm import Farm
-from zaudio.plan import Order
-from zaudio.signal import Signal
 from zaudio.steps import Buffer
 
 
@@ -76,11 +74,6 @@ class Early:
         return self._writer.spent
 
     @property
-    def saved(self) -> int:
-        """Bytes that a later life can go on from."""
-        return self._writer.saved
-
-    @property
     def sealed(self) -> bool:
         """Whether it was told to seal."""
         return self._told
@@ -89,10 +82,6 @@ class Early:
     def error(self) -> ZaudioError | None:
         """The writer's error."""
         return self._writer.error
-
-    def open(self, signal: Signal, order: Order, *, notify: Callable[[], None], pause: Callable[[], None]) -> int:
-        """Open the writer."""
-        return self._writer.open(signal, order, notify=notify, pause=pause)
 
     def put(self, payload: Buffer) -> None:
         """Give the writer the next payload."""
@@ -103,18 +92,6 @@ class Early:
         """Tell the writer to seal."""
         self._writer.seal()
         self._told = True
-
-    def publish(self) -> dict[str, str]:
-        """Publish the result."""
-        return self._writer.publish()
-
-    def abort(self) -> None:
-        """Stop the writer."""
-        self._writer.abort()
-
-    def disown(self) -> None:
-        """Stop the writer, and keep nothing."""
-        self._writer.disown()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,7 +28,7 @@ from zaudio.job.stages import signal_of
 from zaudio.net.destination import Destination
 from zaudio.ops.chain import Course, Pass
 from zaudio.ops.spec import OpSpec, parse_chain
-from zaudio.plan import Plan
+from zaudio.plan import Order, Plan
 from zaudio.result import (
     UNVERSIONED,
     Description,
@@ -51,7 +51,7 @@ from zaudio.signal import Signal
 
 
 class Output(Destination, Protocol):
-    """The destination of a result, as a job sees it: it also keeps notes for later lives."""
+    """The destination of a result, as a job sees it: it is opened and published, and keeps notes for later lives."""
 
     @property
     def job_id(self) -> bytes:
@@ -68,6 +68,25 @@ class Output(Destination, Protocol):
     @property
     def kept(self) -> bool:
         """Whether a later start can continue from something here."""
+
+    def open(self, signal: Signal, order: Order, *, notify: Callable[[], None], pause: Callable[[], None]) -> int:
+        """Open the destination; return the bytes that an earlier life of the job has left in it.
+
+        Args:
+            signal: The results, put together.
+            order: The order of their frames.
+            notify: Called from any thread when `finished`, `sealed` or `error` changed.
+            pause: Called now and then while an earlier life's bytes are read. An exception of it ends that.
+        """
+
+    def publish(self) -> dict[str, str]:
+        """Give the result its final names, all or none; return its paths."""
+
+    def abort(self) -> None:
+        """Close everything; keep only files from which a later life can continue. Idempotent."""
+
+    def disown(self) -> None:
+        """Abort, and keep nothing: the bytes so far are in doubt."""
 
     def note(self, note: Measured | Machines) -> None:
         """Keep that for a later life, durable, before any payload is put."""

@@ -11,20 +11,9 @@ Rules:
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
 
+from zaudio.net.destination import Destination
 from zaudio.steps import Buffer
-
-
-class Taker(Protocol):
-    """The part of a destination that takes payloads: see `zaudio.net.destination.Destination`."""
-
-    @property
-    def finished(self) -> int:
-        """Payloads that the destination no longer refers to."""
-
-    def put(self, payload: Buffer) -> None:
-        """Take the next payload in output order."""
 
 
 class Payloads:
@@ -35,7 +24,7 @@ class Payloads:
         skip: Bytes at the beginning of the first one that the destination has already, from an earlier life.
     """
 
-    def __init__(self, destination: Taker, *, skip: int = 0) -> None:
+    def __init__(self, destination: Destination, *, skip: int = 0) -> None:
         self._destination = destination
         self._skip = skip
         self._kept: dict[int, Buffer] = {}  # index -> accepted, until it is released
