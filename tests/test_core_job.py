@@ -44,7 +44,7 @@ def test_grants_name_the_users_chunks_one_behind_the_other(order, chunk_frames, 
     for frames in (1, 2, 4, 5, 6, 9, 10, 11, 37):
         whole, first = cut(frames, chunk_frames, run, order), 0
         for index in range(len(whole.plan)):
-            chunk, chunks = whole.place(index)
+            chunk, chunks = whole.chunks_in(index)
             assert (chunk, whole.chunk_of(index), whole.chunks_before(index)) == (first, first, first)
             first += chunks
         assert first == whole.chunks == len(Plan(frames, chunk_frames, order))

@@ -120,7 +120,7 @@ def test_every_grant_is_placed_as_its_job_places_it(desk):
     grant = only(desk.join("a"), actions.Grant)[0]
     for index in range(10):
         (told,) = tell(desk, [replace(grant, index=index)])
-        assert (told.chunk, told.chunks) == desk.job.place(index)
+        assert (told.chunk, told.chunks) == desk.job.chunks_in(index)
 
 
 def test_a_duplicate(desk):

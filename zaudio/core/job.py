@@ -92,23 +92,23 @@ class Job:
 
     def chunk_of(self, index: int) -> int:
         """Return the first of the user's chunks in this grant; used in messages."""
-        return self.place(index)[0]
+        return self.chunks_in(index)[0]
 
-    def place(self, index: int) -> tuple[int, int]:
+    def chunks_in(self, index: int) -> tuple[int, int]:
         """Return the first of the user's chunks that travel in this grant, in output order, and their number."""
         span = self.plan.span(index)
         first = span.start if self.plan.order is Order.FORWARD else span.stop - 1
         return self.chunk_at(first, index), -(-span.frames // self.chunk_frames)
 
-    def place_in_all(self, index: int) -> tuple[int, int]:
+    def chunks_in_all(self, index: int) -> tuple[int, int]:
         """Return the same with chunks numbered through all recordings: so events tell the chunks of a lot apart."""
-        chunk, chunks = self.place(index)
+        chunk, chunks = self.chunks_in(index)
         number = self.plan.span(index).recording
         return chunk + (self._ends[number - 1] if number else 0), chunks
 
     def chunks_before(self, index: int) -> int:
         """Return how many of the user's chunks lie in front of that grant; all of them for the index after the last."""
-        return self.place_in_all(index)[0] if index < len(self.plan) else self.chunks
+        return self.chunks_in_all(index)[0] if index < len(self.plan) else self.chunks
 
     def _length(self, plan: Plan) -> int:
         return min(self.chunk_frames, plan.chunk_frames)

@@ -144,7 +144,7 @@ class Teller:
         job = self._desk.job
         if not 0 <= index < len(job.plan):
             return -1, 0  # only a rejected result names such a one
-        return job.place_in_all(index)
+        return job.chunks_in_all(index)
 
 
 def said(event: Event) -> str:

@@ -1,7 +1,7 @@
 """Asking: a request and its answer, as bytes.
 
-Rules: pure. GET only, one request a connection. What a browser must not do with an answer stands
-in its headers: run or load anything else, guess another type, keep it, tell the address to others, show it in a frame.
+Rules: pure. GET only, one request a connection. The headers of an answer forbid a browser to run or load anything else,
+to guess another type, to keep it, to tell the address to others and to show it in a frame.
 """
 
 from __future__ import annotations
