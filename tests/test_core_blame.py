@@ -154,7 +154,7 @@ def runs(desks):
 
 
 @pytest.mark.parametrize(
-    ("frames", "index"), [((16, 20), 1), ((20, 24), 0), ((17, 18), 1), ((23, 24), 0), ((16, 24), 1)]
+    ("frames", "index"), [((16, 20), 1), ((20, 24), 0), ((17, 18), 1), ((23, 24), 0), ((16, 24), 0)]
 )
 def test_a_failure_names_the_users_chunk_and_the_frames_that_the_worker_named(runs, frames, index):
     runs.join("a")
@@ -166,7 +166,7 @@ def test_a_failure_names_the_users_chunk_and_the_frames_that_the_worker_named(ru
 def test_frames_that_were_not_granted_are_not_believed(runs, frames):
     runs.join("a")
     (fail,) = only(runs.failed("a", 0, frames=frames), Fail)
-    assert (fail.error.index, fail.error.start, fail.error.stop) == (1, 16, 24), "all that was granted"
+    assert (fail.error.index, fail.error.start, fail.error.stop) == (0, 16, 24), "all that was granted"
 
 
 def test_the_users_chunks_are_counted_in_output_order_over_all_grants(runs):
@@ -177,7 +177,7 @@ def test_the_users_chunks_are_counted_in_output_order_over_all_grants(runs):
 def test_a_death_names_all_that_was_granted(runs):
     runs.join("a")
     (fail,) = only(runs.later(0.01).gone("a"), Fail)
-    assert (fail.error.start, fail.error.stop) == (16, 24)
+    assert (fail.error.index, fail.error.start, fail.error.stop) == (0, 16, 24), "by the chunk that its events name"
 
 
 def test_the_last_failure_says_which_frames(desks):

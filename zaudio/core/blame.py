@@ -107,7 +107,7 @@ class Blame:
             start, stop = where if where is not None else (0, 0)
             if not chunk.start <= start < stop <= chunk.stop:  # a worker may name any frames
                 start, stop = chunk.start, chunk.stop
-            number = self._job.chunk_at(start, lease.index)
+            number = self._job.first_chunk(start, stop, lease.index)
             return [Fail(ChunkError(number, start, stop, causes), lease.index)]
         return self.requeue(lease, name, reason)
 

@@ -86,6 +86,10 @@ class Job:
         plan = self.plan.of(index)
         return Plan(plan.frames, self._length(plan), plan.order).index_at(frame)
 
+    def first_chunk(self, start: int, stop: int, index: int) -> int:
+        """Return the first, in output order, of the user's chunks that those frames of a grant touch."""
+        return self.chunk_at(start if self.plan.order is Order.FORWARD else stop - 1, index)
+
     def frames_of(self, recording: int) -> int:
         """Return the frames of a recording as a Chunk says them: -1 for those of the welcome."""
         return self.lengths[recording] if self.lengths else -1
@@ -97,8 +101,7 @@ class Job:
     def chunks_in(self, index: int) -> tuple[int, int]:
         """Return the first of the user's chunks that travel in this grant, in output order, and their number."""
         span = self.plan.span(index)
-        first = span.start if self.plan.order is Order.FORWARD else span.stop - 1
-        return self.chunk_at(first, index), -(-span.frames // self.chunk_frames)
+        return self.first_chunk(span.start, span.stop, index), -(-span.frames // self.chunk_frames)
 
     def chunks_in_all(self, index: int) -> tuple[int, int]:
         """Return the same with chunks numbered through all recordings: so events tell the chunks of a lot apart."""
