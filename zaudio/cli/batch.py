@@ -158,14 +158,14 @@ def run(
         ended = job.progress
         done = ended.done - ended.failed  # each of them has its result, also of those that ended behind the error
         return (
-            f"{done} of {_count(ended.chunks, 'recording')} {'is' if done == 1 else 'are'} done and kept in {output}, "
-            "and the same command does the rest"
+            f"{done} of {voice.counted(ended.chunks, 'recording')} {'is' if done == 1 else 'are'} done and kept in "
+            f"{output}, and the same command does the rest"
         )
 
     page = Page(web, output, web_linger, os.path.basename(os.path.abspath(output)), job.listed)
     done = attend(job, settings, progress=progress, page=page, wait=wait, finish=finish, kept=kept)
     if done.failed:
-        raise JobError(f"{_count(done.failed, 'recording')} failed, as said above; the same command tries again")
+        raise JobError(f"{voice.counted(done.failed, 'recording')} failed, as said above; the same command tries again")
 
 
 def prepared(inputs: Sequence[str], store: Sealed | Playable, events: str | None, settings: dict[str, Any]) -> Batch:
@@ -225,8 +225,8 @@ def summary(done: BatchReport, output: str, ending: str = "") -> str:
     place = voice.printable(os.path.join(output, f"NAME{ending}"))
     pace = f", {done.seconds / done.done * 1000:.1f} ms each" if done.done else ""
     return (
-        f"{_count(done.recordings, 'recording')}: {', '.join(parts)}\n"
-        f"  {done.bytes / 1e6:.1f} MB in {done.seconds:.2f} s{pace}; {_count(done.workers, 'worker')}\n"
+        f"{voice.counted(done.recordings, 'recording')}: {', '.join(parts)}\n"
+        f"  {done.bytes / 1e6:.1f} MB in {done.seconds:.2f} s{pace}; {voice.counted(done.workers, 'worker')}\n"
         f"  results: {place}; {voice.printable('manifest.jsonl')} says which"
     )
 
@@ -281,7 +281,3 @@ def _failure(each: RecordingReport) -> str:
 
 def _lines(content: bytes) -> list[str]:
     return [os.fsdecode(line) for line in content.removeprefix(BOM_UTF8).splitlines() if line]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

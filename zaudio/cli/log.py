@@ -11,7 +11,7 @@ import click
 from zaudio import disk
 from zaudio.cli import voice
 from zaudio.cli.options import voice_options
-from zaudio.cli.voice import printable
+from zaudio.cli.voice import counted, printable
 from zaudio.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,9 +89,9 @@ def text(digest: Digest) -> str:
     blocks = ["\n".join(_of_life(facts)) for facts in digest.lives()]
     notes = []
     if digest.damaged:
-        notes.append(f"{_count(digest.damaged, 'line')} could not be read, as the last one of a killed coordinator")
+        notes.append(f"{counted(digest.damaged, 'line')} could not be read, as the last one of a killed coordinator")
     if digest.newer:
-        notes.append(f"{_count(digest.newer, 'line')} of a newer zaudio left out")
+        notes.append(f"{counted(digest.newer, 'line')} of a newer zaudio left out")
     return "\n".join([*blocks, *notes])
 
 
@@ -102,7 +102,7 @@ def _of_life(facts: LifeFacts) -> Iterator[str]:
     yield f"job {facts.job[:8] or '-'}{life}, {facts.began:%Y-%m-%d %H:%M:%S} UTC: {end}"
     yield from _recordings(facts.batch)
     before = f", {facts.resumed_chunks} before" if facts.resumed_chunks else ""
-    yield f"  {facts.done} of {_count(facts.chunks, 'chunk')} written{before}"
+    yield f"  {facts.done} of {counted(facts.chunks, 'chunk')} written{before}"
     yield "  " + ", ".join(f"{printable(name)} {_s(seconds)}" for name, seconds in facts.phases.items())
     yield from (f"  {printable(sentence)}" for sentence in facts.measured)
     yield from _workers(facts.workers)
@@ -115,16 +115,17 @@ def _of_life(facts: LifeFacts) -> Iterator[str]:
     yield from (f"  dropped {printable(name)}: {printable(reason)}" for name, reason in facts.dropped.items())
     yield from (f"  {printable(stage)}: {sentence}" for stage, sentence in facts.limits.items())
     if facts.missed:
-        yield f"  the log was too slow for {_count(facts.missed, 'event')}: these numbers are too small"
+        yield f"  the log was too slow for {counted(facts.missed, 'event')}: these numbers are too small"
     if facts.sampled:
-        yield f"  {_count(facts.sampled, 'event')} of chunks have no line of their own: times of workers are estimates"
+        yield f"  {counted(facts.sampled, 'event')} of chunks have no line of their own: times of workers are estimates"
 
 
 def _recordings(batch: BatchFacts | None) -> Iterator[str]:
     if batch is None:
         return
     told = [f"{count} {state}" for state, count in sorted(batch.ended.items()) if count]
-    yield f"  {sum(batch.ended.values())} of {_count(batch.recordings, 'recording')} ended: {', '.join(told) or 'none'}"
+    ended = sum(batch.ended.values())
+    yield f"  {ended} of {counted(batch.recordings, 'recording')} ended: {', '.join(told) or 'none'}"
     yield from (f"  {printable(each.recording)} failed: {printable(each.sentence)}" for each in batch.failures[:NAMED])
     if batch.ended.get("failed", 0) > NAMED:
         yield f"  and {batch.ended['failed'] - NAMED} failures more"
@@ -143,7 +144,7 @@ def _workers(workers: dict[str, Share]) -> Iterator[str]:
         spent = [_s(seconds) for seconds in (share.op, share.transfer, share.idle, share.unused)]
         yield f"  {name:{width}}  {share.chunks:>7}  " + "  ".join(f"{one:>9}" for one in [*spent, each])
     if len(named) > NAMED:
-        yield f"  and {_count(len(named) - NAMED, 'worker')} more"
+        yield f"  and {counted(len(named) - NAMED, 'worker')} more"
 
 
 def _slowest(facts: LifeFacts) -> Iterator[str]:
@@ -163,7 +164,7 @@ def _losses(facts: LifeFacts) -> Iterator[str]:
     for loss in facts.losses[:NAMED]:
         yield f"  lost {printable(loss.worker)} after {_s(loss.seconds)}: {printable(loss.reason)}"
     if facts.lost > NAMED:
-        yield f"  and {_count(facts.lost - NAMED, 'worker')} more"
+        yield f"  and {counted(facts.lost - NAMED, 'worker')} more"
 
 
 def _refusals(facts: LifeFacts) -> Iterator[str]:
@@ -171,14 +172,14 @@ def _refusals(facts: LifeFacts) -> Iterator[str]:
         where = f" on {printable(each.host)}" if each.host and each.host not in each.worker else ""
         yield f"  refused {printable(each.worker)}{where} after {_s(each.seconds)}: {printable(each.reason)}"
     if facts.refused > len(facts.refusals[:NAMED]):
-        yield f"  and {_count(facts.refused - len(facts.refusals[:NAMED]), 'refusal')} more"
+        yield f"  and {counted(facts.refused - len(facts.refusals[:NAMED]), 'refusal')} more"
 
 
 def _absences(facts: LifeFacts) -> Iterator[str]:
     for each in facts.absences[:NAMED]:
         yield f"  after {_s(each.seconds)}: {printable(each.sentence)}"
     if len(facts.absences) > NAMED:
-        yield f"  and {_count(len(facts.absences) - NAMED, 'sentence')} more"
+        yield f"  and {counted(len(facts.absences) - NAMED, 'sentence')} more"
 
 
 def _reasons(word: str, reasons: dict[str, int]) -> Iterator[str]:
@@ -198,7 +199,3 @@ def _s(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02} h" if hours else f"{minutes}:{rest:02} min"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from zaudio import disk
-from zaudio.cli.voice import printable
+from zaudio.cli.voice import counted, printable
 from zaudio.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ NAMED_LOSSES = 16  # likewise; the JSON has the first 64
 def text(report: Report, folder: str, command: str = "zaudio") -> str:
     """Return the lines about a finished job, and how to decrypt its result by that command, or how to play it."""
     megabytes = report.bytes / 1e6
-    channels = _count(report.channels, "channel")
+    channels = counted(report.channels, "channel")
     lines = [
         f"published {printable(report.paths['result'])}",
-        f"  {_count(report.chunks, 'chunk')} of {_count(report.chunk_frames, 'frame')}: "
-        f"{_count(report.frames, 'frame')}, {channels}, {report.samplerate} Hz, {report.format}{_stored(report)}",
+        f"  {counted(report.chunks, 'chunk')} of {counted(report.chunk_frames, 'frame')}: "
+        f"{counted(report.frames, 'frame')}, {channels}, {report.samplerate} Hz, {report.format}{_stored(report)}",
         f"  {megabytes:.1f} MB{_pace(report)}",
-        f"  {_count(report.workers, 'worker')}; chunks requeued {report.requeued}, repeated {report.repeated}, "
+        f"  {counted(report.workers, 'worker')}; chunks requeued {report.requeued}, repeated {report.repeated}, "
         f"duplicates {report.duplicates}, rejected {report.rejected}",
         *_shares(report),
         *_losses(report),
@@ -69,7 +69,6 @@ def check(path: str, recording: str, output: str, key_out: str | None = None, *,
         recording: The input, which must not be replaced.
         output: The folder of the result. A file with a name that the result uses there would damage the result, or
             the next start would take it for a part of one.
-
         key_out: The file that the key goes to, if it does not go there.
         option: The option that named the file.
 
@@ -126,7 +125,7 @@ def _part(target: str) -> str:
 def _pace(report: Report) -> str:
     if report.resumed_chunks:
         rest = f", the rest in {report.seconds:.2f} s" if report.resumed_chunks < report.chunks else ""
-        return f": {_count(report.resumed_chunks, 'chunk')} done by an earlier start{rest}"
+        return f": {counted(report.resumed_chunks, 'chunk')} done by an earlier start{rest}"
     return f" in {report.seconds:.2f} s" + (
         f": {report.bytes / 1e6 / report.seconds:.1f} MB/s" if report.seconds > 0 else ""
     )
@@ -135,11 +134,11 @@ def _pace(report: Report) -> str:
 def _shares(report: Report) -> list[str]:
     shares = sorted(report.shares.items(), key=lambda share: (-share[1], share[0]))
     lines = [
-        f"    {printable(name)}: {_count(chunks, 'chunk')}, {chunks / max(report.chunks, 1):.1%}"
+        f"    {printable(name)}: {counted(chunks, 'chunk')}, {chunks / max(report.chunks, 1):.1%}"
         for name, chunks in shares[:NAMED_WORKERS]
     ]
     if len(shares) > NAMED_WORKERS:
-        lines.append(f"    and {_count(len(shares) - NAMED_WORKERS, 'worker')} more")
+        lines.append(f"    and {counted(len(shares) - NAMED_WORKERS, 'worker')} more")
     return lines
 
 
@@ -147,7 +146,7 @@ def _losses(report: Report) -> list[str]:
     if not report.lost:
         return []
     named = report.losses[:NAMED_LOSSES]
-    lines = [f"  lost {_count(report.lost, 'worker')}:"]
+    lines = [f"  lost {counted(report.lost, 'worker')}:"]
     lines += [f"    {printable(loss.worker)}: {printable(loss.reason)}" for loss in named]
     if report.lost > len(named):
         lines.append(f"    and {report.lost - len(named)} more")
@@ -181,9 +180,9 @@ def _stored(report: Report) -> str:
 
 
 def _audit(report: Report) -> list[str]:
-    lines = [f"  {_count(report.audited, 'chunk')} audited"] if report.audited else []
+    lines = [f"  {counted(report.audited, 'chunk')} audited"] if report.audited else []
     for name, chunks in report.dropped.items():
-        kept = f"; {_count(chunks, 'chunk')} of it had been encrypted unchecked" if chunks else ""
+        kept = f"; {counted(chunks, 'chunk')} of it had been encrypted unchecked" if chunks else ""
         key = f" (key {report.dropped_keys[name]})" if name in report.dropped_keys else ""
         lines.append(f"  dropped {printable(name)}{key}: its result was not that of two others{kept}")
     return lines
@@ -194,7 +193,7 @@ def _clipped(report: Report) -> list[str]:
         return []
     share = report.clipped / max(report.frames * report.channels, 1)
     return [
-        f"  warning: {_count(report.clipped, 'sample')} ({share:.2%}) clipped: {report.format} holds no louder ones; "
+        f"  warning: {counted(report.clipped, 'sample')} ({share:.2%}) clipped: {report.format} holds no louder ones; "
         "use less gain"
     ]
 
@@ -203,8 +202,4 @@ def _zeroed(report: Report) -> list[str]:
     if not report.zeroed:
         return []
     were = "was" if report.zeroed == 1 else "were"
-    return [f"  warning: {_count(report.zeroed, 'sample')} {were} infinite or no number, and read as 0"]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    return [f"  warning: {counted(report.zeroed, 'sample')} {were} infinite or no number, and read as 0"]

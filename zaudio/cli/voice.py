@@ -74,6 +74,11 @@ def warn(sentence: str) -> None:
         err(f"zaudio: warning: {printable(sentence)}")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 chunk``, ``2 chunks``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def printable(text: str) -> str:
     r"""Return the text on one line, with an escape for every character that is not printable.
 
