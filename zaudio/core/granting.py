@@ -155,7 +155,7 @@ class Granting:
         assert 0 <= self._ciphered <= self._released <= self._leases.total, "the cipher is behind the release"
 
     def _choose(self, index: int, now: float, reserved: Member | None) -> Member | None:
-        """Return the available member that is granted that chunk next, other than that one."""
+        """Return the member that is granted that chunk next; the reserved one is kept free for a suspect."""
         if index in self._avoided:
             avoided, _ = self._avoided[index]
             others = (avoided, reserved.session) if reserved is not None else (avoided,)
@@ -165,7 +165,7 @@ class Granting:
         return self._roster.least_loaded(but=reserved)
 
     def _barred(self, index: int, now: float) -> frozenset[bytes]:
-        """Return the session that is not asked about that chunk again for a moment, if there are others."""
+        """Return the sessions not to ask about that chunk for a moment: one at most, and none without others to ask."""
         session, until = self._avoided.get(index, (b"", now))
         if now < until and any(m.ready and not m.stuck and m.session != session for m in self._roster):
             return frozenset({session})
@@ -237,12 +237,12 @@ class Granting:
         member.take(lease, now)
         self._roster.place(member)
         return Grant(
-            member.route,
-            member.session,
-            member.sequence,
-            index,
-            lease.attempt,
-            lease.slot,
+            peer=member.route,
+            session=member.session,
+            sequence=member.sequence,
+            index=index,
+            attempt=lease.attempt,
+            slot=lease.slot,
             by_reference=member.reads,
             repeated=repeated,
         )
