@@ -179,20 +179,20 @@ class Supervisor:
 
     def _hear_life(self, child: _Child) -> bool:
         """Take note of a worker's own reports; return False when there are no more for now."""
-        if (chunk := self._read(child.life)) is None:
+        if (piece := self._read(child.life)) is None:
             return False
-        child.said += chunk
+        child.said += piece
         if child.ready:
             self._failed_starts = 0
         return True
 
     def _hear_stderr(self, child: _Child) -> bool:
         """Pass its output on; return False when there is no more for now."""
-        if (chunk := self._read(child.stderr)) is None:
+        if (piece := self._read(child.stderr)) is None:
             return False
-        child.tail = (child.tail + chunk)[-TAIL:]
+        child.tail = (child.tail + piece)[-TAIL:]
         with contextlib.suppress(OSError):
-            os.write(2, chunk)
+            os.write(2, piece)
         return True
 
     def _read(self, pipe: int) -> bytes | None:
@@ -200,12 +200,12 @@ class Supervisor:
         if pipe not in self._selector.get_map():
             return None
         try:
-            chunk = os.read(pipe, 65536)
+            piece = os.read(pipe, 65536)
         except BlockingIOError:
             return None
-        if not chunk:
+        if not piece:
             self._selector.unregister(pipe)
-        return chunk or None
+        return piece or None
 
     def _bury(self, child: _Child) -> None:
         brood.end_group(child.pid)
