@@ -148,6 +148,23 @@ def test_no_recording_of_the_batch_is_replaced(tmp_path):
     assert [Path(path).read_bytes() for path in paths] == before
 
 
+def test_results_beside_their_recordings_are_no_recordings_of_the_next_run(tmp_path):
+    for name in ("a.flac", "b.flac"):
+        wav(tmp_path / "in" / name, 1000)
+    for state in ("done", "skipped"):
+        (tmp_path / "in" / "c.wav.part").touch()
+        paths = [str(path) for path in sorted((tmp_path / "in").iterdir())]
+        store = Playable(os.path.join(tmp_path, "in", "..", "in"), suffix="wav")
+        with Batch(paths, store, workers=1) as job:
+            recordings = [path for path in paths if path.endswith(".flac")]
+            assert states({report.input: report for report in job.reports()}) == dict.fromkeys(recordings, state)
+    [warning] = job.warnings
+    assert "a.wav and 3 more: left out" in warning
+    with pytest.raises(UsageError, match=r"a\.wav: left out, .* no recording is left; .* another folder with -o"):
+        Batch([str(tmp_path / "in" / "a.wav")], Playable(tmp_path / "in", suffix="wav"), workers=1).run()
+    assert listing(tmp_path / "in") == ["a.flac", "a.wav", "b.flac", "b.wav", "c.wav.part", "manifest.jsonl"]
+
+
 def test_results_of_both_kinds_in_one_folder_are_told_apart_and_both_are_skipped(tmp_path):
     sealed, played = wav(tmp_path / "take.wav.flac", 1000), wav(tmp_path / "take.flac", 1000)
     for state in ("done", "skipped"):

@@ -52,6 +52,26 @@ def _ending(output: object) -> str:
     return output.ending
 
 
+def _without_own(paths: Sequence[str], manifest: Manifest, folder: str) -> tuple[list[str], list[str]]:
+    """Return the files that are no results of this folder, and a sentence about those that are left out, if some are.
+
+    Otherwise ``batch takes/* -o takes`` would work on its own results when it is run again.
+
+    Raises:
+        UsageError: All of them are results.
+    """
+    own = [path for path in paths if manifest.is_own(path)]
+    if not own:
+        return list(paths), []
+    more = f" and {len(own) - 1} more" if len(own) > 1 else ""
+    sentence = f"{own[0]}{more}: left out, as what batches have made in {folder}"
+    remedy = "to work on that, choose another folder with -o"
+    if len(own) == len(paths):
+        raise UsageError(f"{sentence}, and no recording is left; {remedy}")
+    left = set(own)
+    return [path for path in paths if path not in left], [f"{sentence}; {remedy}"]
+
+
 def _size_of(path: str) -> int:
     """Return the bytes of a recording's file, or of the ciphertext of a sealed result; 0 when the file is missing."""
     for file in (os.path.join(path, RESULT), path):
@@ -213,8 +233,9 @@ class Batch(Life[BatchReport]):
         request = self._request
         ops = make_ops(request.specs, import_named(request.specs))
         manifest = stack.enter_context(Manifest(request.output))
+        inputs, own = _without_own(self._inputs, manifest, request.output)
         known = manifest.names(self._ending)
-        named, twice = name_all(self._inputs, known, self._ending, others=manifest.outputs)
+        named, twice = name_all(inputs, known, self._ending, others=manifest.outputs)
         named = [each._replace(size=_size_of(each.path)) for each in named]
         self._inputs = [each.path for each in named]
         self._weights = weights = Weights(named)
@@ -250,7 +271,7 @@ class Batch(Life[BatchReport]):
             ops,
             notify=waker.wake,
             publish=self._stream.publish,
-            warnings=tuple(f"{path} is named twice; it counts once" for path in twice),
+            warnings=(*own, *(f"{path} is named twice; it counts once" for path in twice)),
         )
         if opener.empty:
             ends.check()

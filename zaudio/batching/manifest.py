@@ -29,6 +29,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from zaudio import disk
+from zaudio.audio.part import JOURNAL, PART
 from zaudio.errors import FolderBusyError, OutputExistsError, UsageError
 from zaudio.result import ADDRESS
 
@@ -112,9 +113,11 @@ class Manifest:
 
     def __init__(self, folder: str) -> None:
         self.path = os.path.join(folder, NAME)
+        self._folder = os.path.realpath(folder)
         self._lock = threading.Lock()  # of the descriptor
         self._entries: dict[str, Entry] = {}  # by output
         self._done: dict[tuple[str, str], Entry] = {}  # by output and job
+        self._made: set[str] = set()  # outputs that any job has made
         if not folder:
             raise UsageError("the folder of the results has no name")
         try:
@@ -147,6 +150,16 @@ class Manifest:
         Results of the other kinds may lie in the same folder.
         """
         return {entry.input: output for output, entry in self._entries.items() if entry.suffix == suffix}
+
+    def is_own(self, path: str) -> bool:
+        """Return whether that is a result that a line names, an unfinished file, or the manifest with its company.
+
+        A pattern such as ``takes/*`` names them too when the results lie beside the recordings.
+        """
+        above, name = os.path.split(os.path.abspath(path))
+        if os.path.realpath(above) != self._folder:
+            return False
+        return name in OWN or name.endswith((PART, JOURNAL)) or name in self._made
 
     @property
     def outputs(self) -> Collection[str]:
@@ -223,6 +236,7 @@ class Manifest:
         self._entries[entry.output] = entry
         if entry.state == "done":
             self._done[entry.output, entry.job] = entry
+            self._made.add(entry.output)
         elif entry.error != OutputExistsError.__name__:
             self._done.pop((entry.output, entry.job), None)
 
