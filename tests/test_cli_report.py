@@ -138,6 +138,14 @@ def test_a_worker_cannot_write_lines_of_its_own():
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
+def test_no_command_that_is_told_takes_a_name_for_an_option():
+    told = text(report("-out"), "-out")
+    assert "decrypt it with: zaudio decrypt ./-out\n" in told
+    assert told.count(" ./-out/") == 4, "key, IV, ciphertext and plaintext of openssl"
+    played = text(report(paths={"result": "-o.wav"}, container="WAV"), "-o.wav")
+    assert played.endswith("play it with: ffplay -autoexit ./-o.wav")
+
+
 def test_the_openssl_line_decrypts(tmp_path):
     folder = tmp_path / "it's an odd $folder"
     folder.mkdir()

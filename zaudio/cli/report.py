@@ -52,13 +52,18 @@ def openssl_line(paths: Mapping[str, str], folder: str, name: str = "decrypted.r
     """Return the shell command that decrypts a result without zaudio."""
 
     def hexadecimal(path: str) -> str:
-        return f"\"$(od -An -v -tx1 {shlex.quote(path)} | tr -d ' \\n')\""
+        return f"\"$(od -An -v -tx1 {typed(path)} | tr -d ' \\n')\""
 
-    decrypted = shlex.quote(os.path.join(folder, name))
+    decrypted = typed(os.path.join(folder, name))
     return (
         f"openssl enc -d -aes-256-cbc -K {hexadecimal(paths['key'])} -iv {hexadecimal(paths['iv'])} "
-        f"-in {shlex.quote(paths['result'])} -out {decrypted}"
+        f"-in {typed(paths['result'])} -out {decrypted}"
     )
+
+
+def typed(path: str) -> str:
+    """Return a path as it is typed in a shell, where no program takes it for an option."""
+    return shlex.quote(f"./{path}" if path.startswith("-") else path)
 
 
 def check(path: str, recording: str, output: str, key_out: str | None = None, *, option: str = "--report") -> None:
@@ -154,21 +159,21 @@ def _losses(report: Report) -> list[str]:
 
 
 def _how_to_decrypt(report: Report, folder: str, command: str) -> list[str]:
-    decrypt = f"decrypt it with: {command} decrypt {printable(shlex.quote(folder))}"
+    decrypt = f"decrypt it with: {command} decrypt {printable(typed(folder))}"
     if os.path.split(report.paths["key"]) != (os.path.dirname(report.paths["result"]), "encryption_key.bin"):
-        decrypt += f" --key {printable(shlex.quote(report.paths['key']))}"
+        decrypt += f" --key {printable(typed(report.paths['key']))}"
     if report.recipient:
         return [f"  the key is wrapped for {report.recipient}", f"{decrypt} --identity FILE"]
     name = "decrypted.wav" if report.container == "WAV" else "decrypted.raw"
     if report.container == "WAV":
-        decrypt += f" -o {printable(shlex.quote(os.path.join(folder, name)))}"
+        decrypt += f" -o {printable(typed(os.path.join(folder, name)))}"
     return [decrypt, f"or with stock tools: {printable(openssl_line(report.paths, folder, name))}"]
 
 
 def _how_to_play(report: Report) -> list[str]:
     if report.container == "raw":
         return []
-    return [f"play it with: ffplay -autoexit {printable(shlex.quote(report.paths['result']))}"]
+    return [f"play it with: ffplay -autoexit {printable(typed(report.paths['result']))}"]
 
 
 def _stored(report: Report) -> str:
