@@ -48,3 +48,11 @@ def test_a_batch_takes_workers_from_elsewhere_alone(made, monkeypatch):
 def test_a_list_is_read_as_any_editor_writes_it(tmp_path, content):
     (tmp_path / "list.txt").write_bytes(content)
     assert listed([f"@{tmp_path / 'list.txt'}", "d.wav"]) == ["a.wav", "b c.wav", "d.wav"]
+
+
+def test_a_file_that_is_taken_for_an_option_is_told_how_to_be_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-dash.wav").touch()
+    done = CliRunner().invoke(app, ["batch", "a.wav", "-dash.wav", "-o", "out"])
+    assert (done.exit_code, "is written ./-dash.wav" in done.output) == (2, True)
+    assert "is written" not in CliRunner().invoke(app, ["batch", "a.wav", "-dither", "-o", "out"]).output

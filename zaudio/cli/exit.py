@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
@@ -113,10 +113,14 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  click's signature
         """Run the command; turn an error or a signal into a line and an exit code."""
+        arguments = tuple(ctx.args)
         with Signals():
             try:
                 with voice.logs():  # in here: a signal may come while it imports its modules
                     return super().invoke(ctx)
+            except click.NoSuchOption as error:
+                message = error.message + _way_to_name(error.option_name, arguments)
+                raise click.NoSuchOption(error.option_name, message, error.possibilities, error.ctx) from None
             except (click.ClickException, click.Abort, click.exceptions.Exit):
                 raise  # click prints its own usage errors, and exits 2
             except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001  the last frame there is
@@ -149,6 +153,14 @@ def exit_at_once(number: int) -> NoReturn:
     except (OSError, ValueError):  # it is gone; so are we
         pass
     os._exit(128 + number)
+
+
+def _way_to_name(option: str, arguments: Iterable[str]) -> str:
+    """Return a sentence for a file that was taken for an option, as a pattern such as ``*.wav`` may name one."""
+    for argument in arguments:
+        if argument.startswith(option) and os.path.lexists(argument):
+            return f" A file whose name begins with - is written ./{voice.printable(argument)}, and a pattern ./*."
+    return ""
 
 
 def _folder_is_gone() -> bool:
