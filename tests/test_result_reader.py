@@ -323,6 +323,12 @@ def test_what_is_no_folder_cannot_be_verified(tmp_path, monkeypatch, name):
         verify(name)
 
 
+def test_a_part_of_a_result_leads_to_its_folder(tmp_path):
+    write_pattern(tmp_path, 10)
+    with pytest.raises(VerificationError, match=f"it is a part of the result {tmp_path}, so name that"):
+        verify(tmp_path / "result.raw")
+
+
 def test_a_file_that_may_not_be_read_is_named(tmp_path):
     if os.geteuid() == 0:
         pytest.skip("root may read any file, whatever its mode")

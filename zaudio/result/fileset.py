@@ -29,6 +29,8 @@ def open_set(path: str, names: Sequence[str] = NAMES) -> dict[str, int]:
         folder = os.open(path, disk.FOLDER)
     except (OSError, ValueError) as error:
         reason = disk.reason(error) if isinstance(error, OSError) else str(error)
+        if (whole := publication.result_of(path)) is not None:
+            reason += f"; it is a part of the result {whole}, so name that"
         raise VerificationError(path, f"there is no folder to be read: {reason}") from None
     try:
         for _ in range(TRIES):
