@@ -95,7 +95,7 @@ def test_a_part_of_a_result_is_not_farmed_as_samples(folder, name):
 def test_a_result_never_takes_the_place_of_its_own_input(folder):
     done = run(folder, "farm", "out", "-o", "out", "-n", "1", "--overwrite")
     assert done.returncode == 2
-    assert "out is the input and cannot be the output" in done.stderr
+    assert "out is the input and cannot be the output; choose another folder\n" in done.stderr, "seal has no -o"
 
 
 @pytest.mark.extended

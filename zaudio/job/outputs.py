@@ -140,7 +140,7 @@ def check_output(request: Request) -> None:
 
     Raises:
         OutputExistsError: It is there already, and must not be replaced.
-        UsageError: Its name says no kind of file, or belongs to a sealed result.
+        UsageError: Its name says no kind of file, or belongs to a sealed result; or it is the input.
     """
     path = request.output
     if isinstance(request.store, Sealed):
@@ -150,6 +150,7 @@ def check_output(request: Request) -> None:
     container_of(path)
     if os.path.basename(path) and is_reserved(path, os.path.dirname(path) or ".") and result_of(path) is not None:
         raise UsageError(f"{path} belongs to a sealed result; choose another output")
+    _check_other(request.input, path)  # first: --overwrite is no way out
     if os.path.isfile(path) and not request.overwrite and not os.path.lexists(f"{path}.part.journal"):
         raise OutputExistsError(path)
 
@@ -275,9 +276,9 @@ def open_folder(request: Request, source: Source, described: Description) -> Res
     """
     # Before the folder is opened: that alone may remove a file with the name of a part, or rename it.
     if is_reserved(request.input, request.output):
-        raise UsageError(f"{request.input} is the input and would be replaced; choose another folder with -o")
+        raise UsageError(f"{request.input} is the input and would be replaced; choose another folder")
     if is_part_of(request.input, request.output):
-        raise UsageError(f"{request.input} is the input and cannot be the output; choose another folder with -o")
+        raise UsageError(f"{request.input} is the input and cannot be the output; choose another folder")
     key_out = request.security.key_out
     if key_out is not None and is_reserved(os.fspath(key_out), request.output):
         raise UsageError(f"{os.fspath(key_out)} belongs to the result; name a key_out elsewhere, or none")
