@@ -184,6 +184,14 @@ def test_a_name_that_looks_like_a_number_takes_no_other_ones():
     ]
 
 
+def test_a_path_that_leads_nowhere_gives_a_name_that_a_manifest_takes(tmp_path):
+    [named], _ = name_all(["/srv/a.wav\0b.wav\0"], {})
+    for _ in range(2):
+        with Manifest(str(tmp_path)) as manifest:
+            manifest.add(Entry(named.path, named.name, "failed", "it has a NUL in it"))
+    assert len(lines(tmp_path)) == 1
+
+
 def test_the_manifest_itself_is_no_name_of_a_result():
     assert names("/a/manifest.jsonl.wav") == ["manifest.jsonl-2"]
 

@@ -267,7 +267,8 @@ def name_all(
         seen.add(whole)
         name = known.get(whole, "")
         if not name:
-            stem = os.path.splitext(os.path.basename(whole))[0] or "recording"
+            # A path with a NUL leads to no file, and its failure is told by a line that can be read again.
+            stem = os.path.splitext(os.path.basename(whole.replace("\0", "")))[0] or "recording"
             name = f"{stem}{suffix}"
             while _alike(name) in taken:
                 last[_alike(stem)] = last.get(_alike(stem), 1) + 1
