@@ -50,6 +50,11 @@ def test_a_list_is_read_as_any_editor_writes_it(tmp_path, content):
     assert listed([f"@{tmp_path / 'list.txt'}", "d.wav"]) == ["a.wav", "b c.wav", "d.wav"]
 
 
+def test_names_that_end_with_nul_may_have_line_ends(tmp_path):
+    (tmp_path / "list").write_bytes(b"a.wav\0two\nlines.wav\0")
+    assert listed([f"@{tmp_path / 'list'}"]) == ["a.wav", "two\nlines.wav"]
+
+
 def test_a_file_that_is_taken_for_an_option_is_told_how_to_be_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "-dash.wav").touch()

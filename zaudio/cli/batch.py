@@ -69,10 +69,10 @@ LIST_MARK = "@"
 def batch(inputs: tuple[str, ...], **settings: Any) -> None:  # noqa: ANN401  click's
     """Process many recordings on one farm, into a result each.
 
-    A FILE is a recording. @LIST names a text file with a recording a line, and - reads such lines from standard input;
-    a file whose name begins with @ is written ./@NAME. The result of take.wav goes to DIR/take, and equal names get a
-    number; with --render wav it is DIR/take.wav, a file that plays. DIR/manifest.jsonl says what became of each. Run
-    again, the command does what is left.
+    A FILE is a recording. @LIST names a text file with a recording a line, or a NUL behind each, and - reads such a
+    list from standard input; a file whose name begins with @ is written ./@NAME. The result of take.wav goes to
+    DIR/take, and equal names get a number; with --render wav it is DIR/take.wav, a file that plays. DIR/manifest.jsonl
+    says what became of each. Run again, the command does what is left.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in `farm`
     from zaudio.net.starter import Starter
@@ -280,4 +280,6 @@ def _failure(each: RecordingReport) -> str:
 
 
 def _lines(content: bytes) -> list[str]:
-    return [os.fsdecode(line) for line in content.removeprefix(BOM_UTF8).splitlines() if line]
+    # `find -print0` ends a name with a NUL, since it may have a line end in it.
+    lines = content.split(b"\0") if b"\0" in content else content.removeprefix(BOM_UTF8).splitlines()
+    return [os.fsdecode(line) for line in lines if line]
