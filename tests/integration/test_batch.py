@@ -335,14 +335,15 @@ def test_a_full_disk_under_encoders_ends_the_batch_and_leaves_no_views_in_circle
     assert {report.state for report in zaudio.batch(paths, store, workers=1)} == {"done"}
 
 
-def test_a_recording_without_room_for_its_result_is_left_for_the_next_run(tmp_path, monkeypatch):
+def test_a_recording_without_room_for_its_result_and_those_behind_it_are_left_for_the_next_run(tmp_path, monkeypatch):
     paths = [raw(tmp_path, "a"), wav(tmp_path / "long.wav", 1_300_001), raw(tmp_path, "b")]
     with monkeypatch.context() as patch:
         patch.setattr(os, "fstatvfs", lambda fd: SimpleNamespace(f_blocks=1, f_bavail=500, f_frsize=1000))
         with pytest.raises(DiskFullError, match="too little room on the disk: 5200016 bytes are needed, and 500000"):
             Batch(paths, tmp_path / "out", workers=1).run()
-    assert (tmp_path / "out" / "manifest.jsonl").read_bytes() == b""
-    assert {report.state for report in zaudio.batch(paths, tmp_path / "out", workers=1)} == {"done"}
+    assert [(line["output"], line["state"]) for line in manifest(tmp_path / "out")] == [("a", "done")]
+    reports = ended(zaudio.batch(paths, tmp_path / "out", workers=1))
+    assert {name: report.state for name, report in reports.items()} == {"a": "skipped", "long": "done", "b": "done"}
 
 
 def test_a_stream_is_refused_and_nothing_waits_for_its_writer(tmp_path):

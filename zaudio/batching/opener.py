@@ -27,7 +27,7 @@ from zaudio.batching.publishers import bare
 from zaudio.batching.results import is_there
 from zaudio.batching.weights import Weights
 from zaudio.disk import identity
-from zaudio.errors import InputError, StoppedError, UsageError, ZaudioError
+from zaudio.errors import DiskFullError, InputError, StoppedError, UsageError, ZaudioError
 from zaudio.events import Event
 from zaudio.job.outputs import check_output
 from zaudio.job.preparation import OpenJob, open_recording
@@ -160,7 +160,11 @@ class Opener:
                 self._raise_if_stopped()
                 if self._closed:
                     return
-                opened = self._open(named)
+                try:
+                    opened = self._open(named)
+                except DiskFullError:
+                    yield from packer.rest()  # they came before, and may fit
+                    raise
                 if isinstance(opened, Small):
                     yield from packer.add(opened)
                 elif opened is not None:
