@@ -176,6 +176,23 @@ def test_a_second_run_does_what_is_left_and_skips_what_is_done(tmp_path):
     assert {r.state for r in zaudio.batch(paths, tmp_path / "out", workers=1)} == {"skipped"}
 
 
+def test_a_sealed_recording_is_skipped_whatever_else_lies_in_its_folder(tmp_path):
+    Coordinator(raw(tmp_path, "a"), tmp_path / "vault", ops=(), workers=1).run()
+    for state in ("done", "skipped"):
+        assert [report.state for report in zaudio.batch([tmp_path / "vault"], tmp_path / "out", workers=1)] == [state]
+        (tmp_path / "vault" / "decrypted.raw").write_bytes(b"")
+        os.utime(tmp_path / "vault", ns=(7, 7))
+
+
+def test_no_sealed_recording_of_the_batch_is_replaced(tmp_path):
+    paths = [tmp_path / folder / "take" for folder in ("other", "out")]
+    for path in paths:
+        Coordinator(raw(tmp_path, "a"), path, ops=(), workers=1).run()
+    reports = ended(zaudio.batch(paths, tmp_path / "out", workers=1, overwrite=True))
+    assert {name: report.state for name, report in reports.items()} == {"take": "failed", "take-2": "done"}
+    assert "is a recording of this batch" in reports["take"].sentence
+
+
 def test_a_result_of_another_job_or_of_a_recording_that_changed_is_not_skipped(tmp_path):
     paths = [raw(tmp_path, "a"), raw(tmp_path, "b")]
     assert {r.state for r in zaudio.batch(paths, tmp_path / "out", workers=1)} == {"done"}

@@ -34,6 +34,7 @@ from zaudio.job.preparation import OpenJob, open_recording
 from zaudio.job.request import Request
 from zaudio.job.stages import signal_of
 from zaudio.ops.contract import Op
+from zaudio.result.publication import RESULT
 
 AHEAD = 2
 LOOK = 0.1  # s between two looks at whether the batch was stopped
@@ -223,7 +224,7 @@ class Opener:
         except (OSError, ValueError):
             return  # nothing is there
         if self._identities is None:
-            self._identities = {identity(_status(each.path)) for each in self._recordings}
+            self._identities = {identity(_stat(each.path)) for each in self._recordings}
         if there in self._identities:
             raise UsageError(
                 f"{output} is a recording of this batch and would be replaced; choose another folder with -o"
@@ -231,7 +232,16 @@ class Opener:
 
 
 def _status(path: str) -> os.stat_result:
-    """Return the state of a file; zeros for a missing one, since opening it will say so."""
+    """Return the state of a recording's file; of a sealed result that of its ciphertext.
+
+    The folder of a sealed result changes with all that is put there, such as decrypted audio.
+    """
+    ciphertext = os.path.join(path, RESULT)
+    return _stat(ciphertext if os.path.isfile(ciphertext) else path)
+
+
+def _stat(path: str) -> os.stat_result:
+    """Return the state of a file or folder; zeros for a missing one, since opening it will say so."""
     try:
         return os.stat(path)
     except (OSError, ValueError):
