@@ -9,7 +9,7 @@ from net_support import PATIENCE, free_port, wait_until
 
 from zaudio import events
 from zaudio.errors import ZaudioError
-from zaudio.facts import BatchProgress, Listed, Row
+from zaudio.facts import BatchProgress, Listed, Progress, Row
 from zaudio.result import read_address
 from zaudio.watching.ledger import Ledger
 from zaudio.watching.stream import Stream
@@ -186,4 +186,35 @@ def test_page_lists_the_recordings_of_a_batch_and_the_workers_that_were_refused(
                 "return b.scrollWidth <= b.clientWidth",
                 table,
             )
+        assert errors(browser) == []
+
+
+@pytest.mark.extended
+def test_page_cuts_no_name_and_has_a_bar_in_forced_colours(browser):
+    job, names = {"at": 0.0, "job": "ab"}, [f"machine-of-a-cluster-with-a-long-name-{n}.example.org" for n in (1, 2)]
+    progress = Progress(events.State.RUNNING, 4, 1, 160, 40, 1, 0, 0, 2.0)
+    sizes = {"chunks": 4, "chunk_frames": 10, "frames": 40, "channels": 1, "samplerate": 44100, "bytes": 160}
+    stream = Stream(Ledger())
+    with Site(parse_address("0")) as site:
+        site.open("t" * 48, stream.subscribe(), lambda: progress, title="take.wav")
+        stream.publish(events.Started(**job, **sizes, format="f32le"))
+        for name in names:
+            stream.publish(events.Joined(**job, worker=name, session=name))
+        browser.get(site.url)
+        wait(lambda: names[1] in text_of(browser, "rows") and "most" in text_of(browser, "speed-t"))
+        for width in (1240, 600, 390):
+            browser.set_window_size(width, 900)
+            assert browser.execute_script(
+                "return [...document.querySelectorAll('#rows th')].every((e) =>"
+                " e.scrollWidth <= e.clientWidth && e.clientWidth >= 120 && getComputedStyle(e).whiteSpace == 'normal')"
+            )
+        assert "most 0 B/s" in text_of(browser, "speed-t")
+        browser.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [{"name": "forced-colors", "value": "active"}]}
+        )
+        fill, track = (
+            browser.execute_script("return getComputedStyle(document.getElementById(arguments[0])).backgroundColor", id)
+            for id in ("fill", "bar")
+        )
+        assert fill != track
         assert errors(browser) == []
