@@ -100,6 +100,14 @@ def test_the_output_of_a_render_leads_to_its_page(page, tmp_path):
     assert page == ["http://127.0.0.1:80/#token"]
 
 
+def test_the_part_of_a_render_is_no_whole_file(tmp_path):
+    part = tmp_path / "louder.wav.part"
+    part.write_bytes(b"x" * 10)
+    assert run(str(part))[1].startswith("interrupted: no render is alive")
+    part.rename(tmp_path / "louder.wav")
+    assert run(str(tmp_path / "louder.wav"))[1].startswith("done: the file is whole")
+
+
 def test_a_folder_whose_page_is_gone_is_looked_at(monkeypatch, tmp_path):
     def fetch(url):
         raise ZaudioError("nobody answers")

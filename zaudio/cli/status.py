@@ -26,6 +26,7 @@ ROWS = 16  # workers on a screen
 JOBS = 8  # recordings of a batch
 NEWS = 6
 BAR = 40  # characters
+PART = ".part"  # behind the name of a file while it is written
 
 
 @click.command(
@@ -63,13 +64,15 @@ def find(where: str) -> dict[str, Any]:
 
     if where.startswith(("http://", "https://")):
         return {"source": "page", **fetch(where)}
+    if os.path.isfile(where):
+        where = where.removesuffix(PART)  # a shell completes this name, since the whole one is not there
     page = read_address(address_file(where))
     if page is not None:
         try:
             return {"source": "page", **fetch("#".join(page))}
         except ZaudioError:
             pass  # its coordinator was killed; the files tell
-    if os.path.isfile(where) or os.path.lexists(f"{where}.part"):
+    if os.path.isfile(where) or os.path.lexists(f"{where}{PART}"):
         return {"source": "files", "output": "file", **_of_files(glance_file(where, now=_wall()))}
     if not os.path.lexists(where):
         raise UsageError(f"{where}: no job's output is there; name its folder, its file or the address of its page")
