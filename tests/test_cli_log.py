@@ -59,6 +59,17 @@ def test_a_log_is_summed_up_in_a_screenful(path):
     ]
 
 
+def test_chunks_that_travelled_together_are_named_together(tmp_path):
+    log = Log().run("a", chunks=9)
+    log.tell(events.Granted, worker="a", chunk=3, chunks=3, attempt=1).after(2.0)
+    log.tell(events.Accepted, worker="a", chunk=3, chunks=3, seconds=1.5).compute("a", 6, seconds=1.0, op=0.5)
+    (tmp_path / "events.jsonl").write_text("\n".join(log.lines))
+    assert (
+        "  slowest chunks: 3 to 5 (a, 2.00 s, op 1.50 s), 6 (a, 1.00 s, op 0.50 s)\n"
+        in run(tmp_path / "events.jsonl").stdout
+    )
+
+
 def test_json_has_the_facts_of_every_life(path):
     found = json.loads(run(path, "--json").stdout)
     assert (found["damaged"], found["newer"], len(found["lives"])) == (0, 0, 1)

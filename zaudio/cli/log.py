@@ -157,7 +157,8 @@ def _slowest(facts: LifeFacts) -> Iterator[str]:
 
 
 def _place(slow: Slow) -> str:
-    return f"{slow.chunk} of {printable(slow.recording)}" if slow.recording else str(slow.chunk)
+    chunks = f"{slow.chunk} to {slow.chunk + slow.chunks - 1}" if slow.chunks > 1 else str(slow.chunk)
+    return f"{chunks} of {printable(slow.recording)}" if slow.recording else chunks
 
 
 def _losses(facts: LifeFacts) -> Iterator[str]:

@@ -34,7 +34,7 @@ SECONDS = ("op", "op_main", "transfer", "idle", "unused", "ready")  # of a Share
 
 @dataclass(frozen=True, slots=True, order=True)
 class Slow:
-    """A chunk that took long, from its grant to its result.
+    """A chunk that took long, from its grant to its result; or several that travelled together.
 
     Attributes:
         seconds: From the grant to the result.
@@ -43,6 +43,7 @@ class Slow:
         worker: Its name.
         stage: The stage.
         recording: In a batch, the recording; of small ones that share a stage, the first and the number of the others.
+        chunks: How many chunks the message had.
     """
 
     seconds: float
@@ -51,6 +52,7 @@ class Slow:
     worker: str
     stage: str
     recording: str = ""
+    chunks: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,7 +259,7 @@ class _Life:
         if granted is None:
             return
         seconds = round(event.at - granted, 6)
-        slow = Slow(seconds, event.chunk, event.seconds, event.worker, event.stage, self._recording)
+        slow = Slow(seconds, event.chunk, event.seconds, event.worker, event.stage, self._recording, event.chunks)
         if len(self._slowest) < SLOWEST:
             heappush(self._slowest, slow)
         else:
