@@ -1,9 +1,11 @@
 """How far a batch is, and how long it will still take: by the bytes of its recordings."""
 
 import dataclasses
+from types import SimpleNamespace
 
+from zaudio.batching.work import OpenBatch
 from zaudio.events import State
-from zaudio.facts import BatchProgress
+from zaudio.facts import BatchProgress, Progress
 
 HOUR, SECOND = 600_000_000, 170_000
 
@@ -45,3 +47,18 @@ def test_the_end_is_the_end_whatever_the_files_became():
 def test_files_without_bytes_are_counted():
     assert but(input_bytes=0, input_bytes_done=0).fraction == 10 / 11
     assert but(chunks=0, done=0).fraction == 1.0
+
+
+def test_the_share_of_a_stage_that_ended_meanwhile_is_not_taken_for_that_of_the_next():
+    batch = OpenBatch.__new__(OpenBatch)
+    batch._weights, batch._farmed = SimpleNamespace(passed=7), (0, SECOND)
+    shares = iter((1.0, 0.0))
+
+    def progress():
+        share = next(shares)
+        if share:  # another thread goes on to the recording of an hour
+            batch._farmed = SECOND, HOUR
+        return Progress(State.RUNNING, 4, int(4 * share), 4, int(4 * share), 1, 0, 0, 0.5)
+
+    own, done, passed = batch.done_bytes(progress)
+    assert (own.fraction, done, passed) == (0.0, 7 + SECOND, 7)

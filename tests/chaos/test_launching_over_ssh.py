@@ -69,7 +69,7 @@ def test_when_this_machine_vanishes_the_workers_go_by_their_own_time_out(job, fa
 def test_a_worker_says_which_address_it_could_not_reach(network, far, tmp_path):
     write_raw(tmp_path / "take.raw", noise(100))
     keys.init(str(tmp_path / "keys"))
-    more = ("--advertise", "10.111.0.99:7", "--worker-timeout", "15")
+    more = ("--advertise", "10.111.0.99:7", "--worker-timeout", f"{15_000 * MS:g}")
     command = farm_command(tmp_path, far, *more, bind=f"tcp://{ADDRESS}:0")
     process = subprocess.Popen(
         [*network.near, *command],

@@ -24,7 +24,7 @@ from zaudio.batching.weights import Weights
 from zaudio.batching.work import OpenBatch, job_of
 from zaudio.errors import UsageError
 from zaudio.events import Event, State, StateChanged
-from zaudio.facts import BatchProgress, BatchReport, Listed, RecordingReport
+from zaudio.facts import BatchProgress, BatchReport, Listed, Progress, RecordingReport
 from zaudio.job.life import Life, takes_arguments_of
 from zaudio.job.preparation import DoneJob
 from zaudio.job.request import parse_request
@@ -194,10 +194,12 @@ class Batch(Life[BatchReport]):
     @property
     def progress(self) -> BatchProgress:
         """How far the batch has come."""
-        own = self._ledger.progress(time.monotonic())
+        own, done, passed = self._stage(), 0, 0
+        if self._batch is not None:
+            own, done, passed = self._batch.done_bytes(self._stage)
         facts = {field.name: getattr(own, field.name) for field in dataclasses.fields(own)}
-        counts = self._ends.counts if self._ends is not None else {"done": 0, "failed": 0, "skipped": 0}
-        done, passed = self._batch.done_bytes(own.fraction) if self._batch is not None else (0, 0)
+        # A copy: recordings end meanwhile.
+        counts = dict(self._ends.counts) if self._ends is not None else {"done": 0, "failed": 0, "skipped": 0}
         return BatchProgress(
             **facts | {"chunks": len(self._inputs), "done": sum(counts.values())},
             skipped=counts["skipped"],
@@ -207,9 +209,13 @@ class Batch(Life[BatchReport]):
             input_bytes_passed=passed,
         )
 
+    def _stage(self) -> Progress:
+        """Return how far the stage is that runs."""
+        return self._ledger.progress(time.monotonic())
+
     def listed(self) -> Listed:
         """Return where the recordings stand, at most 200 of them: those that run and those that failed come first."""
-        own = self._ledger.progress(time.monotonic())
+        own = self._stage()
         return self._roll.listed(own.fraction if own.bytes else 0.0)
 
     @property

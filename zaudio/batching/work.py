@@ -26,6 +26,7 @@ from zaudio.batching.roll import Roll
 from zaudio.batching.weights import Weights
 from zaudio.errors import DiskFullError, NoWorkerError, StoppedError, WorkersDiedError, ZaudioError
 from zaudio.events import Advanced, Event, StageBegan, Started, State, StateChanged
+from zaudio.facts import Progress
 from zaudio.job.cutting import BUNDLE_BYTES, CHUNK_OF_GRID
 from zaudio.job.request import Request
 from zaudio.job.stages import CREDIT, ID_BYTES, UNKNOWN_MAX, Demand, Say, opening
@@ -76,7 +77,9 @@ class OpenBatch:
         self._notify = notify
         self._publish = publish
         self._weights = weights
-        self._farmed = (0, 0)  # the weights of recordings that are farmed, and of those in the stage that runs
+        # The weights of recordings that are farmed, and of those in the stage that runs. Replaced as a whole, and
+        # whenever another stage begins or ends.
+        self._farmed = (0, 0)
         self._last: Alone | None = None  # the last that was given to the publishers
         self.started = Started(
             at=time.monotonic(),
@@ -101,14 +104,18 @@ class OpenBatch:
             1 << 30, max(request.memory, UNKNOWN_MAX, BUNDLE_BYTES), slot, tuple(sorted(modules)), self._opener.own
         )
 
-    def done_bytes(self, fraction: float) -> tuple[int, int]:
-        """Return the weight of recordings that are done, and of those among them that ended before they were farmed.
+    def done_bytes(self, progress: Callable[[], Progress]) -> tuple[Progress, int, int]:
+        """Return how far the stage is, the weight of recordings that are done, and of those that no stage was for.
 
         Args:
-            fraction: The share of the stage that is done.
+            progress: Returns how far the stage is.
         """
-        (farmed, running), passed = self._farmed, self._weights.passed
-        return passed + farmed + int(running * fraction), passed
+        while True:
+            farmed, passed = self._farmed, self._weights.passed
+            own = progress()
+            if self._farmed is farmed:  # else the share might be that of the stage before
+                before, running = farmed
+                return own, passed + before + int(running * own.fraction), passed
 
     def run(self, farm: Farm, *, say: Say, on_open: Callable[[], None]) -> None:
         """Run lots and jobs, until all recordings have ended.
