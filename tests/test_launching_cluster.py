@@ -1,6 +1,7 @@
 """The launcher for clusters: what is refused before anything is started. Nothing connects here."""
 
 import socket
+from types import SimpleNamespace
 
 import pytest
 
@@ -116,6 +117,42 @@ def test_a_bridge_that_connects_again_is_not_waited_for(monkeypatch):
         assert not worker.hopeless
     finally:
         launcher.stop()
+
+
+@pytest.mark.extended
+def test_a_worker_without_a_thread_of_dasks_waits_and_goes_where_one_is_free_first(monkeypatch):
+    pytest.importorskip("distributed")
+    from zaudio.launching import daskcluster
+
+    there, submitted = {"tcp://a:1": {"nthreads": 2, "resources": {}}}, []
+
+    class Client:
+        def __init__(self, *_, **__):
+            pass
+
+        def scheduler_info(self, n_workers):
+            return {"workers": dict(there)}
+
+        def submit(self, *_, key, workers, **__):
+            submitted.append((int(key.rpartition("-")[2]), *workers))
+            return SimpleNamespace(status="pending", release=lambda: None)
+
+    monkeypatch.setattr(daskcluster, "Client", Client)
+    monkeypatch.setattr(daskcluster, "Queue", lambda *_, **__: SimpleNamespace(qsize=int, close=lambda: None))
+    monkeypatch.setattr(daskcluster, "NODES", 0.0)
+    dask = daskcluster.DaskCluster("tcp://127.0.0.1:1", {})
+    for number in (1, 2, 3, 4):
+        dask.start(number, {})
+    assert dask.look() == []
+    assert submitted == [(1, "tcp://a:1"), (2, "tcp://a:1")]
+    there["tcp://b:1"] = {"nthreads": 1, "resources": {}}  # a lost one that came back, for example
+    dask.look()
+    dask.look()
+    assert submitted[2:] == [(3, "tcp://b:1")]
+    del there["tcp://a:1"]
+    there["tcp://c:1"] = {"nthreads": 1, "resources": {}}
+    assert [(number, message["hopeless"]) for number, message in dask.look()] == [(1, False), (2, False)]
+    assert submitted[3:] == [(4, "tcp://c:1")]
 
 
 def test_no_file_of_the_current_folder_answers_an_import_of_the_bridge(make, monkeypatch):

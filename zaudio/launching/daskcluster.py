@@ -2,8 +2,9 @@
 
 Rules:
 
-- A task is pinned, and the number of tasks a Dask worker has follows its threads. When Dask loses a worker, its tasks
-  have ended for us, and the fleet asks for others.
+- A task is pinned, and a Dask worker has no more tasks than threads. What has no room yet waits here, since a pinned
+  task would not move to a Dask worker that comes later. When Dask loses a worker, its tasks have ended for us, and the
+  fleet asks for others.
 - A task speaks through a queue while it runs, since its result comes at its end.
 - A task is text that names `serve`. A function of ours would be unpickled as it arrives, and a Dask worker that cannot
   do that ends, with all that it holds for others.
@@ -55,6 +56,7 @@ class DaskCluster:
         self._token = secrets.token_hex(8)  # names the queues of this job; it lets nobody in
         self._resource = options.get("resource")
         self._speech = Queue(f"zaudio-{self._token}", client=self._client)
+        self._waiting: dict[int, Mapping[str, Any]] = {}  # worker's number -> its orders, until there is room for it
         self._ears: dict[int, Any] = {}  # worker's number -> the queue to it
         self._tasks: dict[int, tuple[Any, str]] = {}  # worker's number -> its task, and the Dask worker that has it
         self._begun: set[int] = set()  # numbers of workers that have said something
@@ -68,12 +70,25 @@ class DaskCluster:
 
     def start(self, number: int, said: Mapping[str, Any]) -> None:
         """See `Cluster`."""
-        address = self._emptiest()
-        if address is None:
+        self._waiting[number] = said
+        self._place()
+
+    def _place(self) -> None:
+        """Submit those that wait, as far as Dask's workers have threads for them."""
+        while self._waiting:
+            found = self._emptiest()
+            if found is not None and found[1] >= 1:
+                return
+            number = next(iter(self._waiting))
+            said = self._waiting.pop(number)
+            if found is not None:
+                self._submit(number, said, found[0])
+                continue
             need = f" with the resource {self._resource}" if self._resource else ""
             none = f"dask: the cluster has no {'other ' if self._useless else ''}workers{need}"
             self._speech.put((number, {"ended": none, "hopeless": bool(self._useless)}))
-            return
+
+    def _submit(self, number: int, said: Mapping[str, Any], address: str) -> None:
         self._ears[number] = Queue(f"zaudio-{self._token}-{number}", client=self._client)
         task = self._client.submit(
             eval,
@@ -107,10 +122,13 @@ class DaskCluster:
                 if message.get("hopeless") and number in self._tasks:
                     self._useless.add(self._tasks[number][1])
                 self._forget(number)
+        if now == self._looked:
+            self._place()
         return said
 
     def close(self) -> None:
         """See `Cluster`."""
+        self._waiting.clear()
         waiting = [number for number in self._tasks if number not in self._begun]
         self._client.cancel([self._tasks.pop(number)[0] for number in waiting])  # or they would begin now
         for ear in self._ears.values():
@@ -146,8 +164,8 @@ class DaskCluster:
         found: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
         return found
 
-    def _emptiest(self) -> str | None:
-        """Return the Dask worker with the fewest workers of ours for its threads."""
+    def _emptiest(self) -> tuple[str, float] | None:
+        """Return the Dask worker with the fewest workers of ours for its threads, and how many these are for each."""
         held = Counter(address for _, address in self._tasks.values())
         found = {
             address: held[address] / worker["nthreads"]
@@ -155,7 +173,7 @@ class DaskCluster:
             if address not in self._useless
             and (self._resource is None or worker["resources"].get(self._resource, 0) > held[address])
         }
-        return min(found, key=lambda address: found[address], default=None)
+        return min(found.items(), key=lambda each: each[1], default=None)
 
 
 def serve(number: int, token: str, version: str, said: Mapping[str, Any]) -> None:
