@@ -112,6 +112,16 @@ def test_a_stream_can_be_closed_twice(stream):
     stream.close()
 
 
+def test_a_stream_whose_thread_could_not_start_is_closed_all_the_same(stream, monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        stream.call(print)
+    stream.close()
+
+
 def test_the_ledger_counts_after_the_close_too():
     ledger = Ledger()
     stream = Stream(ledger)

@@ -257,8 +257,8 @@ class Stream:
             subscription.end()
         deadline = time.monotonic() + patience
         for thread in self._threads:
-            if thread is threading.current_thread():
-                continue  # a function that closes the stream does not wait for itself
+            if thread is threading.current_thread() or thread.ident is None:
+                continue  # a function that closes the stream does not wait for itself; or the thread could not start
             thread.join(max(0.0, deadline - time.monotonic()))
             if thread.is_alive():
                 log.warning(
