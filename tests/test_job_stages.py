@@ -1,11 +1,15 @@
 """How a course is cut into chunks, what its farm must be made for, and what is said of it. Pure: nothing is run."""
 
+import sys
+import threading
 from dataclasses import replace
 
 import pytest
+from net_support import PATIENCE
 
 from zaudio.errors import UsageError
 from zaudio.formats import sample_format
+from zaudio.job import stages
 from zaudio.job.cutting import chunk_bytes, cut, in_bundles, rounded
 from zaudio.job.request import parse_request
 from zaudio.job.stages import UNKNOWN_MAX, demand_of, demand_of_stage, name_of
@@ -149,3 +153,31 @@ def test_a_recording_of_next_to_nothing_can_be_cut(frames):
 
 def test_ops_are_named_for_sentences():
     assert name_of(make_ops(parse_chain("gain:db=1"), import_allowed([]))[0]) == "gain"
+
+
+def test_two_threads_that_import_at_once_leave_prints_and_finders_as_they_were(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = sys.stdout, list(sys.meta_path)
+    inside = {name: threading.Event() for name in ("one", "two")}
+    go_on = {name: threading.Event() for name in inside}
+    found = {}
+
+    def slow_import(names):
+        name = names[0].partition(":")[0].removeprefix("zt_here_")
+        inside[name].set()
+        assert go_on[name].wait(PATIENCE)
+        found[name] = (sys.stdout is sys.stderr, import_allowed(names))
+
+    monkeypatch.setattr(stages, "import_allowed", slow_import)
+    threads = {}
+    for name in inside:
+        (tmp_path / f"zt_here_{name}.py").write_text("def op(x):\n    return x\n")
+        specs = parse_chain([f"zt_here_{name}:op"])
+        threads[name] = threading.Thread(target=stages.import_named, args=(specs,))
+        threads[name].start()
+        assert inside[name].wait(PATIENCE)
+    for name, thread in threads.items():  # the first one ends first
+        go_on[name].set()
+        thread.join()
+    assert (sys.stdout, sys.meta_path) == before
+    assert [aside for aside, _ in found.values()] == [True, True]

@@ -1,6 +1,6 @@
 """The program: settings that a process of ours makes before anything else, in place of inherited ones.
 
-`NoCoreDumps` keeps its memory off the disk while a secret is in it.
+`NoCoreDumps` keeps its memory off the disk while a secret is in it, `PrintsAside` what modules print off the results.
 
 Rules: it imports the standard library's first modules only, because the current folder may still be on `sys.path`.
 """
@@ -12,6 +12,10 @@ import signal
 import sys
 from _thread import allocate_lock  # built in, as `threading` is not
 from types import TracebackType
+
+TYPE_CHECKING = False  # that of `typing`, which a file of the current folder could answer
+if TYPE_CHECKING:
+    from typing import TextIO
 
 STANDARD = (0, 1, 2)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # of the libraries under numpy and models
@@ -114,6 +118,34 @@ class NoCoreDumps:
             NoCoreDumps._entered -= 1
             if not NoCoreDumps._entered:
                 _restore_dumps(*NoCoreDumps._before)
+
+
+class PrintsAside:
+    """A context in which this process prints to standard error what it would print to standard output.
+
+    The last of several contexts, in whatever threads, restores the state before the first. Those of `contextlib` would
+    leave standard output where it is, if the first of two ended first.
+    """
+
+    _lock = allocate_lock()
+    _entered = 0
+    _before: TextIO | None = None
+
+    def __enter__(self) -> None:
+        """Let prints go to standard error."""
+        with self._lock:
+            if not PrintsAside._entered:
+                PrintsAside._before, sys.stdout = sys.stdout, sys.stderr
+            PrintsAside._entered += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let them go where they went before, unless another context goes on."""
+        with self._lock:
+            PrintsAside._entered -= 1
+            if not PrintsAside._entered:
+                sys.stdout, PrintsAside._before = PrintsAside._before, None
 
 
 # Both imports stand inside of functions: a file of the current folder could answer them before `begin`.

@@ -9,10 +9,8 @@ Rules: measuring stages run forward, into memory, each as a job of its own to wo
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -35,6 +33,7 @@ from zaudio.ops.contract import Array, Op
 from zaudio.ops.functions import Allowed, import_allowed
 from zaudio.ops.spec import OpSpec
 from zaudio.plan import Order, Plan
+from zaudio.program import PrintsAside
 from zaudio.signal import Signal
 
 CREDIT = 2  # bundles that a worker holds: one to compute, one to fetch meanwhile
@@ -323,5 +322,5 @@ def import_named(specs: Sequence[OpSpec]) -> Allowed:
     """
     names = list(dict.fromkeys(spec.name for spec in specs if spec.is_function))
     # A module may print while it is imported. Standard output is for results.
-    with beside(names), contextlib.redirect_stdout(sys.stderr):
+    with beside(names), PrintsAside():
         return import_allowed(names)

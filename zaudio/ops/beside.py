@@ -44,12 +44,11 @@ def beside(entries: Iterable[str]) -> Iterator[None]:
     Raises:
         UsageError: As `find_beside`.
     """
-    before = list(sys.meta_path)
-    find_beside(entries)
+    finder = _find(entries)
     try:
         yield
     finally:
-        for finder in [finder for finder in sys.meta_path if isinstance(finder, _Beside) and finder not in before]:
+        if finder in sys.meta_path:  # its own: another thread may be in a block of its own
             sys.meta_path.remove(finder)
 
 
@@ -62,15 +61,22 @@ def find_beside(entries: Iterable[str]) -> None:
     Raises:
         UsageError: Another module of that name is found first.
     """
+    _find(entries)
+
+
+def _find(entries: Iterable[str]) -> _Beside | None:
+    """Add a finder of these modules, and return it; None if there is no current folder."""
     try:
         folder = os.getcwd()
     except FileNotFoundError:  # it was removed, so there is nothing to import
-        return
+        return None
     PathFinder.invalidate_caches()  # the module may have been written a moment ago
     names = frozenset(entry.partition(":")[0].partition(".")[0] for entry in entries)
     for name in sorted(names):
         _check(name, folder)
-    sys.meta_path.append(_Beside(folder, names))
+    finder = _Beside(folder, names)
+    sys.meta_path.append(finder)
+    return finder
 
 
 def _check(name: str, folder: str) -> None:
