@@ -145,6 +145,29 @@ def test_true_peak_of_tech_3341_cases_15_to_19(divisor, degrees, amplitude, expe
     assert expected - 0.4 <= measured(array).true_peak <= expected + 0.2
 
 
+@pytest.mark.parametrize(("name", "length", "step"), [("short_term", 3, 0.15), ("momentary", 0.4, 0.02)])
+def test_successive_maxima_of_tech_3341_cases_11_and_14(name, length, step):
+    pieces = [[(-200, i * step), (i - 38, length), (-200, length - i * step)] for i in range(20)]
+    array = np.concatenate([tones(*piece) for piece in pieces])
+    op = energies(signal_of(array), momentary=True, peaks=False)
+    cells = cells_of(array, op)
+    for i in range(20):  # what has been played up to the end of the piece, as a meter shows it while it plays
+        played = array[: round(2 * length * RATE) * (i + 1)]
+        result = Loudness.of(cells[: len(played) // cell_frames(RATE)], signal_of(played), op)
+        assert getattr(result, name) == pytest.approx(i - 38, abs=0.1)
+
+
+@pytest.mark.parametrize("offset", range(4))
+def test_true_peak_of_tech_3341_cases_20_to_23(offset):
+    from scipy.signal import resample_poly
+
+    tone = 0.5 * np.sin(2 * np.pi / 24 * np.arange(24 * 400))  # fs/6, at four times the samplerate
+    loud = np.sin(2 * np.pi / 16 * np.arange(16))  # one period of fs/4, at full scale
+    array = resample_poly(np.concatenate([tone, loud, tone])[offset:], 1, 4)[20:-20]  # without the edges: they click
+    result = measured(np.repeat(array[:, None], 2, axis=1).astype(np.float32))
+    assert -0.4 <= result.true_peak <= 0.2
+
+
 # EBU Tech 3342, table 1
 
 
