@@ -44,10 +44,11 @@ class Fir(BuiltIn):
 
     y[n] = sum h[k] x[n + d - k]. The taps h come from the file `taps`, one number per line, `#` before a comment; or
     they are designed as an ideal filter times a window: `type` with its edge `hz` (bandpass and bandstop: from `hz` to
-    `high_hz`), where the gain is -6 dB, and `length` taps. With the kaiser window, ripple in pass band and stop
-    band is about -`stop_db`, and the slope is (stop_db - 7.95) / (14.36 length) times the samplerate wide.
-    An odd number of taps that are the same backwards, or the same with the opposite sign, delays all frequencies alike.
-    That delay d = (length - 1) / 2 is taken out, unless `delay=kept`. Other taps are taken as they are, with d = 0.
+    `high_hz`), where the gain is -6 dB, and `length` taps. The design is scaled so that 0 Hz passes with 0 dB, or not
+    at all. With the kaiser window, ripple in pass band and stop band is about -`stop_db`, and the slope is (stop_db -
+    7.95) / (14.36 length) times the samplerate wide. An odd number of taps that are the same backwards, or the same
+    with the opposite sign, delays all frequencies alike. That delay d = (length - 1) / 2 is taken out, unless
+    `delay=kept`. Other taps are taken as they are, with d = 0.
     Source: A. V. Oppenheim and R. W. Schafer, "Discrete-Time Signal Processing", 3rd edition (2010), section 7.5, and
     section 8.7.3 for overlap-save.
     """
