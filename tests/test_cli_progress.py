@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from zaudio import Progress, State, events
-from zaudio.cli.progress import Bar, Display, JsonLines, Plain, Reading, clock, display, figures, words
+from zaudio.cli.progress import Bar, Display, JsonLines, Plain, Reading, clock, display, figures, percent, words
 
 MB = 1_000_000
 
@@ -352,6 +352,13 @@ def test_every_display_survives_an_empty_recording(monkeypatch, chunks):
             shown.start(empty, now=0.0)
             shown.show(empty, now=1.0)
             shown.finish(replace(empty, state=State.DONE), now=2.0)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.0, "0%"), (0.555, "56%"), (0.98, "98%"), (0.995, "99%"), (0.99999, "99%"), (1.0, "100%")]
+)
+def test_nothing_is_whole_before_its_end(share, text):
+    assert percent(share) == text
 
 
 # Reading a result

@@ -192,7 +192,7 @@ def test_page_lists_the_recordings_of_a_batch_and_the_workers_that_were_refused(
 @pytest.mark.extended
 def test_page_cuts_no_name_and_has_a_bar_in_forced_colours(browser):
     job, names = {"at": 0.0, "job": "ab"}, [f"machine-of-a-cluster-with-a-long-name-{n}.example.org" for n in (1, 2)]
-    progress = Progress(events.State.RUNNING, 4, 1, 160, 40, 1, 0, 0, 2.0)
+    progress = Progress(events.State.RUNNING, 4, 3, 10_000, 9960, 1, 0, 0, 2.0)
     sizes = {"chunks": 4, "chunk_frames": 10, "frames": 40, "channels": 1, "samplerate": 44100, "bytes": 160}
     stream = Stream(Ledger())
     with Site(parse_address("0")) as site:
@@ -209,6 +209,7 @@ def test_page_cuts_no_name_and_has_a_bar_in_forced_colours(browser):
                 " e.scrollWidth <= e.clientWidth && e.clientWidth >= 120 && getComputedStyle(e).whiteSpace == 'normal')"
             )
         assert "most 0 B/s" in text_of(browser, "speed-t")
+        assert (text_of(browser, "percent"), browser.title) == ("99%", "99% take.wav"), "100% is the end"
         browser.execute_cdp_cmd(
             "Emulation.setEmulatedMedia", {"features": [{"name": "forced-colors", "value": "active"}]}
         )

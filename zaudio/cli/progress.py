@@ -152,7 +152,7 @@ class Plain(_Lines):
 
     def _line(self, progress: Progress) -> str:
         parts = [
-            f"{words(progress)}: {progress.done}/{progress.chunks} {progress.unit} ({progress.fraction:.0%})",
+            f"{words(progress)}: {progress.done}/{progress.chunks} {progress.unit} ({percent(progress.fraction)})",
             f"{progress.bytes_per_second / 1e6:.1f} MB/s",
             f"workers {progress.workers}",
             f"requeued {progress.requeued}",
@@ -293,6 +293,11 @@ class Reading:
             self._stream.flush()
 
 
+def percent(share: float) -> str:
+    """Return a share as a percentage: never 100 % before the end, since the last half percent may take long."""
+    return "99%" if 0.99 < share < 1 else f"{share:.0%}"
+
+
 def figures(progress: Progress, limit: str = "", *, counts: bool = True) -> str:
     """Return the text at the right of the bar.
 
@@ -303,7 +308,7 @@ def figures(progress: Progress, limit: str = "", *, counts: bool = True) -> str:
     """
     speed = progress.bytes_per_second / 1e6
     chunks = f"  {progress.done}/{progress.chunks}" if counts else ""
-    text = f"{progress.fraction:.0%}{chunks}  {speed:.1f} MB/s  workers {progress.workers}"
+    text = f"{percent(progress.fraction)}{chunks}  {speed:.1f} MB/s  workers {progress.workers}"
     if progress.state.ended:
         return text
     return f"{text}  ETA {clock(progress.eta)}" + (f"  {limit}" if limit and progress.state is State.RUNNING else "")

@@ -141,7 +141,7 @@ def _of_job(found: dict[str, Any]) -> list[str]:
     state, total, done = found["state"], found["bytes"], found["bytes_done"]
     lines = []
     if total and state != "done":
-        lines.append(f"{_bar(done / total)} {done / total:.0%}  {done / 1e6:.1f} of {total / 1e6:.1f} MB are written")
+        lines.append(f"{_bar(done / total)}  {done / 1e6:.1f} of {total / 1e6:.1f} MB are written")
     elif done and state != "done":
         lines.append(f"{done / 1e6:.1f} MB are written")
     if found["ops"]:
@@ -160,7 +160,7 @@ def _of_page(found: dict[str, Any]) -> list[str]:
     unit = progress["unit"]
     lines = [
         f"{found['title']}: {state}",
-        f"{_bar(progress['fraction'])} {progress['fraction']:.0%}  {progress['done']}/{progress['chunks']} {unit}  "
+        f"{_bar(progress['fraction'])}  {progress['done']}/{progress['chunks']} {unit}  "
         f"{progress['bytes_per_second'] / 1e6:.1f} MB/s{left}",
     ]
     if found["limit"]["words"]:
@@ -192,8 +192,11 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 def _bar(share: float) -> str:
+    """Return a bar with its percentage."""
+    from zaudio.cli.progress import percent
+
     full = round(min(1.0, share) * BAR)
-    return "[" + "#" * full + "." * (BAR - full) + "]"
+    return "[" + "#" * full + "." * (BAR - full) + f"] {percent(share)}"
 
 
 def _wall() -> float:
