@@ -113,7 +113,6 @@ class Manifest:
 
     def __init__(self, folder: str) -> None:
         self.path = os.path.join(folder, NAME)
-        self._folder = os.path.realpath(folder)
         self._lock = threading.Lock()  # of the descriptor
         self._entries: dict[str, Entry] = {}  # by output
         self._done: dict[tuple[str, str], Entry] = {}  # by output and job
@@ -130,6 +129,7 @@ class Manifest:
             raise UsageError(f"{self.path}: it cannot be opened: {disk.reason(error)}") from error
         except ValueError as error:
             raise UsageError(f"{self.path!r}: it cannot be opened: {error}") from error
+        self._folder = os.path.realpath(folder)
         try:
             self._open(folder)
         except BaseException:
