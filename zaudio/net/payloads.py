@@ -12,8 +12,13 @@ from __future__ import annotations
 
 from collections import deque
 
+import numpy as np
+import numpy.typing as npt
+
 from zaudio.net.destination import Destination
 from zaudio.steps import Buffer
+
+Memory = npt.NDArray[np.uint8]
 
 
 class Payloads:
@@ -28,16 +33,16 @@ class Payloads:
         self._destination = destination
         self._skip = skip
         self._kept: dict[int, Buffer] = {}  # index -> accepted, until it is released
-        self._free: list[bytearray] = []
-        self._lent: deque[bytearray | None] = deque()  # at the destination, in order; None: memory of somebody else
+        self._free: list[Memory] = []
+        self._lent: deque[Memory | None] = deque()  # at the destination, in order; None: memory of somebody else
         self._settled = 0  # payloads that the destination is known to have finished with
 
     def take(self, length: int) -> memoryview:
         """Return a buffer of that length, to copy a result into."""
-        buffer = self._free.pop() if self._free else bytearray()
-        if len(buffer) < length:
-            buffer = bytearray(length)
-        return memoryview(buffer)[:length]
+        memory = self._free.pop() if self._free else None
+        if memory is None or memory.size < length:
+            memory = np.empty(length, np.uint8)  # not of zeros: all of it is written to
+        return memory.data[:length]
 
     def give_back(self, payload: Buffer) -> None:
         """Take a buffer back that never went to the destination."""
@@ -75,6 +80,6 @@ class Payloads:
         self._lent.clear()  # else it would stay until Python collects the stage, while the next one takes fresh memory
 
 
-def _ours(payload: Buffer) -> bytearray | None:
+def _ours(payload: Buffer) -> Memory | None:
     owner = payload.obj if isinstance(payload, memoryview) else None
-    return owner if isinstance(owner, bytearray) else None
+    return owner if isinstance(owner, np.ndarray) else None
