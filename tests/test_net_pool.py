@@ -303,6 +303,10 @@ def test_folder_is_removed_when_the_lifeline_breaks_and_kept_while_it_holds(door
         ("x" * WORDS_MAX, "x" * WORDS_MAX),
         ("x" * (WORDS_MAX + 1), "x" * (WORDS_MAX - 3) + "..."),
         ("a\u2028b", "b"),
+        (
+            "sbatch: unrecognized option '--no'\nTry \"sbatch --help\" for more information",
+            "sbatch: unrecognized option '--no'",
+        ),
         ("out of memory\nzaudio: worker attic-1 works on job 70980073: invert\n", "out of memory"),
     ],
 )

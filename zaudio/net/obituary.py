@@ -5,16 +5,22 @@ Rules: pure. A sentence is one line without control characters, even if the dead
 
 from __future__ import annotations
 
+import re
 import signal
 
 WORDS_MAX = 200  # characters of a worker's last words; an error's own line is shorter
 DIARY = "zaudio: worker "  # begins a worker's own lines about its jobs, which say nothing of its death
+HINT = re.compile(r"Try ['\"\u2018]?\S+ --help\b")  # what a program says behind its complaint about an option
 
 
 def last_words(stderr: str) -> str:
-    """Return the last line that is neither blank nor the diary's, without control characters, and shortened."""
+    """Return the last line that says something, without control characters, and shortened.
+
+    Blank lines, the diary's, and hints at a program's help say nothing.
+    """
     lines = [" ".join("".join(c if c.isprintable() else " " for c in line).split()) for line in stderr.splitlines()]
-    line = next((line for line in reversed(lines) if line and not line.startswith(DIARY)), "")
+    said = (line for line in reversed(lines) if line and not line.startswith(DIARY) and not HINT.match(line))
+    line = next(said, "")
     return line if len(line) <= WORDS_MAX else line[: WORDS_MAX - 3] + "..."
 
 
