@@ -181,6 +181,12 @@ def test_a_missing_package_is_named_with_its_extra(make, monkeypatch):
             launcher.check("tcp://127.0.0.1:0")
 
 
+def test_a_stack_of_the_clusters_library_is_no_sentence(make):
+    sentence, hopeless = make("ray:auto")._explain(1, "/lib/libc.so.6(+0x1098ec) [0x7f796ab278ec]")
+    assert sentence == "the cluster is lost: its library ended the bridge to it"
+    assert not hopeless
+
+
 def test_this_machine_is_told_from_others():
     assert is_here("127.0.0.1")
     assert is_here("localhost")

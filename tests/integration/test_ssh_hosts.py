@@ -14,7 +14,7 @@ from net_support import free_port, wait_until
 
 from zaudio import Network, Security
 from zaudio.coordinator import Coordinator
-from zaudio.launching.ssh import Host
+from zaudio.launching.ssh import Host, SshLauncher
 from zaudio.net import keys
 
 # Hosts that ssh knows by configuration; none of them will do.
@@ -69,6 +69,12 @@ def run(command, place, **more):
     )
     code, _, err = finish(process)
     return code, err
+
+
+def test_a_far_end_that_was_killed_is_said_to_be_since_ssh_says_nothing():
+    launcher = SshLauncher(Host("attic"), "ssh:hosts.txt")
+    assert launcher._explain(255, "") == ("what ran its workers was killed there", False)
+    assert launcher._explain(255, "ssh: connect to host attic port 22: Connection refused") == ("", False)
 
 
 @pytest.mark.extended

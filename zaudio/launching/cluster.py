@@ -31,6 +31,7 @@ PACKAGES = {"dask": "distributed", "ray": "ray"}
 CONNECT = 40.0  # s for the bridge to import its library and connect
 STOP = 5.0  # s for the bridge to end all workers
 LOOK = 0.05  # s between two looks at a bridge that connects
+FRAME = re.compile(r"\[0x[0-9a-f]+\]$")  # ends a line of a stack
 DISCARD = 9  # a port; any would do
 
 
@@ -123,6 +124,8 @@ class ClusterLauncher:
         return far
 
     def _explain(self, _: int, words: str) -> tuple[str, bool]:
+        if FRAME.search(words):  # Ray ends the process so when it has missed the head of its cluster for a minute
+            return "the cluster is lost: its library ended the bridge to it", False
         return words.removeprefix(f"{self._place.kind}:{self._place.rest}: "), False
 
     def _check_known(self, host: str) -> None:

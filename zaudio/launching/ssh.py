@@ -162,6 +162,8 @@ class SshLauncher:
             return f"{words.partition(': ')[2] or words} `{login}` must work without a password", True
         if code == 127:  # a shell's word for it
             return f"there is no {self._host.python} there; name its Python with python= in the file of hosts", True
+        if code == 255 and not words:  # as ssh ends for a far end that died of a signal
+            return "what ran its workers was killed there", False
         return "", "Name or service not known" in words
 
 
