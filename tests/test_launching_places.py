@@ -38,7 +38,7 @@ def test_a_number_is_for_places_that_state_none_or_else_for_local_workers():
     assert share([ssh, dask], 2) == (2, (ssh, dask))
     local, places = share([ssh, slurm, dask], 5)
     assert (local, [place.count for place in places]) == (0, [None, 5, 3])
-    with pytest.raises(UsageError, match="slurm: say how many workers with -n"):
+    with pytest.raises(UsageError, match="slurm: say how many workers by slurm,n="):
         share([ssh, slurm], None)
 
 
@@ -106,7 +106,7 @@ def test_a_file_of_hosts_is_read_and_its_faults_are_told(tmp_path):
     [
         ("nonsense", "expected ssh:FILE, dask:ADDRESS, ray:ADDRESS, ray:auto or slurm, got 'nonsense'"),
         ("ssh:none.txt", "--workers-on ssh:none.txt: No such file or directory"),
-        ("slurm", "slurm: say how many workers with -n (workers=), or slurm,n=WORKERS"),
+        ("slurm", "slurm: say how many workers by slurm,n=WORKERS, or by -n (workers=)"),
     ],
 )
 def test_a_place_that_cannot_be_used_is_refused_before_anything_is_written(place, sentence, tmp_path, monkeypatch):

@@ -86,7 +86,7 @@ def share(places: Sequence[Place], workers: int | None) -> tuple[int, tuple[Plac
         return workers or 0, tuple(places)
     if not workers:
         text = unstated[0].text
-        raise UsageError(f"--workers-on {text}: say how many workers with -n (workers=), or {text},n=WORKERS")
+        raise UsageError(f"--workers-on {text}: say how many workers by {text},n=WORKERS, or by -n (workers=)")
     return 0, tuple(place if place.states_count else replace(place, count=workers) for place in places)
 
 
