@@ -226,6 +226,8 @@ def test_every_dependency_is_bounded_below_and_pinned(requirements, files):
 
 def test_what_only_developers_need_is_no_extra_of_a_user():
     assert set(PROJECT["optional-dependencies"]) == {"dask", "dsp", "plot", "ray"}
+    (ray,) = PROJECT["optional-dependencies"]["ray"]
+    assert ray.startswith("ray[client]"), "or ray://HOST:PORT asks for a package more"
     assert set(PYPROJECT["dependency-groups"]) == {"dev", "fuzz", "bench"}
 
 
