@@ -143,16 +143,26 @@ def test_a_worker_without_a_thread_of_dasks_waits_and_goes_where_one_is_free_fir
     dask = daskcluster.DaskCluster("tcp://127.0.0.1:1", {})
     for number in (1, 2, 3, 4):
         dask.start(number, {})
-    assert dask.look() == []
+    assert dask.look() == [(number, {"waits": "Dask's workers have no thread free"}) for number in (3, 4)]
     assert submitted == [(1, "tcp://a:1"), (2, "tcp://a:1")]
     there["tcp://b:1"] = {"nthreads": 1, "resources": {}}  # a lost one that came back, for example
     dask.look()
-    dask.look()
+    assert dask.look() == [(3, {"waits": ""})]
     assert submitted[2:] == [(3, "tcp://b:1")]
     del there["tcp://a:1"]
     there["tcp://c:1"] = {"nthreads": 1, "resources": {}}
     assert [(number, message["hopeless"]) for number, message in dask.look()] == [(1, False), (2, False)]
     assert submitted[3:] == [(4, "tcp://c:1")]
+
+
+@pytest.mark.extended
+def test_a_place_of_dask_is_a_thread_with_the_resource():
+    pytest.importorskip("distributed")
+    from zaudio.launching.daskcluster import DaskCluster
+
+    worker = {"nthreads": 2, "resources": {"ears": 5.0, "tongues": 1.5}}
+    rooms = [DaskCluster._room(SimpleNamespace(_resource=name), worker) for name in (None, "ears", "tongues", "eyes")]
+    assert rooms == [2, 2, 1, 0]
 
 
 def test_no_file_of_the_current_folder_answers_an_import_of_the_bridge(make, monkeypatch):

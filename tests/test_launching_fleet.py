@@ -227,6 +227,23 @@ def test_workers_in_a_queue_are_awaited_and_the_reason_is_told_once_it_lasts(gue
     assert not fleet.awaited
 
 
+def test_a_worker_in_a_queue_is_not_missed_and_a_short_wait_is_not_told(guests):
+    launcher = Paper()
+    fleet, turn = fleet_of(launcher, 1, guests)
+    turn(0.0)
+    (handle,) = launcher.handles
+    for begin in (0.0, 2 * LATE):
+        handle.waits = "no thread is free"
+        turn(begin)
+        turn(begin + WAITS_TOLD - 0.1)
+        handle.waits = ""
+        turn(begin + WAITS_TOLD)
+    handle.waits = "no thread is free"
+    turn(4 * LATE)
+    turn(8 * LATE)
+    assert fleet.warnings == ("paper:plane: 1 of 1 workers wait: no thread is free",)
+
+
 def test_a_queue_with_ever_new_reasons_fills_no_memory_and_hides_no_fault(guests):
     launcher = Paper()
     fleet, turn = fleet_of(launcher, 1, guests)

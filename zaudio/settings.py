@@ -226,7 +226,7 @@ class Limits:
         memory: Bytes of samples that the coordinator may hold or have in flight (``"128MiB"`` or an int). Local workers
             get no shared memory when this is less than they would need.
         worker_timeout: Seconds without a worker that could be given a chunk, after which the job ends. If None, 30, and
-            the time for which workers wait in a batch system's queue is not counted.
+            the time for which workers wait in the queue of a batch system or a cluster is not counted.
         chunk_timeout: Seconds that a chunk may take, transfer included, before another worker gets it. Ten times the
             median of the chunks so far counts instead when that is longer. If None, 60 at first, then at least 30.
 

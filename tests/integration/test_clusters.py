@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from cluster_support import DaskByHand, Ray
@@ -12,6 +13,7 @@ from farm_support import decrypted, environment, finish, inverted, noise, write_
 from launcher_support import command_of, farm_command, joined
 from net_support import MS, PATIENCE, children, kill, parent, wait_until
 
+from zaudio.launching.berth import news_of
 from zaudio.net import keys
 
 FRAMES = 2_500_000
@@ -40,6 +42,49 @@ def test_a_lost_process_of_the_cluster_is_replaced(kind, tmp_path):
             process.communicate()
     assert code == 0, err
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [extended(DaskByHand, "Dask's workers have no thread free"), extended(Ray, "Ray has no CPU free")],
+)
+def test_workers_for_which_the_cluster_has_no_room_are_said_to_wait(kind, sentence, tmp_path):
+    write_raw(tmp_path / "take.raw", noise(FRAMES))
+    keys.init(str(tmp_path / "keys"))
+    with kind(tmp_path / "place", f"room-{os.getpid()}") as place:
+        place.text = place.text.replace(f"n={place.count}", "n=5")  # for four threads or processors
+        process = begin(tmp_path, place)
+        said = f"{place.text}: 1 of 5 workers wait: {sentence}"
+        log = tmp_path / "events.jsonl"
+        wait_until(
+            lambda: (log.exists() and said in log.read_text()) or process.poll() is not None,
+            "it is said",
+            within=40_000 * MS,
+        )
+        (tmp_path / "gate").touch()
+        code, _, err = finish(process)
+    assert code == 0, err
+    assert said in err
+    assert "did not come" not in err
+
+
+@pytest.mark.extended
+def test_a_worker_waits_for_dask_here_and_where_dask_has_queued_it():
+    pytest.importorskip("distributed")
+    from zaudio.launching.daskcluster import DaskCluster
+
+    here, there = ({"metrics": {"task_counts": counts}} for counts in ({"executing": 2, "ready": 1}, {"executing": 2}))
+    tasks = {number: (SimpleNamespace(status="pending"), address) for number, address in enumerate("aaabc", 1)}
+    cluster = SimpleNamespace(_resource=None, _tasks=tasks, _begun={1, 2}, _waiting={9: {}})
+    assert list(DaskCluster._waits(cluster, {"a": here, "b": there})) == [9, 3]
+
+
+def test_a_wait_is_told_when_it_begins_and_when_it_ends():
+    told = {}
+    assert news_of(told, {1: "full", 2: "full"}) == [(1, {"waits": "full"}), (2, {"waits": "full"})]
+    assert news_of(told, {1: "full", 2: "full"}) == []
+    assert news_of(told, {1: "full"}) == [(2, {"waits": ""})]
+    assert news_of(told, {}) == [(1, {"waits": ""})]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__.lower())

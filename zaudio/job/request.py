@@ -44,7 +44,7 @@ class Request:
         identity: The private key of that recipient, for a resume.
         memory: Bytes of samples that may be held or in flight.
         timing: All durations.
-        queues: Whether the job waits for a batch system's queue as long as that takes.
+        queues: Whether the job waits for the queue of a batch system or a cluster as long as that takes.
     """
 
     input: str

@@ -28,6 +28,23 @@ STOP = 4.0  # s for the worker to go
 Message = dict[str, object]  # as `remote.py` has them, without the worker's number
 
 
+def news_of(told: dict[int, str], waits: Mapping[int, str]) -> list[tuple[int, Message]]:
+    """Return messages about workers that wait for another reason than was told, or for none now; keep what is told.
+
+    Args:
+        told: Worker's number, and why it waits, as it was told.
+        waits: The same, as it is now.
+    """
+    news: list[tuple[int, Message]] = [
+        (number, {"waits": waits.get(number, "")})
+        for number in {**told, **waits}
+        if told.get(number, "") != waits.get(number, "")
+    ]
+    told.clear()
+    told.update(waits)
+    return news
+
+
 class Berth:
     """One worker's place.
 

@@ -26,7 +26,7 @@ from distributed import Client, Queue, get_client, get_worker
 
 from zaudio.endpoints import parse_tcp
 from zaudio.errors import LaunchError
-from zaudio.launching.berth import LOOK, STOP, Berth, Message
+from zaudio.launching.berth import LOOK, STOP, Berth, Message, news_of
 from zaudio.version import VERSION
 
 CONNECT = 10.0  # s for the scheduler to answer
@@ -51,6 +51,8 @@ class DaskCluster:
     def __init__(self, address: str, options: Mapping[str, str]) -> None:
         try:
             self._client = Client(address, timeout=CONNECT, set_as_default=False)
+        except MemoryError:  # it took another protocol's words for a length
+            raise LaunchError(f"dask:{address}", "what answers there is no scheduler of Dask's") from None
         except Exception as error:  # noqa: BLE001  # OSError, ValueError, TimeoutError, ssl's
             raise LaunchError(f"dask:{address}", _reason(error)) from None
         self._token = secrets.token_hex(8)  # names the queues of this job; it lets nobody in
@@ -61,6 +63,7 @@ class DaskCluster:
         self._tasks: dict[int, tuple[Any, str]] = {}  # worker's number -> its task, and the Dask worker that has it
         self._begun: set[int] = set()  # numbers of workers that have said something
         self._useless: set[str] = set()  # addresses of Dask's workers
+        self._told: dict[int, str] = {}  # worker's number -> why it waits, as it was said
         self._looked = 0.0
 
     def nodes(self) -> list[str]:
@@ -112,12 +115,14 @@ class DaskCluster:
         said: list[tuple[int, Message]] = []
         if self._speech.qsize():
             said += self._speech.get(batch=True)
+        self._begun.update(number for number, _ in said)
         now = time.monotonic()
         if now - self._looked >= NODES:
             self._looked = now
-            said += self._lost()
+            workers = self._workers()
+            said += self._lost(workers)
+            said += news_of(self._told, self._waits(workers))
         for number, message in said:
-            self._begun.add(number)
             if "ended" in message:
                 if message.get("hopeless") and number in self._tasks:
                     self._useless.add(self._tasks[number][1])
@@ -141,9 +146,22 @@ class DaskCluster:
             queue.close()  # the others may be starting, and hear of the end by their queue
         self._client.close(timeout=1)
 
-    def _lost(self) -> list[tuple[int, Message]]:
+    def _waits(self, workers: Mapping[str, Any]) -> dict[int, str]:
+        """Return why workers wait: for room here, or behind tasks of others, which Dask counts."""
+        queued = set()
+        for address, worker in workers.items():
+            counts = worker.get("metrics", {}).get("task_counts", {})
+            if counts.get("ready", 0) + counts.get("constrained", 0):
+                queued.add(address)
+        behind = [
+            number
+            for number, (task, address) in self._tasks.items()
+            if number not in self._begun and task.status == "pending" and address in queued
+        ]
+        return dict.fromkeys([*self._waiting, *behind], f"Dask's workers have no {self._resource or 'thread'} free")
+
+    def _lost(self, workers: Mapping[str, Any]) -> list[tuple[int, Message]]:
         """Return the ends of tasks that failed, or whose Dask worker is gone."""
-        workers = self._workers()
         ends: list[tuple[int, Message]] = []
         for number, (task, address) in self._tasks.items():
             if task.status == "error":
@@ -165,15 +183,19 @@ class DaskCluster:
         return found
 
     def _emptiest(self) -> tuple[str, float] | None:
-        """Return the Dask worker with the fewest workers of ours for its threads, and how many these are for each."""
+        """Return the Dask worker with the fewest workers of ours for its places, and how many these are for each."""
         held = Counter(address for _, address in self._tasks.values())
         found = {
-            address: held[address] / worker["nthreads"]
+            address: held[address] / places
             for address, worker in self._workers().items()
-            if address not in self._useless
-            and (self._resource is None or worker["resources"].get(self._resource, 0) > held[address])
+            if address not in self._useless and (places := self._room(worker)) >= 1
         }
         return min(found.items(), key=lambda each: each[1], default=None)
+
+    def _room(self, worker: Mapping[str, Any]) -> float:
+        """Return how many workers of ours a Dask worker has places for, when it does nothing else."""
+        threads = float(worker["nthreads"])
+        return threads if self._resource is None else min(threads, worker["resources"].get(self._resource, 0) // 1)
 
 
 def serve(number: int, token: str, version: str, said: Mapping[str, Any]) -> None:

@@ -243,14 +243,18 @@ class Fleet:
 
     def _miss(self, squad: Squad, now: float) -> None:
         """Say how many workers did not come, when the first of them is late."""
-        if squad.asked and not squad.is_missed and now >= min(squad.asked.values()) + LATE:
+        squad.asked.update((number, now) for number in squad.asked if squad.posted[number].waits)  # its queue says why
+        late = [number for number, asked in squad.asked.items() if now >= asked + LATE]
+        if late and not squad.is_missed:
             squad.is_missed = True
-            missing = f"{len(squad.asked)} of {len(squad.posted)} workers did not come within {LATE:g} s"
+            missing = f"{len(late)} of {len(squad.posted)} workers did not come within {LATE:g} s"
             self._warn(squad, f"{squad.launcher.where}: {missing}; it is silent, or has no room for them")
 
     def _tell_waits(self, squad: Squad, now: float) -> None:
         """Say why workers wait in a queue, for each reason once it has lasted."""
         waits = Counter(handle.waits for handle in squad.posted.values() if handle.waits)
+        for reason in [each for each, since in squad.waits.items() if each not in waits and since <= now]:
+            del squad.waits[reason]  # it did not last
         for reason, count in waits.items():
             if reason not in squad.waits and len(squad.waits) >= WAITS_KEPT:
                 continue

@@ -19,9 +19,11 @@ from typing import Any
 import ray
 
 from zaudio.errors import LaunchError
-from zaudio.launching.berth import LOOK, STOP, Berth, Message
+from zaudio.launching.berth import LOOK, STOP, Berth, Message, news_of
 from zaudio.version import VERSION
 
+ROOM = 2.0  # s between two looks at what the cluster has left
+BEGIN = 5.0  # s for an actor to begin where there is room for it
 QUESTION = 1.0  # s that an actor thinks about an answer when there is nothing new
 
 
@@ -63,9 +65,10 @@ class RayCluster:
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, namespace="zaudio")
         except Exception as error:  # noqa: BLE001  # ConnectionError, RuntimeError, TimeoutError
             raise LaunchError(f"ray:{address}", _reason(error)) from None
+        self._needs = {"CPU": float(options.get("cpus", 1)), "GPU": float(options.get("gpus", 0))}
         self._class = ray.remote(
-            num_cpus=float(options.get("cpus", 1)),
-            num_gpus=float(options.get("gpus", 0)),
+            num_cpus=self._needs["CPU"],
+            num_gpus=self._needs["GPU"],
             max_restarts=0,  # the fleet replaces workers
             max_concurrency=2,  # a word, while it looks
             scheduling_strategy="SPREAD",
@@ -73,6 +76,9 @@ class RayCluster:
         self._actors: dict[int, Any] = {}  # worker's number -> its actor
         self._begun: set[int] = set()  # numbers of actors that have answered
         self._questions: dict[Any, int] = {}  # answer that is to come -> worker's number
+        self._asked: dict[int, float] = {}  # number of a worker that has not answered -> when it was asked for
+        self._waiting: dict[int, str] = {}  # worker's number -> why it waits, as it was said
+        self._looked = 0.0
 
     def nodes(self) -> list[str]:
         """See `Cluster`."""
@@ -81,6 +87,7 @@ class RayCluster:
     def start(self, number: int, said: Mapping[str, Any]) -> None:
         """See `Cluster`."""
         self._actors[number] = self._class.remote(VERSION, dict(said))
+        self._asked[number] = time.monotonic()
         self._ask(number)
 
     def go(self, number: int) -> None:
@@ -98,12 +105,17 @@ class RayCluster:
             number = self._questions.pop(answer)
             message = self._answer(answer, number)
             self._begun.add(number)
+            self._asked.pop(number, None)
             if message is not None:
                 said.append((number, message))
             if message is not None and "ended" in message:
                 del self._actors[number]
             else:
                 self._ask(number)
+        now = time.monotonic()
+        if now - self._looked >= ROOM:
+            self._looked = now
+            said += news_of(self._waiting, self._waits(now))
         return said
 
     def close(self) -> None:
@@ -115,6 +127,15 @@ class RayCluster:
         for actor in self._actors.values():
             ray.kill(actor)
         ray.shutdown()
+
+    def _waits(self, now: float) -> dict[int, str]:
+        """Return why actors have not begun, where the cluster has no room now, and could have."""
+        late = [number for number, asked in self._asked.items() if now >= asked + BEGIN]
+        if not late:
+            return {}
+        free, whole = ray.available_resources(), ray.cluster_resources()
+        lacks = [kind for kind, need in self._needs.items() if free.get(kind, 0) < need <= whole.get(kind, 0)]
+        return dict.fromkeys(late, f"Ray has no {lacks[0]} free") if lacks else {}
 
     def _ask(self, number: int) -> None:
         self._questions[self._actors[number].look.remote()] = number

@@ -205,6 +205,8 @@ class Far:
         worker = self._workers[number]
         if self._renames and isinstance(name := message.get("name"), str):
             worker.name = _shown(name)
+        if isinstance(waits := message.get("waits"), str):
+            worker.waits = _shown(waits) if waits else ""
         if worker.public is None and isinstance(public := message.get("public"), str):
             worker.public = public
         if isinstance(ended := message.get("ended"), str):
