@@ -569,7 +569,7 @@ def test_the_hashing_of_a_part_can_be_interrupted(tmp_path, monkeypatch):
 
     file = AudioFile(str(path), signal, origin=ORIGIN)
     with pytest.raises(KeyboardInterrupt):
-        file.open(signal, Order.FORWARD, notify=Bell(), pause=pause)
+        file.open(signal, Order.FORWARD, notify=Bell(), check_stop=pause)
     file.abort()
     assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
 

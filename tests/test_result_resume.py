@@ -526,7 +526,7 @@ def test_a_resume_that_is_called_off_while_it_reads_changes_nothing(tmp_path):
     with ResultFolder(str(tmp_path), job=job_record(description)) as folder:
         writer = ResultWriter(folder, description)
         with pytest.raises(KeyError, match="enough"):
-            writer.open(description.signal, Order.REVERSED, notify=Bell(), pause=call_off)
+            writer.open(description.signal, Order.REVERSED, notify=Bell(), check_stop=call_off)
         writer.abort()
     assert contents(tmp_path) == before
 

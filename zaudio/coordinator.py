@@ -41,7 +41,7 @@ class OneResult(Life[Report]):
 
     def _prepare(self, stack: ExitStack, waker: Waker) -> Work | DoneJob:
         return open_job(
-            self._request, stack, notify=waker.wake, publish=self._stream.publish, pause=self._raise_if_stopped
+            self._request, stack, notify=waker.wake, publish=self._stream.publish, check_stop=self._raise_if_stopped
         )
 
     def _outcome(self) -> Report:

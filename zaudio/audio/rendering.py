@@ -223,7 +223,7 @@ class AudioFile:
         return self._error
 
     def open(
-        self, signal: Signal, order: Order, *, notify: Callable[[], None], pause: Callable[[], None] = lambda: None
+        self, signal: Signal, order: Order, *, notify: Callable[[], None], check_stop: Callable[[], None] = lambda: None
     ) -> int:
         """Write the header, or go on where an earlier life of this job ended; then start the thread.
 
@@ -232,8 +232,8 @@ class AudioFile:
             order: The order of their frames.
             notify: Called from the thread whenever `finished`, `sealed` or `error` changed. It must be quick and must
                 not raise.
-            pause: Called now and then while the part of an earlier life is hashed. An exception that it raises ends
-                that, and nothing has changed.
+            check_stop: Called now and then while the part of an earlier life is hashed. An exception of it ends that,
+                and nothing has changed.
 
         Returns:
             The bytes of payloads that an earlier life wrote; 0 for a new job. The payloads go on behind them.
@@ -253,7 +253,7 @@ class AudioFile:
         self._notify = notify
         self._storage = storage_of(self._part, signal, self._layout, self._job)
         with disk.storage_errors(self._part.part):
-            self._taken = self._storage.start(pause)
+            self._taken = self._storage.start(check_stop)
         self._feeder = Feeder(self._storage, fail=self._fail, notify=notify)
         self._feeder.start()
         return self._taken

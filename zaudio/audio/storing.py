@@ -58,7 +58,7 @@ class PlainStorage:
         self._records: disk.RecordFile | None = None
         self._sums = Sums()
 
-    def start(self, pause: Callable[[], None]) -> int:
+    def start(self, check_stop: Callable[[], None]) -> int:
         """Write the header, or go on where an earlier life ended; return the bytes of samples that lie there.
 
         Raises:
@@ -67,7 +67,7 @@ class PlainStorage:
         """
         self._schedule = Schedule(now=time.monotonic())
         if (journal := self._part.unfinished) is not None:
-            self._reopen(journal, pause)
+            self._reopen(journal, check_stop)
         else:
             self._write_bytes(self._header)
             self._begin_journal()
@@ -128,8 +128,8 @@ class PlainStorage:
         self._records.append(lambda: beginning)
         self._part.sync()
 
-    def _reopen(self, journal: Journal, pause: Callable[[], None]) -> None:
-        length = self._trusted(journal, pause)
+    def _reopen(self, journal: Journal, check_stop: Callable[[], None]) -> None:
+        length = self._trusted(journal, check_stop)
         if journal.records and not length:
             raise ResumeError(self._part.part, "its bytes are not those that its journal says")
         os.ftruncate(self._part.fd, length)
@@ -145,13 +145,13 @@ class PlainStorage:
         if not length:
             self._write_bytes(self._header)
 
-    def _trusted(self, journal: Journal, pause: Callable[[], None]) -> int:
+    def _trusted(self, journal: Journal, check_stop: Callable[[], None]) -> int:
         """Return the bytes of the part that a record covers and that the part still holds; sum them."""
         buffer, length, digest = memoryview(bytearray(READ_BYTES)), 0, xxhash.xxh3_128()
         at = 0
         for record in journal.records:
             while at < record.length:
-                pause()
+                check_stop()
                 count = disk.read_into(self._part.fd, buffer[: record.length - at], at)
                 if not count:
                     return length
@@ -207,7 +207,7 @@ class FlacStorage:
         self.job_id = os.urandom(ID_BYTES)
         self._file: FlacFile | None = None
 
-    def start(self, pause: Callable[[], None]) -> int:  # noqa: ARG002  there is nothing to read
+    def start(self, check_stop: Callable[[], None]) -> int:  # noqa: ARG002  there is nothing to read
         """Start the encoder; return 0: nothing was there.
 
         Raises:

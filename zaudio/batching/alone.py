@@ -183,7 +183,7 @@ def open_alone(
     *,
     wake: Callable[[], None],
     publish: Callable[[Event], None],
-    pause: Callable[[], None],
+    check_stop: Callable[[], None],
 ) -> Alone:
     """Open the job of a recording: its output folder and its writer.
 
@@ -194,13 +194,13 @@ def open_alone(
         stack: Closes the recording. It is taken over; an error closes it.
         wake: Wakes the farm; from any thread.
         publish: Takes the events of the stages.
-        pause: Called now and then while an interrupted job's output is read. An exception of it ends that.
+        check_stop: Called now and then while an interrupted job's output is read. An exception of it ends that.
 
     Raises:
         ZaudioError: The job cannot be opened.
     """
     bell = Bell(wake)
     with stack:
-        work = open_job(request, stack, notify=bell.ring, publish=publish, pause=pause, source=source)
+        work = open_job(request, stack, notify=bell.ring, publish=publish, check_stop=check_stop, source=source)
         opened = stack.pop_all()
     return Alone(begun, work, bell, opened, Early(work.writer) if isinstance(work, OpenJob) else None)

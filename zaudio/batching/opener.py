@@ -190,14 +190,14 @@ class Opener:
             check_output(request)
             begun = Begun(named, status, time.monotonic())
             with ExitStack() as stack:
-                source = open_recording(request, stack, publish=self._publish, pause=self._raise_if_stopped)
+                source = open_recording(request, stack, publish=self._publish, check_stop=self._raise_if_stopped)
                 self._weights.open(named, signal_of(source).bytes)
                 small = open_small(request, begun, source, self._ops)
                 kept = stack.pop_all()
             if small is not None:
                 return small  # its taker closes the recording
             return open_alone(
-                request, begun, source, kept, wake=self._wake, publish=self._publish, pause=self._raise_if_stopped
+                request, begun, source, kept, wake=self._wake, publish=self._publish, check_stop=self._raise_if_stopped
             )
         except StoppedError:
             raise

@@ -85,10 +85,10 @@ class FileOutput:
         return self._file.error
 
     def open(
-        self, signal: Signal, order: Order, *, notify: Callable[[], None], pause: Callable[[], None] = lambda: None
+        self, signal: Signal, order: Order, *, notify: Callable[[], None], check_stop: Callable[[], None] = lambda: None
     ) -> int:
         """Open the file; return the bytes that an earlier life of the job has left in it."""
-        return self._file.open(signal, order, notify=notify, pause=pause)
+        return self._file.open(signal, order, notify=notify, check_stop=check_stop)
 
     def note(self, note: Measured | Machines) -> None:
         """Keep that for a later life, durable."""

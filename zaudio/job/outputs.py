@@ -69,14 +69,14 @@ class Output(Destination, Protocol):
     def kept(self) -> bool:
         """Whether a later start can continue from something here."""
 
-    def open(self, signal: Signal, order: Order, *, notify: Callable[[], None], pause: Callable[[], None]) -> int:
+    def open(self, signal: Signal, order: Order, *, notify: Callable[[], None], check_stop: Callable[[], None]) -> int:
         """Open the destination; return the bytes that an earlier life of the job has left in it.
 
         Args:
             signal: The results, put together.
             order: The order of their frames.
             notify: Called from any thread when `finished`, `sealed` or `error` changed.
-            pause: Called now and then while an earlier life's bytes are read. An exception of it ends that.
+            check_stop: Called now and then while an earlier life's bytes are read. An exception of it ends that.
         """
 
     def publish(self) -> dict[str, str]:

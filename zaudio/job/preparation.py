@@ -208,7 +208,7 @@ def open_job(
     *,
     notify: Callable[[], None],
     publish: Callable[[Event], None],
-    pause: Callable[[], None],
+    check_stop: Callable[[], None],
     source: Source | None = None,
 ) -> OpenJob | DoneJob:
     """Open the recording and the output.
@@ -218,8 +218,8 @@ def open_job(
         stack: Closes what was opened.
         notify: Wakes the farm; from any thread.
         publish: Takes the events of the stages.
-        pause: Called now and then while a recording or an interrupted job's output is read. An exception of it ends
-            that.
+        check_stop: Called now and then while a recording or an interrupted job's output is read. An exception of it
+            ends that.
         source: The recording, if it is open already; the stack closes it.
 
     Raises:
@@ -228,7 +228,7 @@ def open_job(
         StorageError: The output cannot be written.
     """
     check_output(request)
-    source = source if source is not None else open_recording(request, stack, publish=publish, pause=pause)
+    source = source if source is not None else open_recording(request, stack, publish=publish, check_stop=check_stop)
     allowed = import_named(request.specs)
     request, course = _course_of(request, source, allowed)
     plan = cut(request, course.foreseen)
@@ -237,7 +237,7 @@ def open_job(
         return _done(request, claimed, plan, source)
     means = Means(request, source, JobClass(request.security.machines), notify, publish)
     sentences = _restore(means, course, claimed, allowed)
-    resumed = output.open(course.output, plan.order, notify=notify, pause=pause)
+    resumed = output.open(course.output, plan.order, notify=notify, check_stop=check_stop)
     stage, first = course.foreseen, 0
     if course.measuring is None:
         stage, plan = course.main, cut(request, course.main)
@@ -249,7 +249,11 @@ def open_job(
 
 
 def open_recording(
-    request: Request, stack: ExitStack, *, publish: Callable[[Event], None], pause: Callable[[], None] = lambda: None
+    request: Request,
+    stack: ExitStack,
+    *,
+    publish: Callable[[Event], None],
+    check_stop: Callable[[], None] = lambda: None,
 ) -> Source:
     """Open the recording, whatever it lies in.
 
@@ -257,7 +261,7 @@ def open_recording(
         request: The job.
         stack: Closes it.
         publish: Takes the events about how far it is read.
-        pause: Called now and then while it is read, decoded or authenticated once. An exception of it ends that.
+        check_stop: Called now and then while it is read, decoded or authenticated once. An exception of it ends that.
 
     Raises:
         InputError: It cannot be read as audio.
@@ -268,7 +272,7 @@ def open_recording(
 
     def tell(verb: str, done: int, total: int) -> None:
         nonlocal told
-        pause()
+        check_stop()
         now = time.monotonic()
         if now - told >= TOLD_SECONDS or done == total:
             told = now

@@ -108,7 +108,9 @@ def begin(folder: ResultFolder, key: bytearray) -> Opened:
     return Opened(job_id, 1, fd, 0, None, Tag.later(key, iv), iv, checkpoints)
 
 
-def reopen(folder: ResultFolder, unfinished: Unfinished, description: bytes, *, pause: Callable[[], None]) -> Opened:
+def reopen(
+    folder: ResultFolder, unfinished: Unfinished, description: bytes, *, check_stop: Callable[[], None]
+) -> Opened:
     """Go on with the job that lies unfinished in the folder, after the last checkpoint that its part holds.
 
     Raises:
@@ -121,7 +123,7 @@ def reopen(folder: ResultFolder, unfinished: Unfinished, description: bytes, *, 
         with disk.storage_errors(folder.part_path(RESULT)):
             fd = _reopen_parts(folder)
             stack.callback(os.close, fd)
-            held = _trusted(fd, journal.checkpoints, Tag(key, iv, description), iv, pause=pause)
+            held = _trusted(fd, journal.checkpoints, Tag(key, iv, description), iv, check_stop=check_stop)
             if held is None:
                 raise ResumeError(folder.path, f"{RESULT}{PART} is not what its journal says: it is damaged")
             os.ftruncate(fd, held.length)
@@ -133,7 +135,7 @@ def reopen(folder: ResultFolder, unfinished: Unfinished, description: bytes, *, 
 
 
 def _trusted(
-    fd: int, checkpoints: Sequence[Checkpoint], tag: Tag, iv: bytes, *, pause: Callable[[], None] = lambda: None
+    fd: int, checkpoints: Sequence[Checkpoint], tag: Tag, iv: bytes, *, check_stop: Callable[[], None] = lambda: None
 ) -> Trusted | None:
     """Read the part up to its last checkpoint that it still holds; return None when it holds none of several.
 
@@ -142,7 +144,7 @@ def _trusted(
         checkpoints: Each longer than the one before.
         tag: The tag's state before the first byte; taken along.
         iv: The IV.
-        pause: Called once per megabyte; an exception that it raises ends the reading.
+        check_stop: Called once per megabyte; an exception that it raises ends the reading.
 
     Raises:
         OSError: The system refused.
@@ -151,7 +153,7 @@ def _trusted(
     done, last, buffer = 0, iv, bytearray(READ_BYTES)
     for checkpoint in checkpoints:
         while done < checkpoint.length:
-            pause()
+            check_stop()
             piece = memoryview(buffer)[: min(READ_BYTES, checkpoint.length - done)]
             count = os.preadv(fd, [piece], done)
             if not count:

@@ -135,7 +135,7 @@ class ResultWriter:
         return self._error
 
     def open(
-        self, signal: Signal, order: Order, *, notify: Callable[[], None], pause: Callable[[], None] = lambda: None
+        self, signal: Signal, order: Order, *, notify: Callable[[], None], check_stop: Callable[[], None] = lambda: None
     ) -> int:
         """Store a new key and IV, or go on where an earlier life of this job ended; then start the threads.
 
@@ -144,7 +144,7 @@ class ResultWriter:
             order: The order of their frames.
             notify: Called from the writer's threads whenever `finished`, `sealed` or `error` changed. It must be quick
                 and must not raise.
-            pause: Called now and then while the ciphertext of an earlier life is read, which takes a second per
+            check_stop: Called now and then while the ciphertext of an earlier life is read, which takes a second per
                 gigabyte or so. An exception that it raises ends the reading, and nothing has changed.
 
         Returns:
@@ -168,7 +168,7 @@ class ResultWriter:
         key = unfinished.key if unfinished is not None else primitives.random_key()
         try:
             if unfinished is not None:
-                opened = reopen(self._folder, unfinished, self._encoded, pause=pause)
+                opened = reopen(self._folder, unfinished, self._encoded, check_stop=check_stop)
             else:
                 opened = begin(self._folder, key)
             self._fd, self._tag, self._checkpoints = opened.fd, opened.tag, opened.checkpoints
