@@ -152,13 +152,14 @@ def test_a_failure_is_told_while_a_long_recording_is_being_done(tmp_path):
         assert (job.wait().done, job.wait().failed) == (1, 1)
 
 
-def test_so_many_failures_end_the_batch(tmp_path):
+@pytest.mark.parametrize(("most", "sentence"), [(1, "^1 recording failed"), (2, "^2 recordings failed, and")])
+def test_so_many_failures_end_the_batch(tmp_path, most, sentence):
     paths = [raw(tmp_path, f"r{n}", value=7.0) for n in range(9)]
     op = "farm_ops:raises_at:value=7,tally=" + str(tmp_path / "tally")
-    job = Batch(paths, tmp_path / "out", ops=op, workers=2, max_fails=2)
-    with pytest.raises(JobError, match="2 recordings failed, and --max-fails"):
+    job = Batch(paths, tmp_path / "out", ops=op, workers=2, max_fails=most)
+    with pytest.raises(JobError, match=sentence):
         job.run()
-    assert len(job.take()) == 2
+    assert len(job.take()) == most
 
 
 def test_a_second_run_does_what_is_left_and_skips_what_is_done(tmp_path):

@@ -209,7 +209,8 @@ class Ends:
         """
         failed = self.counts["failed"]
         if self._max_fails is not None and failed >= self._max_fails:
-            raise JobError(f"{failed} recordings failed, and --max-fails (max_fails=) is {self._max_fails}")
+            recordings = "1 recording" if failed == 1 else f"{failed} recordings"
+            raise JobError(f"{recordings} failed, and --max-fails (max_fails=) is {self._max_fails}")
 
     def _end(self, report: RecordingReport) -> None:
         with self._lock:
