@@ -71,8 +71,10 @@ def test_a_worker_is_killed_and_replaced_and_the_result_is_numpys(place, folder)
     gated = f"farm_ops:gated:gate={folder}/gate"  # so that the job does not end before another worker comes
     with job(folder, place, "--report", f"{folder}/report.json", "-vv", op=gated) as process:
         seen = exposed_by(place)
+        # One that has joined may be slow to begin, and the others would do all of the job.
+        wait_until(lambda: len(list(folder.glob("gate.*"))) >= place.count, "all are at it")
         kill(place.workers()[0])
-        wait_until(lambda: joined(folder) > place.count, "another has taken its place")
+        wait_until(lambda: len(list(folder.glob("gate.*"))) > place.count, "another has taken its place")
         (folder / "gate").touch()
         code, out, err = finish(process)
     assert code == 0, err
