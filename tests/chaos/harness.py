@@ -238,9 +238,9 @@ class Scene:
         self.raw = [f"--channels={channels}", f"--format={format}"]
         write_raw(self.path, self.samples)
 
-    def held(self, index):
+    def held(self, index, *, chunk=CHUNK, gate="gate"):
         """An op that inverts, and a file: the chunk of that index waits until it is there, so the job cannot end."""
-        start, gate = (-(-len(self.samples) // CHUNK) - 1 - index) * CHUNK, self.folder / "gate"
+        start, gate = (-(-len(self.samples) // chunk) - 1 - index) * chunk, self.folder / gate
         return f"farm_ops:holds_at:value={float(self.samples[start, 0])!r},gate={gate}", gate
 
     # Processes
