@@ -219,10 +219,14 @@ def test_worker_stopped_until_its_chunk_was_redone_is_a_duplicate_and_of_use_aga
     stopped = scene.worker(job, "--name", "stopped")
     wait_until(lambda: accepted_of(job, "stopped") and accepted_of(job, "other"), "both are of use")
     stop(stopped)
-    job.wait_for("Lost")
-    # What it held was granted once more while it was in doubt, and the rest when it was lost.
-    held = {event["chunk"] for event in job.events("Granted") if event["repeated"]}
-    held |= {event["chunk"] for event in job.events("Requeued")}
+    wait_until(lambda: any(event["worker"] == "stopped" for event in job.events("Lost")), "it is missed")
+    # What it was granted and did not give back. The events of that lie before that of its loss.
+    held, given = (
+        {event["chunk"] for event in job.events(*kinds) if event["worker"] == "stopped"}
+        for kinds in (("Granted",), ("Accepted", "Duplicate"))
+    )
+    held -= given
+    assert held
     wait_until(lambda: held <= {event["chunk"] for event in job.events("Accepted")}, "what it held is redone")
     go_on(stopped)
     back = time.monotonic()
