@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import zmq
@@ -409,6 +410,7 @@ def test_workers_inside_a_call_that_lets_no_thread_run_are_ended_within_five_sec
     leaving.finish(code=0, within=5000 * MS + SLACK)
     measured(f"exited after {time.monotonic() - asked:.2f} s")
     assert not any(map(alive, first))
+    (scene.folder / "gate").touch()
     scene.assert_good_worker_completes(job)
 
 
@@ -420,7 +422,7 @@ def test_workers_inside_a_call_that_lets_no_thread_run_are_ended_within_five_sec
     removed="`exit.py`: `exit_at_once(number)`; `children.py`: `die_with_parent()`",
 )
 def test_second_sigterm_ends_a_supervisor_and_its_workers_at_once(scene):
-    job, leaving, first = hogs(scene)
+    job, leaving, first = hogs(scene, PATIENT)
     leaving.signal(signal.SIGTERM)
     wait_until(lambda: job.events("Lost"), "one of them has left, and the supervisor waits for the other")
     assert leaving.code is None
@@ -429,17 +431,23 @@ def test_second_sigterm_ends_a_supervisor_and_its_workers_at_once(scene):
     leaving.finish(code=143, within=1000 * MS)
     wait_until(lambda: not any(map(alive, first)), "its workers are gone", within=1000 * MS)
     measured(f"all gone after {time.monotonic() - asked:.2f} s")
+    (scene.folder / "gate").touch()
     scene.assert_good_worker_completes(job)
 
 
-def hogs(scene):
+# Its first SIGTERM alone would not end it while a test lasts.
+PATIENT = "import zaudio.net.supervisor as net; net.LEAVE_PATIENCE = 600; from zaudio.cli import main; main()"
+AS_EVER = "from zaudio.cli import main; main()"
+
+
+def hogs(scene, program=AS_EVER):
     """A job with two workers of one command, one of which is inside a call that lets no thread of its process run."""
     tally = scene.folder / "tally"
-    slowly = ("--op", "farm_ops:slow:ms=150", "--op", "invert")  # so that the other one does not do all of it meanwhile
+    held = ("--op", scene.held(CHUNKS - 1)[0], "--op", "invert")  # so that the other one cannot end the job meanwhile
     op = f"farm_ops:hogs_at:value={bad_sample(scene)},tally={tally}"
-    job = scene.coordinator(*slowly, op=op, durations={"liveness": 50})
-    leaving = scene.worker(job, "-n", 2)
-    wait_until(tally.exists, "one is inside")
+    job = scene.coordinator(*held, op=op, durations={"liveness": 50})
+    leaving = scene.script(program, "worker", job.endpoint, "--allow", "farm_ops", "-n", 2)
+    wait_until(Path(f"{tally}.inside").exists, "one is inside")
     first = children(leaving.pid)
     assert len(first) == 2
     return job, leaving, first

@@ -117,9 +117,17 @@ def sticks_at(array, value=0.0, tally="", times=1):
 
 
 def hogs_at(array, value=0.0, tally="", times=1):
-    """Like `sticks_at`, but inside a C call that keeps the interpreter lock: no thread of the worker gets on."""
+    """Like `sticks_at`, but inside a C call that keeps the interpreter lock: no thread of the worker gets on.
+
+    Leaves ``<tally>.inside`` to say that it is.
+    """
     if array[0, 0] == value and _count(tally) <= times:
-        ctypes.PyDLL(None).sleep(600)
+        libc = ctypes.PyDLL(None)
+        sys.setswitchinterval(600)  # between the two calls no thread gets the lock either ...
+        time.sleep(LOOK)  # ... nor one that has asked for it already
+        if tally:
+            libc.creat(f"{tally}.inside".encode(), 0o600)
+        libc.sleep(600)
     return np.negative(array)
 
 
