@@ -89,10 +89,12 @@ def test_worker_behind_a_partition_is_of_use_again_soon_after_it_heals(scene, ne
 def test_a_fifth_of_the_packets_lost_changes_nothing(scene, network):
     scene.record(12 * 8_000)
     network.lose(20)
-    job = coordinator(scene, network, op="farm_ops:slow:ms=1", chunk=8_000)
+    op, gate = scene.held(11, chunk=8_000)  # the last one
+    job = coordinator(scene, network, op=op, chunk=8_000)
     scene.worker(job, prefix=network.far)
+    wait_until(lambda: network.lost > 20, "more than 20 packets were dropped")
+    gate.touch()
     job.finish(within=100_000 * MS, code=0)
-    assert network.lost > 20
     assert_promises(job)
 
 
@@ -126,7 +128,8 @@ def test_chunks_of_4_mib_over_10_mbit_are_no_death(scene, network):
     removed="`dispatch.py`: `if now - member.heard > self._timing.dead_after:`",
 )
 def test_host_that_vanishes_is_missed_within_the_liveness(scene, network):
-    job = coordinator(scene, network, op="farm_ops:slow:ms=100")
+    op, gate = scene.held(12)  # so that it does not end before
+    job = coordinator(scene, network, op=op)
     far = scene.worker(job, "--name", "far", prefix=network.far)
     job.wait_for("Accepted", 2)
     network.vanish()
@@ -134,6 +137,7 @@ def test_host_that_vanishes_is_missed_within_the_liveness(scene, network):
     kill(far)
     (lost,) = job.wait_for("Lost")
     assert lost["at"] - gone < DEAD + HEARTBEAT + SLACK
+    gate.touch()
     good = scene.worker(job, "--once", prefix=network.near)
     job.finish(code=0)
     good.finish(code=0)
