@@ -81,7 +81,8 @@ def test_worker_whose_key_is_unknown_is_told_so_and_others_do_the_job(scene, fol
     job = scene.coordinator("--keys", folder)
     worker = scene.worker(job, "--keys", stranger, "-n", processes)
     assert_turned_away(worker, "the coordinator does not admit this worker's key: it is unknown there, or was revoked")
-    assert f"its public key {STRANGE_PUBLIC.decode()} is not admitted" in job.err
+    sentence = f"its public key {STRANGE_PUBLIC.decode()} is not admitted"
+    wait_until(lambda: sentence in job.err, "the coordinator says so too")  # the worker is told before it does
     assert job.events("Joined") == []
     complete(scene, job, "--keys", studio)
 
