@@ -2,8 +2,9 @@
 
 `zaudio coordinator`, `zaudio farm` and `zaudio render` have no options for heartbeats, so this runs the same commands,
 ends and sentences with a `Coordinator` or a `Rendering` that is given DURATIONS: as JSON, fields of `Timing`, and
-``checkpoint``, the seconds from one to the next. It writes every event as a line of JSON to the file EVENTS, with the
-time of the monotonic clock as ``at``. Run as a process by `harness.Scene`.
+``checkpoint``, the seconds from one to the next, and ``join``, those for which an end waits for the disk. It writes
+every event as a line of JSON to the file EVENTS, with the time of the monotonic clock as ``at``. Run as a process by
+`harness.Scene`.
 """
 
 import dataclasses
@@ -42,6 +43,10 @@ if __name__ == "__main__":
     durations = json.loads(text)
     records.SECONDS = durations.pop("checkpoint", records.SECONDS)
     records.SECONDS_MOST = min(records.SECONDS, records.SECONDS_MOST)  # whatever an fsync takes
+    if "join" in durations:
+        from zaudio.result import writer
+
+        writer.JOIN_TIMEOUT = durations.pop("join")
     name = "Rendering" if command[0] == "render" else "Coordinator"
     setattr(zaudio, name, impatient(getattr(zaudio, name), durations, fd))
     from zaudio.cli import main

@@ -127,25 +127,34 @@ def test_disk_that_is_full_leaves_an_older_result_as_it_was(fragile):
     assert snapshot(fragile.output) == before
 
 
-@pytest.fixture
-def stuck(scene):
-    """A job that is interrupted while its disk does not answer an fsync, and the process id of its coordinator."""
+def stuck(scene, patience):
+    """A job that is interrupted while its disk does not answer an fsync, and the process id of its coordinator.
+
+    Args:
+        scene: Where it runs.
+        patience: Seconds for which the interrupted job waits for the disk.
+    """
+    scene.durations["join"] = patience
     scene.durations["checkpoint"] = 1000.0  # so that the first one is that of the interruption
-    prefix = delay(60, paths=[scene.output / "result.raw.part"])
+    log = scene.folder / "fsyncs"
+    prefix = delay(60_000 * MS, paths=[scene.output / "result.raw.part"], log=log)
     job = scene.farm(op=scene.held(12)[0], prefix=prefix)
     wait_until(lambda: job.written, "something is written")  # that an fsync would be for
     (coordinator,) = children(job.pid)
     kill(coordinator, signal.SIGINT)
-    yield job, coordinator
-    job.end()  # strace keeps a thread that it delays, though its process is long gone
+    wait_until(lambda: "fsync(" in log.read_text(), "the signal was heard, and the disk asked")
+    return job, coordinator
 
 
-def ended(pid):
-    """The exit code of a process that is over but not yet forgotten; None while it runs."""
+def ended(job, pid):
+    """The exit code of the coordinator of a job under strace; None while it runs."""
     if alive(pid):
         return None
-    with open(f"/proc/{pid}/stat") as stat:
-        return int(stat.read().split()[-1]) >> 8
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return int(stat.read().split()[-1]) >> 8
+    except (FileNotFoundError, ProcessLookupError):  # strace has forgotten it, and says the same
+        return job.code
 
 
 @pytest.mark.covers(
@@ -159,10 +168,10 @@ def ended(pid):
     ),
 )
 @pytest.mark.extended
-def test_disk_that_does_not_answer_holds_up_an_interruption_for_less_than_5_s(stuck):
-    job, coordinator = stuck
-    assert wait_until(lambda: ended(coordinator), "it ends", within=5000 * MS) == 130
-    job.end()
+def test_disk_that_does_not_answer_holds_up_an_interruption_for_less_than_5_s(scene):
+    job, coordinator = stuck(scene, 2000 * MS)
+    assert wait_until(lambda: ended(job, coordinator), "it ends", within=5000 * MS) == 130
+    job.end()  # strace keeps a thread that it delays, though its process is long gone
     assert "zaudio: interrupted" in job.err
     assert_promises(job)
 
@@ -174,11 +183,9 @@ def test_disk_that_does_not_answer_holds_up_an_interruption_for_less_than_5_s(st
     measured="within it",
     removed="`exit.py`: `exit_at_once(number)`",
 )
-def test_second_interruption_is_obeyed_at_once(stuck):
-    job, coordinator = stuck
-    with pytest.raises(AssertionError, match="it ends"):
-        wait_until(lambda: ended(coordinator), "it ends", within=0.5)  # the first is obeyed within some 2 s
+def test_second_interruption_is_obeyed_at_once(scene):
+    job, coordinator = stuck(scene, 60_000 * MS)  # the first alone would not end it while this test lasts
     kill(coordinator, signal.SIGINT)
-    assert wait_until(lambda: ended(coordinator), "it ends", within=500 * MS) == 130
+    assert wait_until(lambda: ended(job, coordinator), "it ends", within=500 * MS) == 130
     job.end()
     assert_promises(job)

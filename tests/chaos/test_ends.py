@@ -90,6 +90,7 @@ def test_second_coordinator_on_the_same_port_is_refused_and_the_first_unharmed(s
 def test_interrupted_job_ends_within_5_s_and_is_resumed(scene, name, place):
     (number, code), elsewhere = SIGNALS[name], place == "workers from elsewhere"
     op, gate = scene.held(12)  # so that it cannot end before it hears the signal
+    scene.durations["join"] = 2000 * MS  # the last fsync has that long
     job = scene.coordinator(op=op) if elsewhere else scene.farm(op=op)
     worker = scene.worker(job, "--once") if elsewhere else None
     wait_until(lambda: job.written > 3 * 4 * CHUNK, "three chunks are written")  # others may be accepted before them
