@@ -305,9 +305,9 @@ class Scene:
         """Start any command."""
         return Process(self, [sys.executable, "-m", "zaudio", *arguments], **more)
 
-    def resume(self, job, *, workers=2, within=60_000 * MS, code=0, **more):
+    def resume(self, job, *arguments, workers=2, within=60_000 * MS, code=0, **more):
         """Do the job again with the command it was started with, and without its faults; returns the finished Job."""
-        again = self.farm(workers=workers, chunk=job.chunk, output=job.output, **more)
+        again = self.farm(*arguments, workers=workers, chunk=job.chunk, output=job.output, **more)
         again.finish(within=within, code=code)
         return again
 
