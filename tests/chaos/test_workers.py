@@ -149,17 +149,17 @@ def test_worker_command_says_which_of_its_processes_died_and_replaces_it(scene):
 @pytest.mark.chaos
 def test_twenty_random_kills_with_restarts_change_nothing(scene):
     scene.record(127 * SHORT)  # so few that each of them travels alone
-    job = scene.farm(op="farm_ops:slow:ms=200", workers=4, chunk=SHORT)
+    job = scene.farm(op=slow(200), workers=4, chunk=SHORT)
     job.wait_for("Accepted", 4)
     chance = random.Random(7)
     for number in range(20):
-        job.wait_for("Joined", 4 + number)
-        send_signal(chance.choice(local_workers(job)))
-        job.wait_for("Lost", number + 1)
+        job.wait_for("Joined", 4 + number)  # then what the loss before it requeued has been told, too
         # A chunk may be hit twice and not three times, which would rightly be its own fault.
         hits = Counter(event["chunk"] for event in job.events("Requeued"))
         twice = {index for index, count in hits.items() if count > 1}
         wait_until(lambda twice=twice: twice <= {event["chunk"] for event in job.events("Accepted")}, "it is done")
+        send_signal(chance.choice(local_workers(job)))
+        job.wait_for("Lost", number + 1)
     job.finish(code=0)
     assert_promises(job)
     assert len(job.events("Lost")) == 20
@@ -174,13 +174,16 @@ def test_twenty_random_kills_with_restarts_change_nothing(scene):
 )
 @pytest.mark.chaos
 def test_all_workers_die_and_others_come_ten_times_the_liveness_later(scene):
-    job = scene.coordinator(op="farm_ops:slow:ms=100", durations={"worker_timeout": 30 * DEAD})
+    op, gate = scene.held(12)  # so that it does not end before they die
+    job = scene.coordinator(op=op, durations={"worker_timeout": 30 * DEAD})
     workers = [scene.worker(job) for _ in range(2)]
+    job.wait_for("Joined", 2)
     job.wait_for("Accepted", 3)
     for worker in workers:
         kill(worker)
     job.wait_for("Lost", 2)
     pass_time(10 * DEAD)
+    gate.touch()
     scene.assert_good_worker_completes(job)
 
 
@@ -259,13 +262,15 @@ def test_worker_stopped_until_its_chunk_was_redone_is_a_duplicate_and_of_use_aga
 @pytest.mark.chaos
 def test_worker_stopped_for_ever_holds_up_neither_the_job_nor_its_end(scene):
     scene.record(60 * 65_536)
-    job = scene.coordinator(op=slow(40), chunk=65_536)
+    held, gate = scene.held(59, chunk=65_536)  # so that it does not end before one is stopped
+    job = scene.coordinator("--op", held, "--op", "invert", op=slow(40), chunk=65_536)
     scene.worker(job)
     stopped = scene.worker(job)
     job.wait_for("Joined", 2)
     job.wait_for("Accepted", 20)
     before = peak_memory(job.pid)
     stop(stopped)
+    gate.touch()
     job.finish(code=0)
     ended = time.monotonic()
     assert_promises(job)
