@@ -53,7 +53,9 @@ from net_support import MS, PATIENCE, alive, kill, processes_with, wait_until
 
 HERE = Path(__file__).parent
 HEARTBEAT, DEAD = 200 * MS, 1000 * MS  # scaled, since a process of a busy machine may be silent for a second
-DURATIONS = {"heartbeat": HEARTBEAT, "liveness": 5, "worker_timeout": 60.0}  # liveness: DEAD, in heartbeats
+# The liveness is DEAD, in heartbeats; a chunk at a gate has as much time as the test that opens it.
+DURATIONS = {"heartbeat": HEARTBEAT, "liveness": 5, "worker_timeout": PATIENCE, "chunk_timeout": PATIENCE,
+             "chunk_timeout_floor": PATIENCE / 2}  # fmt: skip
 CHUNK = 40_000  # frames of 4 bytes: long enough to travel alone
 CHUNKS = 16
 WORKING = ("encryption_key.bin.part", "encryption_iv.bin.part", "result.raw.part", "result.json.part",

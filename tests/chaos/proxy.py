@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 
-from net_support import LOOK
+from net_support import LOOK, PATIENCE
 
 BOTH = ("up", "down")
 PIECE = 1 << 16  # bytes taken at once
@@ -110,7 +110,7 @@ class Proxy:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(timeout=5)
+            thread.join(timeout=PATIENCE)
             assert not thread.is_alive(), "a thread of the proxy does not end"
         for sock in self._open:
             sock.close()

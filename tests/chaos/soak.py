@@ -29,7 +29,7 @@ from farm_support import NAMES  # noqa: E402  they need the path above
 from faults import go_on, kill, stop  # noqa: E402
 from footprint import descriptors, memory  # noqa: E402
 from harness import DURATIONS, Process, Scene, assert_promises, listing, opened, running  # noqa: E402
-from net_support import children, wait_until  # noqa: E402
+from net_support import MS, children, wait_until  # noqa: E402
 from net_support import kill as send  # noqa: E402
 from proxy import Proxy  # noqa: E402
 from series import FOLDERS  # noqa: E402
@@ -191,7 +191,7 @@ class Soak:
 
     def _end(self):
         """Let the last jobs come to their end, and ask everyone to leave."""
-        self.victim.finish(within=120)
+        self.victim.finish(within=120_000 * MS)
         assert_promises(self.victim)
         out = self.victim.output
         open_ends = [out / "result.commit", out / "result.journal"]  # beside an older result, too
@@ -199,12 +199,12 @@ class Soak:
         if self.victim.code != 0 and not published:  # killed behind its publication, it is done all the same
             self.scene.resume(self.victim, "--overwrite", op=OP)  # there may be an older one
         done = len(self.series.out.splitlines())
-        wait_until(lambda: len(self.series.out.splitlines()) > done + 1, "a job ends without a fault", within=60)
+        wait_until(lambda: len(self.series.out.splitlines()) > done + 1, "a job ends without a fault")
         self.series.signal(signal.SIGTERM)
-        self.series.finish(within=60, code=0)
+        self.series.finish(code=0)
         for process in [*self.lasting.values(), *self.mortal]:
             process.signal(signal.SIGTERM)
-            process.finish(within=30, code=0)
+            process.finish(within=30_000 * MS, code=0)
 
 
 def verdicts(samples):

@@ -28,12 +28,12 @@ A_PART = 6000  # bytes: below what the ventilator's socket takes, so that no con
 
 @pytest.mark.timeout(240)
 def test_twenty_thousand_mutated_messages_and_then_a_good_worker_completes_the_job(scene):
-    job = scene.coordinator(durations={"worker_timeout": 120.0})
+    job = scene.coordinator(durations={"worker_timeout": 120_000 * MS})
     ventilator, port = job.endpoint, int(job.endpoint.rpartition(":")[2])
     sink = f"{ventilator.rpartition(':')[0]}:{port + 1}"
     with zmq.Context() as context:
         context.setsockopt(zmq.LINGER, 0)
-        context.setsockopt(zmq.SNDTIMEO, 30_000)  # a coordinator that died takes nothing
+        context.setsockopt(zmq.SNDTIMEO, int(30_000 * MS * 1000))  # a coordinator that died takes nothing
         with context.socket(zmq.DEALER) as socket:
             socket.connect(ventilator)
             welcome = knock(socket, bytes(16))

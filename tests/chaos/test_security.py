@@ -13,7 +13,7 @@ import pytest
 import zmq
 from extended import extended, product
 from farm_support import write_raw
-from harness import CHUNK, assert_promises, peak_memory
+from harness import CHUNK, assert_promises, peak_memory, slow
 from net_support import MS, PATIENCE, processes_with, wait_until
 
 from zaudio import Coordinator, Security
@@ -141,7 +141,7 @@ def test_worker_with_keys_is_told_that_the_coordinator_has_none(scene, studio):
 
 def test_local_workers_and_others_share_a_job_with_keys(scene, folder, studio):
     gate = scene.folder / "gate"
-    slowly = ("--op", "farm_ops:slow:ms=150", "--op", "invert")  # so that no other does the far one's share meanwhile
+    slowly = ("--op", slow(150), "--op", "invert")  # so that no other does the far one's share meanwhile
     job = scene.coordinator("--keys", folder, *slowly, op=f"farm_ops:gated:gate={gate}", workers=2)
     worker = scene.worker(job, "--keys", studio, "--name", "far")
     wait_until(lambda: len(list(scene.folder.glob("gate.*"))) == 3, "all are at it")

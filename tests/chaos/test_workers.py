@@ -478,7 +478,7 @@ def test_worker_leaves_when_its_lifetime_is_over_or_it_is_idle(scene):
     (scene.folder / "gate").touch()
     lived.finish(code=0, within=5000 * MS)
     assert {event["reason"] for event in job.wait_for("Lost", 2)} == {"its lifetime is over"}
-    idle = scene.worker(job, "--idle-timeout", 3)
+    idle = scene.worker(job, "--idle-timeout", 3000 * MS)
     job.finish(code=0)
     assert_promises(job)
     idle.finish(code=0, within=10_000 * MS)
@@ -609,7 +609,7 @@ def test_chunk_that_nobody_finishes_ends_the_job_with_its_name(scene):
 )
 @pytest.mark.extended
 def test_coordinator_that_was_stopped_declares_nobody_dead(scene):
-    job = scene.coordinator(op="farm_ops:slow:ms=150")
+    job = scene.coordinator(op=slow(150))
     workers = [scene.worker(job) for _ in range(2)]
     job.wait_for("Accepted", 3)
     stop(job)
