@@ -13,6 +13,8 @@ from net_support import MS, PATIENCE
 
 from zaudio import Network, Timing, decrypt
 from zaudio.formats import sample_format
+from zaudio.result.journal import decode_journal
+from zaudio.result.primitives import JournalSeal
 
 HERE = str(Path(__file__).parent)
 NAMES = ["encryption_iv.bin", "encryption_key.bin", "result.json", "result.raw"]
@@ -75,6 +77,22 @@ def openssl_decrypted(folder):
 def listing(folder):
     """What lies in a folder, by name."""
     return sorted(entry.name for entry in Path(folder).iterdir())
+
+
+def saved(folder):
+    """The bytes that the last checkpoint of an unfinished job vouches for; -1 as long as it has no whole journal.
+
+    What lies in `result.raw.part` is more: without a checkpoint, a kill loses it.
+    """
+    folder = Path(folder)
+    try:
+        key, iv = ((folder / f"encryption_{name}.bin.part").read_bytes() for name in ("key", "iv"))
+        found = decode_journal((folder / "result.journal").read_bytes(), JournalSeal(key, iv))
+    except (FileNotFoundError, ValueError):
+        return -1
+    if found is None:
+        return -1
+    return found.checkpoints[-1].length if found.checkpoints else 0
 
 
 def environment(**more):

@@ -8,14 +8,23 @@ import signal
 import numpy as np
 import pytest
 from extended import extended
-from farm_support import NAMES, decrypted, finish, inverted, launch, launch_script, listing, noise, write_raw
+from farm_support import (
+    NAMES,
+    decrypted,
+    finish,
+    inverted,
+    launch,
+    launch_script,
+    listing,
+    noise,
+    saved,
+    write_raw,
+)
 from net_support import MS, PATIENCE, free_port, kill, wait_until
 
-from zaudio import Coordinator, Raw, records
+from zaudio import Coordinator, Raw
 from zaudio.errors import OutputExistsError, ResumeError, StoppedError
-from zaudio.result import ResultWriter, journal
-from zaudio.result.journal import decode_journal
-from zaudio.result.primitives import JournalSeal
+from zaudio.result import ResultWriter
 
 # The command line, with a checkpoint after every write: what is killed is then never far behind its last one.
 EAGER = """
@@ -66,7 +75,7 @@ class Take:
         process = launch_script(EAGER, *self.line(*more))
         frame_bytes = self.samples[:1].nbytes
         done = (len(self.samples) - number * self.chunk) * frame_bytes // 16 * 16
-        wait_until(lambda: self._saved() == done or process.poll() is not None, "all is saved")
+        wait_until(lambda: saved(self.out) == done or process.poll() is not None, "all is saved")
         assert process.poll() is None, process.communicate()
         return process
 
@@ -82,15 +91,6 @@ class Take:
     def assert_done(self):
         assert decrypted(self.out) == np.negative(self.samples[::-1]).astype(self.samples.dtype).tobytes()
         assert listing(self.out) == NAMES
-
-    def _saved(self):
-        """Where the job's last checkpoint is."""
-        try:
-            key, iv = ((self.out / f"encryption_{name}.bin.part").read_bytes() for name in ("key", "iv"))
-            found = decode_journal((self.out / "result.journal").read_bytes(), JournalSeal(key, iv))
-        except (FileNotFoundError, ValueError):
-            return -1  # not yet
-        return found.checkpoints[-1].length if found is not None and found.checkpoints else 0
 
 
 def resumed(err):
@@ -351,9 +351,9 @@ def test_op_that_fails_keeps_what_was_done_for_when_it_is_mended(tmp_path):
     # The second op comes after `down_to`, which negates.
     line = take.line("--op", f"farm_ops:raises_at:value=-5,times=3,tally={tmp_path}/tally")
     process = launch(*line)
-    # The chunk at which it fails comes only when a checkpoint vouches for something: a worker that is slow to start
-    # might hold the first chunk until then.
-    wait_until(lambda: has_checkpoint(take.out), "some of it is done for good")
+    # The chunk at which it fails comes only when a checkpoint vouches for two: a worker that is slow to start might
+    # hold the first chunk until then.
+    wait_until(lambda: saved(take.out) >= 2 * 4 * CHUNK or process.poll() is not None, "two are done for good")
     take.limit(0)
     code, _, err = finish(process)
     assert code == 1
@@ -363,17 +363,6 @@ def test_op_that_fails_keeps_what_was_done_for_when_it_is_mended(tmp_path):
     assert "done by an earlier start" in out
     assert resumed(err) >= 1
     assert decrypted(take.out) == take.samples[::-1].tobytes(), "both ops negate"
-
-
-def has_checkpoint(folder):
-    """Whether the journal in that folder has more than its first record."""
-    path = folder / "result.journal"
-    content = path.read_bytes() if path.exists() else b""
-    start = len(journal.MAGIC) + records._LENGTH.size
-    if len(content) < start:
-        return False
-    (length,) = records._LENGTH.unpack_from(content, len(journal.MAGIC))
-    return len(content) > start + length + journal.TAG_BYTES
 
 
 @pytest.mark.extended
