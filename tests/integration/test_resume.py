@@ -126,7 +126,14 @@ def test_killed_coordinator_started_again_redoes_what_no_checkpoint_vouches_for(
     done = take.killed(CELLS - round(CELLS * share), *lane)
     assert set(listing(take.out)) >= {"result.journal", "result.raw.part"}
     report = tmp_path / "report.json"
-    code, _, err = finish(launch(*take.line(*lane, "--progress", "json", "--report", report)))
+    take.limit(CELLS)  # no chunk is done before the first line of progress is there
+    process = launch(*take.line(*lane, "--progress", "json", "--report", report))
+    said = b""  # from the descriptor itself: what a line of text leaves in its buffer is lost to `communicate`
+    while b"{" not in said and (piece := os.read(process.stderr.fileno(), 1 << 16)):
+        said += piece
+    take.limit(0)
+    code, _, err = finish(process)
+    err = said.decode() + err
     assert code == 0, err
     take.assert_done()
     report = json.loads(report.read_text())
