@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from extended import extended
-from farm_support import decrypted, finish, launch, launch_script, listing
+from farm_support import decrypted, finish, launch, launch_script, listing, saved
 from net_support import PATIENCE, wait_until
 from spool_support import LOSSY, noise, write_lossy
 
@@ -130,8 +130,8 @@ def begun(request, tmp_path):
     op = f"farm_ops:holds_at:value={stop!r},gate={gate}"
     command = ("farm", take, "-o", out, "-n", "1", "--chunk", "1000f", "--op", op)
     process = launch_script(EAGER, *command)
-    part = out / "result.raw.part"
-    wait_until(lambda: part.exists() and part.stat().st_size > 20_000, "a checkpoint")
+    wait_until(lambda: saved(out) > 0 or process.poll() is not None, "a checkpoint")
+    assert process.poll() is None, process.communicate()
     process.kill()
     process.communicate()
     gate.touch()

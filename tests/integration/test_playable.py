@@ -13,7 +13,17 @@ import numpy as np
 import pytest
 import soundfile
 from extended import extended, product
-from farm_support import environment, finish, launch, launch_script, noise, openssl_decrypted, popen, write_raw
+from farm_support import (
+    environment,
+    finish,
+    launch,
+    launch_script,
+    noise,
+    openssl_decrypted,
+    popen,
+    saved,
+    write_raw,
+)
 from net_support import PATIENCE, kill, wait_until
 from test_resume import EAGER
 
@@ -345,7 +355,7 @@ def test_a_killed_job_with_a_wav_inside_goes_on_inside_of_a_sample(tmp_path):
     line += ("--op", f"farm_ops:down_to:limit={tmp_path / 'limit'}", "--op", "convert:format=s24le")
     process = launch_script(EAGER, *line)
     size = 10 * job.CHUNK * 3
-    wait_until(lambda: process.poll() is not None or _length(sealed / "result.raw.part") >= size, "ten chunks")
+    wait_until(lambda: process.poll() is not None or saved(sealed) >= size, "ten chunks are saved")
     assert process.poll() is None, process.communicate()
     kill(process.pid)
     finish(process)
