@@ -516,6 +516,12 @@ def command(folder, *more):
     return launch("batch", "-o", folder / "out", "-n", "2", "--progress", "none", *more, cwd=folder)
 
 
+def shown(url):
+    """What the page of a batch shows, once it shows that a recording runs."""
+    snapshot = fetch(url)
+    return snapshot if snapshot["jobs_counts"].get("running") else None
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, extended(signal.SIGINT)])
 def test_a_batch_that_was_killed_goes_on_with_the_same_command(tmp_path, how):
     paths, op = held(tmp_path, 40, 20)
@@ -525,10 +531,12 @@ def test_a_batch_that_was_killed_goes_on_with_the_same_command(tmp_path, how):
     process = command(tmp_path, *line)
     manifest_path = tmp_path / "out" / "manifest.jsonl"
     wait_until(lambda: manifest_path.exists() and manifest_path.read_bytes().count(b"\n") >= 5, "some are done")
-    address, token = read_address(tmp_path / "out")
-    snapshot = fetch(f"{address}#{token}")
+    # The page and the log have threads of their own, and may come to it later.
+    address, token = wait_until(lambda: read_address(tmp_path / "out"), "the page says where it is")
+    snapshot = wait_until(lambda: shown(f"{address}#{token}"), "the page shows recordings that run")
     assert (snapshot["title"], snapshot["progress"]["unit"], len(snapshot["jobs"])) == ("out", "recordings", 41)
-    assert snapshot["jobs_counts"]["running"] > 0
+    log = tmp_path / "events.jsonl"
+    wait_until(lambda: log.exists() and b'"kind":"started"' in log.read_bytes(), "the log has begun")
     if how == signal.SIGKILL:
         kill(process.pid)
     else:
@@ -546,7 +554,7 @@ def test_a_batch_that_was_killed_goes_on_with_the_same_command(tmp_path, how):
     assert "done by an earlier run" in out
     assert token in err, "the page of the next run has the same token"
     digest = Digest()
-    for text in (tmp_path / "events.jsonl").read_text().splitlines():
+    for text in log.read_text().splitlines():
         digest.take(text)
     first, second = digest.lives()
     assert first.end == ("cut off" if how == signal.SIGKILL else "stopped")
