@@ -327,16 +327,20 @@ def test_a_result_that_has_its_name_is_reported_though_the_disk_fails_behind_tha
         patch.undo()
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    gate = tmp_path / "gate"
+    op = f"farm_ops:gated:gate={gate}"
     for path in paths:
-        job = Batch([path], out, workers=1)
+        gate.unlink(missing_ok=True)
+        job = Batch([path], out, ops=op, workers=1)
         with monkeypatch.context() as patch, job, suppress(DiskFullError):
             patch.setattr(disk, "sync_name", full)  # a file has its name then
             patch.setattr(publication, "finish", full)  # a folder is committed then, and a look at it finishes that
+            gate.touch()  # not before the disk is full
             job.wait()
         [report] = job.take()
         assert report.state == "done", report
         assert "No space left on device" in report.warnings[-1]
-    assert {report.state for report in zaudio.batch(paths, out, workers=1)} == {"skipped"}
+    assert {report.state for report in zaudio.batch(paths, out, ops=op, workers=1)} == {"skipped"}
 
 
 def test_a_full_disk_under_encoders_ends_the_batch_and_leaves_no_views_in_circles(tmp_path, monkeypatch):
