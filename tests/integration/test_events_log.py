@@ -31,6 +31,8 @@ def kinds(lines):
 
 def joined(path):
     """How many workers took part; one that is ready again on a new connection counts once."""
+    if not path.exists():  # the log has a thread of its own
+        return 0
     lines = (json.loads(line) for line in path.read_text().splitlines() if line.endswith("}"))
     return len({line["session"] for line in lines if line["kind"] == "joined"})
 
