@@ -258,11 +258,12 @@ class Job:
         op = ("--op", f"farm_ops:down_to:limit={self._limit}")
         return ("render", self.path, self.out, f"--chunk={self.CHUNK}f", "-n", "2", *op, *more)
 
-    def killed(self, number, *more):
-        """The job, killed when all chunks before that one are written."""
+    def killed(self, number, *more, ready=lambda: True):
+        """The job, killed when all chunks before that one are written, and when it is `ready`."""
         self.limit(1 - number)
         process = launch_script(EAGER, *self.line("--format", "s24le", *more))
         wait_until(lambda: self.saved() >= number * self.CHUNK * 3 or process.poll() is not None, "saved")
+        wait_until(lambda: ready() or process.poll() is not None, "ready")
         assert process.poll() is None, process.communicate()
         kill(process.pid)
         assert finish(process)[0] == -signal.SIGKILL
@@ -294,7 +295,7 @@ def test_a_killed_render_goes_on_and_gives_the_same_file(tmp_path, share):
 @pytest.mark.extended
 def test_the_page_of_a_killed_render_goes_on_with_the_same_token(tmp_path):
     job, page = Job(tmp_path), ("--web", "0", "--web-linger", "0")
-    job.killed(5, *page)
+    job.killed(5, *page, ready=lambda: read_address(f"{job.out}.part.web"))
     before = read_address(f"{job.out}.part.web")
     _, err = run(*job.line("--format", "s24le", *page))
     assert f"see it at: {before[0]}#{before[1]}" in err
