@@ -155,7 +155,7 @@ def test_stopped_job_says_so_in_every_way(tmp_path, recording):
 @pytest.mark.extended
 def test_slow_reader_misses_events_is_told_how_many_and_holds_nothing_up(tmp_path, recording):
     job = gated(recording, tmp_path)
-    with job, job.subscribe(size=4) as slow, job.subscribe() as quick:
+    with job.subscribe(size=4) as slow, job.subscribe() as quick, job:  # both hear all, so before it starts
         (tmp_path / "gate").touch()
         report = job.wait(timeout=PATIENCE)
         every, few = list(quick), list(slow)
