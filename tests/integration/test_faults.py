@@ -76,6 +76,8 @@ def test_one_worker_killed_and_one_stopped_in_mid_job_change_nothing(tmp_path, l
         wait_until(lambda: len(_waiting(tmp_path)) == 4, "all are at it")
         killed, stopped, *_ = _waiting(tmp_path)
         kill(killed)
+        # Before that, the others could do its chunk too, and the job end.
+        wait_until(lambda: any(isinstance(event, Lost) for event in events), "its death is noticed")
         kill(stopped, signal.SIGSTOP)
         (tmp_path / "gate").touch()
         report = job.wait(timeout=PATIENCE)
