@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 import zmq
-from farm_support import PROMPT, inverted, noise, write_raw
+from farm_support import PATIENT, inverted, noise, write_raw
 from net_support import PATIENCE, children, kill, wait_until
 
 from zaudio.audio import open_source
@@ -73,7 +73,7 @@ def make_stage(name, path, ops, waker, *, publish=lambda event: None):
         grid=main.grid,
         credit=2,
         window_most=64,
-        timing=PROMPT,
+        timing=PATIENT,
         source=source.reference,
     )
     destination = Collected()

@@ -236,7 +236,9 @@ def test_op_that_fails_everywhere_ends_the_job_with_its_own_words(tmp_path, reco
 def test_chunk_that_fails_twice_is_forgiven(tmp_path, recording, lane):
     op = f"farm_ops:raises_at:value={BAD},times=2,tally={tmp_path}/tally"
     events = []
-    report = farm(recording, tmp_path, op, on_event=events.append, **lane).run()
+    # One worker, which no silence ends: an idle one could be granted the same chunk, and fail at it at the same time.
+    settings = {"workers": 1, "timing": Timing(), **lane}
+    report = farm(recording, tmp_path, op, on_event=events.append, **settings).run()
     assert_reference(tmp_path)
     assert report.requeued == 2
     assert [event.chunk for event in events if isinstance(event, Requeued)] == [5, 5]

@@ -13,6 +13,7 @@ import soundfile
 from extended import extended
 from farm_support import (
     NAMES,
+    PATIENT,
     PROMPT,
     decrypted,
     finish,
@@ -75,7 +76,7 @@ def recording(tmp_path):
 
 def gated(recording, tmp_path, **settings):
     """A job whose workers wait until `gate` is there."""
-    settings = {"workers": 2, "chunk": f"{CHUNK}f", "timing": PROMPT, **settings}
+    settings = {"workers": 2, "chunk": f"{CHUNK}f", "timing": PATIENT, **settings}
     return Coordinator(recording, tmp_path / "out", ops=f"farm_ops:gated:gate={tmp_path / 'gate'}", **settings)
 
 
@@ -268,7 +269,7 @@ def test_worker_that_takes_the_place_of_a_killed_one_leaves_its_results_in_the_s
 @on("shared memory")
 def test_stopped_local_worker_is_lost_killed_and_replaced(tmp_path, recording, lane):
     events = []
-    with gated(recording, tmp_path, on_event=events.append, **lane) as job:
+    with gated(recording, tmp_path, timing=PROMPT, on_event=events.append, **lane) as job:
         stopped, other = both_at_the_gate(tmp_path)
         kill(stopped, signal.SIGSTOP)
         wait_until(lambda: not alive(stopped), "it is killed")
