@@ -10,6 +10,7 @@ import pytest
 from extended import extended
 from farm_support import (
     NAMES,
+    PATIENT,
     PROMPT,
     decrypted,
     finish,
@@ -237,7 +238,7 @@ def test_chunk_that_fails_twice_is_forgiven(tmp_path, recording, lane):
     op = f"farm_ops:raises_at:value={BAD},times=2,tally={tmp_path}/tally"
     events = []
     # One worker, which no silence ends: an idle one could be granted the same chunk, and fail at it at the same time.
-    settings = {"workers": 1, "timing": Timing(), **lane}
+    settings = {"workers": 1, "timing": PATIENT, **lane}
     report = farm(recording, tmp_path, op, on_event=events.append, **settings).run()
     assert_reference(tmp_path)
     assert report.requeued == 2
