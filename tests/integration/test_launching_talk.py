@@ -34,7 +34,7 @@ def far(request):
     far = Far(command, "attic", env=environment())
     yield far
     far.close()
-    far.wait(time.monotonic() + 5)
+    far.wait(time.monotonic() + 5000 * MS)
 
 
 def shell(text):
@@ -100,7 +100,7 @@ def test_nor_does_it_answer_those_of_a_berth(home, monkeypatch):
     try:
         wait_until(lambda: said.append(berth.look()) or any(said), "it says so")
     finally:
-        berth.close(time.monotonic() + 5)
+        berth.close(time.monotonic() + 5000 * MS)
     assert next(filter(None, said))["public"] == ""
 
 
@@ -119,7 +119,7 @@ def test_a_berth_that_is_told_to_go_in_any_thread_tells_its_worker_once_and_in_t
         berth.look()
         assert told == [(berth._worker, threading.get_ident())]
     finally:
-        berth.close(time.monotonic() + 5)
+        berth.close(time.monotonic() + 5000 * MS)
 
 
 def test_nobody_looks_at_the_worker_of_a_berth_while_another_thread_ends_it(monkeypatch):
@@ -136,7 +136,7 @@ def test_nobody_looks_at_the_worker_of_a_berth_while_another_thread_ends_it(monk
         wait(far, deadline)
 
     monkeypatch.setattr(Far, "wait", wait_long)
-    berth.close(time.monotonic() + 5)
+    berth.close(time.monotonic() + 5000 * MS)
     looking.join()
     assert ended == [True]
     assert [message["ended"] for message in said] == [""]
@@ -229,7 +229,7 @@ def test_a_far_end_that_leaves_starts_no_worker_more():
         assert second.public is None
     finally:
         far.close()
-        far.wait(time.monotonic() + 5)
+        far.wait(time.monotonic() + 5000 * MS)
 
 
 def test_all_go_when_the_lifeline_breaks(far):
