@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from farm_support import PROMPT, decrypted, finish, inverted, launch, noise, on, write_raw
+from farm_support import PATIENT, decrypted, finish, inverted, launch, noise, on, write_raw
 from net_support import MS
 
 from zaudio import Coordinator, NoWorkerError, Raw, Security
@@ -30,7 +30,7 @@ def test_a_liar_among_local_workers_is_dropped_named_and_replaced(tmp_path, lane
         workers=3,
         chunk=f"{CHUNK}f",
         security=Security(audit=100),
-        timing=PROMPT,
+        timing=PATIENT,
         on_event=events.append,
         **lane,
     ).run()
@@ -45,7 +45,7 @@ def test_a_liar_among_local_workers_is_dropped_named_and_replaced(tmp_path, lane
 def test_an_audit_where_nobody_lies_gives_the_reference_and_says_how_much_it_compared(tmp_path, lane):
     samples = noise(300_001, channels=2)
     path = write_raw(tmp_path / "x.raw", samples)
-    settings = {"workers": 2, "chunk": "1000f", "raw": Raw(channels=2), "timing": PROMPT, **lane}
+    settings = {"workers": 2, "chunk": "1000f", "raw": Raw(channels=2), "timing": PATIENT, **lane}
     report = Coordinator(path, tmp_path / "out", security=Security(audit=30), **settings).run()
     assert 0 < report.audited < report.chunks
     assert report.dropped == {}
@@ -56,7 +56,7 @@ def test_an_audit_where_nobody_lies_gives_the_reference_and_says_how_much_it_com
 def test_a_recording_of_one_chunk_can_be_audited_by_local_workers(tmp_path):
     samples = noise(100)
     path = write_raw(tmp_path / "x.raw", samples)
-    report = Coordinator(path, tmp_path / "out", workers=4, security=Security(audit=100), timing=PROMPT).run()
+    report = Coordinator(path, tmp_path / "out", workers=4, security=Security(audit=100), timing=PATIENT).run()
     assert report.audited == 1
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 

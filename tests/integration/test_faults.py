@@ -43,7 +43,7 @@ def recording(tmp_path):
 
 
 def farm(recording, tmp_path, op, **settings):
-    settings = {"workers": 2, "chunk": f"{CHUNK}f", "timing": PROMPT, **settings}
+    settings = {"workers": 2, "chunk": f"{CHUNK}f", "timing": PATIENT, **settings}
     return Coordinator(recording, tmp_path / "out", ops=op, **settings)
 
 
@@ -108,8 +108,8 @@ def _waiting(tmp_path):
 def test_stopped_worker_that_comes_back_late_is_a_duplicate_at_most(tmp_path, recording):
     gate, events = tmp_path / "gate", []
     # From elsewhere: a local one would be killed.
-    job = farm(recording, tmp_path, f"farm_ops:gated:gate={gate}", bind="tcp://127.0.0.1:0", on_event=events.append)
-    with job:
+    settings = {"bind": "tcp://127.0.0.1:0", "timing": PROMPT, "on_event": events.append}
+    with farm(recording, tmp_path, f"farm_ops:gated:gate={gate}", **settings) as job:
         worker = launch("worker", job.endpoint, "--allow", "farm_ops", "--once")
         wait_until(lambda: len(_waiting(tmp_path)) == 3, "all are at it")
         kill(worker.pid, signal.SIGSTOP)
@@ -128,7 +128,7 @@ def test_stopped_worker_that_comes_back_late_is_a_duplicate_at_most(tmp_path, re
 @on("shared memory")
 def test_starter_killed_is_replaced_with_all_its_workers(tmp_path, recording, lane):
     gate = tmp_path / "gate"
-    with farm(recording, tmp_path, f"farm_ops:gated:gate={gate}", **lane) as job:
+    with farm(recording, tmp_path, f"farm_ops:gated:gate={gate}", timing=PROMPT, **lane) as job:
         first = wait_until(lambda: _waiting(tmp_path) if len(_waiting(tmp_path)) == 2 else None, "both are at it")
         (starter,) = children(os.getpid())
         kill(starter)
@@ -142,7 +142,7 @@ def test_starter_killed_is_replaced_with_all_its_workers(tmp_path, recording, la
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
 def test_starter_killed_takes_a_worker_along_that_lets_no_thread_run(tmp_path, recording):
     op = f"farm_ops:hogs_at:value={BAD},tally={tmp_path}/tally"
-    with farm(recording, tmp_path, op) as job:
+    with farm(recording, tmp_path, op, timing=PROMPT) as job:
         wait_until((tmp_path / "tally").exists, "one is inside the call")
         first = local_workers()
         (starter,) = children(os.getpid())
@@ -237,9 +237,8 @@ def test_op_that_fails_everywhere_ends_the_job_with_its_own_words(tmp_path, reco
 def test_chunk_that_fails_twice_is_forgiven(tmp_path, recording, lane):
     op = f"farm_ops:raises_at:value={BAD},times=2,tally={tmp_path}/tally"
     events = []
-    # One worker, which no silence ends: an idle one could be granted the same chunk, and fail at it at the same time.
-    settings = {"workers": 1, "timing": PATIENT, **lane}
-    report = farm(recording, tmp_path, op, on_event=events.append, **settings).run()
+    # One worker: an idle one could be granted the same chunk, and fail at it at the same time.
+    report = farm(recording, tmp_path, op, workers=1, on_event=events.append, **lane).run()
     assert_reference(tmp_path)
     assert report.requeued == 2
     assert [event.chunk for event in events if isinstance(event, Requeued)] == [5, 5]

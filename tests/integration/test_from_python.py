@@ -10,7 +10,7 @@ import pytest
 from extended import extended
 from farm_support import (
     NAMES,
-    PROMPT,
+    PATIENT,
     decrypted,
     finish,
     inverted,
@@ -40,7 +40,7 @@ EXPECTED = inverted(numbered(8 * CHUNK)).tobytes()
 
 def gated(recording, tmp_path, **settings):
     """A job that waits until `gate` is there."""
-    settings = {"workers": 2, "chunk": f"{CHUNK}f", "timing": PROMPT, **settings}
+    settings = {"workers": 2, "chunk": f"{CHUNK}f", "timing": PATIENT, **settings}
     return Coordinator(recording, tmp_path / "out", ops=f"farm_ops:gated:gate={tmp_path / 'gate'}", **settings)
 
 
