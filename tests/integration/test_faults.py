@@ -128,7 +128,7 @@ def test_stopped_worker_that_comes_back_late_is_a_duplicate_at_most(tmp_path, re
 @on("shared memory")
 def test_starter_killed_is_replaced_with_all_its_workers(tmp_path, recording, lane):
     gate = tmp_path / "gate"
-    with farm(recording, tmp_path, f"farm_ops:gated:gate={gate}", timing=PROMPT, **lane) as job:
+    with farm(recording, tmp_path, f"farm_ops:gated:gate={gate}", **lane) as job:
         first = wait_until(lambda: _waiting(tmp_path) if len(_waiting(tmp_path)) == 2 else None, "both are at it")
         (starter,) = children(os.getpid())
         kill(starter)
@@ -142,7 +142,7 @@ def test_starter_killed_is_replaced_with_all_its_workers(tmp_path, recording, la
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
 def test_starter_killed_takes_a_worker_along_that_lets_no_thread_run(tmp_path, recording):
     op = f"farm_ops:hogs_at:value={BAD},tally={tmp_path}/tally"
-    with farm(recording, tmp_path, op, timing=PROMPT) as job:
+    with farm(recording, tmp_path, op) as job:
         wait_until((tmp_path / "tally").exists, "one is inside the call")
         first = local_workers()
         (starter,) = children(os.getpid())
