@@ -75,11 +75,14 @@ def test_no_wake_is_missed_when_another_thread_wakes_all_the_time(waker):
     thread.join()
 
 
-def test_waking_after_the_close_does_nothing():
-    waker = Waker()
+def test_waking_after_the_close_writes_nothing(monkeypatch):
+    waker, written = Waker(), []
     waker.close()
+    monkeypatch.setattr(os, "write", lambda *arguments: written.append(arguments))
     waker.wake()
+    monkeypatch.undo()
     waker.close()
+    assert written == []
 
 
 def test_no_byte_is_written_to_a_number_that_the_close_has_freed(waker, monkeypatch):

@@ -93,59 +93,63 @@ def _is_here(entry: str) -> bool:
         return entry in ("", os.curdir)
 
 
-class NoCoreDumps:
-    """A context in which the system writes no memory of this process to a disk if it crashes: a secret is in it.
+class _Overlapping:
+    """A context that any threads may be in at a time: the first changes the process, the last restores it.
 
-    The last of several contexts restores the state before the first. Swap is out of reach from here.
+    Those of `contextlib` would restore a change, if the first of two ended first.
     """
 
     _lock = allocate_lock()
-    _entered = 0
-    _before: tuple[int, int] = (0, -1)  # the soft limit of core files, and whether Linux may dump this process
+    _entered = 0  # of each subclass, which sets its own
 
     def __enter__(self) -> None:
-        """Switch core dumps off."""
+        """Change the process, unless another context has."""
         with self._lock:
-            if not NoCoreDumps._entered:
-                NoCoreDumps._before = _forbid_dumps()
-            NoCoreDumps._entered += 1
+            if not type(self)._entered:
+                self._change()
+            type(self)._entered += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Restore the state before, unless another context goes on."""
         with self._lock:
-            NoCoreDumps._entered -= 1
-            if not NoCoreDumps._entered:
-                _restore_dumps(*NoCoreDumps._before)
+            type(self)._entered -= 1
+            if not type(self)._entered:
+                self._restore()
+
+    def _change(self) -> None:
+        raise NotImplementedError
+
+    def _restore(self) -> None:
+        raise NotImplementedError
 
 
-class PrintsAside:
-    """A context in which this process prints to standard error what it would print to standard output.
+class NoCoreDumps(_Overlapping):
+    """A context in which the system writes no memory of this process to a disk if it crashes: a secret is in it.
 
-    The last of several contexts, in whatever threads, restores the state before the first. Those of `contextlib` would
-    leave standard output where it is, if the first of two ended first.
+    Swap is out of reach from here.
     """
 
-    _lock = allocate_lock()
-    _entered = 0
+    _before: tuple[int, int] = (0, -1)  # the soft limit of core files, and whether Linux may dump this process
+
+    def _change(self) -> None:
+        NoCoreDumps._before = _forbid_dumps()
+
+    def _restore(self) -> None:
+        _restore_dumps(*NoCoreDumps._before)
+
+
+class PrintsAside(_Overlapping):
+    """A context in which this process prints to standard error what it would print to standard output."""
+
     _before: TextIO | None = None
 
-    def __enter__(self) -> None:
-        """Let prints go to standard error."""
-        with self._lock:
-            if not PrintsAside._entered:
-                PrintsAside._before, sys.stdout = sys.stdout, sys.stderr
-            PrintsAside._entered += 1
+    def _change(self) -> None:
+        PrintsAside._before, sys.stdout = sys.stdout, sys.stderr
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Let them go where they went before, unless another context goes on."""
-        with self._lock:
-            PrintsAside._entered -= 1
-            if not PrintsAside._entered:
-                sys.stdout, PrintsAside._before = PrintsAside._before, None
+    def _restore(self) -> None:
+        sys.stdout, PrintsAside._before = PrintsAside._before, None
 
 
 # Both imports stand inside of functions: a file of the current folder could answer them before `begin`.
