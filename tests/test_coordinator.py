@@ -2,7 +2,10 @@
 
 import gc
 import os
+import signal
+import sys
 import threading
+import traceback
 import weakref
 from types import SimpleNamespace
 
@@ -208,6 +211,32 @@ def test_ctrl_c_when_the_thread_of_the_job_has_begun_stops_the_job(tmp_path, rec
     assert (job.done(), job.state) == (True, "stopped")
     assert isinstance(job.exception(), StoppedError | KeyboardInterrupt)
     assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("wait", "stop"),
+    [(Coordinator.wait, Farm.stop), (Coordinator.stop, lambda farm: None)],  # the job outlasts the wait for its end
+)
+def test_a_signal_that_the_system_gives_to_another_thread_ends_a_wait(tmp_path, recording, monkeypatch, wait, stop):
+    main = threading.get_ident()
+
+    def waits():
+        inner = sys._current_frames()[main]
+        frames = [frame.f_code for frame, _ in traceback.walk_stack(inner)]
+        return inner.f_code is threading.Condition.wait.__code__ and wait.__code__ in frames
+
+    def interrupt():
+        wait_until(waits, "the main thread waits for the job")
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    other = threading.Thread(target=interrupt)
+    with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0") as job:
+        with monkeypatch.context() as patched:
+            patched.setattr(Farm, "stop", stop)
+            other.start()
+            with pytest.raises(KeyboardInterrupt):
+                wait(job)
+        other.join()
 
 
 def test_nothing_is_left_of_a_job_that_gets_no_thread(tmp_path, recording, monkeypatch):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import inspect
+import math
 import os
 import sys
 import threading
@@ -38,6 +39,8 @@ from zaudio.watching.stream import Stream, Subscription
 Outcome = TypeVar("Outcome")
 Given = TypeVar("Given")
 Arguments = ParamSpec("Arguments")
+
+LOOK = 0.1  # seconds between two looks at the end of a job that is waited for
 
 
 def takes_arguments_of(
@@ -165,7 +168,7 @@ class Life(ABC, Generic[Outcome]):
         if self._thread is None and not self.done():
             raise UsageError("this job was not started; call start() or use it in a with statement")
         try:
-            ended = self._over.wait(timeout)
+            ended = self._wait_for_end(timeout)
         except KeyboardInterrupt:
             self.stop()
             raise
@@ -190,7 +193,7 @@ class Life(ABC, Generic[Outcome]):
             return
         atexit.unregister(self._end_of_program)
         if self._thread is not None and not self._stream.is_subscriber_thread:  # on_event may call this
-            self._over.wait()  # before it is joined: a thread that another one is just about to start cannot be
+            self._wait_for_end(None)  # before it is joined: one that another thread is about to start cannot be
             self._join()
 
     def __enter__(self) -> Self:
@@ -332,6 +335,18 @@ class Life(ABC, Generic[Outcome]):
             resources.close()
         finally:
             self._end(error)
+
+    def _wait_for_end(self, timeout: float | None) -> bool:
+        """Wait for the end for so many seconds; return whether it came.
+
+        The main thread looks up now and then. A signal that the system gave to another thread does not wake it, and
+        Python runs a handler in the main thread alone.
+        """
+        deadline = time.monotonic() + timeout if timeout is not None else math.inf
+        while not self._over.wait(min(LOOK, max(0.0, deadline - time.monotonic()))):
+            if not time.monotonic() < deadline:
+                return False
+        return True
 
     def _join(self) -> None:
         if self._thread is not None:
