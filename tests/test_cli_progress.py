@@ -27,10 +27,14 @@ class Terminal(io.StringIO):
         return True
 
 
-class Gone(io.StringIO):
+class Gone(Terminal):
+    """A terminal that is gone, and counts what it did not take."""
+
     error = BrokenPipeError()
+    refused = 0
 
     def write(self, text):
+        self.refused += 1
         raise self.error
 
     def flush(self):
@@ -205,11 +209,11 @@ def test_a_display_outlives_its_stream(monkeypatch, kind, error):
     monkeypatch.setenv("TERM", "xterm")
     stream = Gone()
     stream.error = error
-    stream.isatty = lambda: True
     with kind(stream) as shown:
         shown.start(WAITING, now=0.0)
         shown.show(HALF, now=1.0)
         shown.finish(DONE, now=2.0)
+    assert stream.refused
 
 
 def drawn(*snapshots, width="120"):
@@ -348,10 +352,12 @@ def test_every_display_survives_an_empty_recording(monkeypatch, chunks):
     monkeypatch.setenv("TERM", "xterm")
     empty = snapshot(chunks=chunks, bytes=0)
     for mode in ("bar", "plain", "json", "none"):
-        with display(mode, io.StringIO()) as shown:
+        stream = Terminal()
+        with display(mode, stream) as shown:
             shown.start(empty, now=0.0)
             shown.show(empty, now=1.0)
             shown.finish(replace(empty, state=State.DONE), now=2.0)
+        assert ("done" in stream.getvalue()) == (mode != "none")
 
 
 @pytest.mark.parametrize(
@@ -398,12 +404,14 @@ def test_a_long_reading_writes_a_line_for_each_tenth_elsewhere():
     assert 9 <= len(lines) <= 10  # a tenth is no binary number
 
 
-def test_a_reading_outlives_its_terminal():
-    stream = io.StringIO()
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), ValueError("closed file")])
+def test_a_reading_outlives_its_terminal(error):
+    stream = Gone()
+    stream.error = error
     shown = Reading("verifying", stream, now=0.0)
-    stream.close()
     shown.show(1, 2, now=5.0)
     shown.close()
+    assert stream.refused == 2
 
 
 MEASURING = snapshot(stage="measuring for loudnorm", done=10, bytes_done=10 * MB, seconds=1.0)

@@ -13,11 +13,15 @@ from zaudio.errors import StorageError
 
 
 class Deaf(io.StringIO):
+    """A stream that keeps what it was told, and takes none of it."""
+
     def __init__(self, error):
         super().__init__()
         self.error = error
+        self.told = ""
 
     def write(self, text):
+        self.told += text
         raise self.error
 
 
@@ -51,6 +55,7 @@ def test_out_prints_a_file_name_that_is_no_text(capsys):
 def test_out_outlives_its_reader(monkeypatch):
     monkeypatch.setattr(sys, "stdout", Deaf(BrokenPipeError()))
     voice.out("text")
+    assert sys.stdout.told == "text"
 
 
 def test_out_does_not_hide_a_full_disk(monkeypatch):
@@ -63,6 +68,7 @@ def test_out_does_not_hide_a_full_disk(monkeypatch):
 def test_err_outlives_standard_error(monkeypatch, error):
     monkeypatch.setattr(sys, "stderr", Deaf(error))
     voice.err("text")
+    assert sys.stderr.told == "text\n"
 
 
 def test_warnings_are_printed_on_standard_error(context, capsys):

@@ -808,6 +808,7 @@ def test_messages_that_are_not_for_a_coordinator_are_harmless(desk):
     ):
         desk.desk.receive(route("x"), message, now=desk.now)
     desk.check()
+    assert desk.desk.knows(session("a"))
 
 
 @pytest.mark.parametrize(("run", "chunk"), [(1, 0), (4, 0)])  # of a run, the first chunk in it

@@ -9,7 +9,7 @@ from zaudio.ops import Chain
 KEPT = sorted(FORMATS)
 
 
-def refused(spec, array, words):
+def assert_refused(spec, array, words):
     with pytest.raises(UsageError, match=words):
         Chain(spec, signal_of(array))
 
@@ -34,14 +34,14 @@ def test_trim_up_to_the_very_end_is_allowed():
 
 @pytest.mark.parametrize("spec", ["trim:start=50f", "trim:length=0s", "trim:start=10f,length=0f"])
 def test_trim_of_everything_is_refused(spec):
-    refused(spec, noise(50), "op trim: start=.* leaves nothing of the recording of 0.050 s .50 frames.")
+    assert_refused(spec, noise(50), "op trim: start=.* leaves nothing of the recording of 0.050 s .50 frames.")
 
 
 def test_trim_beyond_the_end_names_both():
     words = r"start=10f, length=41f goes up to 0.051 s \(frame 51\), beyond the end of the recording of 0.050 s \(50"
-    refused("trim:start=10f,length=41f", noise(50), words)
-    refused("trim:start=1s", noise(50), r"op trim: start=1s goes up to 1.000 s \(frame 1000\), beyond the end")
-    refused("trim", noise(0), "leaves nothing")
+    assert_refused("trim:start=10f,length=41f", noise(50), words)
+    assert_refused("trim:start=1s", noise(50), r"op trim: start=1s goes up to 1.000 s \(frame 1000\), beyond the end")
+    assert_refused("trim", noise(0), "leaves nothing")
 
 
 # pad
@@ -62,7 +62,7 @@ def test_pad_and_trim_undo_each_other():
 
 
 def test_pad_of_more_than_a_day_is_refused():
-    refused("pad:after=86401s", noise(1), "op pad: expected at most 24 hours on each side, not 0s and 86401s")
+    assert_refused("pad:after=86401s", noise(1), "op pad: expected at most 24 hours on each side, not 0s and 86401s")
     assert Chain("pad:after=86400s", signal_of(noise(1))).output.frames == 86_400_001
 
 
@@ -85,7 +85,7 @@ def test_mute_behind_another_op_is_at_its_own_frames():
 
 
 def test_mute_beyond_the_end_is_refused():
-    refused("mute:start=0s,length=51f", noise(50), r"op mute: start=0s, length=51f goes up to .*frame 51")
+    assert_refused("mute:start=0s,length=51f", noise(50), r"op mute: start=0s, length=51f goes up to .*frame 51")
 
 
 # fade
@@ -116,7 +116,7 @@ def test_fades_of_the_whole_recording_meet():
 
 
 def test_fades_longer_than_the_recording_are_refused():
-    refused("fade:in=2f,out=3f", noise(4), "op fade: in=2f and out=3f have 5 frames together, more than")
-    refused("fade:in=1f", noise(0), "more than the recording of 0.000 s")
-    refused("fade", noise(4), "op fade: expected a length for in, for out or for both, as in fade:in=2s,out=5s")
-    refused("fade:in=1f,shape=round", noise(4), "op fade: shape is one of linear, smooth, power, not 'round'")
+    assert_refused("fade:in=2f,out=3f", noise(4), "op fade: in=2f and out=3f have 5 frames together, more than")
+    assert_refused("fade:in=1f", noise(0), "more than the recording of 0.000 s")
+    assert_refused("fade", noise(4), "op fade: expected a length for in, for out or for both, as in fade:in=2s,out=5s")
+    assert_refused("fade:in=1f,shape=round", noise(4), "op fade: shape is one of linear, smooth, power, not 'round'")

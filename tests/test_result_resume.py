@@ -420,7 +420,7 @@ def begin(folder, description, **recording):
             writer.abort()
 
 
-def refused(folder, description, match, **recording):
+def assert_refused(folder, description, match, **recording):
     before = contents(folder)
     with pytest.raises(ResumeError, match=match) as caught:
         begin(folder, description, **recording)
@@ -444,7 +444,7 @@ def refused(folder, description, match, **recording):
 def test_another_job_is_refused_by_what_differs(tmp_path, of_description, of_recording, match):
     description, recording = job()
     leave(tmp_path, description, recording)
-    refused(tmp_path, replace(description, **of_description), match, **of_recording)
+    assert_refused(tmp_path, replace(description, **of_description), match, **of_recording)
 
 
 def test_another_job_that_had_done_nothing_yet_is_in_nobodys_way(tmp_path):
@@ -461,7 +461,7 @@ def test_a_part_that_is_missing_is_refused(tmp_path, name):
     description, recording = job()
     leave(tmp_path, description, recording)
     (tmp_path / name).unlink()
-    refused(tmp_path, description, "missing")
+    assert_refused(tmp_path, description, "missing")
 
 
 @pytest.mark.parametrize("name", ["encryption_key.bin.part", "encryption_iv.bin.part"])
@@ -472,7 +472,7 @@ def test_a_key_or_iv_that_was_changed_is_refused(tmp_path, name, change):
     content = (tmp_path / name).read_bytes()
     changed = {"flip": bytes([content[0] ^ 1]) + content[1:], "shorten": content[:-1], "lengthen": content + b"x"}
     (tmp_path / name).write_bytes(changed[change])
-    refused(tmp_path, description, "damaged")
+    assert_refused(tmp_path, description, "damaged")
 
 
 def test_a_journal_whose_job_is_damaged_is_refused_where_there_is_something_to_lose(tmp_path):
@@ -483,9 +483,9 @@ def test_a_journal_whose_job_is_damaged_is_refused_where_there_is_something_to_l
         changed = bytearray(whole)
         changed[position] ^= 0x80
         (tmp_path / "result.journal").write_bytes(changed)
-        refused(tmp_path, description, wrong)
+        assert_refused(tmp_path, description, wrong)
     (tmp_path / "result.journal").write_bytes(whole[:100])
-    refused(tmp_path, description, "no beginning")
+    assert_refused(tmp_path, description, "no beginning")
 
 
 def test_a_part_damaged_before_its_first_checkpoint_is_refused(tmp_path):
@@ -494,7 +494,7 @@ def test_a_part_damaged_before_its_first_checkpoint_is_refused(tmp_path):
     content = bytearray((tmp_path / "result.raw.part").read_bytes())
     content[0] ^= 1
     (tmp_path / "result.raw.part").write_bytes(content)
-    refused(tmp_path, description, "not what its journal says: it is damaged")
+    assert_refused(tmp_path, description, "not what its journal says: it is damaged")
 
 
 def test_fresh_discards_what_lies_there_whatever_it_is(tmp_path):

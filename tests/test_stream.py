@@ -108,8 +108,11 @@ def test_a_subscription_to_a_closed_stream_has_ended(stream):
 
 
 def test_a_stream_can_be_closed_twice(stream):
+    subscription = stream.subscribe()
+    publish(stream, 1)
     stream.close()
     stream.close()
+    assert numbers(subscription) == [1]
 
 
 def test_a_stream_whose_thread_could_not_start_is_closed_all_the_same(stream, monkeypatch):
@@ -119,7 +122,9 @@ def test_a_stream_whose_thread_could_not_start_is_closed_all_the_same(stream, mo
     monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         stream.call(print)
+    subscription = stream.subscribe()
     stream.close()
+    assert list(subscription) == []
 
 
 def test_the_ledger_counts_after_the_close_too():

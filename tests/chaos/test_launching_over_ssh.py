@@ -61,6 +61,7 @@ def test_a_job_starts_its_workers_on_another_machine(job, far, tmp_path):
 
 @pytest.mark.extended
 def test_when_this_machine_vanishes_the_workers_go_by_their_own_time_out(job, far, network):
+    assert len(far.workers()) == far.count
     network.vanish()
     wait_until(lambda: not far.workers(), "all workers are gone", within=TIME_OUT)
 

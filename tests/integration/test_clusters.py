@@ -174,6 +174,7 @@ def test_dask_ends_its_workers_when_bridge_and_coordinator_are_killed_at_once(tm
         process = begin(tmp_path, place)
         wait_until(lambda: joined(tmp_path) >= place.count or process.poll() is not None, "all have joined")
         (bridge,) = [pid for pid in children(process.pid) if "zaudio.launching.bridge" in command_of(pid)]
+        assert place.workers()
         kill(bridge)
         kill(process.pid)
         process.communicate()

@@ -51,6 +51,18 @@ def assert_reference(tmp_path):
     assert decrypted(tmp_path / "out") == inverted(numbered(CHUNKS * CHUNK)).tobytes()
 
 
+def assert_bad_chunk_ends_the_job(tmp_path, recording, op, cause, **settings):
+    """The job fails by the chunk that holds BAD, whose three failures have that cause; nothing is published."""
+    with pytest.raises(ChunkError) as failure:
+        farm(recording, tmp_path, op, **settings).run()
+    error = failure.value
+    assert (error.index, error.start, error.stop) == (CHUNKS - 11, BAD, BAD + CHUNK)
+    assert len(error.causes) == 3
+    assert all(re.fullmatch(cause, one) for one in error.causes), error.causes
+    assert "chunk 5 (frames 400000 to 440000) failed 3 times; the last time: worker local-" in str(error)
+    assert not set(listing(tmp_path / "out")) & set(NAMES), "nothing is published; what was done is kept"
+
+
 def local_workers():
     """Process ids of the local workers: the children of the starter, which is a child of this process."""
     return [pid for starter in children(os.getpid()) for pid in children(starter)]
@@ -190,21 +202,14 @@ def test_coordinator_stopped_for_a_while_goes_on_with_the_same_workers(tmp_path)
         extended(f"farm_ops:exits_at:value={BAD},code=3", r"worker local-\d: it exited with code 3, " + MEMORY),
     ],
 )
-def test_chunk_that_fails_three_times_ends_the_job_and_is_named(tmp_path, recording, op, cause, **settings):
-    with pytest.raises(ChunkError) as failure:
-        farm(recording, tmp_path, op, **settings).run()
-    error = failure.value
-    assert (error.index, error.start, error.stop) == (CHUNKS - 11, BAD, BAD + CHUNK)
-    assert len(error.causes) == 3
-    assert all(re.fullmatch(cause, one) for one in error.causes), error.causes
-    assert "chunk 5 (frames 400000 to 440000) failed 3 times; the last time: worker local-" in str(error)
-    assert not set(listing(tmp_path / "out")) & set(NAMES), "nothing is published; what was done is kept"
+def test_chunk_that_fails_three_times_ends_the_job_and_is_named(tmp_path, recording, op, cause):
+    assert_bad_chunk_ends_the_job(tmp_path, recording, op, cause)
 
 
 @pytest.mark.extended
 def test_chunk_that_kills_three_workers_ends_the_job_and_is_named(tmp_path, recording, lane):
     op, cause = f"farm_ops:dies_at:value={BAD}", r"worker local-\d: it died of signal 9 \(SIGKILL\), " + MEMORY
-    test_chunk_that_fails_three_times_ends_the_job_and_is_named(tmp_path, recording, op, cause, **lane)
+    assert_bad_chunk_ends_the_job(tmp_path, recording, op, cause, **lane)
 
 
 def test_what_a_worker_last_wrote_before_it_died_is_in_the_error_on_one_line(tmp_path, recording):

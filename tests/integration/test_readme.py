@@ -51,8 +51,9 @@ def test_every_numbered_thing_has_its_commands():
 
 def test_make_targets_that_the_readme_names_are_there():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"(?:^ {4}|`)make ([a-z]+)", README, re.MULTILINE)):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    named = set(re.findall(r"(?:^ {4}|`)make ([a-z]+)", README, re.MULTILINE))
+    assert "test" in named
+    assert named <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
 
 
 def test_the_first_command_gives_the_bits_of_one_process(tmp_path):
