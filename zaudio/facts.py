@@ -264,10 +264,10 @@ class Report(Extent):
         resumed_chunks: Chunks that an earlier, interrupted start had done.
         recipient: The public key that the encryption key is wrapped for; empty when it is raw.
         audited: Chunks that were accepted because two workers agreed; 0 without an audit.
-        dropped: Workers that were found to give wrong results, by name, and of how many chunks the result was used
-            before that, unchecked. What an earlier, interrupted start found is not among them.
-        dropped_keys: The names of their keys, as `zaudio keys revoke` takes them, by the same names; of those that have
-            one of their own.
+        dropped: Workers that gave wrong results, by name, each with the number of its chunks that were used unchecked
+            before that was found. What an earlier, interrupted start found is not among them.
+        dropped_keys: The names of their keys by the same names, for `zaudio keys revoke`; of workers with a key of
+            their own.
         repeated: Grants of chunks that another worker was at, made because this one was idle.
         lost: How many workers were lost before the end.
         losses: The first 64 of them, with the reasons.

@@ -42,7 +42,7 @@ def open(
         key: The file with the encryption key, if that is not in the folder.
         identity: The file with the private key that the encryption key is wrapped for, if it is.
         on_progress: Called for each megabyte that is verified with the bytes done, and how many there are. An exception
-            of it ends that.
+            of it ends the opening.
 
     Raises:
         UsageError: The file of `key` holds no key; or the encryption key is wrapped, and there is no identity; or that

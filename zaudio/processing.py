@@ -39,7 +39,7 @@ Array = npt.NDArray[Any]
 
 
 class Processing(Life[Array]):
-    """A row of ops over one array on a farm, which gives an array: the bits of `Chain`.
+    """A row of ops over one array, on a farm. It gives an array with the bits of `Chain`.
 
     The outcome is a new array of the result's format and length, in the order of the recording: (frames, channels), or
     (frames,) when `x` is and the result has one channel.
@@ -48,7 +48,7 @@ class Processing(Life[Array]):
         x: Samples of float32, float64, int16 or int32: (frames, channels), or (frames,) for one channel. It is never
             written to.
         samplerate: Frames per second.
-        ops: The operations, as for `Coordinator`, and so are all arguments that are not told here.
+        ops: The operations. They and all arguments that are not listed here are as for `Coordinator`.
         security: Keys and audits.
         limits: Memory and timeouts. The array and the result are not counted: besides them there is a second copy of
             the array, in memory that local workers share.
@@ -136,8 +136,8 @@ def process(*arguments: Any, workers: int | None = None, bind: str | None = None
     """Apply ops to an array, in memory, and return the new one: the bits of `Chain`. The arguments are `Processing`'s.
 
     By default this process computes alone, as it does with `workers=0`: most ops take less time for a few minutes of
-    audio than a farm takes to start, which is about half a second. An op that ends or hangs the process is not survived
-    then, and there are no events. With `workers` or `bind` a farm computes.
+    audio than a farm takes to start, which is about half a second. Nothing protects this process from an op that ends
+    or hangs it then, and there are no events. With `workers` or `bind` a farm computes.
 
     Raises:
         UsageError: The array, an op or a value cannot be used.

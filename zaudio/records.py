@@ -1,4 +1,4 @@
-"""Records: the journal of any destination. Each record has a sum that covers the one before it; and when one is due.
+"""Records: the journal of any destination. Each record's sum covers the one before; a schedule says when one is due.
 
     record: length (4 bytes), body, sum (32 bytes)
 

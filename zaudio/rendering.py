@@ -24,7 +24,7 @@ class Rendering(OneResult):
     """One job: a recording, ops on its samples, and the file that is made of it.
 
     Args:
-        input: The recording, as for `Coordinator`, and so are all arguments that are not told here.
+        input: The recording. It and all arguments that are not listed here are as for `Coordinator`.
         output: The file. Its suffix says the kind: WAV, FLAC or raw samples. `zaudio.Playable` says its format, too.
         ops: The operations on the samples; by default none.
         overwrite: Replace an older file, at the instant of publication.

@@ -47,7 +47,7 @@ class Survey(Life[Surveyed]):
     """A measurement of one recording on a farm. Its outcome is a `Surveyed`: the cells, and the measured signal.
 
     Args:
-        input: The recording, as for `Coordinator`, and so are all arguments that are not told here.
+        input: The recording. It and all arguments that are not listed here are as for `Coordinator`.
         what: The op whose `measure` gives the measuring op.
         ops: The operations in front of the measurement; by default none.
         security: Keys and audits.

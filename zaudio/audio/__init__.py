@@ -1,4 +1,4 @@
-"""The recordings that chunks come from, as files; and the test recording.
+"""Audio: the sources of chunks, the files that play, and the test recording.
 
 Rules: nothing outside this package knows a file format. numpy and soundfile are imported when they are needed, not
 with this package.

@@ -41,7 +41,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How a recording is decoded: where to, and what becomes of damage.
+    """The way in which a recording is decoded: into which spool, and whether a damaged one is taken.
 
     Attributes:
         make_spool: Makes the place for the samples.

@@ -1,8 +1,8 @@
 """FlacFile: a FLAC that is encoded in order by libsndfile, with metadata of our own in front of its frames.
 
-Rules: the encoder writes into memory up to its first frame, and behind that into the file. Its own block of comments,
-which soundfile cannot fill with any name that there is, is left out. The same samples and metadata give the same bytes
-with the same libFLAC. An encoder's state cannot be stored, so a FLAC is written in one go. Source: RFC 9639, section 8.
+Rules: the encoder writes into memory up to its first frame, and behind that into the file. Its own block of comments is
+left out: soundfile can set a few names in it only. The same samples and metadata give the same bytes with the same
+libFLAC. An encoder's state cannot be stored, so a FLAC is written in one go. Source: RFC 9639, section 8.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The place of the samples in a container, by its own headers, which must agree with the file.
+"""Layout: finds the samples in a container by its headers, and compares these with the file.
 
 Libraries read a truncated file as a shorter one, and a size that wrapped at 32 bits as the small number that it became,
 without a warning. So the headers are read here, and every size is compared with the file.

@@ -41,7 +41,7 @@ def open_pcm(file: InputFile, stored: Stored, *, offset: int, length: int, conta
 
 
 class PcmSource(FileSource):
-    """Samples that differ from those that are read in byte order, width or coding."""
+    """Samples whose byte order, width or coding changes when they are read."""
 
     def __init__(
         self, file: InputFile, stored: Stored, *, offset: int, length: int, container: str, format: str

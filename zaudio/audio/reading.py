@@ -1,7 +1,7 @@
 """Reading metadata from the files that come in: WAV, RF64, BW64, AIFF, FLAC, MP3 and Ogg.
 
-Rules: pure: bytes come from a `read_at(offset, length)`. The walk over chunks is bounded, and of a chunk that is too
-long nothing is read. A file whose samples can be read never fails here: what is damaged is left out, and told.
+Rules: pure: bytes come from a `read_at(offset, length)`. The walk over chunks is bounded, and a chunk that is too long
+is passed over. A file whose samples can be read never fails here: what is damaged is left out, and told.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""AudioFile: from processed chunks in output order to a playable file, in one life of a job or several.
+"""AudioFile: writes processed chunks, in output order, to a playable file, in one life of a job or several.
 
 Rules:
 

@@ -1,8 +1,8 @@
 """Samples on their way into a part: as they are, in a WAV or a raw file, and through the encoder of FLAC.
 
-Rules: each class belongs to one thread at a time: to its opener first, to the feeder's thread then. A record of the
-journal is written after an fsync of the bytes that it covers, and is durable itself. After an error nothing is tried a
-second time.
+Rules: each class belongs to one thread at a time: first its opener's, then the feeder's. A record of the journal is
+written after an fsync of the bytes that it covers, and is durable itself. After an error nothing is tried a second
+time.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@
     roll         Roll              the state of each recording, for a table
     publishers   Publishers        threads that publish results while the farm goes on
 
-Rules: a module imports only from those below its own. A recording that fails costs its own result alone.
+Rules: a module imports only from those below its own. When a recording fails, its own result alone is lost.
 """
 
 from zaudio.batching.batches import Batch, batch

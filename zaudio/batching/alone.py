@@ -4,7 +4,7 @@ Rules:
 
 - It is opened ahead, in the opener's thread. The farm's thread runs its stages. Then a publisher's thread waits until
   its last bytes lie on the disk, while the farm is at the next recording.
-- It can be resumed, as every job: what a failed or stopped batch leaves of it, the next run goes on with.
+- It can be resumed like any job: the next run continues what a failed or stopped batch left of it.
 """
 
 from __future__ import annotations

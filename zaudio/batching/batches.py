@@ -100,7 +100,7 @@ class Batch(Life[BatchReport]):
         output: The folder of the results and of `manifest.jsonl`; or a `Sealed` with it, which says how each is
             stored; or a `Playable` with it and a suffix, which makes files that play. A result has the name of its
             recording, without the suffix; equal names are told apart by a number: ``take``, ``take-2``.
-        ops: The operations, as for `Coordinator`, and so are all arguments that are not told here. By default
+        ops: The operations. They and all arguments that are not listed here are as for `Coordinator`. By default
             ``invert``, and none for files that play.
         max_fails: The number of recordings that fail, 1 or more, at which the batch ends.
         overwrite: Replace older results that are not those of this batch.
@@ -161,10 +161,10 @@ class Batch(Life[BatchReport]):
         self._reports: SimpleQueue[RecordingReport] = SimpleQueue()
 
     def verify_skipped(self) -> None:
-        """Read results of an earlier run as a whole before their recordings are skipped; to be called before the start.
+        """Verify results of an earlier run as a whole before their recordings are skipped. Call it before the start.
 
-        Otherwise the tag in their description is compared with the manifest's, of a file that plays size and time, and
-        in any case size and time of the recording.
+        Otherwise the manifest is compared with the tag of a sealed result, or with size and time of a file that plays;
+        and in either case with size and time of the recording.
         """
         self._verify = True
 

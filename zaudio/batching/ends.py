@@ -1,10 +1,10 @@
-"""Ends: what becomes of the recordings of a batch: reports, counts, and the lines of the manifest.
+"""Ends: how the recordings of a batch end: reports, counts, and the lines of the manifest.
 
 Rules:
 
 - Every recording ends once. Any thread may end one; the farm's thread alone tells of it.
 - A recording's `done` line is written before its publication, its `failed` line after the failure.
-- A full disk ends no recording, and the batch as a whole: the next run does what it left.
+- A full disk ends the batch and no recording of it: the next run does the rest.
 """
 
 from __future__ import annotations

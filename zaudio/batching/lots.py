@@ -1,4 +1,4 @@
-"""Lots: recordings of a batch, opened, and put together where they are small and alike.
+"""Lots: opens the recordings of a batch, and puts those together that are small and alike.
 
     open_small   a file      -> a Small recording, or None for one that is a job of its own
     Packer       recordings  -> lots

@@ -1,18 +1,17 @@
-"""Manifest: `manifest.jsonl` in the folder of a batch says what became of each recording. A later run reads it again.
+"""Manifest: `manifest.jsonl` in the folder of a batch says how each recording ended. A later run reads it.
 
 Rules:
 
 - A line is a JSON object with the fields of `Entry`. Of several lines about one output the last one counts: it says
   how the recording ended when it was last tried.
-- A job that fails where the result of another one lies takes nothing from that: a run of the other one skips it by its
-  own last `done` line. A failure of the same job voids this line, unless a result in the way was the reason.
+- A run skips a recording by the last `done` line of its own job. A failure of that job voids the line, unless the
+  reason was a result in its way. A failure of another job at the same output does not.
 - Lines are only added, each with an fsync. A line that a kill left without its end is cut off.
-- `done` is written when a result is whole on the disk, before the instant of its publication. So it counts only where
-  the published result has the tag that the line says, or the file that size and sum; and no result is published
-  without its line.
+- `done` is written when a result is whole on the disk, before the instant of its publication. So no result is published
+  without its line. The line counts only if the published result has its tag, or the file its size and sum.
 - One process at a time has the lock.
-- A recording keeps the name of its result: the file's name without its suffix, with a number behind it where another
-  recording has that name already; and the suffix of a file that plays.
+- A result has the name of its recording's file without the suffix; a file that plays gets a suffix of its own. A number
+  tells equal names apart. A recording keeps the name of its result.
 - Names that differ in capitals or in how a letter is composed count as equal: on some file systems they are.
 """
 

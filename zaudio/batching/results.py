@@ -1,4 +1,4 @@
-"""Results: the two kinds that a batch makes, folders of sealed results and files that play.
+"""Results: publishes the results of a batch, of either kind: a sealed folder or a file that plays.
 
     publish        a small recording and its samples  -> its result, published
     made_by        a writer that has sealed           -> its result, not published yet
@@ -8,9 +8,9 @@
 
 Rules:
 
-- This module alone tells the two kinds apart. It names a result once that is whole on the disk, before the instant of
-  its publication.
-- An error behind that instant takes nothing back: the recording is done, and the error is a warning.
+- This module alone tells the two kinds apart. A result gets its name in the manifest when it is whole on the disk,
+  before the instant of its publication.
+- An error after publication takes nothing back: the recording is done, and the error becomes a warning.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Weights: how much work each recording of a batch is, in bytes of its samples: for the progress, and the time left.
+"""Weights: how much work each recording of a batch is, in bytes of samples, for the progress and the time left.
 
 Rules:
 
 - No file is opened for this. A recording that was opened weighs what its header says. Before, it weighs the bytes of
   its file, times what the opened ones of the same suffix have shown: a minute of MP3 is as much work as one of WAV.
-- Any thread may ask, and any may tell.
+- Any thread may call everything.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Liar:
-    """A worker's result of a chunk is not that which two others agree on: it is out, for good."""
+    """A worker's result of a chunk differs from that of two others, which agree: the worker is out, for good."""
 
     session: bytes
     name: str

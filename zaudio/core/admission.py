@@ -4,8 +4,8 @@ Rules:
 
 - Pure but for the register's list of refusals. It reads the roster and changes no member.
 - A refusal is told to its worker, always, and to users as `zaudio.core.refusals` says.
-- Only a hello is a try to take part. Other messages from those that cannot are answered, and not told of: their
-  workers were lost or sent away before, and that was told.
+- Only a hello is a try to take part. Other messages from workers that cannot are answered without an event: their loss
+  was told before.
 """
 
 from __future__ import annotations

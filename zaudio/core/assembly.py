@@ -7,9 +7,9 @@ Rules:
   and parameters, so any valid result will do.
 - A chunk is released once every chunk before it was. All that is remembered is the accepted chunks that wait for an
   earlier one, and the checksums of chunks that were granted more than once.
-- Two results for one chunk must be the same bytes. When they are not, the job fails and names both workers. The end of
-  a lease is no end of that: a worker that was given up may come back with its result. So a checksum is kept until every
-  other attempt has answered, and the oldest go when there are too many of those that never will.
+- Two results for one chunk must be the same bytes. When they are not, the job fails and names both workers. A worker
+  that was given up may still come back with its result, so a checksum is kept until every other attempt has answered.
+  When too many never answer, the oldest checksums go.
 - Chunks that the jury covers are accepted when it says so. No result of a liar is taken any longer, and chunks that
   were accepted on its word alone are withdrawn if they were not released yet.
 """

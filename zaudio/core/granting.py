@@ -9,12 +9,11 @@ Rules:
 - After a rejected result the chunk goes to another member. When all others are full, it waits for one for a heartbeat,
   and later chunks go on before it.
 - A chunk that needs several answers is granted at once to as many members, each of them once.
-- The straggler rule has no timer: nothing new can be granted, the cipher waits, and a member is idle. It is then
-  granted the chunk that the cipher waits for, though another is at it.
+- The straggler rule has no timer. When nothing new can be granted, the cipher waits and a member is idle, that member
+  is granted the chunk that the cipher waits for, though another is at it.
 - The chunks of a member that may be dead are granted once more before it is known to be. Else the window fills behind
   them: with many members, results of some seconds are more than it holds.
-- When the cipher needs a chunk that no member here can be asked about, the job has as few workers as if there were
-  none.
+- A job whose cipher needs a chunk that no member can be granted counts as one without workers.
 - While a batch system has workers of the job in its queue, the time without a worker is not counted. When there is no
   member, and none can come, the job ends at once.
 """

@@ -39,7 +39,7 @@ class Requeued(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted(Event):
-    """A result is the chunks' result.
+    """A result is taken as that of its chunks.
 
     Attributes:
         worker: The name of the worker that computed it.
@@ -71,7 +71,7 @@ class Duplicate(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected(Event):
-    """A result came that cannot be one. It may name chunks that the job does not have: `chunk` -1 and `chunks` 0.
+    """A result came that cannot be accepted. It may name chunks that the job does not have: `chunk` -1 and `chunks` 0.
 
     Attributes:
         late: Whether it belongs to an earlier stage or life, whose end its worker had not heard of. That is no fault,

@@ -3,7 +3,7 @@
     cut           a pass, a chunk size  -> Plan
     in_bundles    a Plan                -> the Plan by which small chunks travel together
 
-Rules: pure. A chunk is so long that its input is about what the user asked for, in whole blocks of the grid.
+Rules: pure. A chunk has as many whole blocks of the grid as make its input about as long as the user asked for.
 """
 
 from __future__ import annotations

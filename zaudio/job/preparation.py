@@ -4,8 +4,8 @@
 
 Rules:
 
-- It runs in the caller's thread. The recording is read and no output is touched before everything that a user wrote was
-  checked against it.
+- It runs in the caller's thread. The recording is read first. No output is touched before everything that a user wrote
+  was checked against it.
 - What is opened is closed by the exit stack of the caller, in reverse order.
 """
 

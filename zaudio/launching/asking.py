@@ -1,4 +1,4 @@
-"""Asking: a program of a batch system runs in a process of its own, and its answer is taken when it is there."""
+"""Asking: runs a program of a batch system in a process of its own, and takes its answer when it is there."""
 
 from __future__ import annotations
 

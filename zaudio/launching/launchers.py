@@ -1,4 +1,4 @@
-"""Launchers: the one for each kind of place. Its module is imported when it is asked for, and what that needs."""
+"""Launchers: one for each kind of place. Its module is imported when it is asked for, with all that this needs."""
 
 from __future__ import annotations
 

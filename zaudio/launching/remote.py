@@ -1,6 +1,6 @@
 """Remote: the far end of a launcher: `python -P -m zaudio.launching.remote` runs workers, as its standard input says.
 
-A line of JSON each, `talk.py` is the near end:
+Each message is a line of JSON; `talk.py` is the near end:
 
     far:  {"zaudio": "0.1.0", "python": "3.11.7", "host": "attic"}
     near: {"worker": 1, "orders": {"name": "attic/1", "endpoint": ..., "server": ..., "allow": [...], ...}}

@@ -13,8 +13,8 @@ Rules:
 - A key file is the 40 characters of a key in Z85 and a newline. It is made with mode 0600 where no file was, and never
   written again.
 - A secret is read only from a file that no other user can read, a public key from one that no other user can change.
-- No secret is in a `repr`, a sentence or a log. Python cannot promise to wipe one from memory, so this promises nothing
-  about that.
+- No secret is in a `repr`, a sentence or a log. Python cannot promise to wipe one from memory, so neither does this
+  module.
 """
 
 from __future__ import annotations

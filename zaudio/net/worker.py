@@ -109,7 +109,7 @@ class Worker:
                 self._shell = None
 
     def stop(self, reason: str = "it was told to stop") -> None:
-        """Leave in order: held chunks go back, `run` returns. From any thread, or a signal handler."""
+        """Leave in order: held chunks go back, and `run` returns. Any thread and any signal handler may call it."""
         self._stopping = reason
         shell = self._shell
         if shell is not None:

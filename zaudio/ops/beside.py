@@ -2,8 +2,8 @@
 
 Rules:
 
-- The folder is on no `sys.path`: only the modules that a user names are looked up in it, by their path. What else lies
-  there, also beside a named module, is never imported.
+- The folder is on no `sys.path`: only the modules that a user names are looked up in it, by their path. Nothing else
+  there is imported, not even from beside a named module.
 - A named module that is found elsewhere first is refused, since its user means the one in the folder.
 """
 

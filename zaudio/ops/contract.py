@@ -113,7 +113,7 @@ class Op:
         return self
 
     def join(self, after: Op) -> Op | None:
-        """Return one op in place of this designed one and the designed one behind it; None to keep both.
+        """Return one op in place of this designed op and the designed op behind it; None to keep both.
 
         Raises:
             UsageError: That op must not stand behind this one.

@@ -4,8 +4,8 @@ Rules:
 
 - No sample of the result is above the ceiling: every rounding on the way to the gain is to the safe side, or smaller
   than the margin.
-- Nor is a peak between samples that the filter of BS.1770-4 finds, when these count. That filter sees the gain change,
-  so a changing gain is lowered a little more than the peak asks for.
+- When true peaks count, no peak that the filter of BS.1770-4 finds between samples is above it either. That filter sees
+  the gain change, so a changing gain is lowered a little more than the peak asks for.
 - A recording that stays below the ceiling passes bit for bit.
 """
 

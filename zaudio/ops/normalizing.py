@@ -2,7 +2,7 @@
 
 Rules:
 
-- A stage before measures the recording in cells; the coordinator combines them, and what travels is a number.
+- A stage before measures the recording in cells. The coordinator combines them, and one number travels.
 - A gain is at most `MOST_GAIN_DB`, and silence gets none: the sentence says so.
 - Sums over cells are exact (math.fsum), so that they do not depend on their order.
 """

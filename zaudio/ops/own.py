@@ -124,7 +124,7 @@ class FunctionOp(Op):
 
 @dataclass(frozen=True)
 class ReachingOp(FunctionOp):
-    """A user's function that declares which frames it needs: its output has another length, perhaps."""
+    """A user's function that declares which frames it needs: its output may have another length."""
 
     whole: ClassVar[bool] = True
 

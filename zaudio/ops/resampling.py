@@ -6,7 +6,7 @@ Rules:
   first frames of both are at one instant: there is no delay.
 - The output is computed in hops of up x 2^i frames, each by itself, from the hop's input and a margin on either side
   that is longer than the low-pass filter. So a hop's bits depend on its place alone.
-- Nothing before the input and nothing behind it is silence.
+- Zeros stand in front of the input and behind it.
 """
 
 from __future__ import annotations

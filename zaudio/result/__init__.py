@@ -1,4 +1,4 @@
-"""The sealed result: chunks are encrypted, tagged and published as four files; the files are verified and decrypted.
+"""Sealed results: chunks become four files, encrypted and tagged; the four files are verified and decrypted.
 
     floor  module         writes                                 reads
       7    writer         payloads to a published result

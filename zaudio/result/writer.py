@@ -1,4 +1,4 @@
-"""ResultWriter: from processed chunks in output order to a published result, in one life of a job or several.
+"""ResultWriter: writes processed chunks, in output order, to a published result, in one life of a job or several.
 
 Rules:
 

@@ -2,7 +2,7 @@
 
 Rules:
 
-- No socket ever blocks. What a connection does not take yet is kept for it, and nothing is added to that.
+- No socket ever blocks. Bytes that a connection does not take yet are kept for it, and nothing is added to them.
 - Limits stand where connections come in: so many at once, and so many bytes and seconds for a head. An answer must be
   taken as quickly. A connection that `stay`s has no such limit: its owner judges it.
 - When there are too many, the oldest that does not stay makes room for the newest.

@@ -3,8 +3,8 @@
 Rules:
 
 - It binds in the caller's thread, so that a port in use is said before any work begins.
-- The farm's thread never waits for it. Four times a second it empties a bounded subscription, and makes at most one
-  snapshot, which is serialised once for all readers, those that come too.
+- The farm's thread never waits for it. Four times a second it empties a bounded subscription and makes at most one
+  snapshot. That is serialised once, for all readers and those that come.
 - All readers together cost at most `LINES_A_SECOND` lines a second: the more there are, the fewer each of them gets.
 - A slow reader gets fewer snapshots, each of them whole. One that takes too long for one is dropped; its page comes
   back by itself, and goes on where it was.
