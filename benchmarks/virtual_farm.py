@@ -133,7 +133,7 @@ class VirtualFarm:
         frames = setting.chunk_bytes // FRAME_BYTES
         self.plan = Plan(setting.chunks * frames, frames)
         job = Job(
-            job=JOB_ID,
+            id=JOB_ID,
             incarnation=1,
             plan=self.plan,
             chunk_frames=frames,

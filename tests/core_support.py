@@ -72,7 +72,7 @@ def job(
     """A job of that many grants; `run`: so many of the user's chunks travel in each."""
     plan = Plan(chunks * FRAMES, FRAMES)
     return Job(
-        job=job_id,
+        id=job_id,
         incarnation=1,
         plan=plan,
         chunk_frames=FRAMES // run,
@@ -203,7 +203,7 @@ class Desk:
             received = max((lease.sequence for lease in leases), default=0)
         if held is None:
             held = tuple((lease.index, lease.attempt) for lease in leases)
-        return self._say(sink(name, life), Ready(self.job.job, 1, session(name), received, held, reads, numbers))
+        return self._say(sink(name, life), Ready(self.job.id, 1, session(name), received, held, reads, numbers))
 
     def join(self, *names: str, reads: bool = False, outbox: bytes = b"") -> list:
         """Hello and ready: what the last of them is granted, and all before."""

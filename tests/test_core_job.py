@@ -12,7 +12,7 @@ def cut(frames: int, chunk_frames: int, run: int, order: Order = Order.REVERSED)
     like = job()
     plan = Plan(frames, chunk_frames, order)
     return Job(
-        job=JOB_ID,
+        id=JOB_ID,
         incarnation=1,
         plan=plan.in_bundles(run),
         chunk_frames=chunk_frames,

@@ -174,7 +174,7 @@ def hello(name: str) -> Hello:
 
 def join(desk: Desk, name: str, key: str) -> list:
     return say(desk, key, hello(name), channel=Channel.VENTILATOR) + say(
-        desk, key, Ready(desk.job.job, 1, session(name), 0, (), False)
+        desk, key, Ready(desk.job.id, 1, session(name), 0, (), False)
     )
 
 
@@ -273,7 +273,7 @@ def test_the_ways_of_the_farm_are_what_a_welcome_of_any_stage_names():
     second = stage(first)
     for desk in (first, second):
         (welcome,) = messages(desk.hello("a"))
-        assert (welcome.sinks, welcome.job) == (SINKS, desk.job.job)
+        assert (welcome.sinks, welcome.job) == (SINKS, desk.job.id)
 
 
 def test_the_name_of_a_sessions_key_is_known_also_when_it_was_revoked():

@@ -75,7 +75,7 @@ class Bench:
         """A worker comes that reads the recording itself."""
         hello = Hello(VERSION, session(name), name, 1, "host", "software", ("invert",), (), b"")
         self.stage.receive(route(name), hello, None, now=0.0)
-        ready = Ready(self.stage.job.job, 1, session(name), 0, (), True)
+        ready = Ready(self.stage.job.id, 1, session(name), 0, (), True)
         self.stage.receive(sink(name), ready, None, now=0.0)
 
 

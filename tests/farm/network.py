@@ -402,7 +402,7 @@ class Farm:
         self.first = first
         self.plan = self.lot or Plan(chunks * 8 - 3 if chunks else 0, 8)
         job = Job(
-            job=job_id,
+            id=job_id,
             incarnation=1,
             plan=self.plan,
             chunk_frames=self.plan.chunk_frames,
@@ -620,7 +620,7 @@ class Farm:
         span = self.plan.span(grant.index)
         lease = (grant.session, grant.sequence, grant.index, grant.attempt)
         frames = (span.start, span.stop, span.input_start, span.input_stop)
-        message = Chunk(self.desk.job.job, 1, *lease, *frames, span.frames * FRAME_BYTES, int(payload), grant.slot)
+        message = Chunk(self.desk.job.id, 1, *lease, *frames, span.frames * FRAME_BYTES, int(payload), grant.slot)
         if not self._send(grant.peer, message):
             self._do(self.desk.undelivered(grant, now=self.now))
 

@@ -12,7 +12,7 @@ NEXT, LAST = b"n" * 16, b"p" * 16
 
 def sound(farm):
     """Whether every chunk of the stage came out as that stage's op computes it."""
-    job_id = farm.desk.job.job
+    job_id = farm.desk.job.id
     return [farm.accepted[index] for index in range(len(farm.plan))] == [
         checksum(index, job_id) for index in range(len(farm.plan))
     ]

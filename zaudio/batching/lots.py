@@ -179,7 +179,7 @@ def lot_stage(
     endless: Signal = replace(signal_of(first.source), frames=ENDLESS)
     machines = JobClass(request.security.machines)
     job = Job(
-        job=os.urandom(ID_BYTES),
+        id=os.urandom(ID_BYTES),
         incarnation=1,
         plan=plan,
         chunk_frames=max(small.plan.chunk_frames for small in lot),

@@ -81,7 +81,7 @@ class Desk:
         )
         self._assembler = Assembler(
             job.plan,
-            job=job.job,
+            job=job.id,
             incarnation=job.incarnation,
             frame_bytes=frame_bytes,
             grants=self._leases,
@@ -267,7 +267,7 @@ class Desk:
                     actions += self._dispatcher.convict(verdict.session, verdict.index)
                 case Withdrawn():
                     self._leases.reopen(verdict.index)
-        if (result.job, result.incarnation) == (self.job.job, self.job.incarnation):
+        if (result.job, result.incarnation) == (self.job.id, self.job.incarnation):
             # Last: whatever the verdict, the lease's credit is free, and more may be granted.
             actions += self._dispatcher.settled(result, accepted=accepted, noted=noted, wrong=wrong, now=now)
         return actions

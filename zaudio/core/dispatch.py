@@ -217,7 +217,7 @@ class Dispatcher:
     def farewell(self, reason: str) -> Actions:
         """Tell every worker that the job is over, on every socket that may reach it."""
         return [
-            Send(peer, Goodbye(self._job.job, self._job.incarnation, member.session, reason))
+            Send(peer, Goodbye(self._job.id, self._job.incarnation, member.session, reason))
             for member in self._roster
             for peer in member.peers
         ]
@@ -269,7 +269,7 @@ class Dispatcher:
     # Workers come and go
 
     def _known(self, message: Message) -> Member | None:
-        ours = (self._job.job, self._job.incarnation)
+        ours = (self._job.id, self._job.incarnation)
         if isinstance(message, Heartbeat | Ready | Failed | Goodbye) and (message.job, message.incarnation) == ours:
             return self._roster.get(message.session)
         return None
@@ -391,7 +391,7 @@ class Dispatcher:
             member.head_since = min(now, member.head_since + late)
 
     def _heartbeats(self) -> Iterator[Send]:
-        job, incarnation = self._job.job, self._job.incarnation
+        job, incarnation = self._job.id, self._job.incarnation
         for member in self._roster:
             if member.sink is not None:
                 yield Send(member.sink, Heartbeat(job, incarnation, member.session))

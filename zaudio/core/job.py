@@ -29,7 +29,7 @@ class Job:
     """One stage as its workers are told of it, and the bounds that it keeps.
 
     Attributes:
-        job: The stage's id.
+        id: The stage's id.
         incarnation: The coordinator's.
         plan: The chunks of the output that are granted: bundles, where the user's are small. A lot's are those of
             several recordings.
@@ -49,7 +49,7 @@ class Job:
         lengths: Frames of each recording of a lot; empty for one recording, which has those of `signal`.
     """
 
-    job: bytes
+    id: bytes
     incarnation: int
     plan: Plan | LotPlan
     chunk_frames: int
@@ -144,7 +144,7 @@ class Job:
     def welcome(self, session: bytes, sinks: tuple[str, ...], source: Reference | None) -> Welcome:
         """Return the welcome of a worker: where the sinks are, and the `source` if it can read the recording itself."""
         return Welcome(
-            job=self.job,
+            job=self.id,
             incarnation=self.incarnation,
             session=session,
             sinks=sinks,

@@ -276,7 +276,7 @@ def _job(means: Means, stage: Pass, plan: Plan, *, job: bytes, incarnation: int 
     # at two workers from the start.
     ways = 4 if percent else 2
     return Job(
-        job=job,
+        id=job,
         incarnation=incarnation,
         plan=bundles,
         chunk_frames=plan.chunk_frames,

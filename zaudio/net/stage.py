@@ -108,7 +108,7 @@ class Stage:
         self._desk = desk
         self._send, self._local = send, local
         self._keys = keys
-        self._teller = Teller(desk, job=self.job.job.hex(), stage=self.name)
+        self._teller = Teller(desk, job=self.job.id.hex(), stage=self.name)
         self._reader.start()
 
     def close(self) -> None:
@@ -250,7 +250,7 @@ class Stage:
         encrypting, storing = self._destination.spent
         return Advanced(
             at=time.monotonic(),
-            job=self.job.job.hex(),
+            job=self.job.id.hex(),
             stage=self.name,
             chunks=self.job.chunks_before(done),
             bytes=frames * self.frame_bytes,
@@ -324,7 +324,7 @@ class Stage:
 
     def _grant(self, grant: Grant, span: Span, payload: Buffer | None, checksum: int) -> None:
         header = Chunk(
-            job=self.job.job,
+            job=self.job.id,
             incarnation=self.job.incarnation,
             session=grant.session,
             sequence=grant.sequence,
