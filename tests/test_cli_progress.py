@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from zaudio import Progress, State, events
-from zaudio.cli.progress import Bar, Display, JsonLines, Plain, Reading, clock, display, figures, percent, words
+from zaudio.cli.progress import Bar, Display, JsonLines, Plain, ReadingLine, clock, display, figures, percent, words
 
 MB = 1_000_000
 
@@ -377,7 +377,7 @@ class Screen(io.StringIO):
 
 def test_a_short_reading_shows_nothing():
     for stream in (io.StringIO(), Screen()):
-        shown = Reading("verifying", stream, now=0.0)
+        shown = ReadingLine("verifying", stream, now=0.0)
         shown.show(50, 100, now=0.9)
         shown.close()
         assert stream.getvalue() == ""
@@ -385,7 +385,7 @@ def test_a_short_reading_shows_nothing():
 
 def test_a_long_reading_shows_its_share_on_one_line_of_a_terminal():
     stream = Screen()
-    shown = Reading("verifying", stream, now=0.0)
+    shown = ReadingLine("verifying", stream, now=0.0)
     for done, now in ((10_000_000, 1.0), (10_500_000, 1.05), (11_000_000, 1.11)):
         shown.show(done, 200_000_000, now=now)
     assert stream.getvalue() == "\rverifying: 5% of 200 MB\x1b[K\rverifying: 6% of 200 MB\x1b[K"
@@ -395,7 +395,7 @@ def test_a_long_reading_shows_its_share_on_one_line_of_a_terminal():
 
 def test_a_long_reading_writes_a_line_for_each_tenth_elsewhere():
     stream = io.StringIO()
-    shown = Reading("decrypting", stream, now=0.0)
+    shown = ReadingLine("decrypting", stream, now=0.0)
     for second in range(1, 101):
         shown.show(second * 1_000_000, 100_000_000, now=float(second))
     shown.close()
@@ -408,7 +408,7 @@ def test_a_long_reading_writes_a_line_for_each_tenth_elsewhere():
 def test_a_reading_outlives_its_terminal(error):
     stream = Gone()
     stream.error = error
-    shown = Reading("verifying", stream, now=0.0)
+    shown = ReadingLine("verifying", stream, now=0.0)
     shown.show(1, 2, now=5.0)
     shown.close()
     assert stream.refused == 2

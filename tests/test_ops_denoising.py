@@ -14,7 +14,7 @@ from zaudio.formats import sample_format
 from zaudio.ops import denoising
 from zaudio.ops.chain import Chain, Course
 from zaudio.ops.contract import Kernel, arrays
-from zaudio.ops.denoising import Denoise, Gate, NoisePower
+from zaudio.ops.denoising import Denoise, NoisePower, SpectralGate
 from zaudio.ops.graph import Graph
 from zaudio.ops.levels import Scale
 from zaudio.ops.spectra import hann
@@ -238,7 +238,7 @@ def test_no_cut_changes_the_measurement(start, name):
 
 def gate(reduction_db=15.0, size=64):
     steps = [10 ** (-reduction_db / 20 * (1 - n / 15)) for n in range(16)]
-    return Gate(size, arrays(np.sqrt(hann(size))), arrays(np.full(size // 2 + 1, 9.0)), arrays(steps))
+    return SpectralGate(size, arrays(np.sqrt(hann(size))), arrays(np.full(size // 2 + 1, 9.0)), arrays(steps))
 
 
 def test_a_gain_never_jumps():
@@ -274,7 +274,7 @@ def test_no_cut_changes_a_bit(data):
         array = np.rint(array * 32768)
     array = array.astype(signal.format.dtype)
     op = gate(size=data.draw(st.sampled_from([64, 256])))
-    op = Gate(op.size, op.window, np.tile(op.thresholds * op.size * 1e-5, channels), op.gains)
+    op = SpectralGate(op.size, op.window, np.tile(op.thresholds * op.size * 1e-5, channels), op.gains)
     ops = data.draw(st.permutations([op, Average(), Scale(0.7)]))
     step = data.draw(st.sampled_from([op.size // 4, op.size, 1000]))
     graph = Graph(ops, signal, step)

@@ -14,7 +14,7 @@ from zaudio.reference import Fingerprint
 from zaudio.result import ResultFolder, verify
 from zaudio.result import journal as journals
 from zaudio.result.journal import Checkpoint, JobRecord, decode_journal, encode_checkpoint, encode_job, encode_kept
-from zaudio.result.notes import Machines, Measured, Settled, decode_note, encode_note
+from zaudio.result.notes import Machines, MeasuredOp, Settled, decode_note, encode_note
 from zaudio.result.primitives import JournalSeal
 from zaudio.steps import Step, Table
 
@@ -27,7 +27,7 @@ STEP = Step(
     "2 sha256:ab",
 )
 NOTES = [
-    Measured(STEP, "peak -3.1 dBFS in loudnorm"),
+    MeasuredOp(STEP, "peak -3.1 dBFS in loudnorm"),
     Machines("x86-64 AVX2", (("gain:db=1", "0123abcd"),)),
     Machines("any"),
     Settled('{"version": 2}'),
@@ -39,7 +39,7 @@ JOB = JobRecord(Fingerprint("/takes/a.raw", 4000, 5, "ab" * 32), describe(1000, 
 def test_a_note_survives_its_bytes_to_the_last_bit(note):
     found = decode_note(encode_note(note))
     assert found == note
-    if isinstance(note, Measured):
+    if isinstance(note, MeasuredOp):
         assert [type(value) for _, value in found.step.params] == [float, float, int, bool, str, float]
 
 
@@ -101,7 +101,7 @@ def test_a_note_that_was_changed_or_left_out_is_damage():
 
 
 def test_a_note_longer_than_a_record_is_refused():
-    huge = Measured(Step("x", (), (Table("t", "<f8", bytes(journals.RECORD_MAX)),)))
+    huge = MeasuredOp(Step("x", (), (Table("t", "<f8", bytes(journals.RECORD_MAX)),)))
     with pytest.raises(UsageError, match="is the most"):
         encode_kept(huge, JournalSeal(KEY, IV))
 

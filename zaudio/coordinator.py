@@ -14,7 +14,7 @@ from zaudio.facts import Report
 from zaudio.job.life import Life
 from zaudio.job.preparation import DoneJob, OpenJob, open_job
 from zaudio.job.request import parse_request
-from zaudio.job.stages import Work
+from zaudio.job.stages import OpenWork
 from zaudio.net.wake import Waker
 from zaudio.ops.spec import Requested
 from zaudio.settings import Limits, Network, Raw, Sealed, Security
@@ -39,7 +39,7 @@ class OneResult(Life[Report]):
         """
         return self._work.writer.page_token if isinstance(self._work, OpenJob) else ""
 
-    def _prepare(self, stack: ExitStack, waker: Waker) -> Work | DoneJob:
+    def _prepare(self, stack: ExitStack, waker: Waker) -> OpenWork | DoneJob:
         return open_job(
             self._request, stack, notify=waker.wake, publish=self._stream.publish, check_stop=self._raise_if_stopped
         )

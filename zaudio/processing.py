@@ -25,7 +25,7 @@ from zaudio.job.cutting import cut
 from zaudio.job.life import Life, takes_arguments_of
 from zaudio.job.preparation import started_of
 from zaudio.job.request import Request, parse_request
-from zaudio.job.stages import ID_BYTES, Demand, Means, Say, demand_of, import_named, main_stage, measure, opening
+from zaudio.job.stages import ID_BYTES, Demand, Say, Shared, demand_of, import_named, main_stage, measure, opening
 from zaudio.net.failure import parted, told
 from zaudio.net.farm import Farm
 from zaudio.net.wake import Waker
@@ -119,11 +119,11 @@ class Processing(Life[Array]):
     def _prepare(self, stack: ExitStack, waker: Waker) -> OpenProcessing:
         request, course = self._request, self._course()
         plan = cut(request, course.foreseen, Order.FORWARD)
-        shared = request.workers > 0 and len(plan) > 0 and not request.network.sockets_only
-        source = stack.enter_context(ArraySource(self._array, self._signal.samplerate, shared=shared))
+        reads = request.workers > 0 and len(plan) > 0 and not request.network.sockets_only
+        source = stack.enter_context(ArraySource(self._array, self._signal.samplerate, shared=reads))
         started = started_of(course.output, plan, job=os.urandom(ID_BYTES).hex())
-        means = Means(request, source, JobClass(request.security.machines), waker.wake, self._stream.publish)
-        return OpenProcessing(started, means, course, demand_of(request, course, plan))
+        shared = Shared(request, source, JobClass(request.security.machines), waker.wake, self._stream.publish)
+        return OpenProcessing(started, shared, course, demand_of(request, course, plan))
 
     def _outcome(self) -> Array:
         assert isinstance(self._work, OpenProcessing)
@@ -160,7 +160,7 @@ class OpenProcessing:
 
     Attributes:
         started: The facts of the job.
-        means: What its stages share.
+        shared: All that its stages share.
         course: The stages.
         demand: The needs from the farm.
         warnings: Sentences for the user: none.
@@ -168,7 +168,7 @@ class OpenProcessing:
     """
 
     started: Started
-    means: Means
+    shared: Shared
     course: Course
     demand: Demand
     warnings: tuple[str, ...] = ()
@@ -177,7 +177,7 @@ class OpenProcessing:
     @property
     def request(self) -> Request:
         """The wishes of the user."""
-        return self.means.request
+        return self.shared.request
 
     def run(self, farm: Farm, *, say: Say, on_open: Callable[[], None]) -> None:
         """Run the stages.
@@ -190,13 +190,13 @@ class OpenProcessing:
         Raises:
             ZaudioError: A stage failed.
         """
-        opened, means, job = opening(say, on_open), self.means, self.started.job
-        measure(means, self.course, farm, demand=self.demand, job=job, say=say, on_open=opened)
+        opened, shared, job = opening(say, on_open), self.shared, self.started.job
+        measure(shared, self.course, farm, demand=self.demand, job=job, say=say, on_open=opened)
         main = self.course.main
         plan = cut(self.request, main, Order.FORWARD)
         into = Into(self.course.output)
         say(StageBegan, chunks=len(plan), chunk_frames=plan.chunk_frames, bytes=into.signal.bytes)
-        stage = main_stage(means, main, plan, into, job=bytes.fromhex(job), incarnation=1, resumed=0)
+        stage = main_stage(shared, main, plan, into, job=bytes.fromhex(job), incarnation=1, resumed=0)
         farm.run(stage, on_open=opened)
         self.outcome = into.array
         say(StateChanged, state=State.DONE)

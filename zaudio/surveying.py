@@ -20,7 +20,7 @@ from zaudio.job.cutting import cut
 from zaudio.job.life import Life, takes_arguments_of
 from zaudio.job.preparation import open_recording, started_of
 from zaudio.job.request import Request, parse_request
-from zaudio.job.stages import ID_BYTES, Demand, Means, Say, demand_of_stage, import_named, measure, opening, signal_of
+from zaudio.job.stages import ID_BYTES, Demand, Say, Shared, demand_of_stage, import_named, measure, opening, signal_of
 from zaudio.net.farm import Farm
 from zaudio.net.wake import Waker
 from zaudio.ops.chain import Course, make_ops
@@ -116,7 +116,7 @@ class OpenSurvey:
 
     Attributes:
         started: The facts of the survey.
-        means: What its stages share.
+        shared: All that its stages share.
         course: The stages.
         demand: The needs from the farm.
         warnings: Sentences for the user.
@@ -124,7 +124,7 @@ class OpenSurvey:
     """
 
     started: Started
-    means: Means
+    shared: Shared
     course: Course
     demand: Demand
     warnings: tuple[str, ...]
@@ -133,7 +133,7 @@ class OpenSurvey:
     @property
     def request(self) -> Request:
         """The wishes of the user."""
-        return self.means.request
+        return self.shared.request
 
     def run(self, farm: Farm, *, say: Say, on_open: Callable[[], None]) -> None:
         """Run the stages.
@@ -148,7 +148,7 @@ class OpenSurvey:
             ZaudioError: A stage failed.
         """
         cells = measure(
-            self.means,
+            self.shared,
             self.course,
             farm,
             demand=self.demand,
@@ -158,7 +158,7 @@ class OpenSurvey:
             last=1,
         )
         assert cells is not None, "the last op measures"
-        self.means.source.check()
+        self.shared.source.check()
         self.outcome = Surveyed(cells, self.course.signal)
         say(StateChanged, state=State.DONE)
 
@@ -179,5 +179,5 @@ def open_survey(
         raise UsageError(f"{type(what).__name__} measures nothing; a survey takes an op with `measure`")
     plan, signal = cut(request, first, Order.FORWARD), signal_of(source)
     started = started_of(signal, plan, job=os.urandom(ID_BYTES).hex(), warnings=source.warnings)
-    means = Means(request, source, JobClass(request.security.machines), waker.wake, publish)
-    return OpenSurvey(started, means, course, demand_of_stage(plan, first), source.warnings)
+    shared = Shared(request, source, JobClass(request.security.machines), waker.wake, publish)
+    return OpenSurvey(started, shared, course, demand_of_stage(plan, first), source.warnings)

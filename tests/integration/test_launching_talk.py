@@ -249,7 +249,7 @@ def test_a_far_end_without_workers_goes_by_itself(monkeypatch):
     hearing, near = os.pipe()
     with open(os.devnull, "wb") as speech:
         try:
-            remote.Far(hearing, speech.fileno(), Brood()).run()
+            remote.Remote(hearing, speech.fileno(), Brood()).run()
         finally:
             signal.signal(signal.SIGTERM, before)
             os.close(hearing)

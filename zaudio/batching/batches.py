@@ -28,7 +28,7 @@ from zaudio.facts import BatchProgress, BatchReport, Listed, Progress, Recording
 from zaudio.job.life import Life, takes_arguments_of
 from zaudio.job.preparation import DoneJob
 from zaudio.job.request import parse_request
-from zaudio.job.stages import Say, Work, import_named
+from zaudio.job.stages import OpenWork, Say, import_named
 from zaudio.net.wake import Waker
 from zaudio.ops.chain import make_ops
 from zaudio.ops.spec import Requested
@@ -235,7 +235,7 @@ class Batch(Life[BatchReport]):
         """The paths of files and folders that the user named."""
         return (*super().named, *self._inputs)
 
-    def _prepare(self, stack: ExitStack, waker: Waker) -> Work | DoneJob:
+    def _prepare(self, stack: ExitStack, waker: Waker) -> OpenWork | DoneJob:
         request = self._request
         ops = make_ops(request.specs, import_named(request.specs))
         manifest = stack.enter_context(Manifest(request.output))

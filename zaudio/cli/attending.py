@@ -66,11 +66,11 @@ class Attended(Watched[Told], Job, Protocol[Told]):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """The page of a command.
+class PageOptions:
+    """The options of a command's page.
 
     Attributes:
-        text: Its address, as the user wrote it; None for no page.
+        text: The page's address, as the user wrote it; None for no page.
         place: The output, in or beside which the address is kept; None for none.
         linger: Seconds that it stays after the end.
         title: Its title.
@@ -89,7 +89,7 @@ def attend(
     settings: Mapping[str, Any],
     *,
     progress: str,
-    page: Page = Page(),
+    page: PageOptions = PageOptions(),
     wait: Callable[[Display, Signals], Outcome] | None = None,
     finish: Callable[[Outcome], str] = lambda _: "",
     kept: Callable[[BaseException], str] = lambda _: "",

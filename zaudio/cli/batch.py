@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zaudio.cli import voice
-from zaudio.cli.attending import Page, attend, watch
+from zaudio.cli.attending import PageOptions, attend, watch
 from zaudio.cli.farm import STDOUT, check_log
 from zaudio.cli.jobs import batch_options, several
 from zaudio.cli.options import bind_options, grouped, local_workers, path_option
@@ -162,7 +162,7 @@ def run(
             f"{output}, and the same command does the rest"
         )
 
-    page = Page(web, output, web_linger, os.path.basename(os.path.abspath(output)), job.listed)
+    page = PageOptions(web, output, web_linger, os.path.basename(os.path.abspath(output)), job.listed)
     done = attend(job, settings, progress=progress, page=page, wait=wait, finish=finish, kept=kept)
     if done.failed:
         raise JobError(f"{voice.counted(done.failed, 'recording')} failed, as said above; the same command tries again")

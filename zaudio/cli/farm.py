@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zaudio.cli import voice
-from zaudio.cli.attending import Page, attend
+from zaudio.cli.attending import PageOptions, attend
 from zaudio.cli.jobs import job_options, local_options, played, render_options, seal_options, stored
 from zaudio.cli.options import bind_options, grouped, local_workers
 from zaudio.cli.web import web_options
@@ -150,7 +150,7 @@ def run(
             return ""
         return f"what is done is kept in {kept_in(output)}, and {same_command(settings)} goes on from there"
 
-    page = Page(web, place, web_linger, os.path.basename(input))
+    page = PageOptions(web, place, web_linger, os.path.basename(input))
     attend(job, settings, progress=progress, page=page, finish=finish, kept=kept)
 
 
@@ -182,15 +182,15 @@ def kept_in(output: Sealed | Playable) -> str:
 def show_reading(told: Subscription) -> None:
     """Show by its events how far a recording is read, until the job begins: from then on each event would wake this."""
     from zaudio import events
-    from zaudio.cli.progress import Reading
+    from zaudio.cli.progress import ReadingLine
 
-    shown = dict[str, Reading]()
+    shown = dict[str, ReadingLine]()
     for event in told:
         if isinstance(event, events.Started):
             break
         if isinstance(event, events.Reading):
             if event.verb not in shown:
-                shown[event.verb] = Reading(event.verb, sys.stderr, now=event.at)
+                shown[event.verb] = ReadingLine(event.verb, sys.stderr, now=event.at)
             shown[event.verb].show(event.bytes, event.total, now=event.at)
     for line in shown.values():
         line.close()

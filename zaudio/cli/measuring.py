@@ -35,7 +35,7 @@ COLUMN = 10  # characters: the count of all samples of two days still lines up
 HEADINGS = ("channel", "peak dBFS", "RMS dBFS", "DC", "clipped", "not finite", "silent s", "leading s", "trailing s")
 
 
-class Measured(Protocol):
+class Measurement(Protocol):
     """The outcome of a measurement."""
 
     def to_json(self) -> dict[str, object]:
@@ -169,7 +169,7 @@ def measure(
         return what, attend(job, {"bind": bind, **settings}, progress=progress)
 
 
-def say(result: Measured, text: Callable[[], str], *, as_json: bool, input: str, ops: Sequence[str]) -> None:
+def say(result: Measurement, text: Callable[[], str], *, as_json: bool, input: str, ops: Sequence[str]) -> None:
     """Print a measurement, for people or as JSON."""
     if as_json:
         told = {"input": input, "ops": list(ops), **result.to_json()}

@@ -253,7 +253,7 @@ class Bar(Display):
             pass
 
 
-class Reading:
+class ReadingLine:
     """Shows how far a command has come that reads a result: one line on a terminal, a few lines elsewhere.
 
     It shows nothing at all before `READING_PATIENCE` seconds.

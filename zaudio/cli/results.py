@@ -93,9 +93,9 @@ def reading(word: str) -> Iterator[Callable[[int, int], None]]:
     if voice.is_quiet():
         yield lambda *_: None
         return
-    from zaudio.cli.progress import Reading
+    from zaudio.cli.progress import ReadingLine
 
-    shown = Reading(word, sys.stderr, now=time.monotonic())
+    shown = ReadingLine(word, sys.stderr, now=time.monotonic())
     try:
         yield lambda done, total: shown.show(done, total, now=time.monotonic())
     finally:

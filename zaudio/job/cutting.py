@@ -26,16 +26,16 @@ BUNDLE_BYTES = 256 * 1024  # small chunks travel together, as many as fit: a mes
 BUNDLES_LEAST = 64  # so that 16 workers share a small job of a slow op evenly; more of them share it less evenly
 
 
-def cut(request: Request, stage: Pass, order: Order | None = None) -> Plan:
-    """Return the chunks of a stage; by default in the order of the result.
+def cut(request: Request, pass_: Pass, order: Order | None = None) -> Plan:
+    """Return the chunks of a pass; by default in the order of the result.
 
     Raises:
         UsageError: The chunk size cannot be used, or a chunk needs more memory than is allowed.
     """
-    output = stage.graph().output
-    frames = max(1, round(_asked(request, stage) / stage.stretch))
-    plan = Plan(output.frames, _whole(frames, stage.grid), order or request.order, stage.needs)
-    if request.memory < (chunk := chunk_bytes(plan, stage)):
+    output = pass_.graph().output
+    frames = max(1, round(_asked(request, pass_) / pass_.stretch))
+    plan = Plan(output.frames, _whole(frames, pass_.grid), order or request.order, pass_.needs)
+    if request.memory < (chunk := chunk_bytes(plan, pass_)):
         raise UsageError(
             f"memory: a chunk takes {chunk} bytes, and {request.memory} are allowed; "
             "give more with --memory (Limits(memory=)), or shorter chunks with --chunk (chunk=)"
@@ -43,36 +43,36 @@ def cut(request: Request, stage: Pass, order: Order | None = None) -> Plan:
     return plan
 
 
-def rounded(request: Request, stage: Pass, plan: Plan) -> str:
+def rounded(request: Request, pass_: Pass, plan: Plan) -> str:
     """Return a sentence when a chunk is not as long as the user asked for; empty when it is."""
-    if request.chunk is None or not stage.grid:
+    if request.chunk is None or not pass_.grid:
         return ""
-    asked = max(1, round(_asked(request, stage) / stage.stretch))
-    if _whole(asked, stage.grid) == asked or plan.frames <= min(asked, plan.chunk_frames):
+    asked = max(1, round(_asked(request, pass_) / pass_.stretch))
+    if _whole(asked, pass_.grid) == asked or plan.frames <= min(asked, plan.chunk_frames):
         return ""
-    return f"a chunk is {plan.chunk_frames} frames and not {asked}: whole blocks of {stage.grid}, as its ops need them"
+    return f"a chunk is {plan.chunk_frames} frames and not {asked}: whole blocks of {pass_.grid}, as its ops need them"
 
 
-def chunk_bytes(plan: Plan, stage: Pass) -> int:
+def chunk_bytes(plan: Plan, pass_: Pass) -> int:
     """Return the bytes of the longest of a chunk's input and its result."""
     spans = [plan.span(index) for index in {0, len(plan) // 2, len(plan) - 1} if 0 <= index < len(plan)]
-    coming, going = stage.signal.frame_bytes, stage.graph().output.frame_bytes
+    coming, going = pass_.signal.frame_bytes, pass_.graph().output.frame_bytes
     return max((max(span.input_frames * coming, span.frames * going) for span in spans), default=0)
 
 
-def in_bundles(plan: Plan, stage: Pass) -> Plan:
+def in_bundles(plan: Plan, pass_: Pass) -> Plan:
     """Return the plan by which chunks travel."""
-    fitting = BUNDLE_BYTES // max(1, chunk_bytes(plan, stage))
+    fitting = BUNDLE_BYTES // max(1, chunk_bytes(plan, pass_))
     return plan.in_bundles(min(fitting, len(plan) // BUNDLES_LEAST))
 
 
-def _asked(request: Request, stage: Pass) -> int:
+def _asked(request: Request, pass_: Pass) -> int:
     """Return the frames of the recording in a chunk, as the user asked for them, or by default."""
-    signal = stage.signal
+    signal = pass_.signal
     size: str | int = CHUNK
     if request.chunk is not None:
         size = request.chunk
-    elif stage.grid:
+    elif pass_.grid:
         size = max(signal.frame_bytes, min(CHUNK_OF_GRID, request.memory // WINDOW_LEAST, signal.bytes // CHUNKS_LEAST))
     elif isinstance(request.store, Playable):
         evenly = signal.bytes // (2 * BUNDLES_LEAST)

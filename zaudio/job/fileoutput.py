@@ -9,7 +9,7 @@ from zaudio.audio.marks import FileMark
 from zaudio.audio.rendering import AudioFile
 from zaudio.errors import ZaudioError
 from zaudio.plan import Order
-from zaudio.result import Description, Machines, Measured, Settlement, encode_note
+from zaudio.result import Description, Machines, MeasuredOp, Settlement, encode_note
 from zaudio.signal import Signal
 from zaudio.steps import Buffer
 
@@ -90,7 +90,7 @@ class FileOutput:
         """Open the file; return the bytes that an earlier life of the job has left in it."""
         return self._file.open(signal, order, notify=notify, check_stop=check_stop)
 
-    def note(self, note: Measured | Machines) -> None:
+    def note(self, note: MeasuredOp | Machines) -> None:
         """Keep that for a later life, durable."""
         self._file.note(encode_note(note))
 

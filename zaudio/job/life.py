@@ -27,7 +27,7 @@ from zaudio.facts import Progress
 from zaudio.job.preparation import DoneJob
 from zaudio.job.request import Request
 from zaudio.job.staffing import named_by, open_farm, open_fleet, warnings_of
-from zaudio.job.stages import Work
+from zaudio.job.stages import OpenWork
 from zaudio.launching.fleet import Fleet
 from zaudio.net.farm import Farm
 from zaudio.net.keys import coordinator_keys
@@ -84,7 +84,7 @@ class Life(ABC, Generic[Outcome]):
         self._starter: Starter | None = None
         self._warnings: tuple[str, ...] = ()
         self._id = ""  # the job's, in hex, once it is known
-        self._work: Work | None = None
+        self._work: OpenWork | None = None
         self._farm: Farm | None = None
         self._fleet: Fleet | None = None
         self._thread: threading.Thread | None = None
@@ -97,7 +97,7 @@ class Life(ABC, Generic[Outcome]):
     # For a subclass to define
 
     @abstractmethod
-    def _prepare(self, stack: ExitStack, waker: Waker) -> Work | DoneJob:
+    def _prepare(self, stack: ExitStack, waker: Waker) -> OpenWork | DoneJob:
         """Open the work, in the caller's thread; the stack closes all that was opened."""
 
     @abstractmethod
@@ -316,7 +316,7 @@ class Life(ABC, Generic[Outcome]):
         self._thread.start()
         atexit.register(self._end_of_program, os.getpid())
 
-    def _run(self, resources: ExitStack, work: Work, farm: Farm, fleet: Fleet) -> None:
+    def _run(self, resources: ExitStack, work: OpenWork, farm: Farm, fleet: Fleet) -> None:
         """Run the job, in its own thread, unless its start was given up."""
         if not self._ownership.acquire(blocking=False):
             return

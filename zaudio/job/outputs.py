@@ -35,7 +35,7 @@ from zaudio.result import (
     JobRecord,
     KeyFile,
     Machines,
-    Measured,
+    MeasuredOp,
     RawKey,
     ResultFolder,
     ResultWriter,
@@ -88,7 +88,7 @@ class Output(Destination, Protocol):
     def disown(self) -> None:
         """Abort, and keep nothing: the bytes so far are in doubt."""
 
-    def note(self, note: Measured | Machines) -> None:
+    def note(self, note: MeasuredOp | Machines) -> None:
         """Keep that for a later life, durable, before any payload is put."""
 
     def describe_by(self, describe: Callable[[], Settlement]) -> None:
@@ -106,7 +106,7 @@ class Earlier:
         begun: Whether there are bytes of the result.
     """
 
-    measured: tuple[Measured, ...]
+    measured: tuple[MeasuredOp, ...]
     machines: Machines | None
     described: Description | None
     begun: bool
@@ -369,5 +369,5 @@ def _earlier(file: AudioFile) -> Earlier | None:
         return None
     notes = [decode_note(note) for note in file.notes]
     machines = [note for note in notes if isinstance(note, Machines)]
-    measured = tuple(note for note in notes if isinstance(note, Measured))
+    measured = tuple(note for note in notes if isinstance(note, MeasuredOp))
     return Earlier(measured, machines[-1] if machines else None, None, begun=False)

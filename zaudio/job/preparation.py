@@ -29,8 +29,8 @@ from zaudio.job.outputs import Claim, Output, check_output, claim, settled, with
 from zaudio.job.request import Request
 from zaudio.job.stages import (
     Demand,
-    Means,
     Say,
+    Shared,
     demand_of,
     import_named,
     learn,
@@ -47,8 +47,7 @@ from zaudio.ops.chain import Course, from_step, make_ops, to_step
 from zaudio.ops.contract import Op
 from zaudio.ops.functions import Allowed
 from zaudio.plan import Plan
-from zaudio.result import Description, Machines, difference
-from zaudio.result import Measured as Kept
+from zaudio.result import Description, Machines, MeasuredOp, difference
 from zaudio.settings import Sealed
 from zaudio.signal import Signal
 
@@ -84,7 +83,7 @@ class OpenJob:
 
     Attributes:
         started: The facts of the job.
-        means: What its stages share.
+        shared: All that its stages share.
         writer: The destination of the result, open.
         course: The stages.
         described: The description of the result, as far as it was known at the start.
@@ -95,7 +94,7 @@ class OpenJob:
     """
 
     started: Started
-    means: Means
+    shared: Shared
     writer: Output
     course: Course
     described: Description
@@ -107,7 +106,7 @@ class OpenJob:
     @property
     def request(self) -> Request:
         """The wishes of the user."""
-        return self.means.request
+        return self.shared.request
 
     def run(self, farm: Farm, *, say: Say, on_open: Callable[[], None]) -> None:
         """Run the stages, then publish the result.
@@ -136,7 +135,7 @@ class OpenJob:
             InputChangedError: The recording is not what it was.
             StorageError: The system refused.
         """
-        self.means.source.check()
+        self.shared.source.check()
         before()
         return self.writer.publish()
 
@@ -151,7 +150,7 @@ class OpenJob:
             say(Measured, sentence=sentence, earlier=True)
         try:
             measure(
-                self.means,
+                self.shared,
                 self.course,
                 farm,
                 demand=self.demand,
@@ -168,15 +167,15 @@ class OpenJob:
 
     def _keep(self, op: Op, sentence: str) -> None:
         """Note a measurement for a later life, and before it the machines that computed it."""
-        if self.means.machines.name:
-            self.writer.note(_machines(self.means))
-        self.writer.note(Kept(to_step(op), sentence))
+        if self.shared.machines.name:
+            self.writer.note(_machines(self.shared))
+        self.writer.note(MeasuredOp(to_step(op), sentence))
 
     def _main_stage(self, say: Say, destination: Destination) -> Stage:
         writer, main = self.writer, self.course.main
         plan = cut(self.request, main)
         stage = main_stage(
-            self.means,
+            self.shared,
             main,
             plan,
             destination,
@@ -186,9 +185,9 @@ class OpenJob:
         )
 
         def describe() -> tuple[Description, Machines | None]:
-            learn(self.means, stage)
-            found = replace(settled(self.described, main, plan), machines=self.means.machines.name)
-            return found, _machines(self.means) if found.machines else None
+            learn(self.shared, stage)
+            found = replace(settled(self.described, main, plan), machines=self.shared.machines.name)
+            return found, _machines(self.shared) if found.machines else None
 
         writer.describe_by(describe)
         say(
@@ -235,17 +234,17 @@ def open_job(
     claimed = claim(request, source, course, plan, stack)
     if (output := claimed.output) is None:
         return _done(request, claimed, plan, source)
-    means = Means(request, source, JobClass(request.security.machines), notify, publish)
-    sentences = _restore(means, course, claimed, allowed)
+    shared = Shared(request, source, JobClass(request.security.machines), notify, publish)
+    sentences = _restore(shared, course, claimed, allowed)
     resumed = output.open(course.output, plan.order, notify=notify, check_stop=check_stop)
-    stage, first = course.foreseen, 0
+    pass_, first = course.foreseen, 0
     if course.measuring is None:
-        stage, plan = course.main, cut(request, course.main)
-        first = in_bundles(plan, stage).at_output(resumed // claimed.described.signal.frame_bytes)[0]
+        pass_, plan = course.main, cut(request, course.main)
+        first = in_bundles(plan, pass_).at_output(resumed // claimed.described.signal.frame_bytes)[0]
     started = _started(claimed, plan, source, job=output.job_id, incarnation=output.incarnation, resumed=resumed)
-    warnings = (*started.warnings, *_warnings(rounded(request, stage, plan), source, course, started))
+    warnings = (*started.warnings, *_warnings(rounded(request, pass_, plan), source, course, started))
     demand = demand_of(request, course, plan, first=first)
-    return OpenJob(started, means, output, course, claimed.described, resumed, sentences, demand, warnings)
+    return OpenJob(started, shared, output, course, claimed.described, resumed, sentences, demand, warnings)
 
 
 def open_recording(
@@ -330,13 +329,13 @@ def _done(request: Request, claimed: Claim, plan: Plan, source: Source) -> DoneJ
     return DoneJob(request, started, claimed.paths, (*source.warnings, warning))
 
 
-def _restore(means: Means, course: Course, claimed: Claim, allowed: Allowed) -> tuple[str, ...]:
+def _restore(shared: Shared, course: Course, claimed: Claim, allowed: Allowed) -> tuple[str, ...]:
     """Give a course the measurements of an earlier life, if there was one; return the sentences about them.
 
     Raises:
         ResumeError: It fits neither the ops nor the result of today.
     """
-    request, earlier = means.request, claimed.earlier
+    request, earlier = shared.request, claimed.earlier
     if earlier is None:
         return ()
     log.info("an interrupted job lies in %s: reading what it wrote", request.output)
@@ -353,12 +352,12 @@ def _restore(means: Means, course: Course, claimed: Claim, allowed: Allowed) -> 
             if reason:
                 raise ResumeError(request.output, reason)
     if earlier.machines is not None:
-        means.machines.restore(earlier.machines.name, earlier.machines.numbers)
+        shared.machines.restore(earlier.machines.name, earlier.machines.numbers)
     return tuple(kept.sentence for kept in earlier.measured if kept.sentence)
 
 
-def _machines(means: Means) -> Machines:
-    return Machines(means.machines.name, means.machines.kept)
+def _machines(shared: Shared) -> Machines:
+    return Machines(shared.machines.name, shared.machines.kept)
 
 
 def _warnings(rounding: str, source: Source, course: Course, started: Started) -> Iterator[str]:

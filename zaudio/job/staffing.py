@@ -11,7 +11,7 @@ from contextlib import ExitStack
 
 from zaudio.endpoints import parse_advertise
 from zaudio.job.request import Request
-from zaudio.job.stages import CREDIT, Work
+from zaudio.job.stages import CREDIT, OpenWork
 from zaudio.launching.fleet import Fleet
 from zaudio.launching.launchers import open_launchers
 from zaudio.machine import check_limits
@@ -25,7 +25,7 @@ from zaudio.watching.stream import Subscription
 
 
 def open_farm(
-    work: Work, stack: ExitStack, *, waker: Waker, starter: Starter | None, keys: CoordinatorKeys | None
+    work: OpenWork, stack: ExitStack, *, waker: Waker, starter: Starter | None, keys: CoordinatorKeys | None
 ) -> Farm:
     """Start local workers, and make the farm. It binds when it is entered.
 
@@ -110,7 +110,7 @@ def open_fleet(
     return fleet
 
 
-def named_by(work: Work) -> tuple[str, ...]:
+def named_by(work: OpenWork) -> tuple[str, ...]:
     """Return the users' ops that a job names, for workers that it starts."""
     return tuple(dict.fromkeys((*(spec.name for spec in work.request.specs if spec.is_function), *work.demand.own)))
 

@@ -1,6 +1,6 @@
 """Stages: a course over one recording, cut into chunks, each of its stages ready for a farm.
 
-    Means            what all stages of a job share
+    Shared           what all stages of a job share
     measure          the measuring stages, one by one   -> the course is ready for its main stage
     main_stage       the last pass                      -> Stage
 
@@ -44,7 +44,7 @@ Say = Callable[..., None]  # say(kind, **facts): publish an event of that kind, 
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class Shared:
     """All that the stages of a job share: request, recording, class of machines, and the ways to tell the farm.
 
     Attributes:
@@ -86,8 +86,8 @@ class Demand:
     own: tuple[str, ...]
 
 
-class Work(Protocol):
-    """A job or a survey that is ready for a farm."""
+class OpenWork(Protocol):
+    """A job, a batch or a survey that is ready for a farm: `OpenJob` and its kin."""
 
     @property
     def started(self) -> Started:
@@ -132,45 +132,45 @@ def demand_of(request: Request, course: Course, main: Plan, *, first: int = 0) -
         main: The chunks of its main stage, as far as that is known.
         first: Messages of the main stage that were done already.
     """
-    stage = course.foreseen if course.measuring is not None else course.main
-    bundles = in_bundles(main, stage)
-    chunks, slot = len(bundles) - first, _longest(bundles, stage)
+    pass_ = course.foreseen if course.measuring is not None else course.main
+    bundles = in_bundles(main, pass_)
+    chunks, slot = len(bundles) - first, _longest(bundles, pass_)
     if course.measuring is None:
-        return Demand(chunks, slot, slot, _modules(stage), _own(stage))
+        return Demand(chunks, slot, slot, _modules(pass_), _own(pass_))
     measuring = in_bundles(cut(request, course.measuring, Order.FORWARD), course.measuring)
     slot = max(slot, _longest(measuring, course.measuring))
     # A grid is at most so long, whatever the measured ops are.
-    most_frames = main.chunk_frames + math.ceil(GRID_MOST / stage.stretch) + GRID_LEAST
+    most_frames = main.chunk_frames + math.ceil(GRID_MOST / pass_.stretch) + GRID_LEAST
     unknown = min(most_frames, course.output.frames) * course.output.frame_bytes
-    stages = (stage, course.measuring)
+    passes = (pass_, course.measuring)
     result_max = max(slot, unknown, UNKNOWN_MAX)
-    return Demand(max(chunks, len(measuring)), result_max, slot, _modules(*stages), _own(*stages))
+    return Demand(max(chunks, len(measuring)), result_max, slot, _modules(*passes), _own(*passes))
 
 
-def demand_of_stage(plan: Plan, stage: Pass) -> Demand:
+def demand_of_stage(plan: Plan, pass_: Pass) -> Demand:
     """Return the needs of a course whose first measuring stage alone is known."""
-    bundles = in_bundles(plan, stage)
-    longest = _longest(bundles, stage)
-    return Demand(len(bundles), max(longest, UNKNOWN_MAX), longest, _modules(stage), _own(stage))
+    bundles = in_bundles(plan, pass_)
+    longest = _longest(bundles, pass_)
+    return Demand(len(bundles), max(longest, UNKNOWN_MAX), longest, _modules(pass_), _own(pass_))
 
 
-def _modules(*stages: Pass) -> tuple[str, ...]:
-    return tuple(sorted({module for stage in stages for op in stage.ops for module in op.requires}))
+def _modules(*passes: Pass) -> tuple[str, ...]:
+    return tuple(sorted({module for pass_ in passes for op in pass_.ops for module in op.requires}))
 
 
-def _own(*stages: Pass) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(step.name for stage in stages for step in stage.steps if ":" in step.name))
+def _own(*passes: Pass) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(step.name for pass_ in passes for step in pass_.steps if ":" in step.name))
 
 
-def _longest(bundles: Plan, stage: Pass) -> int:
-    return min(bundles.chunk_frames, bundles.frames) * stage.graph().output.frame_bytes
+def _longest(bundles: Plan, pass_: Pass) -> int:
+    return min(bundles.chunk_frames, bundles.frames) * pass_.graph().output.frame_bytes
 
 
 # Stages
 
 
 def measure(
-    means: Means,
+    shared: Shared,
     course: Course,
     farm: Farm,
     *,
@@ -184,7 +184,7 @@ def measure(
     """Run the measuring stages of a course, until `last` of its ops are left.
 
     Args:
-        means: What the stages share.
+        shared: All that the stages share.
         course: The course; it is gone on with.
         farm: The farm, entered.
         demand: What the farm was made for.
@@ -202,13 +202,13 @@ def measure(
     """
     while course.measuring is not None:
         name = f"measuring for {name_of(course.waiting[0])}"
-        plan = cut(means.request, course.measuring, Order.FORWARD)
-        stage, fold = _measuring_stage(means, course.measuring, plan, name=name, job=job)
+        plan = cut(shared.request, course.measuring, Order.FORWARD)
+        stage, fold = _measuring_stage(shared, course.measuring, plan, name=name, job=job)
         if stage.result_max > demand.result_max:
             raise UsageError(f"{name}: a result has {stage.result_max} bytes, and {demand.result_max} are the most")
-        say(StageBegan, stage=name, chunks=len(plan), chunk_frames=0, bytes=means.signal.bytes, measures=True)
+        say(StageBegan, stage=name, chunks=len(plan), chunk_frames=0, bytes=shared.signal.bytes, measures=True)
         farm.run(stage, on_open=on_open)
-        learn(means, stage)
+        learn(shared, stage)
         if len(course.waiting) == last:
             return fold.cells
         sentence = course.take(fold.cells)
@@ -217,60 +217,60 @@ def measure(
     return None
 
 
-def learn(means: Means, stage: Stage) -> None:
+def learn(shared: Shared, stage: Stage) -> None:
     """Keep a stage's findings about its workers' machines, for later stages and later lives."""
-    means.machines.learn(stage.job.ops, stage.job.signal, stage.machine_class, stage.class_name)
+    shared.machines.learn(stage.job.ops, stage.job.signal, stage.machine_class, stage.class_name)
 
 
 def main_stage(
-    means: Means, stage: Pass, plan: Plan, destination: Destination, *, job: bytes, incarnation: int, resumed: int
+    shared: Shared, pass_: Pass, plan: Plan, destination: Destination, *, job: bytes, incarnation: int, resumed: int
 ) -> Stage:
     """Return the main stage, which goes on after the bytes that an earlier life wrote.
 
     Args:
-        means: What the stages share.
-        stage: The last pass of the course.
+        shared: All that the stages share.
+        pass_: The last pass of the course.
         plan: Its chunks.
         destination: Where results go; open.
         job: The job's id.
         incarnation: The number of this life.
         resumed: Bytes of the result that are done.
     """
-    frame_bytes = stage.graph().output.frame_bytes
+    frame_bytes = pass_.graph().output.frame_bytes
     frame, rest = divmod(resumed, frame_bytes)
-    first, skipped = in_bundles(plan, stage).at_output(frame)
+    first, skipped = in_bundles(plan, pass_).at_output(frame)
     return Stage(
-        _job(means, stage, plan, job=job, incarnation=incarnation, first=first),
-        sources=(means.source,),
+        _job(shared, pass_, plan, job=job, incarnation=incarnation, first=first),
+        sources=(shared.source,),
         destination=destination,
         frame_bytes=frame_bytes,
-        notify=means.notify,
-        publish=means.publish,
+        notify=shared.notify,
+        publish=shared.publish,
         skip=skipped * frame_bytes + rest,
     )
 
 
-def _measuring_stage(means: Means, stage: Pass, plan: Plan, *, name: str, job: str) -> tuple[Stage, Fold]:
-    fold = Fold(stage.graph().output)
+def _measuring_stage(shared: Shared, pass_: Pass, plan: Plan, *, name: str, job: str) -> tuple[Stage, Fold]:
+    fold = Fold(pass_.graph().output)
 
     def publish(event: Event) -> None:  # to workers it is a job of its own, to users a part of theirs
-        means.publish(replace(event, job=job))
+        shared.publish(replace(event, job=job))
 
     made = Stage(
-        _job(means, stage, plan, job=os.urandom(ID_BYTES)),
-        sources=(means.source,),
+        _job(shared, pass_, plan, job=os.urandom(ID_BYTES)),
+        sources=(shared.source,),
         destination=fold,
         frame_bytes=fold.signal.frame_bytes,
-        notify=means.notify,
+        notify=shared.notify,
         publish=publish,
         name=name,
     )
     return made, fold
 
 
-def _job(means: Means, stage: Pass, plan: Plan, *, job: bytes, incarnation: int = 1, first: int = 0) -> Job:
-    request = means.request
-    bundles = in_bundles(plan, stage)
+def _job(shared: Shared, pass_: Pass, plan: Plan, *, job: bytes, incarnation: int = 1, first: int = 0) -> Job:
+    request = shared.request
+    bundles = in_bundles(plan, pass_)
     percent = request.security.audit
     # A bundle is in flight one way, then the other; while two workers are at it, both ways at once. An audited one is
     # at two workers from the start.
@@ -280,17 +280,17 @@ def _job(means: Means, stage: Pass, plan: Plan, *, job: bytes, incarnation: int 
         incarnation=incarnation,
         plan=bundles,
         chunk_frames=plan.chunk_frames,
-        ops=stage.steps,
-        signal=stage.signal,
-        grid=stage.grid,
+        ops=pass_.steps,
+        signal=pass_.signal,
+        grid=pass_.grid,
         credit=CREDIT,
-        window_most=request.memory // (ways * max(1, chunk_bytes(bundles, stage))),
+        window_most=request.memory // (ways * max(1, chunk_bytes(bundles, pass_))),
         timing=request.timing,
-        source=means.source.reference,
+        source=shared.source.reference,
         first=first,
         audit=Audit(percent, os.urandom(SECRET_BYTES)) if percent else None,
-        machine_class=means.machines.expected(stage.steps, stage.signal),
-        class_name=means.machines.to_ask,
+        machine_class=shared.machines.expected(pass_.steps, pass_.signal),
+        class_name=shared.machines.to_ask,
     )
 
 

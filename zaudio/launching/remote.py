@@ -62,7 +62,7 @@ def main() -> None:
     speech = os.dup(1)
     os.dup2(2, 1)
     with Brood() as orphans:
-        Far(0, speech, orphans).run()
+        Remote(0, speech, orphans).run()
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class _Child:
     said_end: bool = False
 
 
-class Far:
+class Remote:
     """The workers of one far end.
 
     Args:

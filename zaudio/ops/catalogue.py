@@ -57,7 +57,7 @@ KERNELS: Mapping[str, type[Kernel]] = MappingProxyType(
             *(channels.Pick, channels.Mix, sampling.Stored, sampling.Rounded, delaying.Echo),
             *(biquads.Biquads, fir.Taps),
             *(dynamics.Compressor, dynamics.Opener, limiter.Limiter),
-            *(resampling.Rated, resampling.Kept, denoising.NoisePower, denoising.Gate),
+            *(resampling.Rated, resampling.Kept, denoising.NoisePower, denoising.SpectralGate),
             *(normalizing.SamplePeaks, normalizing.TruePeaks, normalizing.Sums, normalizing.Offsets, energies.Energies),
             *(statistics.Tallies, picturing.Columns),
         )

@@ -100,7 +100,7 @@ class Denoise(BuiltIn):
         noise = _lowest(powers, counts) if found else powers.sum(axis=0) / np.maximum(1.0, counts.sum(axis=0))
         thresholds = 3.0 * _three_bins(noise) * 10.0 ** (self.threshold_db / 10.0)
         steps = [10.0 ** (-self.reduction_db / 20.0 * (1.0 - n / NEIGHBOURS)) for n in range(NEIGHBOURS + 1)]
-        return Combined(Gate(size, _window(size), arrays(thresholds), arrays(steps)), _sentence(noise, size))
+        return Combined(SpectralGate(size, _window(size), arrays(thresholds), arrays(steps)), _sentence(noise, size))
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class NoisePower(Kernel):
 
 
 @dataclass(frozen=True)
-class Gate(Kernel):
+class SpectralGate(Kernel):
     """The spectral gate.
 
     Attributes:

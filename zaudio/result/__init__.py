@@ -33,7 +33,7 @@ from zaudio.result.glance import Glance, glance, read_address
 from zaudio.result.journal import JobRecord, Journal, difference
 from zaudio.result.keyfile import KeyFile
 from zaudio.result.keystore import KeyStore, RawKey, WrappedKey, make_identity, parse_recipient, read_identity
-from zaudio.result.notes import Machines, Measured, decode_note, encode_note
+from zaudio.result.notes import Machines, MeasuredOp, decode_note, encode_note
 from zaudio.result.primitives import derive_page_token
 from zaudio.result.publication import ADDRESS, KEY, is_reserved, result_of
 from zaudio.result.reader import OpenResult, verify
@@ -52,7 +52,7 @@ __all__ = [
     "KeyFile",
     "KeyStore",
     "Machines",
-    "Measured",
+    "MeasuredOp",
     "OpenResult",
     "RawKey",
     "ResultFolder",

@@ -25,7 +25,7 @@ from zaudio.plan import Order
 from zaudio.records import decode_records, encode_record
 from zaudio.reference import Fingerprint
 from zaudio.result.description import UNVERSIONED, Description, decode_description, encode_description
-from zaudio.result.notes import FIRST_BYTE, Machines, Measured, Note, Settled, decode_note, encode_note
+from zaudio.result.notes import FIRST_BYTE, Machines, MeasuredOp, Note, Settled, decode_note, encode_note
 from zaudio.result.primitives import BLOCK_BYTES, TAG_BYTES, JournalSeal
 
 MAGIC = b"zaudio result journal 1\n"
@@ -96,7 +96,7 @@ class Journal:
     checkpoints: tuple[Checkpoint, ...]
     end: int
     seal: JournalSeal
-    measured: tuple[Measured, ...] = ()
+    measured: tuple[MeasuredOp, ...] = ()
     machines: Machines | None = None
     settled: Description | None = None
 
@@ -184,7 +184,7 @@ def decode_journal(content: bytes, seal: JournalSeal) -> Journal | None:
 
 def _with_notes(journal: Journal, notes: Sequence[Note]) -> Journal:
     """Return the journal with its notes: of the class and of the description, the last one holds."""
-    measured = tuple(note for note in notes if isinstance(note, Measured))
+    measured = tuple(note for note in notes if isinstance(note, MeasuredOp))
     machines = [note for note in notes if isinstance(note, Machines)]
     settled = [note for note in notes if isinstance(note, Settled)]
     return replace(

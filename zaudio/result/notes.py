@@ -1,6 +1,6 @@
 """Notes: the records of a journal besides its job and its checkpoints. Pure.
 
-    Measured     an op that a measuring stage made: a later life need not measure again
+    MeasuredOp   an op that a measuring stage made: a later life need not measure again
     Machines     the class of machines that computes the job, and the numbers by which it is known
     Settled      the description as it will stand in the result, once all of it is known
 
@@ -22,7 +22,7 @@ FIRST_BYTE = b"{"  # of a note; a checkpoint begins with the high byte of an inc
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredOp:
     """An op that a measuring stage made, as it travels, and the sentence about it."""
 
     step: Step
@@ -49,14 +49,14 @@ class Settled:
     description: str
 
 
-Note = Measured | Machines | Settled
+Note = MeasuredOp | Machines | Settled
 
 
 def encode_note(note: Note) -> bytes:
     """Return the body of a record."""
     fields: Mapping[str, object]
     match note:
-        case Measured(step=step, sentence=sentence):
+        case MeasuredOp(step=step, sentence=sentence):
             fields = {"measured": _step_fields(step) | {"sentence": sentence}}
         case Machines(name=name, numbers=numbers):
             fields = {"class": {"name": name, "numbers": numbers}}
@@ -75,7 +75,7 @@ def decode_note(body: bytes) -> Note:
         ((kind, fields),) = json.loads(body).items()
         match kind:
             case "measured":
-                return Measured(_step_of(fields), str(fields["sentence"]))
+                return MeasuredOp(_step_of(fields), str(fields["sentence"]))
             case "class":
                 return Machines(str(fields["name"]), tuple((str(key), str(value)) for key, value in fields["numbers"]))
             case "description":

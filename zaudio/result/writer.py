@@ -27,7 +27,7 @@ from zaudio.result import primitives
 from zaudio.result.description import Description, encode_description, join_file
 from zaudio.result.folder import ResultFolder
 from zaudio.result.journal import Checkpoints
-from zaudio.result.notes import Machines, Measured, Settled
+from zaudio.result.notes import Machines, MeasuredOp, Settled
 from zaudio.result.opening import begin, reopen, store
 from zaudio.result.pipeline import Pipeline
 from zaudio.result.plaintext import Plaintext
@@ -200,7 +200,7 @@ class ResultWriter:
         """
         self._describe = describe
 
-    def note(self, note: Measured | Machines) -> None:
+    def note(self, note: MeasuredOp | Machines) -> None:
         """Keep that in the journal, durable, before any payload is put.
 
         Raises:
