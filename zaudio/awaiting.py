@@ -26,7 +26,7 @@ async def run_async(job: Life[Outcome]) -> Outcome: ...
 
 
 @overload
-async def run_async(job: str | PathLike[str], *arguments: Any, **settings: Any) -> Report: ...  # noqa: ANN401
+async def run_async(job: str | PathLike[str], *arguments: Any, **settings: Any) -> Report: ...  # noqa: ANN401  `Coordinator`'s
 
 
 async def run_async(job: Life[Any] | str | PathLike[str], *arguments: Any, **settings: Any) -> Any:

@@ -15,7 +15,7 @@ LAST_PORT = 65535
 IPC_PATH_MAX = 107  # bytes: the longest path that Linux takes for a Unix socket
 
 _TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\s]+|\*):(?P<port>[0-9]{1,5}|\*)")
-_EVERY_ADDRESS = ("0.0.0.0", "[::]", "*")  # noqa: S104  # compared, not bound
+_EVERY_ADDRESS = ("0.0.0.0", "[::]", "*")  # noqa: S104  compared, not bound
 
 
 def parse_tcp(endpoint: str) -> tuple[str, int] | None:

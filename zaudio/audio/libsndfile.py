@@ -91,7 +91,7 @@ class Window:
         """Return the next bytes."""
         try:
             content = self._file.read_at(self._start + self._position, self._file.size if length < 0 else length)
-        except Exception as error:  # noqa: BLE001  # the Decoder raises it
+        except Exception as error:  # noqa: BLE001  the Decoder raises it
             self.error = error
             return b""
         self._position += len(content)

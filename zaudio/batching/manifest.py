@@ -25,7 +25,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from zaudio import disk
 from zaudio.audio.part import JOURNAL, PART
@@ -282,7 +282,7 @@ def _alike(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def _entry(value: Any) -> Entry:  # noqa: ANN401  what JSON gives
+def _entry(value: object) -> Entry:
     if not isinstance(value, dict) or value.get("state") not in STATES:
         raise ValueError("it is no object with a known state")
     own = {field.name for field in fields(Entry)}

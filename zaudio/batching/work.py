@@ -164,41 +164,49 @@ class OpenBatch:
         opened: Callable[[], None],
     ) -> None:
         """Run a lot, again without a recording that failed, until all of its recordings have ended or are whole."""
+        while lot:
+            lot = self._run_once(farm, lot, publishers, say, opened)
+
+    def _run_once(
+        self,
+        farm: Farm,
+        lot: list[Small],
+        publishers: Publishers[Whole | Alone],
+        say: Say,
+        opened: Callable[[], None],
+    ) -> list[Small]:
+        """Run a lot until its end, or until one of its recordings fails; return those that are still to be done."""
+        whole: list[Small] = []
+
+        def give(number: int, samples: bytearray) -> None:
+            small = lot[number]
+            whole.append(small)
+            described = replace(small.described, machines=stage.class_name)
+            publishers.give(Whole(small, described, samples))
 
         def has_room() -> bool:
             self._ends.check()
             return publishers.has_room()
 
-        while lot:
-            whole: list[Small] = []
-
-            def give(number: int, samples: bytearray) -> None:
-                small = lot[number]  # noqa: B023  it is called by this stage alone
-                whole.append(small)  # noqa: B023
-                described = replace(small.described, machines=stage.class_name)  # noqa: B023
-                publishers.give(Whole(small, described, samples))
-
-            stage = lot_stage(
-                self.request, lot, give=give, has_room=has_room, notify=self._notify, publish=self._pass_on
-            )
-            self._begin(say, stage, lot)
-            try:
-                farm.run(stage, on_open=opened)
-            except BaseException as error:
-                if stage.failed is None or not isinstance(error, ZaudioError) or _is_of_all(error):
-                    for small in lot[len(whole) :]:
-                        small.source.close()
-                    raise
-                if stage.failed >= len(whole):  # else a worker contradicts a result that is whole, as after any job
-                    failed = lot.pop(stage.failed)
-                    failed.source.close()
-                    self._ends.failed(failed.begun.named, error, failed.warnings)
-                    self._end([failed])
-            else:
-                # Told by no progress of its own: the stage ends with its last result.
-                say(Advanced, chunks=stage.job.chunks, bytes=stage.job.plan.frames * stage.frame_bytes)
-            self._end(whole)
-            lot = lot[len(whole) :]
+        stage = lot_stage(self.request, lot, give=give, has_room=has_room, notify=self._notify, publish=self._pass_on)
+        self._begin(say, stage, lot)
+        try:
+            farm.run(stage, on_open=opened)
+        except BaseException as error:
+            if stage.failed is None or not isinstance(error, ZaudioError) or _is_of_all(error):
+                for small in lot[len(whole) :]:
+                    small.source.close()
+                raise
+            if stage.failed >= len(whole):  # else a worker contradicts a result that is whole, as after any job
+                failed = lot.pop(stage.failed)
+                failed.source.close()
+                self._ends.failed(failed.begun.named, error, failed.warnings)
+                self._end([failed])
+        else:
+            # Told by no progress of its own: the stage ends with its last result.
+            say(Advanced, chunks=stage.job.chunks, bytes=stage.job.plan.frames * stage.frame_bytes)
+        self._end(whole)
+        return lot[len(whole) :]
 
     def _begin(self, say: Say, stage: Stage, lot: Sequence[Small]) -> None:
         recordings = tuple(small.begun.named.path for small in lot)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from zaudio.cli.exit import Signals
     from zaudio.cli.progress import Display
     from zaudio.facts import BatchReport, RecordingReport
+    from zaudio.net.starter import Starter
 
 LIST_MARK = "@"
 
@@ -118,8 +119,8 @@ def run(
     progress: str,
     web: str | None,
     web_linger: float,
-    starter: Any,  # noqa: ANN401  a Starter, which is not imported here
-    **settings: Any,  # noqa: ANN401
+    starter: Starter | None,
+    **settings: Any,  # noqa: ANN401  the other options, as click names them
 ) -> None:
     """Run one batch: start it, show its progress, tell of failures, print the sums.
 

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from zaudio.cli import voice
 from zaudio.cli.axes import (
+    Array,
     decibels,
     full_scale,
     hertz_label,
@@ -32,6 +33,7 @@ from zaudio.ops.picturing import mel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
     from zaudio.ops.picturing import View
 
@@ -192,7 +194,7 @@ def _waveform(axes: Axes, view: View, channel: int, span: tuple[float, float], t
         side.set_visible(False)
 
 
-def _steps(axes: Axes, low: Any, high: Any, span: tuple[float, float], view: View, color: str) -> None:  # noqa: ANN401
+def _steps(axes: Axes, low: Array, high: Array, span: tuple[float, float], view: View, color: str) -> None:
     """Fill between two curves that have a value per column."""
     if not len(low):
         return
@@ -204,12 +206,12 @@ def _steps(axes: Axes, low: Any, high: Any, span: tuple[float, float], view: Vie
 def _spectrogram(
     axes: Axes,
     view: View,
-    levels: Any,  # noqa: ANN401  an array
+    levels: Array,
     span: tuple[float, float],
     ends: tuple[float, float],
-    places: Any,  # noqa: ANN401  an array
+    places: Array,
     theme: Theme,
-) -> Any:  # noqa: ANN401  an image of matplotlib's
+) -> AxesImage:
     """Draw the levels, and return the image."""
     shown = levels.T if len(levels) else np.full((len(places) - 1, 1), ends[0])
     # The last column may be partial: the picture ends with the recording.
@@ -234,7 +236,7 @@ def _colours(theme: Theme) -> ListedColormap:
     return ListedColormap(colours)
 
 
-def _average(axes: Axes, view: View, places: Any, ends: tuple[float, float], theme: Theme) -> None:  # noqa: ANN401
+def _average(axes: Axes, view: View, places: Array, ends: tuple[float, float], theme: Theme) -> None:
     """Draw the long-term average spectrum, its frequencies in line with the spectrogram's."""
     levels = np.maximum(decibels(view.average), ends[0])
     middles = (places[:-1] + places[1:]) / 2
@@ -268,7 +270,7 @@ def _times(ticks: list[float], step: float, last: float) -> list[str]:
     return [time_label(tick, step, last) for tick in ticks]
 
 
-def _hertz_axis(axes: Axes, view: View, places: Any, pixels: float, theme: Theme) -> None:  # noqa: ANN401
+def _hertz_axis(axes: Axes, view: View, places: Array, pixels: float, theme: Theme) -> None:
     """Name frequencies, as far apart as their names are high."""
     ticks = hertz_ticks(view.signal.samplerate / 2, even=view.scale == "linear")
     lines = [_place(tick, view.scale) for tick in ticks]
@@ -277,7 +279,7 @@ def _hertz_axis(axes: Axes, view: View, places: Any, pixels: float, theme: Theme
     axes.tick_params(axis="y", length=4, color=theme.quiet)
 
 
-def _places(view: View) -> Any:  # noqa: ANN401  an array
+def _places(view: View) -> Array:
     """Return the edges of the bands on the scale."""
     return np.array([_place(hertz, view.scale) for hertz in view.edges])
 

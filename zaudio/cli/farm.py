@@ -88,7 +88,7 @@ def coordinator(**settings: Any) -> None:  # noqa: ANN401  the options of `run`,
     run(output=stored(settings), workers=0, starter=None, **settings)
 
 
-def run_here(*, workers: int | None, **settings: Any) -> None:  # noqa: ANN401
+def run_here(*, workers: int | None, **settings: Any) -> None:  # noqa: ANN401  the options of `run`
     """Run one job with local workers, by default one per core."""
     # numpy would start one thread per core for linear algebra, which this process does not do, just when the starter
     # needs the cores.
@@ -111,7 +111,7 @@ def run(
     starter: Starter | None,
     web: str | None,
     web_linger: float,
-    **settings: Any,  # noqa: ANN401
+    **settings: Any,  # noqa: ANN401  the other options, as click names them
 ) -> None:
     """Run one job: start it, show its progress, print and write its report.
 

@@ -127,7 +127,7 @@ def measure(
     workers: int | None,
     bind: str | None,
     progress: str,
-    **settings: Any,  # noqa: ANN401
+    **settings: Any,  # noqa: ANN401  the other options, as click names them
 ) -> tuple[Measuring, Surveyed]:
     """Measure a recording by local or remote workers, and show the progress.
 

@@ -7,7 +7,7 @@ import inspect
 import json
 import shutil
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -187,9 +187,9 @@ def _text(source: object) -> str:
     return "" if isinstance(source, type) and text.startswith(f"{source.__name__}(") else text
 
 
-def _signature(source: object) -> str:
+def _signature(source: Callable[..., object]) -> str:
     try:
-        return str(inspect.signature(source)).removesuffix(" -> None")  # type: ignore[arg-type]
+        return str(inspect.signature(source)).removesuffix(" -> None")
     except (TypeError, ValueError):  # compiled
         return ""
 

@@ -55,7 +55,7 @@ def takes_arguments_of(
 
     def decorate(function: Callable[..., Given]) -> Callable[Arguments, Given]:
         own = inspect.signature(function).return_annotation
-        function.__signature__ = inspect.signature(kind).replace(return_annotation=own)  # type: ignore[attr-defined]
+        function.__signature__ = inspect.signature(kind).replace(return_annotation=own)  # type: ignore[attr-defined]  # `help` reads it
         return function
 
     return decorate

@@ -293,7 +293,7 @@ def open_recording(
     )
 
 
-def started_of(signal: Signal, plan: Plan, *, job: str, **more: Any) -> Started:  # noqa: ANN401
+def started_of(signal: Signal, plan: Plan, *, job: str, **more: Any) -> Started:  # noqa: ANN401  fields of it
     """Return the facts of a job with that output, and `more` of them by the names of their fields."""
     return Started(
         at=time.monotonic(),

@@ -72,7 +72,7 @@ def main() -> None:
     _say(speech, first)
     try:
         _relay(cluster, speech)
-    except Exception as error:  # noqa: BLE001  # a library raises many kinds when its cluster is lost
+    except Exception as error:  # noqa: BLE001  a library raises many kinds when its cluster is lost
         with contextlib.suppress(Exception):
             cluster.close()
         _end(f"the cluster is lost: {type(error).__name__}: {error}", 1)

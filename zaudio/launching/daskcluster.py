@@ -53,7 +53,7 @@ class DaskCluster:
             self._client = Client(address, timeout=CONNECT, set_as_default=False)
         except MemoryError:  # it took another protocol's words for a length
             raise LaunchError(f"dask:{address}", "what answers there is no scheduler of Dask's") from None
-        except Exception as error:  # noqa: BLE001  # OSError, ValueError, TimeoutError, ssl's
+        except Exception as error:  # noqa: BLE001  OSError, ValueError, TimeoutError, ssl's
             raise LaunchError(f"dask:{address}", _reason(error)) from None
         self._token = secrets.token_hex(8)  # names the queues of this job; it lets nobody in
         self._resource = options.get("resource")
@@ -233,7 +233,7 @@ def _is_wanted() -> bool:
     return task is not None and task.state != "cancelled"
 
 
-def _listen(ear: Any, words: list[str], over: threading.Event) -> None:  # noqa: ANN401  # a queue of Dask's, without types
+def _listen(ear: Any, words: list[str], over: threading.Event) -> None:  # noqa: ANN401  a queue of Dask's, without types
     """Append the words that come."""
     while not over.is_set():
         with contextlib.suppress(TimeoutError):
@@ -241,7 +241,7 @@ def _listen(ear: Any, words: list[str], over: threading.Event) -> None:  # noqa:
                 words.append(str(ear.get(timeout=EAR)))
             except TimeoutError:
                 raise
-            except Exception:  # noqa: BLE001  # the scheduler is gone: nobody looks after this worker
+            except Exception:  # noqa: BLE001  the scheduler is gone: nobody looks after this worker
                 words.append(STOPPING)
                 return
 

@@ -63,7 +63,7 @@ class RayCluster:
     def __init__(self, address: str, options: Mapping[str, str]) -> None:
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL, namespace="zaudio")
-        except Exception as error:  # noqa: BLE001  # ConnectionError, RuntimeError, TimeoutError
+        except Exception as error:  # noqa: BLE001  ConnectionError, RuntimeError, TimeoutError
             raise LaunchError(f"ray:{address}", _reason(error)) from None
         self._needs = {"CPU": float(options.get("cpus", 1)), "GPU": float(options.get("gpus", 0))}
         self._class = ray.remote(
@@ -140,10 +140,10 @@ class RayCluster:
     def _ask(self, number: int) -> None:
         self._questions[self._actors[number].look.remote()] = number
 
-    def _answer(self, answer: Any, number: int) -> Message | None:  # noqa: ANN401  # a reference of Ray's, without types
+    def _answer(self, answer: Any, number: int) -> Message | None:  # noqa: ANN401  a reference of Ray's, without types
         try:
             message: Message | None = ray.get(answer)
-        except Exception as error:  # noqa: BLE001  # the actor died, or cannot be made there
+        except Exception as error:  # noqa: BLE001  the actor died, or cannot be made there
             words = str(error)
             if isinstance(error, ray.exceptions.RayActorError) and "creation task" not in words:
                 return {"ended": f"Ray lost a worker: {lost_by(words)}", "hopeless": False}

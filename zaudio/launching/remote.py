@@ -209,7 +209,7 @@ def _become_worker(said: dict[str, Any], *, up: int, down: int) -> NoReturn:
         children.close_all_but(3, {up, down})
         ended, hopeless = _work(said, up, down)
         os.write(up, json.dumps({"ended": ended, "hopeless": hopeless}).encode() + b"\n")
-    except BaseException:  # noqa: BLE001  # nothing may return from a forked child
+    except BaseException:  # noqa: BLE001  nothing may return from a forked child
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -63,7 +63,7 @@ def become_worker(
         outbox = make_outbox()
         close_all_but(3, {life, lifeline})
         code = work(settings, name, session, outbox, lifeline, life)
-    except BaseException:  # noqa: BLE001  # nothing may return from a forked child
+    except BaseException:  # noqa: BLE001  nothing may return from a forked child
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -45,7 +45,7 @@ class Ranges(Protocol):
         """The frame after the last of the input range."""
 
 
-class ChunkFailed(Exception):  # noqa: N818  # it says where; its cause is the error
+class ChunkFailed(Exception):  # noqa: N818  it says where; its cause is the error
     """An op failed on the user's chunk of frames `start` to `stop` of the output."""
 
     def __init__(self, start: int, stop: int) -> None:

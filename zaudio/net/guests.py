@@ -71,8 +71,13 @@ def check_public(public: str) -> None:
     Raises:
         UsageError: The text is no key.
     """
+    if not is_key(public.encode(errors="surrogatepass")):
+        raise UsageError(f"expected a public key, 40 characters of Z85, got {public!r:.60}")
+
+
+def is_key(text: bytes) -> bool:
+    """Return whether a text is a key: 40 characters of Z85 for 32 bytes."""
     try:
-        if len(z85.decode(public.encode())) != KEY_BYTES:
-            raise ValueError
-    except Exception:  # noqa: BLE001  # z85 raises whatever its arithmetic stumbles over
-        raise UsageError(f"expected a public key, 40 characters of Z85, got {public!r:.60}") from None
+        return len(z85.decode(text)) == KEY_BYTES
+    except Exception:  # noqa: BLE001  z85 raises whatever its arithmetic stumbles over
+        return False

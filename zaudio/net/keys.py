@@ -28,11 +28,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import zmq
-from zmq.utils import z85
 
 from zaudio import disk
 from zaudio.errors import KeyFileError
-from zaudio.net.guests import Guests, check_public
+from zaudio.net.guests import Guests, check_public, is_key
 
 SECRET, WORKER_SECRET, PUBLIC = "coordinator.secret", "worker.secret", "coordinator.public"
 WORKERS, REVOKED, HANDOVER = "workers", "revoked", "handover"
@@ -359,12 +358,9 @@ def _key_in(path: str, *, secret: bool) -> bytes:
     finally:
         os.close(descriptor)
     key = text.removesuffix(b"\n")
-    # The sentence never shows the text: it may be most of a secret.
-    try:
-        if len(key) != KEY_LENGTH or len(z85.decode(key)) != 32:
-            raise ValueError
-    except Exception:  # noqa: BLE001  # z85 raises whatever its arithmetic stumbles over
-        raise KeyFileError(path, f"holds no key; expected {KEY_LENGTH} characters of Z85 and a newline") from None
+    if not is_key(key):
+        # The sentence never shows the text: it may be most of a secret.
+        raise KeyFileError(path, f"holds no key; expected {KEY_LENGTH} characters of Z85 and a newline")
     return key
 
 

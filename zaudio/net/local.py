@@ -133,4 +133,4 @@ def _open_outboxes(starter: Starter, count: int, credit: int, slot_bytes: int) -
 def _short_folder() -> str | None:
     """Return the usual folder for temporary files, unless its name is too long for a socket's address."""
     usual = tempfile.gettempdir()
-    return usual if len(usual) < FOLDER_MAX else "/tmp"  # noqa: S108  # mkdtemp makes a folder of its own in it
+    return usual if len(usual) < FOLDER_MAX else "/tmp"  # noqa: S108  mkdtemp makes a folder of its own in it

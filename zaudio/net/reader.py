@@ -84,7 +84,7 @@ class Reader:
         while (action := self._asked.get()) is not None and not self._stopped:
             try:
                 self.done.append(self._read(action) if isinstance(action, Grant) else action)
-            except Exception as error:  # noqa: BLE001  # a thread that ends in silence leaves the farm waiting
+            except Exception as error:  # noqa: BLE001  a thread that ends in silence leaves the farm waiting
                 self.failed = action if isinstance(action, Grant) else None
                 self.error = error
             self._notify()

@@ -75,7 +75,7 @@ def load(modules: Iterable[str]) -> None:
     """
     if needed.SOSFILT[0] in modules:
         with contextlib.suppress(ImportError):
-            import zaudio.ops.sosfilt  # noqa: F401
+            import zaudio.ops.sosfilt  # noqa: F401  forked workers have it then
 
 
 def _read_line() -> bytes:

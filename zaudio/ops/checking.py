@@ -101,13 +101,14 @@ def check(ops: Sequence[Op], signal: Signal) -> Checked:
         again.append(_difference(result, graph(samples, 0, 0, graph.output.frames)))
         return result
 
+    def cut(seed: int) -> Callable[[Pass], Array]:
+        random = Random(seed)  # noqa: S311  the same cuts in every check
+        return lambda stage: _in_chunks(stage, samples, random)
+
     first, main = _stages(ops, signal, whole)
     calls = next(filter(None, again), None)
-    cuts = None
-    for seed in range(ROUNDS):
-        random = Random(seed)  # noqa: S311  the same cuts in every check
-        cut = _stages(ops, signal, lambda stage, random=random: _in_chunks(stage, samples, random))[0]  # type: ignore[misc]
-        cuts = cuts or _difference(first, cut)
+    rounds = [_difference(first, _stages(ops, signal, cut(seed))[0]) for seed in range(ROUNDS)]
+    cuts = next(filter(None, rounds), None)
     straight, failure = None, ""
     if main.grid:
         try:

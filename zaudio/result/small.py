@@ -37,7 +37,7 @@ def publish_small(
     samples: Buffer,
     *,
     header: bytes = b"",
-    before: Callable[[bytes], None] = lambda tag: None,  # noqa: ARG005
+    before: Callable[[bytes], None] = lambda _tag: None,
 ) -> bytes:
     """Encrypt and publish a result that is in memory; return its tag.
 
