@@ -268,7 +268,7 @@ def test_a_job_that_is_not_started_has_no_thread_for_its_events(tmp_path, record
     "Two workers disagree, and the job is started again",
     bound="nothing disputed is ever published",
     measured="nothing is kept",
-    removed="`job/preparation.py`: `disown`",
+    removed="`job/ready.py`: `disown`",
 )
 def test_nothing_is_kept_of_a_job_whose_workers_disagree(tmp_path, recording, monkeypatch):
     class Disputed(Farm):

@@ -12,7 +12,8 @@ from contextlib import ExitStack
 from zaudio.events import Event
 from zaudio.facts import Report
 from zaudio.job.life import Life
-from zaudio.job.preparation import DoneJob, OpenJob, open_job
+from zaudio.job.preparation import open_job
+from zaudio.job.ready import DoneJob, OpenJob
 from zaudio.job.request import parse_request
 from zaudio.job.stages import OpenWork
 from zaudio.net.wake import Waker

@@ -66,7 +66,7 @@ def from_elsewhere(scene, op):
     measured="so for 5 changes x 3 lanes",
     removed=(
         "three together, since each finds most: `files.py`: `check_descriptor()` after a read (both), "
-        "`job/preparation.py`: `self.means.source.check()`"
+        "`job/ready.py`: `self.shared.source.check()`"
     ),
 )
 @pytest.mark.parametrize(("change", "lane"), product(CHANGES, LANES, keep=KEPT), ids=named)
@@ -91,7 +91,7 @@ def test_recording_that_changes_ends_the_job_and_is_named(scene, change, lane):
     number=30,
     bound="exit 3, nothing published",
     measured="exit 3",
-    removed="`job/preparation.py`: `self.means.source.check()`",
+    removed="`job/ready.py`: `self.shared.source.check()`",
 )
 def test_recording_that_changes_when_all_was_read_is_not_published(scene):
     gate = scene.folder / "gate"

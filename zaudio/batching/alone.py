@@ -20,7 +20,8 @@ from zaudio.batching.results import Before, end, made_before, made_by
 from zaudio.errors import ZaudioError
 from zaudio.events import Advanced, Event, Measured, StageBegan, StateChanged
 from zaudio.job.outputs import Output
-from zaudio.job.preparation import DoneJob, OpenJob, open_job
+from zaudio.job.preparation import open_job
+from zaudio.job.ready import DoneJob, OpenJob
 from zaudio.job.request import Request
 from zaudio.job.stages import Say
 from zaudio.net.farm import Farm

@@ -26,7 +26,7 @@ from zaudio.errors import UsageError
 from zaudio.events import Event, State, StateChanged
 from zaudio.facts import BatchProgress, BatchReport, Listed, Progress, RecordingReport
 from zaudio.job.life import Life, takes_arguments_of
-from zaudio.job.preparation import DoneJob
+from zaudio.job.ready import DoneJob
 from zaudio.job.request import parse_request
 from zaudio.job.stages import OpenWork, Say, import_named
 from zaudio.net.wake import Waker

@@ -30,7 +30,8 @@ from zaudio.disk import identity
 from zaudio.errors import DiskFullError, InputError, StoppedError, UsageError, ZaudioError
 from zaudio.events import Event
 from zaudio.job.outputs import check_output
-from zaudio.job.preparation import OpenJob, open_recording
+from zaudio.job.preparation import open_recording
+from zaudio.job.ready import OpenJob
 from zaudio.job.request import Request
 from zaudio.job.stages import signal_of
 from zaudio.ops.contract import Op

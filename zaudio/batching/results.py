@@ -27,7 +27,7 @@ from zaudio.batching.manifest import Entry
 from zaudio.errors import DiskFullError, UsageError, VerificationError
 from zaudio.job.fileoutput import FileOutput
 from zaudio.job.outputs import Output, open_folder
-from zaudio.job.preparation import DoneJob
+from zaudio.job.ready import DoneJob
 from zaudio.job.request import Request
 from zaudio.result import Description, ResultWriter, look_at, publish_small, verify
 from zaudio.settings import Playable

@@ -1,7 +1,8 @@
 """A job, from a user's wishes to its end. The public faces beside this folder (`Coordinator` and its kin) stand on it.
 
     life           Life           the thread of a job, a batch or a measurement; events, stop and wait
-    preparation    OpenJob        a job made of a request, ready to run; it publishes
+    preparation    open_job()     the opening of all that a job needs
+    ready          OpenJob        a job that is ready to run; it publishes
     staffing                      the farm that runs it, and the workers that it starts elsewhere
     outputs, fileoutput           the choice of a destination, and the traces of an earlier life there
     stages                        measuring stages and the main one

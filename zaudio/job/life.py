@@ -24,7 +24,7 @@ from typing import Generic, ParamSpec, Self, TypeVar
 from zaudio.errors import StoppedError, UsageError
 from zaudio.events import Absent, Event, Failed, State
 from zaudio.facts import Progress
-from zaudio.job.preparation import DoneJob
+from zaudio.job.ready import DoneJob
 from zaudio.job.request import Request
 from zaudio.job.staffing import named_by, open_farm, open_fleet, warnings_of
 from zaudio.job.stages import OpenWork
