@@ -519,7 +519,7 @@ def test_a_chunk_that_comes_twice_is_computed_once(ready):
     number=40,
     bound="no exception",
     measured="",
-    removed="`session.py`: `if (chunk.index, chunk.attempt) in self._held`",
+    removed="`holding.py`: `if (chunk.index, chunk.attempt) in self._held`",
 )
 def test_an_attempt_that_is_sent_twice_under_two_sequences_is_computed_once_even_when_nobody_listens(ready):
     """A coordinator that is none of ours may say anything; this once ended the worker with a KeyError."""

@@ -51,7 +51,7 @@ pytestmark = pytest.mark.covers(
     measured="69, 75, 180 and 50 s on a busy machine",
     removed=(
         "`leases.py`: `self._settle(lease.index, entry)` in `_end` (leases and coordinator); the worker's failed "
-        "before `session.py`: `in self._held` was there"
+        "before `holding.py`: `in self._held` was there"
     ),
 )
 

@@ -7,10 +7,7 @@ Rules:
 - Silence of the coordinator on both sockets for `dead_after` means that the connections are dead. The worker opens
   fresh sockets and says hello again with the same session. Results that it computes meanwhile are kept, and delivered
   after the next welcome. While it prepares, nothing is sent to it, and its silence means nothing.
-- `received` counts the chunks that should have come: from their own sequence or from a Sent behind them. A chunk at or
-  below it is a duplicate, or was given up already, and is ignored.
-- A chunk is held from its coming until its result is handed to the sink's socket. Every Ready lists the held chunks.
-- A welcome to another job ends everything that is held for the one before.
+- A welcome to another job ends everything that is held for the one before: see `zaudio.core.holding`.
 - Time is judged in `tick` alone, which the shell calls after both sockets are drained. A tick that comes late excuses
   the coordinator for as long: it was this side that slept.
 """
@@ -22,6 +19,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard, Prepare, Say, SessionAction
+from zaudio.core.holding import Holding
 from zaudio.core.lifetime import Lifetime
 from zaudio.errors import NoCoordinatorError, RefusedError, ZaudioError
 from zaudio.plan import Order
@@ -115,9 +113,7 @@ class Session:
         self._wanted: Prepare | None = None
         self._sinks: tuple[str, ...] = ()
         self._sink_open = False
-        self._received = 0
-        self._held: dict[tuple[int, int], None] = {}  # (index, attempt), in the order they came
-        self._kept: list[Result | Failed] = []  # computed while there was no sink to tell
+        self._holding = Holding()
         self._heartbeat = 1.0
         self._dead_after = 5.0
         self._heard = 0.0
@@ -157,9 +153,9 @@ class Session:
             case Goodbye() if self._mine(message):
                 return self._job_over(now)
             case Chunk() if self.state is State.READY and self._mine(message):
-                return self._chunk(message, intact=intact)
+                return [Compute(message)] if self._holding.take(message, intact=intact) else []
             case Sent() if self._mine(message):
-                self._received = max(self._received, message.sequence)
+                self._holding.expect(message.sequence)
         return []
 
     def prepared(self, *, now: float, reads: bool = False, numbers: tuple[int, ...] = ()) -> Actions:
@@ -218,14 +214,14 @@ class Session:
         late = now - self._due - self._heartbeat
         if late > 0:
             self._excuse(late, now)
-        reason = self._lifetime.over(now, busy=bool(self._held))
+        reason = self._lifetime.over(now, busy=bool(self.held))
         actions = self.leave(reason) if reason else self._tick(now)
         self._due = self.next_deadline()
         return actions
 
     def next_deadline(self) -> float:
         """Return when to call `tick` next."""
-        leaving = self._lifetime.deadline(busy=bool(self._held))
+        leaving = self._lifetime.deadline(busy=bool(self.held))
         if self.state is State.SEEKING:
             patience = self._seeking_since + PATIENCE if self._once else self._retry_at
             return min(self._retry_at, patience, leaving)
@@ -241,15 +237,12 @@ class Session:
     @property
     def held(self) -> tuple[tuple[int, int], ...]:
         """The (index, attempt) pairs that this worker holds."""
-        return tuple(self._held)
+        return self._holding.held
 
     def check(self) -> None:
         """Assert the invariants."""
-        kept = [(outcome.index, outcome.attempt) for outcome in self._kept]
-        assert len(set(kept)) == len(kept), "an outcome is kept once"
-        assert set(kept) <= set(self._held), "an outcome that is kept is still held"
         assert self.state is not State.READY or self._sink_open, "a ready worker has a sink"
-        assert self.state is not State.READY or not self._kept, "a ready worker has told everything"
+        self._holding.check(told=self.state is State.READY)
 
     # Time, in detail
 
@@ -323,7 +316,7 @@ class Session:
             self._sink_open = True
             actions.append(ConnectSink(self._sinks))
         self.state = State.READY
-        actions += self._deliver_kept()
+        actions += self._deliver()
         return actions + self._say_alive(now)
 
     def _job_over(self, now: float) -> Actions:
@@ -334,9 +327,7 @@ class Session:
         return actions + self._seek(now, afresh=True)
 
     def _forget_job(self) -> Actions:
-        self._held.clear()
-        self._kept.clear()
-        self._received = 0
+        self._holding = Holding()
         return [Discard()] if self._job[0] else []
 
     def _end(self, state: State, error: ZaudioError | None) -> Actions:
@@ -346,34 +337,19 @@ class Session:
     def _goodbye(self, channel: Channel, reason: str) -> Say:
         return Say(channel, Goodbye(*self._ids, reason))
 
-    # Chunks
-
-    def _chunk(self, chunk: Chunk, *, intact: bool) -> Actions:
-        if chunk.sequence <= self._received:
-            return []
-        self._received = chunk.sequence
-        if not intact:
-            return []  # it is not held, so the next Ready says that it is lost
-        if (chunk.index, chunk.attempt) in self._held:
-            return []  # an attempt is granted once; one that comes twice gets one result
-        self._held[chunk.index, chunk.attempt] = None
-        return [Compute(chunk)]
+    # Outcomes
 
     def _outcome(self, outcome: Result | Failed) -> Actions:
-        attempt = (outcome.index, outcome.attempt)
-        if attempt not in self._held or self.finished or any(attempt == (x.index, x.attempt) for x in self._kept):
+        if self.finished or not self._holding.keep(outcome):
             return []
         self._lifetime.finish_chunk()
-        self._kept.append(outcome)
-        return self._deliver_kept() if self.state is State.READY else []
+        return self._deliver() if self.state is State.READY else []
 
-    def _deliver_kept(self) -> Actions:
-        actions: Actions = []
-        for outcome in self._kept:
-            del self._held[outcome.index, outcome.attempt]
-            actions.append(Deliver(outcome) if isinstance(outcome, Result) else Say(Channel.SINK, outcome))
-        self._kept.clear()
-        return actions
+    def _deliver(self) -> Actions:
+        return [
+            Deliver(outcome) if isinstance(outcome, Result) else Say(Channel.SINK, outcome)
+            for outcome in self._holding.deliver()
+        ]
 
     # Small things
 
@@ -395,6 +371,6 @@ class Session:
         self._beat = now + self._heartbeat
         alive: Actions = [Say(Channel.VENTILATOR, Heartbeat(*self._ids))]
         if self.state is State.READY:
-            ready = Ready(*self._ids, self._received, tuple(self._held), self._reads, self._numbers)
+            ready = Ready(*self._ids, self._holding.received, self.held, self._reads, self._numbers)
             alive.append(Say(Channel.SINK, ready))
         return alive
