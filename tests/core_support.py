@@ -14,7 +14,7 @@ from zaudio.reference import Reference
 from zaudio.signal import Signal
 from zaudio.steps import Step
 from zaudio.timing import Timing
-from zaudio.wire.messages import VERSION, Channel, Failed, Goodbye, Heartbeat, Hello, Message, Ready, Result
+from zaudio.wire.messages import VERSION, Channel, Failed, Goodbye, Heartbeat, Hello, Message, Ready, Result, Welcome
 
 HEARTBEAT = 0.2
 DEAD = 1.0  # five heartbeats
@@ -54,6 +54,15 @@ def result(name: str, index: int, attempt: int = 1, **other: object) -> Result:
     fields = {"job": JOB_ID, "incarnation": 1, "session": session(name), "index": index, "attempt": attempt}
     fields |= {"length": FRAMES, "checksum": checksum(index), "seconds": 0.1, "slot": -1}
     return Result(**fields | other)
+
+
+def welcome(**other: object) -> Welcome:
+    """The welcome of worker a, but for what is said otherwise."""
+    fields = {"job": JOB_ID, "incarnation": 1, "session": session("a"), "sinks": SINKS}
+    fields |= {"heartbeat": HEARTBEAT, "liveness": 5, "credit": 2, "ops": INVERT, "source": None}
+    fields |= {"frames": 2**20, "channels": 1, "samplerate": 44100, "format": "f32le"}
+    fields |= {"grid": 0, "chunk_frames": FRAMES, "order": "reversed"}
+    return Welcome(**fields | other)
 
 
 def job(

@@ -4,7 +4,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from core_support import INVERT, JOB_ID, recording
+from core_support import INVERT, JOB_ID, recording, welcome
 
 from zaudio.core.actions import Compute, Connect, ConnectSink, Deliver, Discard, Prepare, Say
 from zaudio.core.lifetime import LAST_CHUNK
@@ -22,7 +22,6 @@ from zaudio.wire.messages import (
     Refused,
     Result,
     Sent,
-    Welcome,
 )
 
 ME = b"m" * 16
@@ -61,20 +60,8 @@ class Life:
     def hear(self, message: object, *, intact: bool = True) -> list:
         return self.session.receive(message, now=self.now, intact=intact)
 
-    def welcome(self, *, job: bytes = JOB_ID, incarnation: int = 1, **other: object) -> list:
-        fields = {"sinks": SINKS, "heartbeat": HEARTBEAT, "liveness": 5, "credit": 2, "format": "f32le"}
-        fields |= {
-            "channels": 1,
-            "chunk_frames": 8,
-            "frames": 2**20,
-            "samplerate": 44100,
-            "grid": 0,
-            "order": "reversed",
-            "ops": INVERT,
-            "session": ME,
-            "source": None,
-        }
-        return self.hear(Welcome(job=job, incarnation=incarnation, **(fields | other)))
+    def welcome(self, **other: object) -> list:
+        return self.hear(welcome(**{"session": ME} | other))
 
     def prepared(self, *, reads: bool = False) -> list:
         return self.session.prepared(now=self.now, reads=reads)

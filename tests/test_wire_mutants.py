@@ -3,14 +3,13 @@
 from collections import Counter
 
 import pytest
-from core_support import JOB_ID, Desk, session
+from core_support import JOB_ID, Desk, session, welcome
 from mutants import mutants
 from wire_support import EVERYTHING, payload_of
 
 from zaudio.core.actions import Fail, Peer
 from zaudio.core.session import Introduction, Session
 from zaudio.errors import ProtocolError
-from zaudio.steps import Step
 from zaudio.wire.codec import TO_COORDINATOR, decode, encode
 from zaudio.wire.messages import (
     Again,
@@ -106,24 +105,7 @@ def test_the_coordinators_brains_take_whatever_the_codec_lets_pass(audited):
 def known_to_worker():
     lease = (JOB_ID, 1, session("a"))
     messages = [
-        Welcome(
-            JOB_ID,
-            1,
-            session("a"),
-            ("tcp://:2",),
-            0.2,
-            5,
-            2,
-            2**20,
-            1,
-            44100,
-            "f32le",
-            0,
-            8,
-            "reversed",
-            (Step("invert"),),
-            None,
-        ),
+        welcome(),
         Heartbeat(*lease),
         Sent(*lease, 3),
         Again(),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from core_support import Desk, checksum, recording, route, session
+from core_support import Desk, checksum, recording, route, session, welcome
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -29,7 +29,6 @@ from zaudio.core.leases import Leases
 from zaudio.core.session import Introduction, Session
 from zaudio.errors import ChunkError, ConflictError, NoWorkerError, ProtocolError
 from zaudio.plan import Plan
-from zaudio.steps import Step
 from zaudio.wire.messages import (
     Again,
     Channel,
@@ -40,7 +39,6 @@ from zaudio.wire.messages import (
     Ready,
     Refused,
     Sent,
-    Welcome,
 )
 
 pytestmark = pytest.mark.covers(
@@ -386,12 +384,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule(job=JOBS, who=NAMES_SAID, sinks=st.sampled_from(["tcp://:2", "tcp://:3"]), frames=st.sampled_from([8, 9]))
     def welcome(self, job, who, sinks, frames):
-        steps = (Step("invert"),)
-        self.hear(
-            Welcome(
-                job, 1, session(who), (sinks,), 0.2, 5, 2, 2**20, 1, 44100, "f32le", 0, frames, "reversed", steps, None
-            )
-        )
+        self.hear(welcome(job=job, session=session(who), sinks=(sinks,), chunk_frames=frames))
 
     @precondition(lambda self: self.preparing)
     @rule(able=st.sampled_from([True, True, True, False]), reads=st.booleans())
@@ -455,11 +448,8 @@ class SessionMachine(RuleBasedStateMachine):
         if self.session.finished:
             return
         said = []
-        recording = (2**20, 1, 44100, "f32le")
-        welcome = Welcome(
-            b"z" * 16, 1, session("a"), ("tcp://:9",), 0.2, 5, 2, *recording, 0, 8, "reversed", (Step("invert"),), None
-        )
-        for actions in (self.session.receive(welcome, now=self.now), self.session.prepared(now=self.now)):
+        other = welcome(job=b"z" * 16, sinks=("tcp://:9",))
+        for actions in (self.session.receive(other, now=self.now), self.session.prepared(now=self.now)):
             said += [action.message for action in actions if isinstance(action, Say)]
         assert any(isinstance(message, Ready) and message.job == b"z" * 16 for message in said), said
         assert self.session.held == (), "nothing of another job is held"

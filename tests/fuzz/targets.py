@@ -22,7 +22,7 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
 
 with atheris.instrument_imports(include=["zaudio"]):
-    from core_support import JOB_ID, Desk, session
+    from core_support import JOB_ID, Desk, session, welcome
     from result_support import describe, write_result
     from wire_support import EVERYTHING, payload_of, refused_vectors, vector_parts, vectors
 
@@ -49,9 +49,8 @@ with atheris.instrument_imports(include=["zaudio"]):
     from zaudio.result.spool import Spool
     from zaudio.settings import Raw
     from zaudio.signal import Signal
-    from zaudio.steps import Step
     from zaudio.wire.codec import TO_COORDINATOR, TO_WORKER, decode, encode
-    from zaudio.wire.messages import Channel, Hello, Ready, Result, Welcome
+    from zaudio.wire.messages import Channel, Hello, Ready, Result
 
 EVERY_SECOND = type("EverySecond", (), {"covers": staticmethod(lambda index: index % 2)})()
 
@@ -114,7 +113,7 @@ def worker(content):
     brain = Session(Introduction(session("a"), "a", 1, "host", "software", ("invert",)), "tcp://c:1")
     now = 50.0
     brain.start(now=now)
-    brain.receive(WELCOME, now=now)
+    brain.receive(welcome(), now=now)
     brain.prepared(now=now)
     for number, parts in enumerate(split(content)):
         now += 0.1
@@ -296,24 +295,6 @@ HEADS = {  # of files, up to their metadata
 ROOM = 1 << 24
 SAMPLES = bytes(range(256)) * 5000
 IDENTITY = Identity(bytes(range(1, 33)))
-WELCOME = Welcome(
-    JOB_ID,
-    1,
-    session("a"),
-    ("tcp://:2",),
-    0.2,
-    5,
-    2,
-    2**20,
-    1,
-    44100,
-    "f32le",
-    0,
-    8,
-    "reversed",
-    (Step("invert"),),
-    None,
-)
 
 
 def seeds(folder):
