@@ -310,7 +310,7 @@ class AudioFile:
         self._feeder.end()
 
     def mark(self) -> FileMark:
-        """Return by what a later start recognises the file, which is sealed. A FLAC is read for it.
+        """Return the mark by which a later start recognises the file, which is sealed. A FLAC is read for it.
 
         Raises:
             StorageError: The system refused.

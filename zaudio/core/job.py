@@ -1,4 +1,4 @@
-"""Job: one stage as its workers are told of it. Ways: how results come back to the farm that runs it."""
+"""Job: one stage as its workers know it. Ways: how results come back to the farm that runs it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Ways:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One stage as its workers are told of it, and the bounds that it keeps.
+    """One stage as its workers know it, and the bounds that it keeps.
 
     Attributes:
         id: The stage's id.

@@ -185,7 +185,7 @@ def measure(
 
     Args:
         shared: All that the stages share.
-        course: The course; it is gone on with.
+        course: The course; each stage advances it.
         farm: The farm, entered.
         demand: What the farm was made for.
         job: The job's id, in hex.
