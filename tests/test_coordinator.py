@@ -213,30 +213,57 @@ def test_ctrl_c_when_the_thread_of_the_job_has_begun_stops_the_job(tmp_path, rec
     assert os.listdir(tmp_path / "out") == []
 
 
+@pytest.fixture
+def other():
+    """A thread that gets SIGINT once the main thread waits in a method: `other(method)` starts it."""
+    main, threads = threading.get_ident(), []
+
+    def interrupt(method):
+        def waits():
+            inner = sys._current_frames()[main]
+            frames = [frame.f_code for frame, _ in traceback.walk_stack(inner)]
+            begins = threading.Thread.start.__code__ in frames  # the thread of the job, which soon has
+            return inner.f_code is threading.Condition.wait.__code__ and method.__code__ in frames and not begins
+
+        wait_until(waits, "the main thread waits for the job")
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    def start(method):
+        threads.append(threading.Thread(target=interrupt, args=(method,)))
+        threads[-1].start()
+
+    yield start
+    for thread in threads:
+        thread.join()
+
+
 @pytest.mark.parametrize(
     ("wait", "stop"),
     [(Coordinator.wait, Farm.stop), (Coordinator.stop, lambda farm: None)],  # the job outlasts the wait for its end
 )
-def test_a_signal_that_the_system_gives_to_another_thread_ends_a_wait(tmp_path, recording, monkeypatch, wait, stop):
-    main = threading.get_ident()
-
-    def waits():
-        inner = sys._current_frames()[main]
-        frames = [frame.f_code for frame, _ in traceback.walk_stack(inner)]
-        return inner.f_code is threading.Condition.wait.__code__ and wait.__code__ in frames
-
-    def interrupt():
-        wait_until(waits, "the main thread waits for the job")
-        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
-
-    other = threading.Thread(target=interrupt)
+def test_a_signal_that_the_system_gives_to_another_thread_ends_a_wait(
+    tmp_path, recording, monkeypatch, other, wait, stop
+):
     with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0") as job:
         with monkeypatch.context() as patched:
             patched.setattr(Farm, "stop", stop)
-            other.start()
+            other(wait)
             with pytest.raises(KeyboardInterrupt):
                 wait(job)
-        other.join()
+
+
+def test_a_signal_that_the_system_gives_to_another_thread_ends_a_start(tmp_path, recording, monkeypatch, other):
+    class Late(Farm):
+        def __enter__(self):
+            wait_until(lambda: self._stopped, "the job is told to stop")
+            return super().__enter__()
+
+    monkeypatch.setattr(staffing, "Farm", Late)
+    job = Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0")
+    other(Coordinator.start)
+    with pytest.raises(KeyboardInterrupt):
+        job.start()
+    assert isinstance(job.exception(), StoppedError)
 
 
 def test_nothing_is_left_of_a_job_that_gets_no_thread(tmp_path, recording, monkeypatch):

@@ -40,7 +40,7 @@ Outcome = TypeVar("Outcome")
 Given = TypeVar("Given")
 Arguments = ParamSpec("Arguments")
 
-LOOK = 0.1  # seconds between two looks at the end of a job that is waited for
+LOOK = 0.1  # seconds between two looks at a job whose start or end is waited for
 
 
 def takes_arguments_of(
@@ -142,7 +142,7 @@ class Life(ABC, Generic[Outcome]):
             for begin in self._followers:
                 begin()
             self._open(resources)
-            self._bound.wait()
+            self._wait_for(self._bound)
         except BaseException as error:
             if self._ownership.acquire(blocking=False):
                 self._give_up(resources, error)
@@ -168,7 +168,7 @@ class Life(ABC, Generic[Outcome]):
         if self._thread is None and not self.done():
             raise UsageError("this job was not started; call start() or use it in a with statement")
         try:
-            ended = self._wait_for_end(timeout)
+            ended = self._wait_for(self._over, timeout)
         except KeyboardInterrupt:
             self.stop()
             raise
@@ -193,7 +193,7 @@ class Life(ABC, Generic[Outcome]):
             return
         atexit.unregister(self._end_of_program)
         if self._thread is not None and not self._stream.is_subscriber_thread:  # on_event may call this
-            self._wait_for_end(None)  # before it is joined: one that another thread is about to start cannot be
+            self._wait_for(self._over)  # before it is joined: one that another thread is about to start cannot be
             self._join()
 
     def __enter__(self) -> Self:
@@ -336,14 +336,15 @@ class Life(ABC, Generic[Outcome]):
         finally:
             self._end(error)
 
-    def _wait_for_end(self, timeout: float | None) -> bool:
-        """Wait for the end for so many seconds; return whether it came.
+    @staticmethod
+    def _wait_for(event: threading.Event, timeout: float | None = None) -> bool:
+        """Wait for an event of the job's thread for so many seconds; return whether it came.
 
         The main thread looks up now and then. A signal that the system gave to another thread does not wake it, and
         Python runs a handler in the main thread alone.
         """
         deadline = time.monotonic() + timeout if timeout is not None else math.inf
-        while not self._over.wait(min(LOOK, max(0.0, deadline - time.monotonic()))):
+        while not event.wait(min(LOOK, max(0.0, deadline - time.monotonic()))):
             if not time.monotonic() < deadline:
                 return False
         return True
