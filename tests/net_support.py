@@ -7,7 +7,11 @@ makes all of them three times as long. Processes are found by what they inherite
 import itertools
 import os
 import signal
+import sys
+import threading
 import time
+import traceback
+from contextlib import contextmanager
 from dataclasses import dataclass
 from socket import create_server
 
@@ -87,6 +91,29 @@ def kill(pid, number=signal.SIGKILL):
         os.kill(pid, number)
     except ProcessLookupError:
         pass
+
+
+@contextmanager
+def sigint_beside(function):
+    """Give SIGINT to another thread than the main one, once that waits for an event in this function; it ends here."""
+    main = threading.get_ident()
+
+    def waits():
+        inner = sys._current_frames()[main]
+        frames = [frame.f_code for frame, _ in traceback.walk_stack(inner)]
+        begins = threading.Thread.start.__code__ in frames  # a thread, which soon has
+        return inner.f_code is threading.Condition.wait.__code__ and function.__code__ in frames and not begins
+
+    def interrupt():
+        wait_until(waits, "the main thread waits")
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    other = threading.Thread(target=interrupt)
+    other.start()
+    try:
+        yield
+    finally:
+        other.join()
 
 
 _ports = itertools.count()

@@ -2,17 +2,14 @@
 
 import gc
 import os
-import signal
-import sys
 import threading
-import traceback
 import weakref
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import zmq
-from net_support import PATIENCE, descriptors, wait_until
+from net_support import PATIENCE, descriptors, sigint_beside, wait_until
 
 from zaudio import Coordinator, InputError, Limits, Network, Raw, Security, Timing, UsageError
 from zaudio.errors import ConflictError, EndpointError, ExposedError, KeyFileError, NoWorkerError, StoppedError
@@ -213,46 +210,18 @@ def test_ctrl_c_when_the_thread_of_the_job_has_begun_stops_the_job(tmp_path, rec
     assert os.listdir(tmp_path / "out") == []
 
 
-@pytest.fixture
-def other():
-    """A thread that gets SIGINT once the main thread waits in a method: `other(method)` starts it."""
-    main, threads = threading.get_ident(), []
-
-    def interrupt(method):
-        def waits():
-            inner = sys._current_frames()[main]
-            frames = [frame.f_code for frame, _ in traceback.walk_stack(inner)]
-            begins = threading.Thread.start.__code__ in frames  # the thread of the job, which soon has
-            return inner.f_code is threading.Condition.wait.__code__ and method.__code__ in frames and not begins
-
-        wait_until(waits, "the main thread waits for the job")
-        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
-
-    def start(method):
-        threads.append(threading.Thread(target=interrupt, args=(method,)))
-        threads[-1].start()
-
-    yield start
-    for thread in threads:
-        thread.join()
-
-
 @pytest.mark.parametrize(
     ("wait", "stop"),
     [(Coordinator.wait, Farm.stop), (Coordinator.stop, lambda farm: None)],  # the job outlasts the wait for its end
 )
-def test_a_signal_that_the_system_gives_to_another_thread_ends_a_wait(
-    tmp_path, recording, monkeypatch, other, wait, stop
-):
-    with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0") as job:
-        with monkeypatch.context() as patched:
-            patched.setattr(Farm, "stop", stop)
-            other(wait)
-            with pytest.raises(KeyboardInterrupt):
-                wait(job)
+def test_a_signal_that_the_system_gives_to_another_thread_ends_a_wait(tmp_path, recording, monkeypatch, wait, stop):
+    with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0") as job, monkeypatch.context() as patched:
+        patched.setattr(Farm, "stop", stop)
+        with sigint_beside(wait), pytest.raises(KeyboardInterrupt):
+            wait(job)
 
 
-def test_a_signal_that_the_system_gives_to_another_thread_ends_a_start(tmp_path, recording, monkeypatch, other):
+def test_a_signal_that_the_system_gives_to_another_thread_ends_a_start(tmp_path, recording, monkeypatch):
     class Late(Farm):
         def __enter__(self):
             wait_until(lambda: self._stopped, "the job is told to stop")
@@ -260,8 +229,7 @@ def test_a_signal_that_the_system_gives_to_another_thread_ends_a_start(tmp_path,
 
     monkeypatch.setattr(staffing, "Farm", Late)
     job = Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0")
-    other(Coordinator.start)
-    with pytest.raises(KeyboardInterrupt):
+    with sigint_beside(Coordinator.start), pytest.raises(KeyboardInterrupt):
         job.start()
     assert isinstance(job.exception(), StoppedError)
 

@@ -4,10 +4,11 @@ import os
 
 import numpy as np
 import pytest
+from net_support import sigint_beside
 from result_support import describe, write_pattern, write_result
 
 import zaudio
-from zaudio import Raw, disk, opened
+from zaudio import Raw, disk, opened, unsealing
 from zaudio.audio import open_source
 from zaudio.errors import OutputExistsError, StorageError, UsageError, VerificationError
 from zaudio.formats import sample_format
@@ -207,3 +208,17 @@ def test_a_disk_that_fails_midway_ends_it_without_a_file(sealed, tmp_path, monke
             with pytest.raises(StorageError, match="No space left"):
                 result.save(tmp_path / f"x.{suffix}")
     assert [entry.name for entry in tmp_path.iterdir()] == ["sealed"]
+
+
+def test_a_signal_that_the_system_gives_to_another_thread_ends_the_wait_for_a_disk():
+    class Stuck:
+        error, finished = None, 0
+
+        def open(self, *_, **settings):
+            pass
+
+        def put(self, piece):
+            pass
+
+    with sigint_beside(unsealing.write_file), pytest.raises(KeyboardInterrupt):
+        unsealing.write_file(Stuck(), None, [b""] * 9)

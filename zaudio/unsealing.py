@@ -30,6 +30,7 @@ OnProgress = Callable[[int, int], None]
 
 READ_BYTES = 1 << 20  # samples at a time
 AHEAD = 4  # pieces that wait for the disk
+LOOK = 0.1  # seconds between two looks: a signal that the system gave to another thread does not wake the main one
 
 
 def decrypt(
@@ -106,7 +107,7 @@ def write_file(file: AudioFile, signal: Signal, pieces: Iterable[Buffer], order:
 
     def wait_for(condition: Callable[[], bool]) -> None:
         while not condition() and file.error is None:
-            news.wait()
+            news.wait(LOOK)
             news.clear()
 
     file.open(signal, order, notify=news.set)
