@@ -56,6 +56,7 @@ HEARTBEAT, DEAD = 200 * MS, 1000 * MS  # scaled, since a process of a busy machi
 # The liveness is DEAD, in heartbeats; a chunk at a gate has as much time as the test that opens it.
 DURATIONS = {"heartbeat": HEARTBEAT, "liveness": 5, "worker_timeout": PATIENCE, "chunk_timeout": PATIENCE,
              "chunk_timeout_floor": PATIENCE / 2}  # fmt: skip
+NEVER_MISSED = {"liveness": 1000}  # nobody is lost for silence, however busy the machine, so that losses tell one fault
 CHUNK = 40_000  # frames of 4 bytes: long enough to travel alone
 CHUNKS = 16
 WORKING = ("encryption_key.bin.part", "encryption_iv.bin.part", "result.raw.part", "result.json.part",

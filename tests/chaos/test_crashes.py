@@ -3,7 +3,7 @@
 import pytest
 from farm_support import NAMES
 from faults import crash_at_syscall
-from harness import assert_promises, listing, opened
+from harness import assert_promises, listing, opened, slow
 from instants import FRAMES, PARTS, at, instants, of_part
 
 LEAST = 40  # system calls; a job that writes a checkpoint after each write makes more of them, however slow the disk
@@ -85,7 +85,7 @@ def killed_at(scene, instant, folder):
 
 @pytest.mark.extended
 def test_redone_is_only_what_no_checkpoint_vouches_for(crashing):
-    op = "farm_ops:slow:ms=50"  # so that they are written one by one, unless the disk is slow
+    op = slow(50)  # so that they are written one by one, unless the disk is slow: then there is no third fsync
     job = crashing.farm(workers=1, op=op, prefix=at(crashing.output, HALFWAY, crash_at_syscall))
     job.finish()
     again = crashing.resume(job, op=op)

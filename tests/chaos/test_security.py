@@ -13,7 +13,7 @@ import pytest
 import zmq
 from extended import extended, product
 from farm_support import write_raw
-from harness import CHUNK, assert_promises, peak_memory, slow
+from harness import CHUNK, NEVER_MISSED, assert_promises, peak_memory, slow
 from net_support import MS, PATIENCE, processes_with, wait_until
 
 from zaudio import Coordinator, Security
@@ -166,7 +166,7 @@ def test_local_workers_and_others_share_a_job_with_keys(scene, folder, studio):
 def test_revoked_worker_is_gone_within_a_second_and_its_chunks_are_done_by_others(scene, folder, studio):
     good = keys.add_worker(folder, "good")
     held, gate = scene.held(12)
-    job = scene.coordinator("--keys", folder, op=held)
+    job = scene.coordinator("--keys", folder, op=held, durations=NEVER_MISSED)
     bad = scene.worker(job, "--keys", studio, "--name", "bad")
     joined = job.wait_for("Joined")[0]
     job.wait_for("Accepted")
@@ -242,7 +242,7 @@ def hands(endpoint, *clients):
 )
 def test_worker_cannot_speak_for_the_session_of_another_key(scene, folder, studio):
     thief_keys = keys.worker_keys(keys.add_worker(folder, "thief"))
-    job = scene.coordinator("--keys", folder, durations={"liveness": 1000})  # a victim by hand has no heartbeat
+    job = scene.coordinator("--keys", folder, durations=NEVER_MISSED)  # a victim by hand has no heartbeat
     victims = b"vict" + bytes(12)
     with hands(job.endpoint, keys.worker_keys(studio), thief_keys) as (victim, thief):
         victim.say(hello(victims))

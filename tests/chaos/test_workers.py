@@ -15,7 +15,7 @@ import pytest
 import zmq
 from extended import extended
 from faults import go_on, kill, need, stop
-from harness import CHUNK, CHUNKS, DEAD, HEARTBEAT, assert_promises, peak_memory, slow
+from harness import CHUNK, CHUNKS, DEAD, HEARTBEAT, NEVER_MISSED, assert_promises, peak_memory, slow
 from net_support import MS, alive, children, wait_until
 from net_support import kill as send_signal
 
@@ -28,7 +28,7 @@ SHORT = 8_000  # frames of a chunk where there are many
 BAD = 5  # the chunk of the recording that ops stumble over; its index counts from the other end
 FIRST = CHUNKS - 1  # the chunk of the recording that is granted first, at index 0
 STUCK = 1500 * MS
-IMPATIENT = {"chunk_timeout": STUCK, "chunk_timeout_floor": STUCK}
+IMPATIENT = {"chunk_timeout": STUCK, "chunk_timeout_floor": STUCK, **NEVER_MISSED}
 
 
 def local_workers(job):
@@ -82,11 +82,11 @@ def pass_time(seconds):
 @pytest.mark.extended
 def test_killed_worker_is_missed_within_the_liveness(scene):
     job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
-    victim, *_ = [scene.worker(job) for _ in range(3)]
+    victim, *_ = [scene.worker(job, "--name", name) for name in ("victim", "second", "third")]
     wait_until(lambda: len(at_the_gate(scene)) == 3, "all are at it")
     kill(victim)
     killed = time.monotonic()
-    (lost,) = job.wait_for("Lost")
+    lost, *_ = wait_until(lambda: [event for event in job.events("Lost") if event["worker"] == "victim"], "it is missed")
     (scene.folder / "gate").touch()
     measured(f"missed after {lost['at'] - killed:.2f} s: {lost['reason']}")
     assert lost["at"] - killed <= DEAD + HEARTBEAT + SLACK
@@ -102,7 +102,7 @@ def test_killed_worker_is_missed_within_the_liveness(scene):
     removed=("`stage.py`: `self._desk.gone(session, cause, now=now)`; `supervisor.py`: `obituary(cause, mib, tail)`"),
 )
 def test_killed_local_worker_is_missed_at_once_with_its_signal_and_memory(scene):
-    job = scene.farm(op=f"farm_ops:gated:gate={scene.folder}/gate", workers=3)
+    job = scene.farm(op=f"farm_ops:gated:gate={scene.folder}/gate", workers=3, durations=NEVER_MISSED)
     wait_until(lambda: len(at_the_gate(scene)) == 3, "all are at it")
     killed = time.monotonic()
     send_signal(local_workers(job)[0])
@@ -383,7 +383,7 @@ def resident(process):
 )
 @pytest.mark.parametrize("processes", [extended(1), 3])
 def test_worker_that_is_terminated_hands_back_what_it_holds_and_exits_zero(scene, processes):
-    job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
+    job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate", durations=NEVER_MISSED)
     leaving = scene.worker(job, "-n", processes)
     wait_until(lambda: len(at_the_gate(scene)) == processes, "all are at it")
     leaving.signal(signal.SIGTERM)
@@ -470,7 +470,7 @@ def hogs(scene, program=AS_EVER):
 )
 @pytest.mark.extended
 def test_worker_leaves_when_its_lifetime_is_over_or_it_is_idle(scene):
-    job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
+    job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate", durations=NEVER_MISSED)
     lived = scene.worker(job, "-n", 2, "--lifetime", 3000 * MS)
     wait_until(lambda: len(at_the_gate(scene)) == 2, "both are at it")
     pass_time(3500 * MS)
@@ -498,7 +498,7 @@ def test_worker_leaves_when_its_lifetime_is_over_or_it_is_idle(scene):
 def test_chunk_that_kills_its_worker_ends_the_job_after_three_attempts_and_is_named(scene):
     # A worker that dies takes along what it has not sent yet. Had it done another chunk before, the result of which is
     # lost so, that one would be blamed for the first death.
-    job = scene.farm(op=f"farm_ops:dies_at:value={bad_sample(scene, FIRST)},number=11")
+    job = scene.farm(op=f"farm_ops:dies_at:value={bad_sample(scene, FIRST)},number=11", durations=NEVER_MISSED)
     job.finish(code=1)
     assert_promises(job)
     line = cause(job)
@@ -528,7 +528,7 @@ def test_what_a_worker_wrote_before_it_died_is_in_the_last_line(scene):
     removed="`dispatch.py`: `self._blame.accuse(lease, ...)` in `_failed`",
 )
 def test_op_that_raises_ends_the_job_after_three_attempts_with_the_workers_words(scene):
-    job = scene.coordinator(op=f"farm_ops:raises_at:value={bad_sample(scene)}")
+    job = scene.coordinator(op=f"farm_ops:raises_at:value={bad_sample(scene)}", durations=NEVER_MISSED)
     workers = [scene.worker(job, "--name", f"w{number}") for number in range(2)]
     job.finish(code=1)
     assert_promises(job)
