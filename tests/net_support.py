@@ -6,6 +6,7 @@ makes all of them three times as long. Processes are found by what they inherite
 
 import itertools
 import os
+import selectors
 import signal
 import sys
 import threading
@@ -95,14 +96,15 @@ def kill(pid, number=signal.SIGKILL):
 
 @contextmanager
 def sigint_beside(function):
-    """Give SIGINT to another thread than the main one, once that waits for an event in this function; it ends here."""
+    """Give SIGINT to another thread than the main one, once that waits in this function; the other one ends here."""
     main = threading.get_ident()
+    waiting = threading.Condition.wait.__code__, selectors.DefaultSelector.select.__code__
 
     def waits():
         inner = sys._current_frames()[main]
         frames = [frame.f_code for frame, _ in traceback.walk_stack(inner)]
         begins = threading.Thread.start.__code__ in frames  # a thread, which soon has
-        return inner.f_code is threading.Condition.wait.__code__ and function.__code__ in frames and not begins
+        return inner.f_code in waiting and function.__code__ in frames and not begins
 
     def interrupt():
         wait_until(waits, "the main thread waits")

@@ -5,11 +5,13 @@ import re
 import shutil
 import signal
 import tempfile
+from types import SimpleNamespace
 
 import pytest
 import zmq
-from net_support import MS, Door, alive, children, descriptors, kill, wait_until
+from net_support import MS, PATIENCE, Door, alive, children, descriptors, kill, sigint_beside, wait_until
 
+from zaudio.net import supervisor
 from zaudio.net.obituary import WORDS_MAX, cause_of_death, last_words, obituary
 from zaudio.net.orders import Died, GaveUp, Unable
 from zaudio.net.outbox import Outboxes
@@ -312,6 +314,15 @@ def test_folder_is_removed_when_the_lifeline_breaks_and_kept_while_it_holds(door
 )
 def test_last_words_are_one_line_that_can_be_printed(stderr, words):
     assert last_words(stderr) == words
+
+
+def test_a_signal_that_the_system_gives_to_another_thread_ends_the_wait_for_workers_that_leave(monkeypatch):
+    monkeypatch.setattr(supervisor, "LOOK", 10 * MS)
+    waiting = supervisor.Supervisor(None, (), report=lambda event: None, lifeline=-1)
+    waiting._children[0] = SimpleNamespace(death=0)  # it does not end
+    with sigint_beside(waiting._await), pytest.raises(KeyboardInterrupt):
+        waiting._await(10 * PATIENCE)
+    waiting._selector.close()
 
 
 def test_all_that_is_known_of_a_death_is_one_sentence():

@@ -45,6 +45,10 @@ def accepted_of(job, name):
     return [event["at"] for event in job.events("Accepted") if event["worker"] == name]
 
 
+def losses_of(job, name):
+    return [event for event in job.events("Lost") if event["worker"] == name]
+
+
 def at_the_gate(scene):
     return sorted(int(path.suffix[1:]) for path in scene.folder.glob("gate.*"))
 
@@ -86,7 +90,7 @@ def test_killed_worker_is_missed_within_the_liveness(scene):
     wait_until(lambda: len(at_the_gate(scene)) == 3, "all are at it")
     kill(victim)
     killed = time.monotonic()
-    lost, *_ = wait_until(lambda: [event for event in job.events("Lost") if event["worker"] == "victim"], "it is missed")
+    lost, *_ = wait_until(lambda: losses_of(job, "victim"), "it is missed")
     (scene.folder / "gate").touch()
     measured(f"missed after {lost['at'] - killed:.2f} s: {lost['reason']}")
     assert lost["at"] - killed <= DEAD + HEARTBEAT + SLACK
@@ -223,7 +227,7 @@ def test_worker_stopped_until_its_chunk_was_redone_is_a_duplicate_and_of_use_aga
     stopped = scene.worker(job, "--name", "stopped")
     wait_until(lambda: accepted_of(job, "stopped") and accepted_of(job, "other"), "both are of use")
     stop(stopped)
-    wait_until(lambda: any(event["worker"] == "stopped" for event in job.events("Lost")), "it is missed")
+    wait_until(lambda: losses_of(job, "stopped"), "it is missed")
     # What it was granted and did not give back. The events of that lie before that of its loss.
     held, given = (
         {event["chunk"] for event in job.events(*kinds) if event["worker"] == "stopped"}

@@ -46,7 +46,7 @@ REFUSALS = 3  # of own workers in one place: all of them would be refused, say f
 TAIL = 2048  # bytes of standard error that explain a death
 MAXRSS_MIB = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss, which counts bytes there and KiB elsewhere
 LIFELINE_PATIENCE = 1.0  # s for workers to leave when the lifeline broke
-LOOK = 1.0  # s between two looks for the dead among those that ops left behind
+LOOK = 1.0  # s between two looks for the dead that ops left behind, and for a signal that another thread was given
 LOOK_FOR_DEAD = 0.1  # s between two looks at each worker, where the kernel does not tell by itself
 LEAVE_PATIENCE = 4.0  # s for workers to leave in order when they are asked to: everything ends within 5
 
@@ -283,7 +283,7 @@ class Supervisor:
     def _await(self, patience: float) -> None:
         deadline = time.monotonic() + patience
         while self._children and (left := deadline - time.monotonic()) > 0:
-            self._turn(left)
+            self._turn(min(left, LOOK))
 
 
 def supervise(
