@@ -98,16 +98,17 @@ def kill(pid, number=signal.SIGKILL):
 def sigint_beside(function):
     """Give SIGINT to another thread than the main one, once that waits in this function; the other one ends here."""
     main = threading.get_ident()
-    waiting = threading.Condition.wait.__code__, selectors.DefaultSelector.select.__code__
+    waits = (threading.Condition.wait, selectors.DefaultSelector.select, zmq.Poller.poll)
+    waiting = [each.__code__ for each in waits]
 
-    def waits():
+    def is_waiting():
         inner = sys._current_frames()[main]
         frames = [frame.f_code for frame, _ in traceback.walk_stack(inner)]
         begins = threading.Thread.start.__code__ in frames  # a thread, which soon has
         return inner.f_code in waiting and function.__code__ in frames and not begins
 
     def interrupt():
-        wait_until(waits, "the main thread waits")
+        wait_until(is_waiting, "the main thread waits")
         signal.pthread_kill(threading.get_ident(), signal.SIGINT)
 
     other = threading.Thread(target=interrupt)

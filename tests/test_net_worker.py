@@ -10,7 +10,7 @@ import pytest
 import xxhash
 import zmq
 from extended import extended
-from net_support import MS, Near, descriptors, wait_until
+from net_support import MS, Near, descriptors, free_port, sigint_beside, wait_until
 
 from zaudio.audio.files import InputFile
 from zaudio.core import session
@@ -187,6 +187,12 @@ def test_worker_that_was_stopped_before_it_ran_does_not_run(script):
     worker = Worker(script.endpoint)
     worker.stop()
     worker.run()
+
+
+def test_a_signal_that_the_system_gives_to_another_thread_ends_a_worker_that_looks_for_a_coordinator(monkeypatch):
+    monkeypatch.setattr(session, "RETRY_FIRST", 600.0)
+    with sigint_beside(Shell.run), pytest.raises(KeyboardInterrupt):
+        Worker(f"tcp://127.0.0.1:{free_port()}").run()
 
 
 def test_two_lives_of_one_worker_have_two_sessions(script, life):

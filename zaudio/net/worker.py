@@ -43,6 +43,7 @@ from zaudio.wire.codec import TO_WORKER, cut, decode, encode
 from zaudio.wire.fields import NAME_MAX
 from zaudio.wire.messages import Channel, Chunk, Failed, Goodbye, Result, Welcome
 
+LOOK = 1.0  # s between two looks for a signal that the system gave to another thread, which wakes nobody
 LEAVING_LINGER = 2000  # ms for results and a goodbye to leave, when leaving in order
 PARTS_MAX = 3  # parts of a message looked at; the protocol has at most 2
 
@@ -183,7 +184,7 @@ class Shell:
         self._computer.start()
         self._do(self._session.start(now=time.monotonic()))
         while not self._session.finished:
-            ready = self._connections.wait(self._session.next_deadline() - time.monotonic())
+            ready = self._connections.wait(min(LOOK, self._session.next_deadline() - time.monotonic()))
             if self._lifeline in ready:
                 log.info("the process that started this worker is gone")
                 return
