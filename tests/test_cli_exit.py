@@ -3,7 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import click
 import pytest
@@ -116,6 +116,16 @@ def test_the_second_signal_exits_at_once(monkeypatch, second):
         with pytest.raises(Left) as left:
             signal.raise_signal(second)
     assert left.value.args == (128 + second,)
+
+
+def test_the_second_signal_exits_at_once_behind_the_block_that_heard_the_first(monkeypatch):
+    left = []
+    monkeypatch.setattr(os, "_exit", left.append)
+    with suppress(Terminated), Signals():  # what `_exit` would have ended
+        with Signals(leave=lambda: None):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+    assert left == [143]
 
 
 def test_nothing_is_raised_when_no_signal_came():

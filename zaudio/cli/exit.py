@@ -61,6 +61,9 @@ class Signals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        around = self._around()
+        if around is not None:
+            around.received = around.received or self.received  # to the rest of the command the next one is the second
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -69,14 +72,19 @@ class Signals:
 
         An exception that is raised during an import may end in compiled code that ignores all exceptions.
         """
-        around = getattr(self._before[signal.SIGTERM], "__self__", None)
-        if not isinstance(around, Signals) or around.received is None:
+        around = self._around()
+        if around is None or around.received is None:
             return
         try:
             self._handle(around.received, None)
         except BaseException:
             self.__exit__(None, None, None)
             raise
+
+    def _around(self) -> Signals | None:
+        """Return the Signals that were entered before."""
+        around = getattr(self._before.get(signal.SIGTERM), "__self__", None)
+        return around if isinstance(around, Signals) else None
 
     def raise_received(self) -> None:
         """Raise the exception of the signal, if one came.
