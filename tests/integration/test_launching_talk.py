@@ -197,10 +197,9 @@ from zaudio.launching import remote
 
 def work(said, up, down):
     say = lambda **said: os.write(up, json.dumps(said).encode() + b"\\n")
-    signal.signal(signal.SIGTERM, lambda *_: say(name="asked"))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
     say(public="")
-    signal.pause()
+    signal.sigwait((signal.SIGTERM,))  # it is blocked: one that comes before this line is not lost
+    say(name="asked")
     time.sleep({300 * MS})
     return "", False
 
