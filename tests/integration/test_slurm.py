@@ -7,7 +7,7 @@ import pytest
 from extended import extended
 from farm_support import environment
 from launcher_support import command_of
-from net_support import MS, alive, processes_with, wait_until
+from net_support import MS, alive, parent, processes_with, wait_until
 from slurm_support import running_slurm
 
 from zaudio.launching.launcher import Orders
@@ -51,8 +51,10 @@ def launch(cluster, tmp_path, monkeypatch):
 
 def workers():
     """What runs in place of workers, by process id, with its arguments."""
-    found = {pid: command_of(pid) for pid in processes_with(f"TMPDIR={os.environ['TMPDIR']}")}
-    return {pid: command for pid, command in found.items() if f"worker {NOWHERE}" in command}
+    commands = {pid: command_of(pid) for pid in processes_with(f"TMPDIR={os.environ['TMPDIR']}")}
+    found = {pid: command for pid, command in commands.items() if f"worker {NOWHERE}" in command}
+    # A shell's child looks like the shell, until it becomes `sleep`.
+    return {pid: command for pid, command in found.items() if parent(pid) not in found}
 
 
 def test_tasks_that_run_and_that_wait_know_their_limit_and_end_with_the_job(launch, cluster, tmp_path):
