@@ -36,7 +36,6 @@ class Cluster(Place):
     """A cluster that one process runs."""
 
     count = 3
-    slowness = 4  # a worker there begins with a process of its own
 
     def __init__(self, folder, mark):
         missing = [package for package in self.packages if importlib.util.find_spec(package) is None]

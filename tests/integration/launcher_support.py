@@ -9,7 +9,6 @@ A place is a context manager, made with a folder. It has
     environment  further variables of the command's process
     sign         a part of the command line of what it runs
     time_out     the milliseconds after which a worker is gone that has lost its coordinator
-    slowness     how much longer an op has to take, for a job to last until a worker is replaced
     workers()    the process ids of the workers that run there now
 
 Every process that runs there has the variable ``ZAUDIO_PLACE=mark`` and finds the ops of these tests; a key pair that
@@ -51,7 +50,6 @@ class Place:
 
     arguments = ()
     sign = "zaudio.launching.remote"
-    slowness = 1
     time_out = 10_000
 
     def __init__(self, folder, mark):
@@ -141,11 +139,11 @@ class Ssh(Place):
 PER_CHUNK = 65_536  # frames: no bundle, so that each worker holds chunks of its own
 
 
-def farm_command(folder, place, *arguments, ms=200, bind="tcp://127.0.0.1:0"):
+def farm_command(folder, place, *arguments, bind="tcp://127.0.0.1:0"):
     """The command of a job over ``take.raw`` in that folder, whose op is the tests' own, with workers at that place."""
     return [
         *(sys.executable, "-P", "-m", "zaudio", "farm", f"{folder}/take.raw", "-o", f"{folder}/out"),
-        *("--op", f"farm_ops:slow:ms={ms}", "--chunk", f"{PER_CHUNK}f", "--keys", f"{folder}/keys"),
+        *("--op", "farm_ops:slow:ms=200", "--chunk", f"{PER_CHUNK}f", "--keys", f"{folder}/keys"),
         *("--bind", bind, "--workers-on", place.text, "--all", "--progress", "none"),
         *("--events", f"{folder}/events.jsonl", *place.arguments, *arguments),
     ]

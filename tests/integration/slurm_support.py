@@ -146,7 +146,6 @@ class Slurm(Place):
     names = r"slurm \d+_\d+ n[12]"
     sign = "-m zaudio worker"
     time_out = 20_000  # no lifeline: it ends its op, misses the coordinator, and looks for it once more
-    slowness = 4  # its queue is looked at every few seconds, and a task begins two seconds after it was asked for
 
     def __init__(self, folder, mark):
         super().__init__(folder, mark)

@@ -43,53 +43,51 @@ def folder(tmp_path):
 
 
 @contextmanager
-def job(folder, place, *arguments, ms=200, op=""):
-    """A job at that place, in a process that leads a group, once all workers compute."""
-    command = farm_command(folder, place, *arguments, ms=ms * place.slowness)
-    if op:
-        command[command.index("--op") + 1] = op
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(**place.environment),
-        start_new_session=True,
-    )
+def job(folder, place, *arguments):
+    """A job at that place, in a process that leads a group, once all workers have joined; what it said is in `told`.
+
+    It does not end before there is a file `gate`.
+    """
+    command = farm_command(folder, place, *arguments)
+    command[command.index("--op") + 1] = f"farm_ops:gated:gate={folder}/gate"
+    told = folder / "told"
+    with told.open("w") as stream:  # a pipe is soon full of what -vv says, and the job would wait for its reader
+        process = subprocess.Popen(
+            command, stdout=stream, stderr=stream, env=environment(**place.environment), start_new_session=True
+        )
     try:
-        wait_until(lambda: joined(folder) >= place.count or process.poll() is not None, "all workers have joined")
-        assert process.poll() is None, process.communicate()[1]
+        wait_until(lambda: joined(folder) >= place.count or process.poll() is not None, told.read_text)
+        assert process.poll() is None, told.read_text()
         yield process
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        process.wait()
 
 
 def test_a_worker_is_killed_and_replaced_and_the_result_is_numpys(place, folder):
     folder, samples = folder
-    gated = f"farm_ops:gated:gate={folder}/gate"  # so that the job does not end before another worker comes
-    with job(folder, place, "--report", f"{folder}/report.json", "-vv", op=gated) as process:
+    with job(folder, place, "--report", f"{folder}/report.json", "-vv") as process:
         seen = exposed_by(place)
         # One that has joined may be slow to begin, and the others would do all of the job.
         wait_until(lambda: len(list(folder.glob("gate.*"))) >= place.count, "all are at it")
         kill(place.workers()[0])
         wait_until(lambda: len(list(folder.glob("gate.*"))) > place.count, "another has taken its place")
         (folder / "gate").touch()
-        code, out, err = finish(process)
-    assert code == 0, err
+        code, told = ended(process, folder)
+    assert code == 0, told
     assert decrypted(folder / "out") == inverted(samples).tobytes()
     assert np.array_equal(np.frombuffer(decrypted(folder / "out"), "<f4"), -samples[::-1, 0])
     shares = json.loads((folder / "report.json").read_text())["shares"]
     # All were at it, but a quick one may do all chunks, those that others hold last too.
     assert shares
     assert all(re.fullmatch(place.names, name) for name in shares), shares
-    assert "signal 9 (SIGKILL)" in err
+    assert "signal 9 (SIGKILL)" in told
     lost = [event["reason"] for event in events(folder) if event["kind"] == "lost"]
     assert lost
     assert not [reason for reason in lost if "key" in reason], lost
     assert_gone(place)
-    seen += out + err + "".join(path.read_text() for path in folder.glob("*.json*"))
+    seen += told + "".join(path.read_text() for path in folder.glob("*.json*"))
     secrets = [*place.secrets.read_text().split(), (folder / "keys" / keys.SECRET).read_text().strip()]
     assert len(secrets) >= place.count + 1
     assert not [secret for secret in secrets if secret in seen], "a secret was shown"
@@ -98,20 +96,27 @@ def test_a_worker_is_killed_and_replaced_and_the_result_is_numpys(place, folder)
 @pytest.mark.extended
 def test_all_are_gone_after_ctrl_c(place, folder):
     folder, _ = folder
-    with job(folder, place, ms=1000) as process:
+    with job(folder, place) as process:
         os.killpg(process.pid, signal.SIGINT)
-        code, _, err = finish(process)
-    assert code == 130, err
+        code, told = ended(process, folder)
+    assert code == 130, told
     assert_gone(place)
 
 
 @pytest.mark.extended
 def test_all_are_gone_after_a_killed_coordinator(place, folder):
     folder, _ = folder
-    with job(folder, place, ms=1000) as process:
+    with job(folder, place) as process:
         kill(process.pid)
         process.wait()
+        (folder / "gate").touch()  # where nobody else ends a worker, it ends its op first
         assert_gone(place)
+
+
+def ended(process, folder):
+    """How a job ended, and what it said."""
+    code, _, _ = finish(process)
+    return code, (folder / "told").read_text()
 
 
 def assert_gone(place):
