@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 from launcher_support import Place
-from net_support import free_port, wait_until
+from net_support import MS, free_port, wait_until
 
 # Each prints the address of a cluster, and ends it when its standard input ends.
 CLUSTERS = {
@@ -52,7 +52,7 @@ class Cluster(Place):
         for process in reversed(self._processes):
             process.stdin.close()
             with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=15)
+                process.wait(timeout=15_000 * MS)
             if process.poll() is None:
                 process.kill()
                 process.wait()

