@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import re
 import signal
 import threading
 
@@ -11,11 +12,11 @@ import pytest
 from extended import extended
 from farm_support import LANES, decrypted, finish, launch, launch_script, listing, noise, write_raw
 from memory_ops import CELL, HELD, Normal, Sums
-from net_support import MS, PATIENCE, kill, wait_until
+from net_support import PATIENCE, kill, wait_until
 
-from zaudio import Coordinator, Limits, Raw, Security, Worker, verify
-from zaudio.errors import ConflictError, NoWorkerError, ResumeError, StoppedError, UsageError
-from zaudio.events import Measured, StageBegan
+from zaudio import Coordinator, Raw, Security, Worker, verify
+from zaudio.errors import ConflictError, ResumeError, StoppedError, UsageError
+from zaudio.events import Accepted, Joined, Lost, Measured, StageBegan
 from zaudio.formats import sample_format
 from zaudio.net.farm import Farm
 from zaudio.ops import Chain, Course, import_allowed, make_ops, parse_chain
@@ -114,9 +115,12 @@ def test_a_recording_shorter_than_anything_is_measured_too(tmp_path, frames):
 @pytest.mark.extended
 def test_a_job_takes_only_workers_of_the_class_that_it_asks_for(tmp_path, take):
     path, expected, _ = take
-    other = {"security": Security(machines="other"), "limits": Limits(worker_timeout=4000 * MS)}
-    with pytest.raises(NoWorkerError, match=r"is of class [0-9a-f]+, and this job asks for class other"):
-        Coordinator(path, tmp_path / "a", ops=OPS, workers=1, raw=RAW, **other).run()
+    other = Coordinator(path, tmp_path / "a", ops=OPS, workers=1, raw=RAW, security=Security(machines="other"))
+    with other.subscribe() as told, other:
+        while not isinstance(event := told.get(timeout=PATIENCE), Lost):
+            assert event is not None
+            assert not isinstance(event, Joined | Accepted)
+        assert re.search(r"is of class [0-9a-f]+, and this job asks for class other$", event.reason)
     Coordinator(path, tmp_path / "b", ops=OPS, workers=1, raw=RAW).run()
     name = verify(tmp_path / "b").machines
     Coordinator(path, tmp_path / "c", ops=OPS, workers=1, raw=RAW, security=Security(machines=name)).run()
