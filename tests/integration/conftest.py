@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import zmq
 from farm_support import LANES
-from net_support import MS, descriptors, kill, processes_with, wait_until
+from net_support import MS, PATIENCE, descriptors, kill, processes_with, wait_until
+
+from zaudio.watching.stream import Stream
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +28,12 @@ def pyzmq_warm():
 def lane(request):
     """Settings of a Coordinator: how its local workers get chunks and give results back. A test runs on each."""
     return LANES[request.param]
+
+
+@pytest.fixture(autouse=True)
+def all_events(monkeypatch):
+    """A job of this process ends when its subscribers have had every event, however busy the machine."""
+    monkeypatch.setattr(Stream.close, "__defaults__", (PATIENCE,))
 
 
 @pytest.fixture(autouse=True)
