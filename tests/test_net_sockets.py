@@ -5,7 +5,7 @@ import socket
 
 import pytest
 import zmq
-from net_support import MS, wait_until
+from net_support import MS, PATIENCE, wait_until
 
 from zaudio.endpoints import parse_tcp
 from zaudio.errors import EndpointError
@@ -27,7 +27,7 @@ def pair(context):
         endpoint = sockets.bind(router, "tcp://127.0.0.1:0")
         with sockets.dealer(context, endpoint) as dealer:
             assert sockets.send(dealer, [b"hello"])
-            assert router.poll(2000)
+            assert router.poll(1000 * PATIENCE)
             route, word = sockets.receive(router, copy=True)
             assert word == b"hello"
             yield router, dealer, route
@@ -163,7 +163,7 @@ def test_payload_of_any_size_and_kind_arrives_as_it_was(pair, size, kind, copy):
     router, dealer, route = pair
     payload = kind(bytes(range(251)) * (size // 251 + 1))[:size]
     assert sockets.send(router, [route, b"header", payload])
-    assert dealer.poll(2000)
+    assert dealer.poll(1000 * PATIENCE)
     parts = sockets.receive(dealer, copy=copy)
     assert [bytes(part) for part in parts] == [b"header", bytes(payload)]
 
@@ -180,7 +180,7 @@ def test_part_over_the_limit_ends_its_peer_and_no_other(pair, context):
     with other:
         assert sockets.send(dealer, [bytes(1000 + 33 + 1)])
         assert sockets.send(other, [bytes(1000 + 33)])
-        assert router.poll(2000)
+        assert router.poll(1000 * PATIENCE)
         _, word = sockets.receive(router, copy=True)
         assert len(word) == 1000 + 33
         assert not router.poll(50)
@@ -236,8 +236,8 @@ def test_of_a_message_that_goes_on_a_few_parts_are_kept_and_the_next_message_is_
     router, dealer, route = pair
     for parts in ([bytes([n % 256]) for n in range(3000)], [b"header", b"payload"]):
         dealer.send_multipart(parts)
-    assert router.poll(2000)
+    assert router.poll(1000 * PATIENCE)
     kept = [bytes(part) for part in sockets.receive(router, copy=copy)]
     assert kept == [route, bytes([0]), bytes([1]), bytes([2])]  # one more than any message has, so it is refused
-    assert router.poll(2000)
+    assert router.poll(1000 * PATIENCE)
     assert [bytes(part) for part in sockets.receive(router, copy=copy)] == [route, b"header", b"payload"]
