@@ -170,17 +170,19 @@ def test_coordinator_stopped_for_a_while_goes_on_with_the_same_workers(tmp_path)
     write_raw(tmp_path / "x.raw", numbered(CHUNKS * CHUNK))
     process = launch_script(
         "import sys; from zaudio import Coordinator, Timing; "
-        "Coordinator(*sys.argv[1:3], ops=sys.argv[3], workers=2, chunk='40000f', timing=Timing(heartbeat=0.2)).run()",
+        "timing = Timing(heartbeat=float(sys.argv[4])); "
+        "Coordinator(*sys.argv[1:3], ops=sys.argv[3], workers=2, chunk='40000f', timing=timing).run()",
         tmp_path / "x.raw",
         tmp_path / "out",
         f"farm_ops:gated:gate={gate}",
+        200 * MS,
     )
     first = wait_until(lambda: _waiting(tmp_path) if len(_waiting(tmp_path)) == 2 else None, "both are at it")
     kill(process.pid, signal.SIGSTOP)
     gate.touch()
-    # Past the workers' liveness of 1 s and the 5 s that a worker from elsewhere with --once would wait for another.
+    # Past the workers' liveness of five heartbeats and the 5 s that a worker from elsewhere with --once would wait for another.
     with pytest.raises(AssertionError, match="a worker gives up"):
-        wait_until(lambda: not all(map(alive, first)), "a worker gives up", within=7)
+        wait_until(lambda: not all(map(alive, first)), "a worker gives up", within=1000 * MS + 6)
     kill(process.pid, signal.SIGCONT)
     code, _, err = finish(process)
     assert code == 0, err
