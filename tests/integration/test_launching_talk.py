@@ -215,6 +215,33 @@ def test_a_worker_that_was_only_just_forked_obeys_sigterm(far):
     assert worker.public is None
 
 
+# A signal that comes right before a call that waits does not end the wait; nor does one that another thread gets.
+UNHEARD = f"""
+import signal, threading, time
+from zaudio.launching import remote
+
+make = remote.guest_keys
+
+def guest_keys(server):
+    threading.Thread(target=ask).start()
+    return make(server)
+
+def ask():
+    time.sleep({200 * MS})
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+remote.guest_keys = guest_keys
+remote.main()
+"""
+
+
+@pytest.mark.parametrize("far", [[sys.executable, "-P", "-c", UNHEARD]], indirect=True)
+def test_a_worker_that_waits_for_its_admission_hears_a_signal_that_does_not_wake_it(far):
+    worker = far.start("attic/1", Orders(NOWHERE, SERVER))
+    assert end_of(worker, far) == "attic: a worker exited with code 0"
+    assert worker.public
+
+
 def test_a_far_end_that_leaves_starts_no_worker_more():
     far = Far([sys.executable, "-P", "-c", SLOW], "attic", renames=True, env=environment())
     try:

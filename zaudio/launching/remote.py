@@ -24,6 +24,7 @@ import contextlib
 import json
 import os
 import platform
+import select
 import selectors
 import signal
 import socket
@@ -49,7 +50,7 @@ from zaudio.version import VERSION
 LIFELINE_PATIENCE = 2.0  # s for workers to leave when the near end is gone; as a coordinator's own workers have
 LEAVE_PATIENCE = 5.0  # s after SIGTERM: a batch system asks so, and kills later
 IDLE = 60.0  # s without a worker: nobody may be there any more, and the next worker gets another far end
-LOOK = 0.2  # s between two looks at the dead, where the system does not tell
+LOOK = 0.2  # s between two looks at what the system does not tell: the dead, a signal
 GO = b"go\n"
 
 
@@ -234,6 +235,8 @@ def _work(said: dict[str, Any], up: int, down: int) -> tuple[str, bool]:
             keys = guest_keys(orders.server)
             settings, public = replace(settings, keys=keys), keys.public.decode()
         os.write(up, json.dumps({"public": public}).encode() + b"\n")
+        while not select.select([down], [], [], LOOK)[0]:
+            pass  # SIGTERM may have come right before the wait: only a wait that ends now and then hears of it
         if not os.read(down, len(GO)):
             return "", False
         with Shell(settings, name, os.urandom(16), lifeline=down) as shell:
