@@ -180,7 +180,7 @@ def test_coordinator_stopped_for_a_while_goes_on_with_the_same_workers(tmp_path)
     first = wait_until(lambda: _waiting(tmp_path) if len(_waiting(tmp_path)) == 2 else None, "both are at it")
     kill(process.pid, signal.SIGSTOP)
     gate.touch()
-    # Past the workers' liveness of five heartbeats and the 5 s that a worker from elsewhere with --once would wait for another.
+    # Past the workers' liveness of five heartbeats, and the 5 s that one from elsewhere with --once waits for another.
     with pytest.raises(AssertionError, match="a worker gives up"):
         wait_until(lambda: not all(map(alive, first)), "a worker gives up", within=1000 * MS + 6)
     kill(process.pid, signal.SIGCONT)
