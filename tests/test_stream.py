@@ -1,11 +1,14 @@
 import asyncio
+import signal
+import sys
 import threading
+import traceback
 
 import pytest
 
 from zaudio.events import Event, Failed, Joined, Missed, Published, State, StateChanged
 from zaudio.watching.ledger import Ledger
-from zaudio.watching.stream import Stream
+from zaudio.watching.stream import Stream, Subscription
 
 LONG = 60.0  # seconds; a test that waits so long has failed
 
@@ -165,6 +168,27 @@ def test_a_close_from_another_thread_ends_the_wait(stream, whole):
     (stream if whole else subscription).close()
     assert ended.wait(LONG)
     reader.join(LONG)
+
+
+@pytest.mark.parametrize("wait", [Subscription.get, Subscription.take])
+def test_a_signal_that_the_system_gives_to_another_thread_ends_a_wait(stream, wait):
+    subscription, main = stream.subscribe(), threading.get_ident()
+
+    def waits():
+        inner = sys._current_frames()[main]
+        frames = [frame.f_code for frame, _ in traceback.walk_stack(inner)]
+        return inner.f_code is threading.Condition.wait.__code__ and wait.__code__ in frames
+
+    def interrupt():
+        while not waits():
+            pass
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    other = threading.Thread(target=interrupt)
+    other.start()
+    with pytest.raises(KeyboardInterrupt):
+        wait(subscription)
+    other.join(LONG)
 
 
 def test_a_closed_subscription_forgets_what_it_held(stream):

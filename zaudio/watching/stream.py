@@ -13,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -24,6 +25,7 @@ from zaudio.events import Event, Failed, Missed, Published, StateChanged
 from zaudio.watching.ledger import Ledger
 
 SIZE = 1024  # events; a tenth of a second of the fastest farm, and a few hundred KiB when it is full
+LOOK = 0.1  # seconds between two looks of a main thread that waits
 PATIENCE = 2.0  # seconds for functions to finish with their events; a program must end although one hangs
 
 log = logging.getLogger("zaudio.coordinator")
@@ -56,7 +58,7 @@ class Subscription:
             TimeoutError: No event came in time.
         """
         with self._changed:
-            if not self._changed.wait_for(self._has_news, timeout):
+            if not self._wait(timeout):
                 raise TimeoutError(f"no event came in {timeout:g} s")
             return self._next()
 
@@ -70,7 +72,7 @@ class Subscription:
             TimeoutError: No event came in time.
         """
         with self._changed:
-            if not self._changed.wait_for(self._has_news, timeout):
+            if not self._wait(timeout):
                 raise TimeoutError(f"no event came in {timeout:g} s")
             events = [*self._queue]
             self._queue.clear()
@@ -141,6 +143,20 @@ class Subscription:
         """Let readers have the queued events, and no later ones."""
         with self._changed:
             self._end()
+
+    def _wait(self, timeout: float | None) -> bool:
+        """Wait for news for so many seconds; return whether there is some.
+
+        The main thread looks up now and then. A signal that the system gave to another thread does not wake it, and
+        Python runs a handler in the main thread alone.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return self._changed.wait_for(self._has_news, timeout)
+        deadline = time.monotonic() + timeout if timeout is not None else math.inf
+        while not self._changed.wait_for(self._has_news, min(LOOK, max(0.0, deadline - time.monotonic()))):
+            if not time.monotonic() < deadline:
+                return False
+        return True
 
     def _next(self) -> Event | None:
         """Return the next event when there is news; None at the end."""
