@@ -17,13 +17,14 @@ from farm_support import (
     finish,
     inverted,
     launch,
+    launch_script,
     listing,
     noise,
     numbered,
     openssl_decrypted,
     write_raw,
 )
-from net_support import MS, alive, free_port, kill, processes_with, wait_until
+from net_support import MS, alive, children, free_port, kill, processes_with, wait_until
 
 from zaudio.steps import Step
 from zaudio.wire.codec import TO_COORDINATOR, decode, encode
@@ -175,6 +176,21 @@ def test_processes_of_one_worker_command_that_are_refused_at_work_are_not_starte
     assert code == 77
     assert err.endswith("refused this worker: its results are wrong\n")
     assert len(sessions) == 2
+
+
+def test_a_signal_at_the_instant_of_a_workers_death_ends_the_command_in_order():
+    script = (
+        "import os, signal, zaudio.cli; wait = os.wait4\n"
+        "def once(*which):\n"
+        "    os.wait4, found = wait, wait(*which); signal.raise_signal(signal.SIGTERM); return found\n"
+        "os.wait4 = once; zaudio.cli.main()"
+    )
+    process = launch_script(script, "worker", "tcp://127.0.0.1:9", "-n", "2")
+    first, _ = wait_until(lambda: len(found := children(process.pid)) == 2 and found, "both are there")
+    kill(first)
+    code, _, err = finish(process)
+    assert code == 0, err
+    assert "Traceback" not in err
 
 
 @pytest.mark.extended

@@ -208,6 +208,8 @@ class Supervisor:
         return piece or None
 
     def _bury(self, child: _Child) -> None:
+        # A signal that raises must not leave a child here whose process id may be another's.
+        signals = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
         brood.end_group(child.pid)
         _, status, used = os.wait4(child.pid, 0)
         for hear in (self._hear_life, self._hear_stderr):
@@ -219,6 +221,7 @@ class Supervisor:
                 self._selector.unregister(descriptor)
             if descriptor >= 0:
                 os.close(descriptor)
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         self._brood.end(self._children)
         if not self._over:
             self._judge(child, os.waitstatus_to_exitcode(status), used.ru_maxrss / MAXRSS_MIB)
