@@ -132,6 +132,17 @@ def test_the_address_is_private_and_goes_away_with_its_own_page_only(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_job_that_leaves_nothing_leaves_no_folder_either_when_it_had_a_page(tmp_path):
+    (tmp_path / "take.raw").write_bytes(bytes(400))
+    wait = ["--worker-timeout", "0.1", "--web", "0", "--web-linger", "0"]
+    done = CliRunner().invoke(
+        app,
+        ["coordinator", str(tmp_path / "take.raw"), "-o", str(tmp_path / "out"), "--bind", "tcp://127.0.0.1:0", *wait],
+    )
+    assert (done.exit_code, "see it at" in done.output) == (69, True)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("command", ["farm", "coordinator"])
 @pytest.mark.parametrize("text", ["x", "1:2:x", "99999"])
 def test_a_wrong_address_is_refused_before_the_job(tmp_path, command, text):

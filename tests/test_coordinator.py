@@ -1,7 +1,6 @@
 """What a Coordinator refuses and promises before it starts. Whole jobs are tested in tests/integration."""
 
 import gc
-import os
 import threading
 import weakref
 from types import SimpleNamespace
@@ -83,6 +82,13 @@ def test_input_that_the_result_would_replace_is_refused(tmp_path, name):
     with pytest.raises(UsageError, match="is the input and would be replaced"):
         Coordinator(out / name, out, workers=1, overwrite=True, raw=Raw(format="f32le")).start()
     assert (out / name).read_bytes() == bytes(400)
+
+
+def test_a_measurement_that_is_stopped_leaves_no_folder(tmp_path, recording):
+    with Coordinator(recording, tmp_path / "out", ops="loudnorm", bind="tcp://127.0.0.1:0") as job:
+        assert job.progress.stage == "measuring for loudnorm"
+        assert (tmp_path / "out").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_before_the_start_there_is_no_endpoint_and_no_progress(tmp_path, recording):
@@ -194,7 +200,7 @@ def test_stop_of_another_thread_during_the_start_ends_it(tmp_path, recording, mo
             job.start()
     finally:
         job.stop()
-    assert os.listdir(tmp_path / "out") == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_ctrl_c_when_the_thread_of_the_job_has_begun_stops_the_job(tmp_path, recording, monkeypatch):
@@ -207,7 +213,7 @@ def test_ctrl_c_when_the_thread_of_the_job_has_begun_stops_the_job(tmp_path, rec
         job.start()
     assert (job.done(), job.state) == (True, "stopped")
     assert isinstance(job.exception(), StoppedError | KeyboardInterrupt)
-    assert os.listdir(tmp_path / "out") == []
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -250,7 +256,7 @@ def test_nothing_is_left_of_a_job_that_gets_no_thread(tmp_path, recording, monke
     job.stop()
     assert (job.done(), job.state) == (True, "failed")
     assert descriptors() == before
-    assert os.listdir(tmp_path / "out") == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_job_that_is_not_started_has_no_thread_for_its_events(tmp_path, recording):
@@ -280,7 +286,7 @@ def test_nothing_is_kept_of_a_job_whose_workers_disagree(tmp_path, recording, mo
     with pytest.raises(ConflictError):
         job.run()
     assert not job.resumable
-    assert os.listdir(tmp_path / "out") == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_audit_with_one_worker_fails_at_once(tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from result_support import NAMES, contents, describe, pattern, sealed_writer, start_writer, write_pattern
 
 from zaudio.errors import FolderBusyError, OutputExistsError, StorageError, UsageError
-from zaudio.result import ResultFolder, check_free, verify
+from zaudio.result import ResultFolder, check_free, publication, verify
 from zaudio.result.publication import COMMIT, JOURNAL
 
 OUTPUTS = [*NAMES, *(f"{name}.part" for name in NAMES), "result.commit.part"]
@@ -27,7 +27,31 @@ def test_the_folder_is_made_with_those_above_it(tmp_path):
             "iv": str(path / "encryption_iv.bin"),
             "description": str(path / "result.json"),
         }
-    assert contents(path) == {}
+
+
+def test_a_folder_that_was_made_for_nothing_goes_with_those_that_were_made_above_it(tmp_path):
+    (tmp_path / "a" / "old").mkdir(parents=True)
+    ResultFolder(str(tmp_path / "a" / "b" / "c")).close()
+    assert list(tmp_path.rglob("*")) == [tmp_path / "a", tmp_path / "a" / "old"]
+    ResultFolder(str(tmp_path / "a" / "old")).close()
+    with ResultFolder(str(tmp_path / "a" / "log")):
+        (tmp_path / "a" / "log" / "events.jsonl").touch()
+    with ResultFolder(str(tmp_path / "a" / "moved")):
+        (tmp_path / "a" / "moved").rename(tmp_path / "a" / "aside")
+        (tmp_path / "a" / "moved").mkdir()
+    assert sorted(os.listdir(tmp_path / "a")) == ["aside", "log", "moved", "old"]
+
+
+def test_a_folder_that_goes_while_another_job_opens_it_counts_as_busy(tmp_path, monkeypatch):
+    first, lock = ResultFolder(str(tmp_path / "out")), publication.try_lock
+
+    def late(fd, path):
+        first.close()
+        return lock(fd, path)
+
+    monkeypatch.setattr(publication, "try_lock", late)
+    with pytest.raises(FolderBusyError):
+        ResultFolder(str(tmp_path / "out"))
 
 
 def test_a_folder_may_be_reached_through_a_link_and_by_a_relative_name(tmp_path, monkeypatch):

@@ -200,19 +200,28 @@ def sync_name(folder: int) -> None:
         raise OSError(error.errno, words) from error
 
 
-def make_folder(path: str) -> None:
-    """Make the folder and those above it, each one durable in the one above."""
+def make_folder(path: str) -> list[str]:
+    """Make the folder and those above it, each one durable in the one above; return those that were missing."""
     if os.path.isdir(path):
-        return
+        return []
     above = os.path.dirname(path)
-    make_folder(above)
+    made = make_folder(above)
     try:
         os.mkdir(path)
     except FileExistsError:
         if os.path.isdir(path):
-            return  # another job made it in between
+            return made  # another job made it in between
         raise
     sync_folder(above)
+    return [*made, path]
+
+
+def is_at(path: str, fd: int) -> bool:
+    """Return whether that path leads to the file or folder of that descriptor."""
+    try:
+        return identity(os.stat(path)) == identity(os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

@@ -77,8 +77,8 @@ def openssl_decrypted(folder):
 
 
 def listing(folder):
-    """What lies in a folder, by name."""
-    return sorted(entry.name for entry in Path(folder).iterdir())
+    """What lies in a folder, by name; nothing in one that is missing."""
+    return sorted(entry.name for entry in Path(folder).iterdir()) if Path(folder).exists() else []
 
 
 def saved(folder):

@@ -91,6 +91,7 @@ class Shown:
         if text is not None:
             check_limits(workers, coordinates=True, page=True)
         self._place, self._linger = place, linger
+        self._is_new = place is not None and not os.path.lexists(place)
         self._events: Any = None
         self._opened = False
         self._before = _read_address(place) if text is not None else None  # of the last page of that output
@@ -152,6 +153,9 @@ class Shown:
             self._site.close()
             if self._opened and self._place is not None:
                 _remove_address(self._place, self._site.address.url)
+                if self._is_new:
+                    with contextlib.suppress(OSError):
+                        os.rmdir(self._place)  # a job that left nothing there could not remove it before the page
 
 
 @contextmanager

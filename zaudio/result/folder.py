@@ -6,11 +6,13 @@ Rules:
 - Of dead jobs only this very job is kept, to be resumed. Another job, or damage, is a `ResumeError` before any work:
   nothing is removed or written then.
 - The lock is on the folder's own descriptor, so no lock file can be left behind and a killed job holds nothing.
+- A folder that the job made goes with it if nothing lies there at the end.
 - All work goes through that descriptor: renaming the folder under a running job does no harm.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from types import TracebackType
 from typing import Self
@@ -91,7 +93,7 @@ class ResultFolder:
         self._overwrite = overwrite
         self._made: dict[str, tuple[int, int]] = {}  # parts of this job by name: their identity
         self._committed = False
-        self._fd = _open_folder(self.path)
+        self._fd, self._new = _open_folder(self.path)  # with the folders that were made for it, from the top
         try:
             self._claim(fresh=fresh)
         except BaseException:
@@ -202,10 +204,11 @@ class ResultFolder:
         self._made.clear()
 
     def close(self) -> None:
-        """Release the lock. Idempotent."""
+        """Release the lock; remove a folder that was made for nothing. Idempotent."""
         if self.unfinished is not None:
             wipe(self.unfinished.key)
         if not self.closed:
+            self._remove_new()
             fd, self._fd = self._fd, -1
             try:
                 publication.unlock(fd)
@@ -223,8 +226,8 @@ class ResultFolder:
     def _claim(self, *, fresh: bool) -> None:
         """Lock the folder; leave only an older result that may be replaced, and this job unfinished."""
         with disk.storage_errors(self.path):
-            if not publication.try_lock(self._fd, self.path):
-                raise FolderBusyError(self.path)
+            if not publication.try_lock(self._fd, self.path) or not disk.is_at(self.path, self._fd):
+                raise FolderBusyError(self.path)  # or the job that had it has just removed it
             if not os.access(".", os.W_OK | os.X_OK, dir_fd=self._fd):
                 raise UsageError(f"{self.path}: this folder cannot be written to")
             publication.recover(self._fd, self.path)
@@ -273,6 +276,13 @@ class ResultFolder:
             if status is None or disk.identity(status) != self._made.get(name + PART):
                 raise StorageError(self.part_path(name), "it was removed or replaced while the job ran")
 
+    def _remove_new(self) -> None:
+        """Remove the folders that were made for this job, as far as nothing lies in them. The lock is still held."""
+        with contextlib.suppress(OSError):
+            if self._new and not self._committed and disk.is_at(self._new[-1], self._fd):
+                for path in reversed(self._new):
+                    os.rmdir(path)
+
     def _rename_commit(self) -> None:
         # Set first: after an interruption right behind the rename, the parts that it stands for must stay.
         self._committed = True
@@ -301,13 +311,13 @@ def check_free(path: str) -> None:
             raise OutputExistsError(os.path.join(path, name))
 
 
-def _open_folder(path: str) -> int:
-    """Open the folder, which is made if it is missing; return its descriptor."""
+def _open_folder(path: str) -> tuple[int, list[str]]:
+    """Open the folder, which is made if it is missing; return its descriptor, and the folders that were made."""
     if not path:
         raise UsageError("the output folder has no name")
     try:
-        disk.make_folder(os.path.abspath(path))
-        return os.open(path, disk.FOLDER)
+        made = disk.make_folder(os.path.abspath(path))
+        return os.open(path, disk.FOLDER), made
     except (FileExistsError, NotADirectoryError):
         raise UsageError(f"{path}: the output goes to a folder, and this is none") from None
     except ValueError:
