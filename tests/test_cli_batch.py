@@ -1,13 +1,17 @@
 """`zaudio batch`: what it passes on, and the lists that it reads."""
 
+import errno
+import json
+
 import pytest
 from click.testing import CliRunner
 from test_cli_farm import FakeStarter
 
 import zaudio
+from zaudio import disk
 from zaudio.cli.app import app
 from zaudio.cli.batch import listed
-from zaudio.errors import JobError
+from zaudio.errors import DiskFullError, JobError
 from zaudio.machine import usable_cores
 from zaudio.net import starter
 
@@ -61,3 +65,26 @@ def test_a_file_that_is_taken_for_an_option_is_told_how_to_be_named(tmp_path, mo
     done = CliRunner().invoke(app, ["batch", "a.wav", "-dash.wav", "-o", "out"])
     assert (done.exit_code, "is written ./-dash.wav" in done.output) == (2, True)
     assert "is written" not in CliRunner().invoke(app, ["batch", "a.wav", "-dither", "-o", "out"]).output
+
+
+def test_a_batch_that_a_full_disk_ends_reports_what_was_done_and_why_it_ended(tmp_path, monkeypatch):
+    def full(fd, path, size):
+        raise DiskFullError(path, "too little room")
+
+    monkeypatch.setattr(disk, "check_room", full)
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.raw").write_bytes(bytes(5 << 20))
+    line = ["batch", *map(str, tmp_path.glob("*.raw")), "-o", str(tmp_path / "out"), "-n", "0"]
+    line += ["--bind", "tcp://127.0.0.1:0", "--report", str(tmp_path / "report.json")]
+    done = CliRunner().invoke(app, line)
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert (done.exit_code, told["recordings"], told["done"], told["failed"]) == (1, 2, 0, 0)
+    assert (told["error"], "too little room; make room on that disk" in told["sentence"]) == ("DiskFullError", True)
+
+    def refuse(fd, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(disk, "write_all", refuse)
+    done = CliRunner().invoke(app, line)
+    assert "report.json: the report could not be written: No space left on device" in done.output
+    assert json.loads((tmp_path / "report.json").read_text()) == told, "the older one stays"

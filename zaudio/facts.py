@@ -191,7 +191,7 @@ class RecordingReport:
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """The facts of a batch that came to its end.
+    """The facts of a batch that has ended.
 
     Attributes:
         recordings: Its recordings.
@@ -202,6 +202,8 @@ class BatchReport:
         seconds: Seconds from the first worker's welcome to the end.
         workers: Workers that joined; those of the same name count once.
         warnings: Sentences for the user.
+        sentence: Why it ended before all its recordings had; empty otherwise.
+        error: The name of that error's class; empty otherwise.
     """
 
     recordings: int
@@ -212,6 +214,8 @@ class BatchReport:
     seconds: float
     workers: int
     warnings: tuple[str, ...] = ()
+    sentence: str = ""
+    error: str = ""
 
     def to_json(self) -> str:
         """Return the report as a JSON object."""

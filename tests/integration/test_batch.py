@@ -361,8 +361,11 @@ def test_a_recording_without_room_for_its_result_and_those_behind_it_are_left_fo
     paths = [raw(tmp_path, "a"), wav(tmp_path / "long.wav", 1_300_001), raw(tmp_path, "b")]
     with monkeypatch.context() as patch:
         patch.setattr(os, "fstatvfs", lambda fd: SimpleNamespace(f_blocks=1, f_bavail=500, f_frsize=1000))
+        job = Batch(paths, tmp_path / "out", workers=1)
         with pytest.raises(DiskFullError, match="too little room on the disk: 5200016 bytes are needed, and 500000"):
-            Batch(paths, tmp_path / "out", workers=1).run()
+            job.run()
+    sums = job.sums()
+    assert (sums.recordings, sums.done, sums.failed, sums.workers, sums.error) == (3, 1, 0, 1, "DiskFullError")
     assert [(line["output"], line["state"]) for line in manifest(tmp_path / "out")] == [("a", "done")]
     reports = ended(zaudio.batch(paths, tmp_path / "out", workers=1))
     assert {name: report.state for name, report in reports.items()} == {"a": "skipped", "long": "done", "b": "done"}

@@ -191,6 +191,28 @@ class Batch(Life[BatchReport]):
                 taken.append(self._reports.get_nowait())
         return taken
 
+    def sums(self) -> BatchReport:
+        """Return the sums of a batch that has ended, also by an error or by `stop`.
+
+        Raises:
+            UsageError: It goes on, or was refused before it began.
+        """
+        if not self.done() or self._ends is None:
+            raise UsageError("there are no sums: the batch has not begun, or has not ended")
+        counts, failure = self._ends.counts, self._failure
+        return BatchReport(
+            recordings=len(self._inputs),
+            done=counts["done"],
+            failed=counts["failed"],
+            skipped=counts["skipped"],
+            bytes=self._ends.bytes,
+            seconds=self.progress.seconds,
+            workers=self._ledger.workers,
+            warnings=self.warnings,
+            sentence=str(failure or ""),
+            error=type(failure).__name__ if failure is not None else "",
+        )
+
     @property
     def progress(self) -> BatchProgress:
         """How far the batch has come."""
@@ -289,18 +311,7 @@ class Batch(Life[BatchReport]):
         self._stream.publish(dataclasses.replace(event, job=self._id))
 
     def _outcome(self) -> BatchReport:
-        assert self._ends is not None, "it has ended"
-        counts = self._ends.counts
-        return BatchReport(
-            recordings=len(self._inputs),
-            done=counts["done"],
-            failed=counts["failed"],
-            skipped=counts["skipped"],
-            bytes=self._ends.bytes,
-            seconds=self.progress.seconds,
-            workers=self._ledger.workers,
-            warnings=self.warnings,
-        )
+        return self.sums()
 
 
 @takes_arguments_of(Batch)

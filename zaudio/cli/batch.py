@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from zaudio import disk
 from zaudio.cli import voice
 from zaudio.cli.attending import PageOptions, attend, watch
 from zaudio.cli.farm import STDOUT, check_log
@@ -164,7 +166,8 @@ def run(
         )
 
     page = PageOptions(web, output, web_linger, os.path.basename(os.path.abspath(output)), job.listed)
-    done = attend(job, settings, progress=progress, page=page, wait=wait, finish=finish, kept=kept)
+    with reported(report, job):
+        done = attend(job, settings, progress=progress, page=page, wait=wait, finish=finish, kept=kept)
     if done.failed:
         raise JobError(f"{voice.counted(done.failed, 'recording')} failed, as said above; the same command tries again")
 
@@ -265,14 +268,32 @@ def write_report(path: str, done: BatchReport) -> None:
     Raises:
         StorageError: It could not be written; the results are published all the same.
     """
-    from zaudio import disk
-
-    target = os.path.realpath(path)
     try:
-        with disk.whole_file(target, f"{os.path.basename(target)}.{os.getpid()}.part", mode=disk.PUBLIC) as fd:
-            disk.write_all(fd, (done.to_json() + "\n").encode())
+        _store(path, done)
     except OSError as error:
         raise StorageError(path, f"the results are published, but not the report: {disk.reason(error)}") from error
+
+
+@contextmanager
+def reported(path: str | None, job: Batch) -> Iterator[None]:
+    """Write the sums of a batch that had begun, if an error ends it in the block; note on that if they cannot be."""
+    try:
+        yield
+    except BaseException as error:
+        if path is not None and job.exception() is not None and not isinstance(error, UsageError):
+            try:
+                _store(path, job.sums())
+            except UsageError:
+                pass  # it had not
+            except OSError as reason:  # the same disk may be full
+                error.add_note(f"{path}: the report could not be written: {disk.reason(reason)}")
+        raise
+
+
+def _store(path: str, done: BatchReport) -> None:
+    target = os.path.realpath(path)
+    with disk.whole_file(target, f"{os.path.basename(target)}.{os.getpid()}.part", mode=disk.PUBLIC) as fd:
+        disk.write_all(fd, (done.to_json() + "\n").encode())
 
 
 def _failure(each: RecordingReport) -> str:
