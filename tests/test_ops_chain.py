@@ -199,7 +199,7 @@ def test_a_pass_makes_the_graph_of_its_grid():
 
 def test_ops_import_nothing_heavy():
     code = "import sys, zaudio.ops; print(*{name.partition('.')[0] for name in sys.modules})"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"zmq", "soundfile", "cryptography", "click", "rich", "msgpack", "scipy", "asyncio", "multiprocessing"}
     assert not heavy & set(done.stdout.split())
 

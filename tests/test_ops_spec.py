@@ -182,9 +182,7 @@ def test_a_callable_of_main_is_refused_in_a_script():
         except ValueError as error:
             print(error)
     """
-    run = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60, check=True
-    )
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
     assert "op __main__:f: workers cannot import __main__" in run.stdout
 
 

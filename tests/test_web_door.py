@@ -5,7 +5,7 @@ import resource
 import socket
 
 import pytest
-from net_support import wait_until
+from net_support import PATIENCE, wait_until
 
 from zaudio.machine import PAGE_SHARE
 from zaudio.web import door as module
@@ -45,7 +45,7 @@ def opened():
 
 
 def connect(listener):
-    return socket.create_connection(listener.getsockname(), timeout=20)
+    return socket.create_connection(listener.getsockname(), timeout=PATIENCE)
 
 
 def read_all(door, peer):
