@@ -9,6 +9,7 @@ from test_cli_farm import FakeStarter
 
 import zaudio
 from zaudio import disk
+from zaudio.batching.manifest import Manifest
 from zaudio.cli.app import app
 from zaudio.cli.batch import listed
 from zaudio.errors import DiskFullError, JobError
@@ -88,3 +89,10 @@ def test_a_batch_that_a_full_disk_ends_reports_what_was_done_and_why_it_ended(tm
     done = CliRunner().invoke(app, line)
     assert "report.json: the report could not be written: No space left on device" in done.output
     assert json.loads((tmp_path / "report.json").read_text()) == told, "the older one stays"
+
+
+def test_a_folder_of_another_batch_is_told_with_what_can_be_typed(tmp_path):
+    with Manifest(str(tmp_path / "out")):
+        line = ["batch", "a.wav", "-o", str(tmp_path / "out"), "-n", "0", "--bind", "tcp://127.0.0.1:0"]
+        done = CliRunner().invoke(app, line)
+    assert (done.exit_code, "; or name another folder with -o DIR" in done.output) == (2, True)

@@ -18,7 +18,7 @@ from zaudio.cli import report as reports
 from zaudio.cli.app import app
 from zaudio.cli.farm import show_reading
 from zaudio.coordinator import Coordinator as RealCoordinator
-from zaudio.errors import ChunkError, InputChangedError, InputError, NoWorkerError, StoppedError
+from zaudio.errors import ChunkError, FolderBusyError, InputChangedError, InputError, NoWorkerError, StoppedError
 from zaudio.machine import usable_cores
 from zaudio.net import starter as starters
 from zaudio.result import make_identity
@@ -450,6 +450,21 @@ def test_a_failed_job_is_one_line_and_its_exit_code(coordinator, failure, code):
     done = CliRunner().invoke(app, ["farm", "take.raw", "--progress", "none"])
     assert (done.exit_code, done.stdout, done.stderr) == (code, "", f"zaudio: {failure}\n")
     assert coordinator.left == [type(failure)]
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [
+        (["farm", "take.raw", "-o", "vault"], "; or name another folder with -o DIR"),
+        (["seal", "take.raw", "vault"], "; or name another folder as DIR"),
+        (["farm", "vault", "-o", "out"], ""),
+    ],
+)
+def test_a_folder_that_another_job_holds_is_told_with_what_can_be_typed(coordinator, line, remedy):
+    coordinator.failure = FolderBusyError("vault")
+    done = CliRunner().invoke(app, [*line, "--progress", "none"])
+    told = f"zaudio: vault: another zaudio job is writing to this folder; wait for its end{remedy}\n"
+    assert (done.exit_code, done.stderr) == (2, told)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

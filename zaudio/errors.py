@@ -94,7 +94,7 @@ class FolderBusyError(UsageError):
 
     path: str
 
-    template = "{0.path}: another zaudio job is writing to this folder; wait for it or choose another with -o"
+    template = "{0.path}: another zaudio job is writing to this folder; wait for its end"
 
 
 @dataclass(eq=False, repr=False)

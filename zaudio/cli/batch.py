@@ -15,7 +15,7 @@ from zaudio import disk
 from zaudio.cli import voice
 from zaudio.cli.attending import PageOptions, attend, watch
 from zaudio.cli.farm import STDOUT, check_log
-from zaudio.cli.jobs import batch_options, several
+from zaudio.cli.jobs import batch_options, other_folder, several
 from zaudio.cli.options import bind_options, grouped, local_workers, path_option
 from zaudio.cli.web import web_options
 from zaudio.errors import InputError, JobError, StorageError, UsageError
@@ -157,7 +157,7 @@ def run(
 
     def kept(error: BaseException) -> str:
         if isinstance(error, UsageError):
-            return ""
+            return other_folder(error, output)
         ended = job.progress
         done = ended.done - ended.failed  # each of them has its result, also of those that ended behind the error
         return (

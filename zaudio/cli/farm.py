@@ -11,7 +11,7 @@ import click
 
 from zaudio.cli import voice
 from zaudio.cli.attending import PageOptions, attend
-from zaudio.cli.jobs import job_options, local_options, played, render_options, seal_options, stored
+from zaudio.cli.jobs import job_options, local_options, other_folder, played, render_options, seal_options, stored
 from zaudio.cli.options import bind_options, grouped, local_workers
 from zaudio.cli.web import web_options
 from zaudio.errors import InputChangedError, StorageError, UsageError
@@ -147,7 +147,7 @@ def run(
 
     def kept(error: BaseException) -> str:
         if not job.resumable or isinstance(error, InputChangedError):
-            return ""
+            return other_folder(error, place)
         return f"what is done is kept in {kept_in(output)}, and {same_command(settings)} goes on from there"
 
     page = PageOptions(web, place, web_linger, os.path.basename(input))

@@ -21,7 +21,7 @@ from zaudio.cli.options import (
     path_option,
     voice_options,
 )
-from zaudio.errors import UsageError
+from zaudio.errors import FolderBusyError, UsageError
 from zaudio.formats import FORMATS, PACKED
 from zaudio.settings import INSIDES, MEMORY, Playable, Sealed
 
@@ -140,6 +140,15 @@ def several(options: dict[str, Any]) -> Sealed | Playable:
     file = Playable(output, format=options["format"], dither=dither, suffix=suffix)
     options["format"] = input_format
     return file
+
+
+def other_folder(error: BaseException, place: str) -> str:
+    """Return how the command that runs is told another output, when another job holds this one; else an empty text."""
+    if not isinstance(error, FolderBusyError) or error.path != place:
+        return ""
+    output = next(each for each in click.get_current_context().command.params if each.name == "output")
+    typed = f"with {output.opts[0]} DIR" if output.param_type_name == "option" else "as DIR"
+    return f"or name another folder {typed}"
 
 
 _INPUT_FORMAT: Callable[[Any], Any] = click.option(

@@ -102,7 +102,7 @@ def try_lock(folder: int, path: str) -> bool:
     except OSError as error:
         raise UsageError(
             f"{path}: the file system cannot lock this folder ({disk.reason(error)}), so two jobs could write to it "
-            "at once; choose a folder elsewhere with -o"
+            "at once; choose a folder elsewhere"
         ) from error
     return True
 
