@@ -5,7 +5,7 @@ import os
 import pytest
 from audio_support import ORIGIN, Bell, payloads_of, samples_of, signal_of
 
-from zaudio.audio.glance import FileGlance, glance_file
+from zaudio.audio.glance import FileGlance, glance_file, is_of_render
 from zaudio.audio.rendering import AudioFile
 from zaudio.plan import Order
 from zaudio.records import Schedule
@@ -33,6 +33,7 @@ def test_a_render_is_seen_while_it_runs_when_it_was_interrupted_and_when_it_is_d
     file.put(first)
     bell.wait_for(lambda: file.finished == 1)
     running = seen()
+    assert is_of_render(str(path))
     assert (running.state, running.bytes, running.ops) == ("running", size, ops)
     assert running.written == (size // 2 or running.written)
     copy = [(each, each.read_bytes()) for each in tmp_path.iterdir()]  # as a kill leaves them
@@ -41,6 +42,7 @@ def test_a_render_is_seen_while_it_runs_when_it_was_interrupted_and_when_it_is_d
     bell.wait_for(lambda: file.sealed)
     file.publish()
     assert (seen(at=path).state, seen(at=path).bytes) == ("done", path.stat().st_size)
+    assert is_of_render(str(path))
     file.abort()
 
     for each, content in copy:

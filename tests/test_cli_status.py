@@ -3,14 +3,18 @@ import stat
 
 import pytest
 from click.testing import CliRunner
+from result_support import write_pattern
 
 import zaudio.web.client
 from zaudio.batching.manifest import Entry, Manifest
 from zaudio.cli.app import app
 from zaudio.cli.web import _remove_address, _write_address
 from zaudio.errors import ZaudioError
+from zaudio.events import Stuck
 from zaudio.result import ADDRESS
+from zaudio.watching.lines import line
 
+LINE = line(Stuck(at=1.0, job="ab", worker="a", chunk=1), offset=0.0, incarnation=1, private=str)
 PAGE = {
     "title": "take.wav",
     "final": False,
@@ -104,8 +108,31 @@ def test_the_part_of_a_render_is_no_whole_file(tmp_path):
     part = tmp_path / "louder.wav.part"
     part.write_bytes(b"x" * 10)
     assert run(str(part))[1].startswith("interrupted: no render is alive")
-    part.rename(tmp_path / "louder.wav")
-    assert run(str(tmp_path / "louder.wav"))[1].startswith("done: the file is whole")
+    part.unlink()
+    (tmp_path / "louder.wav").write_bytes(b"RIFF\x24\0\0\0WAVEfmt ")
+    assert run(str(tmp_path / "louder.wav"))[1].startswith("done: no render writes to this file")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("notes.txt", "some words", "no output of a job; expected the folder of one or of a batch, a render's file"),
+        ("notes.zip.part", "a download", "notes.zip: no output of a job"),
+        ("notes.wav", "some words", "no output of a job"),
+        ("empty", "", "no output of a job"),
+        ("events.jsonl", LINE, "events.jsonl` sums it up"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_with_what_was_expected(tmp_path, name, content, sentence):
+    (tmp_path / name).write_text(content)
+    code, text = run(str(tmp_path / name))
+    assert (code, sentence in text) == (2, True), text
+
+
+def test_a_file_of_a_result_leads_to_its_folder(tmp_path):
+    write_pattern(tmp_path)
+    assert run(str(tmp_path / "result.raw")) == run(str(tmp_path))
+    assert run(str(tmp_path))[1].startswith("done: the result is published")
 
 
 def test_a_folder_whose_page_is_gone_is_looked_at(monkeypatch, tmp_path):

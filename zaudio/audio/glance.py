@@ -9,7 +9,9 @@ import os
 from dataclasses import dataclass
 
 from zaudio import disk
+from zaudio.audio.container import Container, container_of
 from zaudio.audio.journal import Journal, decode_journal
+from zaudio.audio.magic import HEAD_BYTES, sniff
 from zaudio.audio.part import JOURNAL, JOURNAL_MAX, PART
 from zaudio.errors import UsageError
 
@@ -52,6 +54,21 @@ def glance_file(path: str, *, now: float) -> FileGlance:
             return _glance(path, now)  # the part took its name meanwhile
     except OSError as error:
         raise UsageError(f"{path}: {disk.reason(error)}") from error
+
+
+def is_of_render(path: str) -> bool:
+    """Return whether the files at an output can be those of a render: by its journal, or by suffix and first bytes."""
+    if _read_journal(path) is not None:
+        return True
+    try:
+        container = container_of(path)
+        if container is Container.RAW or disk.lstat(path + PART) is not None:  # a part has no header yet
+            return True
+        with open(path, "rb") as file:
+            kind = sniff(file.read(HEAD_BYTES))
+    except (UsageError, OSError):
+        return False
+    return kind in (("FLAC",) if container is Container.FLAC else ("WAV", "RF64"))
 
 
 def _glance(path: str, now: float) -> FileGlance:

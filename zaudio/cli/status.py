@@ -56,16 +56,17 @@ def find(where: str) -> dict[str, Any]:
         UsageError: Nothing of that kind is there.
         ZaudioError: Nothing answers at an address.
     """
-    from zaudio.audio.glance import glance_file
+    from zaudio.audio.glance import glance_file, is_of_render
     from zaudio.batching.glance import glance_batch
     from zaudio.cli.web import address_file
-    from zaudio.result import glance, read_address
+    from zaudio.result import glance, read_address, result_of
     from zaudio.web.client import fetch
 
     if where.startswith(("http://", "https://")):
         return {"source": "page", **fetch(where)}
     if os.path.isfile(where):
         where = where.removesuffix(PART)  # a shell completes this name, since the whole one is not there
+        where = result_of(where) or where  # a file of a result says no more than its folder
     page = read_address(address_file(where))
     if page is not None:
         try:
@@ -73,6 +74,8 @@ def find(where: str) -> dict[str, Any]:
         except ZaudioError:
             pass  # its coordinator was killed; the files tell
     if os.path.isfile(where) or os.path.lexists(f"{where}{PART}"):
+        if not is_of_render(where):
+            raise UsageError(_no_output(where))
         return {"source": "files", "output": "file", **_of_files(glance_file(where, now=_wall()))}
     if not os.path.lexists(where):
         raise UsageError(f"{where}: no job's output is there; name its folder, its file or the address of its page")
@@ -80,6 +83,20 @@ def find(where: str) -> dict[str, Any]:
     if seen.state == "empty" and (batch := glance_batch(where, now=_wall())) is not None:
         return {"source": "files", "output": "batch", **_of_batch(batch)}
     return {"source": "files", "output": "folder", **_of_files(seen)}
+
+
+def _no_output(path: str) -> str:
+    from zaudio.watching.lines import LINE_MAX, read
+
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            read(file.readline(LINE_MAX + 2))
+        return f"{path}: this is a log of events; `zaudio log {path}` sums it up"
+    except (OSError, ValueError):
+        return (
+            f"{path}: no output of a job; expected the folder of one or of a batch, a render's file (.wav, .flac or "
+            ".raw), or the address of a page"
+        )
 
 
 def lines_of(found: dict[str, Any]) -> list[str]:
@@ -112,7 +129,7 @@ _STATES = {
     "file": {
         "running": "running: a render writes the file",
         "interrupted": "interrupted: no render is alive; the same command goes on, or begins again",
-        "done": "done: the file is whole",
+        "done": "done: no render writes to this file; one gives it this name when it is whole",
     },
     "batch": {
         "running": "running: a batch has the folder",
