@@ -98,15 +98,18 @@ class DaskByHand(Cluster):
     names = r".+/dask-[0-9]+"
 
     def begin(self):
-        address = f"tcp://127.0.0.1:{free_port()}"
-        quiet = ("--no-dashboard",)
-        self.process("-m", "dask", "scheduler", "--host", address, *quiet)
+        self.address = address = f"tcp://127.0.0.1:{free_port()}"
+        self.schedule()
         for _ in range(2):
             place = ("--nthreads", "2", "--host", "127.0.0.1", "--local-directory", str(self.folder))
-            self.process("-m", "dask", "worker", address, *place, *quiet)
+            self.process("-m", "dask", "worker", address, *place, "--no-dashboard")
         logs = [self.folder / f"log-{number}" for number in (1, 2)]
         wait_until(lambda: all("Registered to" in log.read_text() for log in logs), "Dask's workers have joined")
         return address
+
+    def schedule(self):
+        """Start the scheduler."""
+        self.scheduler = self.process("-m", "dask", "scheduler", "--host", self.address, "--no-dashboard")
 
     def __exit__(self, *_):
         for process in reversed(self._processes):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -82,6 +83,44 @@ def test_a_worker_waits_for_dask_here_and_where_dask_has_queued_it():
     tasks = {number: (SimpleNamespace(status="pending"), address) for number, address in enumerate("aaabc", 1)}
     cluster = SimpleNamespace(_resource=None, _tasks=tasks, _begun={1, 2}, _waiting={9: {}})
     assert list(DaskCluster._waits(cluster, {"a": here, "b": there})) == [9, 3]
+
+
+@pytest.mark.extended
+def test_a_dask_scheduler_that_was_started_again_is_told_with_what_to_do(tmp_path):
+    write_raw(tmp_path / "take.raw", noise(FRAMES))
+    keys.init(str(tmp_path / "keys"))
+    told = tmp_path / "told"
+    with DaskByHand(tmp_path / "place", f"again-{os.getpid()}") as place, told.open("w") as stream:
+        process = begin(tmp_path, place, stderr=stream)
+        wait_until(lambda: joined(tmp_path) >= place.count or process.poll() is not None, "all have joined")
+        (bridge,) = [pid for pid in children(process.pid) if "zaudio.launching.bridge" in command_of(pid)]
+        os.kill(bridge, signal.SIGSTOP)  # or it might see the scheduler go
+        kill(place.scheduler.pid)
+        place.scheduler.wait()
+        place.schedule()
+        wait_until(lambda: "Scheduler at" in (place.folder / "log-3").read_text(), "another one is there")
+        os.kill(bridge, signal.SIGCONT)
+        sentence = "its scheduler was started again, and has forgotten this job and Dask's workers; start those again"
+        wait_until(lambda: sentence in told.read_text() or process.poll() is not None, "it is said")
+        process.terminate()
+        process.communicate()
+    assert sentence in told.read_text()
+    assert "KeyError" not in told.read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        extended(KeyError("zaudio-ab"), "its scheduler was started again"),
+        extended(OSError("in <TCP (closed) ConnectionPool>"), "its scheduler is gone; start it again"),
+        extended(KeyError("nthreads"), "KeyError: 'nthreads'"),
+    ],
+)
+def test_an_error_of_dasks_is_told_by_what_it_means(error, words):
+    pytest.importorskip("distributed")
+    from zaudio.launching.daskcluster import DaskCluster
+
+    assert DaskCluster.explain(SimpleNamespace(_token="ab"), error).startswith(words)
 
 
 def test_a_wait_is_told_when_it_begins_and_when_it_ends():

@@ -48,6 +48,9 @@ class Cluster(Protocol):
     def look(self) -> list[tuple[int, Message]]:
         """Return what workers said since the last look."""
 
+    def explain(self, error: Exception) -> str:
+        """Return what an error of the library's means for its user."""
+
     def close(self) -> None:
         """End all workers, within 4 s."""
 
@@ -75,7 +78,7 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  a library raises many kinds when its cluster is lost
         with contextlib.suppress(Exception):
             cluster.close()
-        _end(f"the cluster is lost: {type(error).__name__}: {error}", 1)
+        _end(f"the cluster is lost: {cluster.explain(error)}", 1)
     cluster.close()
     _end("", 0)
 

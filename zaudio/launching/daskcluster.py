@@ -131,6 +131,18 @@ class DaskCluster:
             self._place()
         return said
 
+    def explain(self, error: Exception) -> str:
+        """See `Cluster`."""
+        match error:
+            case KeyError(args=[str(name)]) if name.startswith(f"zaudio-{self._token}"):  # a queue of this job
+                return (
+                    "its scheduler was started again, and has forgotten this job and Dask's workers; "
+                    "start those again too"
+                )
+            case OSError():  # CommClosedError is one; its words tell of sockets and remote procedures
+                return "its scheduler is gone; start it again, and Dask's workers too"
+        return _reason(error)
+
     def close(self) -> None:
         """See `Cluster`."""
         self._waiting.clear()

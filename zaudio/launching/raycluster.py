@@ -118,6 +118,10 @@ class RayCluster:
             said += news_of(self._waiting, self._waits(now))
         return said
 
+    def explain(self, error: Exception) -> str:
+        """See `Cluster`."""
+        return _reason(error)
+
     def close(self) -> None:
         """See `Cluster`."""
         # An actor for which there is no room yet would answer after all others.
