@@ -231,7 +231,7 @@ ALLOWED = {
     "settings": {"endpoints", "errors", "formats", "sizes", "timing"},
     "watching.ledger": {"errors", "events", "facts"},
     "watching.limiting": {"watching.metering"},
-    "watching.metering": {"events"},
+    "watching.metering": {"endpoints", "events"},
     "watching.lines": {"events"},
     "watching.thinning": {"events"},
     "watching.summary": {"events", "watching.limiting", "watching.metering", "watching.lines", "watching.lives"},

@@ -21,7 +21,7 @@ class Job:
         self.meter.apply(kind(at=self.now, job="ab", stage=self.stage, **fields))
         return self
 
-    def start(self, chunks=100, *, resumed_chunks=0, workers=("a",)):
+    def start(self, chunks=100, *, resumed_chunks=0, workers=("a",), bytes=None):
         self.tell(
             events.Started,
             chunks=chunks,
@@ -30,7 +30,7 @@ class Job:
             channels=1,
             samplerate=44100,
             format="f32le",
-            bytes=4000 * chunks,
+            bytes=4000 * chunks if bytes is None else bytes,
             resumed_chunks=resumed_chunks,
         )
         return self.join(*workers)
@@ -80,7 +80,7 @@ def computed(job, chunks, *, hold, seconds, idle=0.0, cipher=0.0, storing=0.0, r
 
 
 def test_nothing_is_known_before_a_worker_came(job):
-    assert job.start(workers=()).after(5).times == Times(chunks=100)
+    assert job.start(workers=()).after(5).times == Times(chunks=100, chunk_bytes=4000)
     assert job.verdict == Verdict(Limit.UNKNOWN)
     assert job.verdict.words == ""
 
@@ -159,7 +159,7 @@ def test_a_stage_begins_with_no_times_and_those_before_it_are_kept(job):
     computed(job, 10, hold=1.0, seconds=1.0)
     job.stage = MAIN
     job.after(1).tell(events.StageBegan, chunks=20, chunk_frames=5, bytes=80)
-    assert job.times == Times(stage=MAIN, chunks=20)
+    assert job.times == Times(stage=MAIN, chunks=20, chunk_bytes=4)
     assert job.meter.ended[MEASURING].op == 10.0
     assert job.join("a").after(1).times.seconds == 1.0
 
@@ -258,6 +258,33 @@ def test_workers_that_hold_chunks_and_do_not_compute_are_limited_by_transfer(job
     assert verdict.sentence() == (
         "the network limited it: workers waited for chunks and results on their way 80% of the time"
     )
+
+
+def test_local_workers_that_wait_for_small_chunks_are_told_what_helps(job):
+    def verdict(name, chunk):
+        job = Job().start(10, bytes=10 * chunk, workers=(name,))
+        for number in range(10):
+            job.grant(number, name).after(1.0).accept(number, name, seconds=0.2)
+        return job.verdict
+
+    small = verdict("local-1", 4000)
+    assert (small.limit, small.words) == (Limit.TRANSFER, "chunks too small")
+    assert small.sentence() == (
+        "handing over chunks limited it: local workers waited for them and for results 80% of the time; "
+        "larger ones (--chunk) would have helped"
+    )
+    large = verdict("local-1", 1 << 20)
+    assert (large.words, "--chunk" in large.sentence()) == ("limited by transfer", False)
+    assert "the network limited it" in verdict("attic", 4000).sentence()
+
+
+def test_local_workers_of_a_batch_are_not_told_to_take_larger_chunks(job):
+    job.start(0, workers=())
+    job.tell(events.StageBegan, chunks=10, chunk_frames=1000, bytes=40_000, recordings=("a", "b")).join("local-1")
+    for number in range(10):
+        job.grant(number, "local-1").after(1.0).accept(number, "local-1", seconds=0.2)
+    assert job.verdict.near
+    assert not job.verdict.small
 
 
 def test_transfer_while_the_coordinator_reads_is_limited_by_reading(job):

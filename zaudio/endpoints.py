@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from zaudio.errors import EndpointError, UsageError
 
 LAST_PORT = 65535
+LOCAL = "local-"  # begins the names of a coordinator's own workers, which no address reaches
 IPC_PATH_MAX = 107  # bytes: the longest path that Linux takes for a Unix socket
 
 _TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[^:/\s]+|\*):(?P<port>[0-9]{1,5}|\*)")

@@ -13,6 +13,7 @@ import signal
 from collections.abc import Iterable, Sequence
 
 from zaudio import needed
+from zaudio.endpoints import LOCAL
 from zaudio.errors import UsageError
 from zaudio.net import orders
 from zaudio.net.keys import ClientKeys
@@ -50,7 +51,7 @@ def main(preload: Sequence[str] = ()) -> None:
         report(Unable(str(error)))
         report(Over())
         return
-    names = [f"local-{number + 1}" for number in range(start.count)]
+    names = [f"{LOCAL}{number + 1}" for number in range(start.count)]
     supervisor = Supervisor(
         settings,
         names,

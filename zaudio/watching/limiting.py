@@ -15,6 +15,7 @@ from zaudio.watching.metering import Times
 SERIAL = 0.7  # of the time: a cipher that works so much leaves workers less than a third to gain
 LEAST = 0.25  # seconds; a verdict on less says nothing
 RECENT = 10.0  # seconds
+SMALL = 1 << 20  # bytes of a chunk: from the default on, a larger one makes hardly less of the way
 MISSING = 0.5  # workers on average: with fewer, there was none for most of the time
 
 
@@ -25,7 +26,7 @@ class Limit(StrEnum):
     CIPHER = "cipher"
     STORAGE = "storage"  # the disk that takes the result
     READING = "reading"  # the coordinator's disk that gives the recording
-    TRANSFER = "transfer"  # chunks and results on their way: the network, on another machine
+    TRANSFER = "transfer"  # chunks and results on their way: the network; on this machine, too many small ones
     OP = "op"  # all the workers compute, and more of them would change nothing
     WORKERS = "workers"  # they compute, and more of them would be of use; or there is none
     COORDINATOR = "coordinator"  # workers wait for grants
@@ -53,6 +54,8 @@ class Verdict:
         useful: Workers that would keep the cipher busy; None when that is unknown.
         share: The share of the time that speaks for it: of the cipher's time, or of the workers'.
         plain: Whether nothing was encrypted, as in a file that plays.
+        near: Whether mostly the coordinator's own workers waited, for what was on its way.
+        small: Whether larger chunks would spend less time on it.
     """
 
     limit: Limit
@@ -60,11 +63,13 @@ class Verdict:
     useful: int | None = None
     share: float = 0.0
     plain: bool = False
+    near: bool = False
+    small: bool = False
 
     @property
     def words(self) -> str:
         """Three words, as for a progress bar; none when nothing is known."""
-        return _WORDS[self.limit]
+        return "chunks too small" if self.near and self.small else _WORDS[self.limit]
 
     def sentence(self) -> str:
         """Return a sentence for people, in the past tense."""
@@ -80,6 +85,9 @@ class Verdict:
                 return f"the disk of the result limited it: the cipher waited for it {share}"
             case Limit.READING:
                 return f"the disk of the recording limited it: the coordinator read {share}"
+            case Limit.TRANSFER if self.near:
+                remedy = "; larger ones (--chunk) would have helped" if self.small else ""
+                return f"handing over chunks limited it: local workers waited for them and for results {share}{remedy}"
             case Limit.TRANSFER:
                 return f"the network limited it: workers waited for chunks and results on their way {share}"
             case Limit.OP:
@@ -118,7 +126,8 @@ def judge(times: Times) -> Verdict:
         return Verdict(Limit.WORKERS if workers < most - MISSING else Limit.OP, workers, useful, share)
     if limit is Limit.TRANSFER and times.reading >= SERIAL * seconds:
         return Verdict(Limit.READING, workers, useful, min(1.0, times.reading / seconds))
-    return Verdict(limit, workers, useful, share)
+    near = limit is Limit.TRANSFER and times.near > times.transfer / 2
+    return Verdict(limit, workers, useful, share, near=near, small=near and 0 < times.chunk_bytes < SMALL)
 
 
 class Recent:

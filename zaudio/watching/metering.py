@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields, replace
 
+from zaudio.endpoints import LOCAL
 from zaudio.events import (
     MAIN,
     Accepted,
@@ -56,12 +57,14 @@ class Times:
         ready: Workers were ready, added up over workers, as the next four are.
         op: They computed what was accepted: the op, and reading where they read themselves.
         transfer: They held such chunks, and had nothing to compute: chunks and results were on the way.
+        near: Of `transfer`, that of the coordinator's own workers.
         unused: They held chunks of which nothing was accepted: repeated ones, lost ones, the first halves of audits.
         idle: They held nothing.
         computed: Chunks that were accepted.
         done: Chunks that the stage has finished with; encrypted in the main one.
         together: The most chunks that travelled in one message.
         chunks: Chunks of the stage.
+        chunk_bytes: Bytes of such a chunk; 0 for a single one, and in a batch, whose recordings may be shorter.
     """
 
     stage: str = MAIN
@@ -73,12 +76,14 @@ class Times:
     ready: float = 0.0
     op: float = 0.0
     transfer: float = 0.0
+    near: float = 0.0
     unused: float = 0.0
     idle: float = 0.0
     computed: int = 0
     done: int = 0
     together: int = 1
     chunks: int = 0
+    chunk_bytes: int = 0
 
     @property
     def starved(self) -> float:
@@ -114,7 +119,7 @@ class Times:
         return replace(self, **spent)
 
 
-_ADDED = [each.name for each in fields(Times) if each.name not in ("stage", "together", "chunks")]
+_ADDED = [each.name for each in fields(Times) if each.name not in ("stage", "together", "chunks", "chunk_bytes")]
 
 
 @dataclass(slots=True)
@@ -257,9 +262,9 @@ class Meter:
                 if self._alone is None and not any(each.sessions for each in self._labour.values()):
                     self._alone = event.at
             case Started():
-                self._enter(MAIN, event.chunks, event.resumed_chunks, event.at)
+                self._enter(MAIN, event)
             case StageBegan():
-                self._enter(event.stage, event.chunks, event.resumed_chunks, event.at)
+                self._enter(event.stage, event)
             case StateChanged(state=State.PUBLISHING) | Published() | Failed():
                 self._over = event.at if self._over is None else self._over
 
@@ -280,6 +285,7 @@ class Meter:
             ready=sum(one.ready_until(stop) for one in each),
             op=sum(one.op for one in each),
             transfer=max(0.0, sum(one.held - one.op for one in each)),
+            near=max(0.0, sum(one.held - one.op for name, one in self._labour.items() if name.startswith(LOCAL))),
             unused=sum(one.unused for one in each),
             idle=sum(one.idle_until(stop) for one in each),
             computed=sum(one.computed for one in each),
@@ -300,12 +306,13 @@ class Meter:
         if self._began is None:
             self._began = self._alone = at
 
-    def _enter(self, stage: str, chunks: int, first: int, at: float) -> None:
+    def _enter(self, stage: str, event: Started | StageBegan) -> None:
         if self._began is not None:
-            self.ended[self._base.stage] = self.total(at)
-        self._base = Times(stage=stage, chunks=chunks)
+            self.ended[self._base.stage] = self.total(event.at)
+        chunk_bytes = event.bytes // event.chunks if event.chunks > 1 and not event.recordings else 0
+        self._base = Times(stage=stage, chunks=event.chunks, chunk_bytes=chunk_bytes)
         self._advanced = None
-        self._first = first
+        self._first = event.resumed_chunks
         self._began = self._over = self._whole = self._alone = None
         self._absent = 0.0
         self._labour = {}
