@@ -189,7 +189,7 @@ def test_page_lists_the_recordings_of_a_batch_and_the_workers_that_were_refused(
 
 
 @pytest.mark.extended
-def test_page_cuts_no_name_and_has_a_bar_in_forced_colours(browser):
+def test_page_cuts_no_name_fits_at_every_width_and_has_a_bar_in_forced_colours(browser):
     job, names = {"at": 0.0, "job": "ab"}, [f"machine-of-a-cluster-with-a-long-name-{n}.example.org" for n in (1, 2)]
     progress = Progress(events.State.RUNNING, 4, 3, 10_000, 9960, 1, 0, 0, 2.0)
     sizes = {"chunks": 4, "chunk_frames": 10, "frames": 40, "channels": 1, "samplerate": 44100, "bytes": 160}
@@ -198,11 +198,15 @@ def test_page_cuts_no_name_and_has_a_bar_in_forced_colours(browser):
         site.open("t" * 48, stream.subscribe(), lambda: progress, title="take.wav")
         stream.publish(events.Started(**job, **sizes, format="f32le"))
         for name in names:
-            stream.publish(events.Joined(**job, worker=name, session=name))
+            stream.publish(events.Joined(**job, worker=name, session=name, host=name))
+        stream.publish(events.Lost(**job, worker=names[0], session=names[0], reason="no sign of life for 5.1 s"))
         browser.get(site.url)
         wait(lambda: names[1] in text_of(browser, "rows") and "most" in text_of(browser, "speed-t"))
-        for width in (1240, 600, 390):
+        for width in (1240, 1050, 870, 850, 690, 670, 530, 390):
             browser.set_window_size(width, 900)
+            assert browser.execute_script(
+                "const b = document.querySelector('#rows').closest('.scroll'); return b.scrollWidth <= b.clientWidth"
+            ), width
             assert browser.execute_script(
                 "return [...document.querySelectorAll('#rows th')].every((e) =>"
                 " e.scrollWidth <= e.clientWidth && e.clientWidth >= 120 && getComputedStyle(e).whiteSpace == 'normal')"
