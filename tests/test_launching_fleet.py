@@ -7,6 +7,7 @@ from zaudio.launching.fleet import LATE, SAID, WAITS_KEPT, WAITS_TOLD, Fleet
 from zaudio.launching.launcher import Orders
 from zaudio.launching.muster import FIRST, PAUSES
 from zaudio.net.guests import End, Guests
+from zaudio.timing import Timing
 from zaudio.watching.ledger import Ledger
 from zaudio.watching.stream import Stream
 
@@ -28,6 +29,7 @@ class Paper:
 
     where = "paper:plane"
     stopped = False
+    hurried = 0
 
     def __init__(self, *, fails=False):
         self.handles, self.fails = [], fails
@@ -46,6 +48,9 @@ class Paper:
     def alive(self):
         return [handle for handle in self.handles if handle.ended is None]
 
+    def hurry(self):
+        self.hurried += 1
+
     def stop(self):
         self.stopped = True
 
@@ -57,7 +62,9 @@ def guests():
 
 def make(launchers, guests, **more):
     settings = {"at_once": True, "beside": 0, "others": lambda: False, "queues": True, "tell": lambda *_: None, **more}
-    return Fleet(launchers, guests=guests, server="server", subscribe=Stream(Ledger()).subscribe, **settings)
+    return Fleet(
+        launchers, guests=guests, server="server", timing=Timing(), subscribe=Stream(Ledger()).subscribe, **settings
+    )
 
 
 def fleet_of(launcher, count, guests, **more):
@@ -94,6 +101,17 @@ def test_the_farm_is_told_why_a_worker_ended_and_whether_it_died(guests, died):
     turn(0.2)
     assert guests.take_ended() == {PUBLIC: End("plane: it fell", died)}
     assert guests.take_ended() == {}
+
+
+def test_a_launcher_is_asked_about_a_worker_of_it_that_falls_silent_before_the_farm_gives_it_up(guests):
+    silent, well = Paper(), Paper()
+    fleet = make([(silent, 1), (well, 1)], guests)
+    fleet.turn(ORDERS, 0.0)
+    silent.handles[0].name, well.handles[0].name = "n1/1", "n2/1"
+    for now, hurried in ((10.0, 0), (12.4, 0), (12.6, 1), (14.9, 2), (16.1, 2)):
+        fleet.doubt({"n1/1": 10.0, "n2/1": now - 1.0, "n3/1": 0.0}, now)
+        assert silent.hurried == hurried, now
+    assert well.hurried == 0
 
 
 def test_a_key_of_another_worker_is_not_admitted_and_not_revoked_with_its_thief(guests):

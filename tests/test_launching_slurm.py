@@ -172,6 +172,30 @@ def test_a_task_that_waits_in_a_queue_that_cannot_be_read_any_more_says_so(tmp_p
     launcher.stop()
 
 
+def test_a_launcher_that_is_hurried_asks_slurm_within_a_second_and_no_more_often(tmp_path, programs):
+    asks, now = tmp_path / "asks", [0.0]
+    programs(sbatch="echo 7", squeue=f"echo >> {asks}; echo '7_1|RUNNING|0|n1|None|'")
+    launcher = SlurmLauncher(shared=str(tmp_path), clock=lambda: now[0])
+    (task,) = launcher.start(1, ORDERS)
+    task.admit()
+
+    def asked(at, *, hurried=False):
+        """How often it was asked up to then."""
+        now[0] = at
+        if hurried:
+            launcher.hurry()
+        launcher.alive()
+        wait_until(lambda: launcher.alive() and launcher._asked is None, "it has answered")
+        return len(asks.read_text().splitlines()) if asks.exists() else 0
+
+    wait_until(lambda: launcher.alive() and task.job, "it has its number")
+    assert [asked(at) for at in (1.0, 2.5, 3.9, 100.0)] == [1, 2, 2, 3]
+    assert [asked(at, hurried=True) for at in (100.5, 101.0, 101.5, 102.0)] == [3, 4, 4, 5]
+    assert asked(104.0) == 5
+    programs()
+    launcher.stop()
+
+
 def test_more_workers_than_an_array_may_have_are_several_arrays(tmp_path):
     launcher = SlurmLauncher(shared=str(tmp_path))
     tasks = launcher.start(1001, Orders("tcp://127.0.0.1:5555"))

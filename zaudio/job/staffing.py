@@ -103,6 +103,7 @@ def open_fleet(
         beside=request.workers,
         others=lambda: others_may_come(request, keys),
         queues=request.queues,
+        timing=request.timing,
         subscribe=subscribe,
         tell=tell,
     )

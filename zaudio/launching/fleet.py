@@ -17,7 +17,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -26,6 +26,7 @@ from zaudio.errors import UsageError, ZaudioError
 from zaudio.launching.launcher import Handle, Launcher, Orders
 from zaudio.launching.muster import FIRST, Muster, spread
 from zaudio.net.guests import End, Guests
+from zaudio.timing import Timing
 from zaudio.watching.metering import Meter, Times
 from zaudio.watching.stream import Subscription
 
@@ -77,6 +78,10 @@ class Bound(Protocol):
     def endpoint(self) -> str | None:
         """The address where workers connect."""
 
+    @property
+    def signs(self) -> Mapping[str, float]:
+        """When each worker was last heard of, by name, as of the last heartbeat."""
+
     def expect(self, *, awaited: bool, given_up: str) -> None:
         """Take note whether workers wait in a queue, and why none can come; empty as long as one could."""
 
@@ -92,6 +97,7 @@ class Fleet:
         beside: Workers that the job has besides.
         others: Returns whether workers may come that nobody starts here.
         queues: Whether a job waits for a queue as long as that takes.
+        timing: The job's durations.
         subscribe: Subscribes to the job's events, which tell how many workers are of use.
         tell: Takes a place and a sentence about its workers, once each.
     """
@@ -106,6 +112,7 @@ class Fleet:
         beside: int,
         others: Callable[[], bool],
         queues: bool,
+        timing: Timing,
         subscribe: Callable[[], Subscription],
         tell: Callable[[str, str], None],
     ) -> None:
@@ -116,6 +123,7 @@ class Fleet:
         self._beside = beside
         self._others = others
         self._queues = queues
+        self._timing = timing
         self._tell = tell
         self._events = subscribe() if self._squads else None
         self._meter = Meter()
@@ -156,7 +164,9 @@ class Fleet:
         try:
             while not self._over.is_set():
                 self._listen()
-                self.turn(orders, time.monotonic())
+                now = time.monotonic()
+                self.turn(orders, now)
+                self.doubt(farm.signs, now)
                 farm.expect(awaited=self.awaited, given_up=self.given_up)
                 self._over.wait(TURN)
             self._see_off(time.monotonic() + LEAVE)
@@ -190,6 +200,14 @@ class Fleet:
             due = squad.muster.due(quota, now=now)
             if due:
                 self._start(squad, due, orders, now)
+
+    def doubt(self, signs: Mapping[str, float], now: float) -> None:
+        """Let launchers look after workers that are silent, before the farm gives them up and blames their chunks."""
+        first = self._timing.doubt_after + self._timing.heartbeat  # signs may be a heartbeat old
+        last = self._timing.dead_after + self._timing.heartbeat  # longer, and the farm itself is busy
+        for squad in self._squads:
+            if any(first < now - signs.get(handle.name, now) <= last for handle in squad.posted.values()):
+                squad.launcher.hurry()
 
     @property
     def awaited(self) -> bool:

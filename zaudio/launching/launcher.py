@@ -84,5 +84,8 @@ class Launcher(Protocol):
     def alive(self) -> Sequence[Handle]:
         """Take in what happened, and return the handles that have not ended. Called five times a second or more."""
 
+    def hurry(self) -> None:
+        """Find out soon what became of the workers: the farm hears nothing of one. May be called at each turn."""
+
     def stop(self) -> None:
         """End all workers that this launcher started: in order within 2 s, by force within 5 s. Idempotent."""
