@@ -96,7 +96,7 @@ def test_many_small_payloads_share_a_round():
     with run:
         run.end()
     assert lengths == [1 << 20] * 4 + [4]
-    assert run.bell.rings == 4 + 1
+    assert run.bell.rings - run.idle == 4 + 1  # storage that waits long rings too
 
 
 def test_a_large_payload_goes_through_the_same_buffers(monkeypatch):
