@@ -1,5 +1,7 @@
 """What every test shares: Ctrl-C is heard; hypothesis is derandomized, so that a red run is red again.
 
+Hypothesis tries 30 examples where extended tests are left out, as in `make test`, and 100 elsewhere.
+
 On a slow machine, `ZAUDIO_TEST_MS=3` gives each test three times as long, as it does all of its waits (net_support.py).
 """
 
@@ -14,9 +16,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
-    "zaudio", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+    "all", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("zaudio")
+settings.register_profile("few", settings.get_profile("all"), max_examples=30)
+
+
+def pytest_configure(config):
+    settings.load_profile("few" if "not extended" in config.getoption("markexpr") else "all")
 
 
 def pytest_collection_modifyitems(config, items):

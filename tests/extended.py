@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from hypothesis import settings
 
 
 def extended(*values):
@@ -15,6 +16,11 @@ def product(*axes, keep):
     cases = list(itertools.product(*axes))
     assert set(keep) <= set(cases), "what is kept is one of them"
     return [case if case in keep else extended(*case) for case in cases]
+
+
+def examples(most):
+    """Return settings of hypothesis for so many examples; `make test` has time for 30 of 100."""
+    return settings(max_examples=most * settings.default.max_examples // 100)
 
 
 def named(value):

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import numpy as np
-from hypothesis import given, reject, settings
+from extended import examples
+from hypothesis import given, reject
 from hypothesis import strategies as st
 from ops_support import digests, signal_of
 
@@ -82,7 +83,7 @@ def in_chunks(stage, array, random):
     return result, counts.tolist()
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(
     array=sounds(),
     ops=st.lists(st.sampled_from(OPS), min_size=1, max_size=4),

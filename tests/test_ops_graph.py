@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from extended import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from ops_support import column, noise, signal_of
 
@@ -262,7 +263,7 @@ def by_hand(ops, array, signal):
 
 
 @given(data=st.data())
-@settings(max_examples=200)
+@examples(200)
 def test_any_cut_of_a_chain_with_finite_memory_is_the_chain_by_hand(data):
     ops, array, signal = data.draw(chains(FINITE))
     expected, (clipped, _) = by_hand(ops, array, signal)
@@ -274,7 +275,7 @@ def test_any_cut_of_a_chain_with_finite_memory_is_the_chain_by_hand(data):
 
 
 @given(data=st.data())
-@settings(max_examples=200)
+@examples(200)
 def test_any_cut_of_any_chain_is_the_whole(data):
     ops, array, signal = data.draw(chains([*FINITE, "running", "running", "gridded", "turned", "turned"]))
     grid = data.draw(st.integers(1, 70)) if has_memory(ops, signal) else 0

@@ -7,7 +7,8 @@ import re
 
 import msgpack
 import pytest
-from hypothesis import example, given, settings
+from extended import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 from wire_support import (
     EVERYTHING,
@@ -634,7 +635,7 @@ def test_random_bytes_are_protocol_errors():
 # Any message
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(MESSAGES)
 def test_any_message_comes_back_as_it_was(sent):
     message, payload = sent
@@ -655,13 +656,13 @@ MSGPACK = st.recursive(
 )
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(st.lists(MSGPACK, max_size=13), st.none() | st.integers(1, 11))
 def test_any_msgpack_is_a_message_or_a_protocol_error(values, kind):
     decode_or_refuse([msgpack.packb(values if kind is None else [kind, *values])], EVERYTHING)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(MESSAGES, st.integers(0, 12), MSGPACK)
 def test_a_message_with_any_one_value_changed_is_a_message_or_a_protocol_error(sent, place, value):
     message, payload = sent

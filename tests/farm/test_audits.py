@@ -1,6 +1,7 @@
 """Whole farms with liars in them, in virtual time: what is audited is true, and the liar is found."""
 
 import pytest
+from extended import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from network import Farm, Fault, Faults, checksum
@@ -153,7 +154,7 @@ def holds(*, chunks, honest, percent, credit, window, fault, from_, seed, outbox
         assert all(right)
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(**WHATEVER)
 def test_whatever_the_network_does_what_is_audited_is_true_and_nobody_honest_is_dropped(**whatever):
     holds(**whatever)

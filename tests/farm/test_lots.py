@@ -2,7 +2,8 @@
 
 import network
 import pytest
-from hypothesis import given, settings
+from extended import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from network import Farm, Fault, Faults, checksum
 
@@ -46,7 +47,7 @@ def test_many_small_recordings_keep_workers_busy_at_the_end_of_a_long_line(monke
     assert both < 0.55 * alone
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(0, 999), st.booleans())
 def test_a_lot_comes_out_in_its_order_whatever_the_network_does(lengths, seed, audited):
     farm = Farm(

@@ -1,6 +1,7 @@
 """Several stages on one farm, in virtual time: workers go from one to the next, and nothing else does."""
 
-from hypothesis import given, settings
+from extended import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from network import HEARTBEAT, JOB_ID, LATENCY, Farm, Fault, Faults, checksum
 
@@ -148,7 +149,7 @@ WHATEVER = {
 }
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(**WHATEVER)
 def test_whatever_the_network_does_each_stage_has_its_own_results(
     chunks, workers, credit, window, fault, seed, outboxes, strays, crash
