@@ -1,8 +1,11 @@
 """The table of docs/reliability.md is what the tests' markers say, and a mistake in a marker is found."""
 
+import functools
+
 import pytest
 import reliability
 
+MARKS = functools.cache(reliability.marks)  # it reads all tests
 FULL = '@pytest.mark.covers("nobody comes", number=4, bound="2 s", measured="1 s", removed="`a.py`: `b`")\n'
 PAGE = "".join(f"### {title}\n\n| old |\n\nend\n\n" for title in reliability.SECTIONS)
 
@@ -22,11 +25,11 @@ def found(tmp_path):
 
 def test_the_page_is_what_the_markers_say():
     page = reliability.PAGE.read_text()
-    assert reliability.written(page, reliability.marks()) == page, "`make reliability` writes the tables again"
+    assert reliability.written(page, MARKS()) == page, "`make reliability` writes the tables again"
 
 
 def test_each_of_the_scenarios_has_a_test():
-    numbers = {mark.number for mark in reliability.marks() if mark.is_lead}
+    numbers = {mark.number for mark in MARKS() if mark.is_lead}
     assert numbers == {None, *range(1, reliability.LAST + 1)}
 
 

@@ -102,14 +102,10 @@ def files(names, kind):
     return [file for path in paths for file in (sorted(path.rglob(f"*.{kind}")) if path.is_dir() else [path])]
 
 
-@pytest.mark.parametrize("path", files(ROOMS, "py"), ids=lambda path: str(path.relative_to(ROOT)))
-def test_module_is_in_plain_words(path):
-    assert faults(path.read_text(encoding="utf-8")) == []
-
-
-@pytest.mark.parametrize("path", files(PAGES, "md"), ids=lambda path: str(path.relative_to(ROOT)))
-def test_page_avoids_the_words(path):
-    assert faults_of_page(path.read_text(encoding="utf-8")) == []
+@pytest.mark.parametrize(("names", "kind", "looked"), [(ROOMS, "py", faults), (PAGES, "md", faults_of_page)])
+def test_modules_and_pages_are_in_plain_words(names, kind, looked):
+    found = {str(path.relative_to(ROOT)): looked(path.read_text(encoding="utf-8")) for path in files(names, kind)}
+    assert {path: what for path, what in found.items() if what} == {}
 
 
 @pytest.mark.parametrize(
