@@ -128,6 +128,28 @@ def test_the_second_signal_exits_at_once_behind_the_block_that_heard_the_first(m
     assert left == [143]
 
 
+def test_one_signal_changes_nothing_behind_the_block_whose_outcome_stands():
+    before = signal.getsignal(signal.SIGINT)
+    with Signals() as around:
+        with Signals(leave=lambda: None) as signals:
+            signals.settle()
+        signal.raise_signal(signal.SIGINT)
+    assert (around.received, signal.getsignal(signal.SIGINT)) == (signal.SIGINT, before)
+
+
+def test_one_signal_changes_nothing_until_a_process_ends_whose_outcome_stands():
+    text = """if True:
+        import os, signal
+        from zaudio import cli
+        from zaudio.cli.exit import Signals
+        signal.signal(signal.SIGTERM, cli.end_early)
+        with Signals() as signals:
+            signals.settle()
+        os.kill(os.getpid(), signal.SIGINT)
+    """
+    assert subprocess.run([sys.executable, "-c", text], timeout=PATIENCE).returncode == 0
+
+
 def test_nothing_is_raised_when_no_signal_came():
     with Signals(leave=lambda: None) as signals:
         signals.raise_received()

@@ -21,8 +21,7 @@ def main() -> None:
     begin()
     # Until the command has handlers of its own: nothing has begun that would have to be cleaned up. What an exception
     # of a handler interrupts here is an import, which may swallow it.
-    code = 0 if LEAVE_IN_ORDER.intersection(sys.argv[1:2]) else TERMINATED
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(code))
+    signal.signal(signal.SIGTERM, end_early)
     try:
         from zaudio.cli.app import app
 
@@ -35,6 +34,11 @@ def main() -> None:
         raise
     finally:
         _forgive()
+
+
+def end_early(*_: object) -> None:
+    """Handle SIGTERM before the command has begun."""
+    os._exit(0 if LEAVE_IN_ORDER.intersection(sys.argv[1:2]) else TERMINATED)
 
 
 def _forgive() -> None:

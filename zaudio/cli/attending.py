@@ -91,7 +91,7 @@ def attend(
     progress: str,
     page: PageOptions = PageOptions(),
     wait: Callable[[Display, Signals], Outcome] | None = None,
-    finish: Callable[[Outcome], str] = lambda _: "",
+    finish: Callable[[Outcome], str] | None = None,
     kept: Callable[[BaseException], str] = lambda _: "",
 ) -> Outcome:
     """Run a job: start it, show it until its end, and let its command finish with the outcome.
@@ -102,7 +102,8 @@ def attend(
         progress: One of the display modes.
         page: Its page.
         wait: Waits for the outcome; None for `watch`.
-        finish: Writes and prints the outcome; returns the sentences that the page shows.
+        finish: Writes and prints the outcome, as the command's last work; returns the sentences that the page shows.
+            None for a command that goes on with the outcome.
         kept: Returns where an interrupted job keeps what is done, and how it goes on; empty when nothing is kept.
 
     Raises:
@@ -132,8 +133,9 @@ def attend(
                 started = True
                 outcome = wait(shown, signals) if wait is not None else watch(job, shown, signals)
             ended = True
-            # The outcome stands: one signal no longer changes how this ends; a second one always does.
-            shown_page.end(finish(outcome), signals)
+            if finish is not None:
+                signals.settle()  # one signal no longer changes how this ends; a second one always does
+                shown_page.end(finish(outcome), signals)
             return outcome
     except StoppedError:
         signals.raise_received()

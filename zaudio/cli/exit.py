@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import click
 
 from zaudio import disk
-from zaudio.cli import LEAVE_IN_ORDER, TERMINATED, voice
+from zaudio.cli import LEAVE_IN_ORDER, TERMINATED, end_early, voice
 from zaudio.errors import ChunkError, ZaudioError
 
 FAILED = 1
@@ -49,6 +49,7 @@ class Signals:
     def __init__(self, leave: Callable[[], None] | None = None) -> None:
         self.received: int | None = None
         self._leave = leave
+        self._settled = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
@@ -64,6 +65,8 @@ class Signals:
         around = self._around()
         if around is not None:
             around.received = around.received or self.received  # to the rest of the command the next one is the second
+        if self._settled and self._before.get(signal.SIGTERM) is end_early:
+            return  # the process ends now, with this outcome
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -80,6 +83,13 @@ class Signals:
         except BaseException:
             self.__exit__(None, None, None)
             raise
+
+    def settle(self) -> None:
+        """Let the first signal change nothing from now on, in this block and behind it: the outcome stands."""
+        self._settled, self._leave = True, lambda: None
+        around = self._around()
+        if around is not None:
+            around.settle()
 
     def _around(self) -> Signals | None:
         """Return the Signals that were entered before."""
