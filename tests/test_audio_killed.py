@@ -5,6 +5,7 @@ import signal as signals
 
 import pytest
 from audio_support import ORIGIN, read_by_soundfile, samples_of, signal_of, upper, write
+from extended import extended
 
 from zaudio.audio.metadata import Metadata
 from zaudio.records import Schedule
@@ -14,11 +15,12 @@ CALLS = ("open", "write", "pwrite", "ftruncate", "fsync", "rename", "unlink", "f
 
 @pytest.mark.covers(
     "A render killed before every call that changes the disk: a WAV, a raw file, a FLAC",
+    note="a raw file: `make test-all`",
     bound="nothing, a part, or the whole file; the next start gives the same bytes and leaves nothing else",
     measured="32, 31 and 11 instants, all of them",
     removed="`storing.py`: `os.lseek(...)` in `_reopen`; `part.py`: `self._took_its_name(journal)`",
 )
-@pytest.mark.parametrize("suffix", ["wav", "raw", "flac"])
+@pytest.mark.parametrize("suffix", ["wav", extended("raw"), "flac"])
 def test_a_render_killed_at_any_instant_is_finished_by_the_next_start(tmp_path, suffix, monkeypatch):
     monkeypatch.setattr(Schedule, "due", lambda self, written, *, now: written > 0)
     signal = signal_of(3001, format="s24le")

@@ -505,7 +505,7 @@ def test_worker_that_nobody_welcomed_stops_at_once(script, life):
 
 
 def test_worker_with_once_waits_for_a_coordinator_and_gives_up(script, life, monkeypatch):
-    monkeypatch.setattr(session, "PATIENCE", 2000 * MS)
+    monkeypatch.setattr(session, "PATIENCE", 1000 * MS)  # longer than a worker waits to ask again
     begun = life(once=True)
     assert len({script.hear(Hello).session for _ in range(2)}) == 1  # it keeps asking
     assert begun.ended()

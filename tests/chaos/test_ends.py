@@ -125,7 +125,7 @@ def test_stopped_workers_do_not_hold_up_an_interruption(scene, gated):
 )
 @pytest.mark.parametrize("number", [signal.SIGINT, extended(signal.SIGTERM)])
 def test_job_that_is_interrupted_while_it_publishes_is_done(scene, number):
-    job = scene.farm(prefix=delay(3000 * MS, calls="renameat", paths=["result.raw.part"]))
+    job = scene.farm(prefix=delay(1000 * MS, calls="renameat", paths=["result.raw.part"]))
     wait_until(lambda: (scene.output / "result.commit").exists() or job.code is not None, "it is being published")
     (coordinator,) = children(job.pid)
     kill(coordinator, number)

@@ -86,7 +86,7 @@ def say_the_key(job):
         extended(say_the_key, "P7: the key was said"),
         extended(leave_samples, "P12: .*spool holds plaintext"),
         extended(lambda job: job.streams[1].write_text("Traceback (most recent call last):\n"), "Traceback"),
-        (lambda job: job._events.write_text('{"event": "Accepted", "chunk": 1}\n' * 2), "P2: accepted twice"),
+        extended(lambda job: job._events.write_text('{"event": "Accepted", "chunk": 1}\n' * 2), "P2: accepted twice"),
         extended(lambda job: setattr(job, "peak", 1 << 40), "P9"),
     ],
 )

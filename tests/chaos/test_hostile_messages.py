@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 import zmq
+from extended import extended
 from harness import assert_no_traceback
 from mutants import mutants
 from net_support import MS
@@ -15,19 +16,21 @@ from zaudio.wire.messages import VERSION, Channel, Goodbye, Heartbeat, Hello, Re
 pytestmark = pytest.mark.covers(
     "20,000 mutated messages to both sockets of a real coordinator; then a good worker completes the job",
     number=40,
+    note="2,000; all: `make test-all`",
     bound="exit 0, no traceback, promises hold",
     measured="4.0 s",
     removed="`codec.py`: `type(values) is not list or not values or ...`",
 )
 
-MADE = 12_500  # for each socket, of which some are no message at all, or too long for it
-COUNT = 10_000  # that are sent to each at least
+COUNT = 10_000  # messages that are sent to each socket at least
+MADE = 1.25  # mutants for each of them, of which some are no message at all, or too long for it
 WAYS = {Channel.VENTILATOR: 100, Channel.SINK: 1}  # connections: one with many hellos a second is not heard
 A_PART = 6000  # bytes: below what the ventilator's socket takes, so that no connection is cut
 
 
 @pytest.mark.timeout(240)
-def test_twenty_thousand_mutated_messages_and_then_a_good_worker_completes_the_job(scene):
+@pytest.mark.parametrize("count", [COUNT // 10, extended(COUNT)])
+def test_mutated_messages_and_then_a_good_worker_completes_the_job(scene, count):
     job = scene.coordinator(durations={"worker_timeout": 120_000 * MS})
     ventilator, port = job.endpoint, int(job.endpoint.rpartition(":")[2])
     sink = f"{ventilator.rpartition(':')[0]}:{port + 1}"
@@ -43,8 +46,8 @@ def test_twenty_thousand_mutated_messages_and_then_a_good_worker_completes_the_j
                 ways = [stack.enter_context(context.socket(zmq.DEALER)) for _ in range(WAYS[channel])]
                 for socket in ways:
                     socket.connect(endpoint)
-                made = enumerate(mutants(MADE, seed=seed + 40, known=known))
-                assert sum(send(ways[number % len(ways)], parts) for number, parts in made) >= COUNT
+                made = enumerate(mutants(int(MADE * count), seed=seed + 40, known=known))
+                assert sum(send(ways[number % len(ways)], parts) for number, parts in made) >= count
                 for socket in ways:
                     if channel is Channel.VENTILATOR:
                         knock(socket, b"b" * 16)  # behind all of them, so they were all read

@@ -84,6 +84,7 @@ def test_folder_that_is_a_file_is_refused(scene):
         "`except (FileExistsError, NotADirectoryError)` and `except OSError` together in `_open_folder` (the second)"
     ),
 )
+@pytest.mark.extended
 def test_file_system_that_is_read_only_is_refused(scene):
     scene.cleaning.enter_context(small_disk(scene.output, 1 << 20))
     subprocess.run(["mount", "-o", "remount,ro", str(scene.output)], check=True)

@@ -130,6 +130,7 @@ def test_worker_without_keys_is_told_that_it_needs_them(scene, folder, studio):
     measured="0.50 to 1.86 s (5 runs)",
     removed="`net/worker.py`: `self._watch_handshakes(now)`",
 )
+@pytest.mark.extended
 def test_worker_with_keys_is_told_that_the_coordinator_has_none(scene, studio):
     job = scene.coordinator()
     worker = scene.worker(job, "--keys", studio)
@@ -139,6 +140,7 @@ def test_worker_with_keys_is_told_that_the_coordinator_has_none(scene, studio):
     complete(scene, job)
 
 
+@pytest.mark.extended
 def test_local_workers_and_others_share_a_job_with_keys(scene, folder, studio):
     gate = scene.folder / "gate"
     slowly = ("--op", slow(150), "--op", "invert")  # so that no other does the far one's share meanwhile
@@ -170,8 +172,7 @@ def test_revoked_worker_is_gone_within_a_second_and_its_chunks_are_done_by_other
     bad = scene.worker(job, "--keys", studio, "--name", "bad")
     joined = job.wait_for("Joined")[0]
     job.wait_for("Accepted")
-    done = scene.zaudio("keys", "revoke", "studio", "--keys", folder)
-    done.finish(code=0)
+    keys.revoke(folder, "studio")
     revoked = time.monotonic()
     lost = job.wait_for("Lost")[0]
     assert (lost["session"], lost["reason"]) == (joined["session"], "its key is not admitted any more")

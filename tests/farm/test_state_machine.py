@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from core_support import Desk, checksum, recording, route, session, welcome
+from extended import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -43,7 +44,7 @@ from zaudio.wire.messages import (
 
 pytestmark = pytest.mark.covers(
     "State machines of leases, the coordinator's brains (without and with audits) and the worker's: 2,000 "
-    "examples of 50 steps (`make chaos`), 75 of 40 in `make test`",
+    "examples of 50 steps (`make chaos`), 40 of 40 in `make test`",
     number=42,
     bound="invariants hold; a good worker completes the job afterwards (with audits, three)",
     measured="69, 75, 180 and 50 s on a busy machine",
@@ -336,11 +337,11 @@ class AuditedBrainsMachine(BrainsMachine):
 
 
 TestLeases = LeasesMachine.TestCase
-TestLeases.settings = settings(max_examples=75, stateful_step_count=40)
+TestLeases.settings = settings(max_examples=40, stateful_step_count=40)
 TestBrains = BrainsMachine.TestCase
-TestBrains.settings = settings(max_examples=75, stateful_step_count=40)
+TestBrains.settings = settings(max_examples=40, stateful_step_count=40)
 TestAuditedBrains = AuditedBrainsMachine.TestCase
-TestAuditedBrains.settings = settings(max_examples=75, stateful_step_count=40)
+TestAuditedBrains.settings = settings(max_examples=40, stateful_step_count=40)
 
 
 class SessionMachine(RuleBasedStateMachine):
@@ -456,7 +457,7 @@ class SessionMachine(RuleBasedStateMachine):
 
 
 TestSessions = SessionMachine.TestCase
-TestSessions.settings = settings(max_examples=75, stateful_step_count=40)
+TestSessions.settings = settings(max_examples=40, stateful_step_count=40)
 
 
 class ManyLeases(LeasesMachine.TestCase):
@@ -560,7 +561,7 @@ def survives(*, chunks, workers, credit, window, seconds, fault, strays, blows, 
     assert len(report.lost) + len(report.stuck) >= 3
 
 
-@settings(max_examples=75)
+@examples(75)
 @given(**WHATEVER)
 def test_any_schedule_of_faults_that_ends_ends_with_the_whole_result(**whatever):
     survives(**whatever)
@@ -573,7 +574,7 @@ def test_any_schedule_of_faults_that_ends_ends_with_the_whole_result_many_times(
     survives(**whatever)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     chunks=st.sampled_from([1, 5, 20]),
     workers=st.integers(1, 4),

@@ -38,6 +38,7 @@ def test_a_job_runs_while_the_loop_goes_on(tmp_path, take):
     assert zaudio.verify(tmp_path / "out").frames == 400_000
 
 
+@pytest.mark.extended
 def test_events_come_to_a_task_until_the_end(tmp_path, take):
     async def listen(subscription):
         return [event async for event in subscription]
@@ -101,6 +102,7 @@ def test_cancelling_stops_the_job_and_leaves_nothing_but_what_is_resumed(tmp_pat
     assert report.frames == 400_000
 
 
+@pytest.mark.extended
 def test_a_timeout_stops_the_job(tmp_path, take):
     async def main():
         with pytest.raises(TimeoutError):

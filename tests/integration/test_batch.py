@@ -139,6 +139,7 @@ def test_a_recording_on_which_workers_die_costs_its_own_result_alone(tmp_path):
     assert "signal 9" in reports["r2"].sentence
 
 
+@pytest.mark.extended
 def test_a_failure_is_told_while_a_long_recording_is_being_done(tmp_path):
     limit = tmp_path / "limit"
     limit.write_text("0")
@@ -152,7 +153,7 @@ def test_a_failure_is_told_while_a_long_recording_is_being_done(tmp_path):
         assert (job.wait().done, job.wait().failed) == (1, 1)
 
 
-@pytest.mark.parametrize(("most", "sentence"), [(1, "^1 recording failed"), (2, "^2 recordings failed, and")])
+@pytest.mark.parametrize(("most", "sentence"), [extended(1, "^1 recording failed"), (2, "^2 recordings failed, and")])
 def test_so_many_failures_end_the_batch(tmp_path, most, sentence):
     paths = [raw(tmp_path, f"r{n}", value=7.0) for n in range(9)]
     op = "farm_ops:raises_at:value=7,tally=" + str(tmp_path / "tally")
@@ -177,6 +178,7 @@ def test_a_second_run_does_what_is_left_and_skips_what_is_done(tmp_path):
     assert {r.state for r in zaudio.batch(paths, tmp_path / "out", workers=1)} == {"skipped"}
 
 
+@pytest.mark.extended
 def test_a_sealed_recording_is_skipped_whatever_else_lies_in_its_folder(tmp_path):
     Coordinator(raw(tmp_path, "a"), tmp_path / "vault", ops=(), workers=1).run()
     for state in ("done", "skipped"):
@@ -205,6 +207,7 @@ def test_a_result_of_another_job_or_of_a_recording_that_changed_is_not_skipped(t
     check(tmp_path / "out" / "b", paths[1])
 
 
+@pytest.mark.extended
 def test_the_manifest_says_how_the_last_run_ended_and_keeps_the_results_of_another_job(tmp_path):
     path, out = raw(tmp_path, "a"), tmp_path / "out"
 
@@ -224,6 +227,7 @@ def test_the_manifest_says_how_the_last_run_ended_and_keeps_the_results_of_anoth
     assert run("gain:db=-3") == ("skipped", "")
 
 
+@pytest.mark.extended
 def test_a_damaged_result_is_found_when_all_of_it_is_verified(tmp_path):
     path = raw(tmp_path, "a")
     assert {r.state for r in zaudio.batch([path], tmp_path / "out", workers=1)} == {"done"}
@@ -239,6 +243,7 @@ def test_a_damaged_result_is_found_when_all_of_it_is_verified(tmp_path):
     check(tmp_path / "out" / "a", path)
 
 
+@pytest.mark.extended
 def test_equal_names_are_told_apart_and_stay(tmp_path):
     paths = [wav(tmp_path / folder / "take.wav", 500, seed=n) for n, folder in enumerate("abc")]
     assert {r.state for r in zaudio.batch(paths[1:], tmp_path / "out", workers=1)} == {"done"}
@@ -261,6 +266,7 @@ def test_results_can_be_stored_forward_and_as_wav(tmp_path, inside):
     )
 
 
+@pytest.mark.extended
 def test_what_was_measured_stands_in_the_report(tmp_path):
     path = wav(tmp_path / "take.wav", 50_000)
     [report] = zaudio.batch([path], tmp_path / "out", ops="normalize:db=-1", workers=1)
@@ -285,7 +291,7 @@ def test_a_broken_disk_costs_one_result_and_the_next_run_makes_it(tmp_path, monk
     check(tmp_path / "out" / "long", paths[1])
 
 
-@pytest.mark.parametrize("room", [2000, 200_000])
+@pytest.mark.parametrize("room", [2000, extended(200_000)])
 def test_a_full_disk_ends_the_batch_and_the_next_run_does_what_was_left(tmp_path, monkeypatch, room):
     monkeypatch.setattr(lots, "LOT_MOST", 20)
     paths = [raw(tmp_path, f"r{n:03}", frames=1000) for n in range(150)]
@@ -318,7 +324,7 @@ def test_a_full_disk_ends_the_batch_and_the_next_run_does_what_was_left(tmp_path
     check(tmp_path / "out" / "r149", paths[-1])
 
 
-@pytest.mark.parametrize("playable", [False, True])
+@pytest.mark.parametrize("playable", [False, extended(True)])
 def test_a_result_that_has_its_name_is_reported_though_the_disk_fails_behind_that(tmp_path, monkeypatch, playable):
     paths = [raw(tmp_path, "a"), wav(tmp_path / "long.wav", 1_300_001)]
     out = Playable(tmp_path / "out", suffix="wav") if playable else tmp_path / "out"
@@ -343,6 +349,7 @@ def test_a_result_that_has_its_name_is_reported_though_the_disk_fails_behind_tha
     assert {report.state for report in zaudio.batch(paths, out, ops=op, workers=1)} == {"skipped"}
 
 
+@pytest.mark.extended
 def test_a_full_disk_under_encoders_ends_the_batch_and_leaves_no_views_in_circles(tmp_path, monkeypatch):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -407,6 +414,7 @@ def test_workers_from_elsewhere_share_a_batch(tmp_path):
         check(tmp_path / "out" / os.path.basename(path)[:-4], path, HIGHPASS)
 
 
+@pytest.mark.extended
 def test_small_recordings_are_cut_when_their_chunks_are_small(tmp_path, monkeypatch):
     monkeypatch.setattr(lots, "LOT_MOST", 3)
     paths = [write_raw(tmp_path / f"r{n}.raw", noise(1000 + 17 * n, seed=n)) for n in range(7)]
@@ -427,6 +435,7 @@ def test_small_results_of_24_bits_are_made_in_lots(tmp_path):
     assert decrypted(tmp_path / "out" / "r") == decrypted(tmp_path / "one")
 
 
+@pytest.mark.extended
 def test_how_far_a_batch_is_goes_by_bytes(tmp_path):
     paths = [raw(tmp_path, f"r{n}", frames=1000) for n in range(3)]
     paths += [wav(tmp_path / "long.wav", 1_300_001), str(tmp_path / "missing.raw")]
@@ -447,6 +456,7 @@ def test_how_far_a_batch_is_goes_by_bytes(tmp_path):
     assert again.progress.input_bytes_passed == again.progress.input_bytes > last.input_bytes
 
 
+@pytest.mark.extended
 def test_a_compressed_recording_weighs_its_samples(tmp_path):
     paths = [wav(tmp_path / "s16.wav", 70_000, subtype="PCM_16"), str(tmp_path / "v.ogg"), str(tmp_path / "f.flac")]
     for path, subtype in zip(paths[1:], ("VORBIS", "PCM_16"), strict=True):
@@ -456,6 +466,7 @@ def test_a_compressed_recording_weighs_its_samples(tmp_path):
     assert job.progress.input_bytes == job.progress.input_bytes_done == 70_000 * (2 + 4 + 2)
 
 
+@pytest.mark.extended
 def test_little_memory_is_enough_for_many_recordings(tmp_path):
     paths = [write_raw(tmp_path / f"r{n}.raw", noise(100_000, seed=n)) for n in range(8)]
     reports = list(zaudio.batch(paths, tmp_path / "out", workers=2, limits=Limits(memory="1MiB"), chunk="64KiB"))
@@ -588,6 +599,7 @@ def test_lists_name_recordings_and_failures_are_told(tmp_path):
     assert "nothing.txt: this list of recordings cannot be read" in err
 
 
+@pytest.mark.extended
 def test_a_batch_that_ends_early_says_how_many_are_done(tmp_path):
     line = [raw(tmp_path, "a"), raw(tmp_path, "b"), "missing.raw"]
     assert finish(command(tmp_path, *line))[0] == 1

@@ -100,6 +100,7 @@ def test_a_second_run_skips_files_that_are_those_of_the_manifest(tmp_path):
     assert {name: (out / name).read_bytes() for name in reports} == {name: before[name] for name in reports}
 
 
+@pytest.mark.extended
 def test_another_format_or_another_recording_is_another_job(tmp_path):
     path = wav(tmp_path / "a.wav", 1000)
     batch([path], tmp_path / "out")
@@ -148,6 +149,7 @@ def test_no_recording_of_the_batch_is_replaced(tmp_path):
     assert [Path(path).read_bytes() for path in paths] == before
 
 
+@pytest.mark.extended
 def test_results_beside_their_recordings_are_no_recordings_of_the_next_run(tmp_path):
     for name in ("a.flac", "b.flac"):
         wav(tmp_path / "in" / name, 1000)
@@ -165,6 +167,7 @@ def test_results_beside_their_recordings_are_no_recordings_of_the_next_run(tmp_p
     assert listing(tmp_path / "in") == ["a.flac", "a.wav", "b.flac", "b.wav", "c.wav.part", "manifest.jsonl"]
 
 
+@pytest.mark.extended
 def test_results_of_both_kinds_in_one_folder_are_told_apart_and_both_are_skipped(tmp_path):
     sealed, played = wav(tmp_path / "take.wav.flac", 1000), wav(tmp_path / "take.flac", 1000)
     for state in ("done", "skipped"):

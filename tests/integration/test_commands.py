@@ -240,6 +240,7 @@ def test_both_sides_say_in_plain_lines_what_happens_and_where_an_op_failed(tmp_p
     assert re.fullmatch("\n".join(expected), err.strip()), err
 
 
+@pytest.mark.extended
 def test_worker_goes_on_to_the_next_job(tmp_path):
     samples = noise(CHUNK)
     write_raw(tmp_path / "x.raw", samples)

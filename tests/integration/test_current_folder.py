@@ -98,7 +98,8 @@ def test_path_finds_what_a_named_module_imports(tmp_path, monkeypatch):
     assert decrypted(tmp_path / "out") == inverted(samples).tobytes()
 
 
-@pytest.mark.parametrize("command", [extended("farm"), "worker"])
+@pytest.mark.extended
+@pytest.mark.parametrize("command", ["farm", "worker"])
 def test_a_name_that_is_found_elsewhere_first_is_said(tmp_path, folder, command):
     (folder / "json.py").write_text(OWN)
     write_raw(tmp_path / "x.raw", noise(50_000))
@@ -112,6 +113,7 @@ def test_a_name_that_is_found_elsewhere_first_is_said(tmp_path, folder, command)
     assert "Traceback" not in err
 
 
+@pytest.mark.extended
 def test_a_script_finds_its_modules_where_it_lies(tmp_path, monkeypatch):
     samples = noise(50_000)
     write_raw(tmp_path / "x.raw", samples)

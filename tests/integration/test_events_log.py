@@ -84,6 +84,7 @@ def test_standard_output_has_the_events_and_nothing_else(tmp_path):
     assert not {line["job"] for line in lines} - {lines[0]["job"]}
 
 
+@pytest.mark.extended
 def test_a_full_disk_ends_the_log_with_one_warning_and_the_job_is_published(tmp_path):
     path = write_raw(tmp_path / "take.raw", noise(10_000))
     job = ["farm", path, "-o", tmp_path / "out", "-n", "1", "--events", "-"]
@@ -123,6 +124,7 @@ def test_the_seconds_of_op_cipher_and_reading_are_told_and_are_no_longer_than_th
     assert last["storing"] < seconds
 
 
+@pytest.mark.extended
 def test_a_rendering_has_a_log_and_at_each_start_another_token_for_its_page(tmp_path):
     path, log = write_raw(tmp_path / "take.raw", noise(400_000)), tmp_path / "events.jsonl"
     tokens = set()

@@ -59,6 +59,7 @@ def test_a_sealed_recording_that_was_changed_is_not_farmed(tmp_path):
     assert not (tmp_path / "second").exists()
 
 
+@pytest.mark.extended
 def test_a_sealed_recording_is_never_replaced_by_its_own_result(tmp_path):
     soundfile.write(tmp_path / "take.wav", noise(5003), 48000)
     zaudio.Coordinator(tmp_path / "take.wav", tmp_path / "first", ops="invert", workers=1).run()
@@ -147,6 +148,7 @@ def test_a_job_that_was_killed_is_resumed_from_the_same_samples(begun):
     assert np.array_equal(forward(out), -recording)  # which that op gives
 
 
+@pytest.mark.extended
 def test_another_decoder_or_another_result_is_another_job(begun, monkeypatch):
     command, take, out, _ = begun
     if take.is_dir():

@@ -117,6 +117,7 @@ def _waiting(tmp_path):
     return [int(path.suffix[1:]) for path in tmp_path.glob("gate.*")]
 
 
+@pytest.mark.extended
 def test_stopped_worker_that_comes_back_late_is_a_duplicate_at_most(tmp_path, recording):
     gate, events = tmp_path / "gate", []
     # From elsewhere: a local one would be killed.
@@ -151,6 +152,7 @@ def test_starter_killed_is_replaced_with_all_its_workers(tmp_path, recording, la
     assert_reference(tmp_path)
 
 
+@pytest.mark.extended
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
 def test_starter_killed_takes_a_worker_along_that_lets_no_thread_run(tmp_path, recording):
     op = f"farm_ops:hogs_at:value={BAD},tally={tmp_path}/tally"
@@ -192,6 +194,7 @@ def test_coordinator_stopped_for_a_while_goes_on_with_the_same_workers(tmp_path)
 # Ops
 
 
+@pytest.mark.covers("a chunk that kills its worker", note="each way to fail: `make test-all`")
 @pytest.mark.parametrize(
     ("op", "cause"),
     [
@@ -214,6 +217,7 @@ def test_chunk_that_kills_three_workers_ends_the_job_and_is_named(tmp_path, reco
     assert_bad_chunk_ends_the_job(tmp_path, recording, op, cause, **lane)
 
 
+@pytest.mark.extended
 def test_what_a_worker_last_wrote_before_it_died_is_in_the_error_on_one_line(tmp_path, recording):
     op = f"farm_ops:complains_at:value={BAD},code=7"
     with pytest.raises(ChunkError) as failure:
@@ -231,7 +235,9 @@ def test_what_a_worker_last_wrote_before_it_died_is_in_the_error_on_one_line(tmp
         extended("farm_ops:mute_error", "MuteError"),
         ("farm_ops:shorter", r"ValueError: .*expected an array of shape \(40000, 1\) back, got \(39999, 1\)"),
         extended("farm_ops:wider", "TypeError: .*expected an array of float32 back, got float64"),
-        ("farm_ops:slow:nonsense=1", "cannot be called with an array and .*unexpected keyword argument 'nonsense'"),
+        extended(
+            "farm_ops:slow:nonsense=1", "cannot be called with an array and .*unexpected keyword argument 'nonsense'"
+        ),
     ],
 )
 def test_op_that_fails_everywhere_ends_the_job_with_its_own_words(tmp_path, recording, op, sentence):
@@ -251,7 +257,8 @@ def test_chunk_that_fails_twice_is_forgiven(tmp_path, recording, lane):
     assert [event.chunk for event in events if isinstance(event, Requeued)] == [5, 5]
 
 
-@pytest.mark.parametrize("op", [extended("sticks_at"), "hogs_at"])
+@pytest.mark.extended
+@pytest.mark.parametrize("op", ["sticks_at", "hogs_at"])
 def test_op_that_does_not_return_once_costs_its_chunk_timeout_at_most(tmp_path, recording, op):
     op = f"farm_ops:{op}:value={BAD},tally={tmp_path}/tally"
     report = farm(recording, tmp_path, op, timing=IMPATIENT).run()
@@ -319,7 +326,7 @@ def test_module_that_kills_the_worker_that_imports_it_ends_the_job(tmp_path, rec
         farm(recording, tmp_path, "deadly:f").run()
 
 
-@pytest.mark.extended
+@pytest.mark.covers("no worker ever comes")
 def test_nobody_comes(tmp_path, recording):
     timing = Timing(heartbeat=0.1, worker_timeout=0.5)
     job = farm(recording, tmp_path, "invert", workers=None, bind="tcp://127.0.0.1:0", timing=timing)

@@ -70,6 +70,7 @@ def test_error_inside_the_block_is_raised_and_the_job_stopped(tmp_path, recordin
     assert listing(tmp_path / "out") == []
 
 
+@pytest.mark.extended
 def test_stop_may_be_called_any_number_of_times_from_any_thread(tmp_path, recording):
     job = gated(recording, tmp_path)
     job.stop()  # before the start, it does nothing
@@ -276,7 +277,7 @@ def test_function_as_op_and_function_of_this_program(tmp_path, recording):
 
 
 @pytest.mark.parametrize(
-    "bind", ["ipc", "tcp://[::1]:0", *map(extended, ("tcp://127.0.0.1:0", "tcp://localhost:0", "tcp://*:0"))]
+    "bind", ["ipc", *map(extended, ("tcp://[::1]:0", "tcp://127.0.0.1:0", "tcp://localhost:0", "tcp://*:0"))]
 )
 def test_worker_in_a_thread_over_any_transport(tmp_path, recording, bind):
     import os
@@ -301,6 +302,7 @@ def test_worker_in_a_thread_over_any_transport(tmp_path, recording, bind):
     assert decrypted(tmp_path / "out") == EXPECTED
 
 
+@pytest.mark.extended
 def test_worker_is_told_to_stop(tmp_path, recording):
     timing = Timing(heartbeat=0.2, liveness=1000)  # silence tells nothing for minutes: what is known was said
     with gated(recording, tmp_path, workers=None, bind="tcp://127.0.0.1:0", timing=timing) as job:
@@ -316,6 +318,7 @@ def test_worker_is_told_to_stop(tmp_path, recording):
         (tmp_path / "gate").touch()
 
 
+@pytest.mark.extended
 def test_advertised_names_are_told(tmp_path, recording):
     network = Network(advertise="farm.example:7001")
     with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0", network=network) as job:

@@ -93,6 +93,7 @@ def test_without_keys_it_has_none_and_the_current_folder_answers_no_import(home,
     assert worker.public == ""
 
 
+@pytest.mark.extended
 def test_nor_does_it_answer_those_of_a_berth(home, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     berth = Berth(VERSION, {"name": "dask-1", **dataclasses.asdict(Orders(NOWHERE))})
@@ -122,6 +123,7 @@ def test_a_berth_that_is_told_to_go_in_any_thread_tells_its_worker_once_and_in_t
         berth.close(time.monotonic() + 5000 * MS)
 
 
+@pytest.mark.extended
 def test_nobody_looks_at_the_worker_of_a_berth_while_another_thread_ends_it(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     berth = Berth(VERSION, {"name": "ray-1", **dataclasses.asdict(Orders(NOWHERE, SERVER))})
@@ -208,6 +210,7 @@ remote.main()
 """
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("far", [[sys.executable, "-P", "-c", EARLY]], indirect=True)
 def test_a_worker_that_was_only_just_forked_obeys_sigterm(far):
     worker = far.start("attic/1", Orders(NOWHERE))

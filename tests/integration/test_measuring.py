@@ -53,7 +53,7 @@ def take(tmp_path_factory):
 
 WAYS = [
     extended(1, None, "shared memory"),
-    (2, "1f", "sockets"),
+    extended(2, "1f", "sockets"),
     (2, "70000f", "shared memory"),
     extended(3, "1MiB", "sockets"),
 ]
@@ -91,6 +91,7 @@ def test_events_tell_stages_and_what_was_measured_in_one_job(tmp_path, take):
     assert job.progress.stage == "main"
 
 
+@pytest.mark.extended
 def test_workers_from_elsewhere_measure_too(tmp_path, take):
     path, expected, _ = take
     job = Coordinator(path, tmp_path / "out", ops=OPS, bind="tcp://127.0.0.1:0", raw=RAW)
@@ -289,6 +290,7 @@ def graph_measures(ops):
     return [*(op for op in ops if isinstance(ops, list) and "normal" in op), "its own"]
 
 
+@pytest.mark.extended
 def test_a_survey_is_measured_by_workers_from_elsewhere(take):
     with Survey(take[0], Normal(1), ops="memory_ops:same", bind="tcp://127.0.0.1:0", raw=RAW) as job:
         worker = Worker(job.endpoint, allow=("memory_ops",), once=True)
@@ -299,6 +301,7 @@ def test_a_survey_is_measured_by_workers_from_elsewhere(take):
     assert cells.tobytes() == survey(take[0], Normal(1), ops="memory_ops:same", workers=1, raw=RAW).cells.tobytes()
 
 
+@pytest.mark.extended
 def test_a_survey_can_be_stopped(tmp_path, take, monkeypatch):
     file = tmp_path / "held"
     file.write_text("measuring")

@@ -189,9 +189,7 @@ def test_a_sealed_input_has_a_key_and_an_identity_of_its_own(tmp_path):
 # Orders
 
 
-@pytest.mark.parametrize(
-    ("forward", "inside"), product([True, False], ["raw", "wav"], keep=[(True, "raw"), (False, "wav")])
-)
+@pytest.mark.parametrize(("forward", "inside"), product([True, False], ["raw", "wav"], keep=[(False, "wav")]))
 def test_both_orders_decrypt_to_both(tmp_path, forward, inside):
     samples = write_wav(tmp_path / "take.wav", subtype="FLOAT", channels=1)
     report = zaudio.Coordinator(
@@ -320,6 +318,7 @@ def test_a_killed_flac_is_begun_again_and_says_so(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["limit", "out.flac", "take.raw"]
 
 
+@pytest.mark.extended
 def test_a_render_that_was_killed_behind_its_publication_is_found_done(tmp_path, monkeypatch):
     write_wav(tmp_path / "take.wav")
     remove = disk.remove
@@ -444,6 +443,7 @@ def test_the_files_of_a_sealed_result_are_no_output(tmp_path):
     zaudio.verify(tmp_path / "out")
 
 
+@pytest.mark.extended
 def test_decrypt_names_the_command_that_makes_what_it_cannot(tmp_path):
     write_wav(tmp_path / "take.wav", subtype="FLOAT")
     run("seal", tmp_path / "take.wav", tmp_path / "out", "-n", "1", "-q")
@@ -454,6 +454,7 @@ def test_decrypt_names_the_command_that_makes_what_it_cannot(tmp_path):
     assert soundfile.info(tmp_path / "x.flac").subtype == "PCM_24"
 
 
+@pytest.mark.extended
 def test_decrypt_replaces_no_file_unless_it_is_told_to(tmp_path):
     samples = write_wav(tmp_path / "take.wav")
     run("farm", tmp_path / "take.wav", "-o", tmp_path / "out", "-n", "1", "-q")
@@ -464,6 +465,7 @@ def test_decrypt_replaces_no_file_unless_it_is_told_to(tmp_path):
     assert np.array_equal(read(tmp_path / "take.wav"), negative(samples))
 
 
+@pytest.mark.extended
 def test_decrypt_into_a_file_that_cannot_hold_the_samples_is_refused(tmp_path):
     write_wav(tmp_path / "take.wav", subtype="FLOAT")
     run("farm", tmp_path / "take.wav", "-o", tmp_path / "out", "-n", "1", "-q")
@@ -501,6 +503,7 @@ def test_a_rendering_tells_its_progress_and_its_report(tmp_path):
     assert np.array_equal(read(tmp_path / "out.flac") >> 16, expected)
 
 
+@pytest.mark.extended
 def test_how_far_an_input_is_read_is_told(tmp_path):
     write_wav(tmp_path / "take.wav")
     zaudio.Coordinator(tmp_path / "take.wav", tmp_path / "out", workers=1).run()

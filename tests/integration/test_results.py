@@ -8,7 +8,7 @@ from farm_support import LANES, NAMES, decrypted, inverted, listing, noise, on, 
 
 from zaudio import Coordinator, Limits, Raw, verify
 
-FORMATS = ["f64le", "s16be", *map(extended, ("f32le", "s16le", "s32be", "f64be", "s32le", "f32be"))]
+FORMATS = ["f64le", *map(extended, ("s16be", "f32le", "s16le", "s32be", "f64be", "s32le", "f32be"))]
 
 
 def assert_is_reference(folder, expected):
@@ -28,7 +28,7 @@ LENGTHS = [0, 1, 3, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 5 * CHUNK + 7]
 
 @pytest.mark.parametrize(
     ("lane", "frames"),
-    product(LANES, LENGTHS, keep=[("shared memory", 0), ("sockets", 5 * CHUNK + 7)]),
+    product(LANES, LENGTHS, keep=[("shared memory", 0)]),
     indirect=["lane"],
 )
 def test_recording_of_any_length_comes_out_inverted_and_reversed(tmp_path, frames, lane):
@@ -51,7 +51,7 @@ def test_every_sample_format_is_kept(tmp_path, format):
 
 @pytest.mark.parametrize(
     ("suffix", "channels", "subtype", "dtype"),
-    [("wav", 3, "PCM_16", "int16"), extended("flac", 2, "PCM_16", "int16"), ("flac", 1, "PCM_24", "int32"),
+    [extended("wav", 3, "PCM_16", "int16"), extended("flac", 2, "PCM_16", "int16"), ("flac", 1, "PCM_24", "int32"),
      extended("aiff", 2, "PCM_16", "int16"), extended("wav", 6, "FLOAT", "float32")],
 )  # fmt: skip
 def test_container_comes_out_by_frames_with_its_channels_in_place(tmp_path, suffix, channels, subtype, dtype):

@@ -107,7 +107,8 @@ def test_with_sockets_only_everything_travels(tmp_path, recording, travel):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "sized", "by_reference"), [extended("wav", False, True), ("wav", True, True), ("flac", True, False)]
+    ("suffix", "sized", "by_reference"),
+    [extended("wav", False, True), ("wav", True, True), extended("flac", True, False)],
 )
 def test_samples_behind_a_header_are_read_there_and_those_that_a_library_reads_travel(
     tmp_path, travel, suffix, sized, by_reference
@@ -139,6 +140,7 @@ def test_job_without_shared_memory_goes_over_sockets(tmp_path, recording, travel
     assert decrypted(tmp_path / "out") == EXPECTED
 
 
+@pytest.mark.extended
 def test_recording_that_is_called_something_odd_comes_through(tmp_path, travel):
     path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.raw")  # no UTF-8, so no message can name it
     numbered(5000).tofile(path)
@@ -187,7 +189,7 @@ def a_folder(path):
     os.mkdir(path)
 
 
-@pytest.mark.parametrize("change", [rewritten, *map(extended, (copied_later, os.unlink)), a_folder])
+@pytest.mark.parametrize("change", [rewritten, *map(extended, (copied_later, os.unlink, a_folder))])
 def test_worker_that_sees_another_file_there_gets_payloads(tmp_path, recording, travel, change):
     with gated(recording, tmp_path, workers=None, bind="tcp://127.0.0.1:0") as job:
         os.link(recording, tmp_path / "kept")
@@ -204,7 +206,8 @@ def test_worker_that_sees_another_file_there_gets_payloads(tmp_path, recording, 
     assert decrypted(tmp_path / "out") == EXPECTED
 
 
-@pytest.mark.parametrize("processes", [extended(1), 2])
+@pytest.mark.extended
+@pytest.mark.parametrize("processes", [1, 2])
 def test_worker_command_with_a_shared_folder_reads_there(tmp_path, recording, travel, processes):
     with Coordinator(recording, tmp_path / "out", bind="tcp://127.0.0.1:0", chunk=f"{CHUNK}f") as job:
         command = launch("worker", job.endpoint, "-n", processes, "--read", tmp_path)
@@ -233,7 +236,8 @@ def shrink(path):
     os.truncate(path, 4)
 
 
-@pytest.mark.parametrize("change", [extended(grow), rewrite, extended(shrink)])
+@pytest.mark.extended
+@pytest.mark.parametrize("change", [grow, rewrite, shrink])
 def test_change_under_the_hands_of_local_workers_is_the_recordings_fault_and_no_chunks(tmp_path, recording, change):
     events = []
     with gated(recording, tmp_path, on_event=events.append) as job:
@@ -250,6 +254,7 @@ def test_change_under_the_hands_of_local_workers_is_the_recordings_fault_and_no_
 # Workers that die with slots in hand
 
 
+@pytest.mark.extended
 def test_worker_that_takes_the_place_of_a_killed_one_leaves_its_results_in_the_same_place(tmp_path, recording, travel):
     with gated(recording, tmp_path, workers=1) as job:
         (first,) = wait_until(lambda: at_the_gate(tmp_path), "it is at it")

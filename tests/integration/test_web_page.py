@@ -120,6 +120,7 @@ def test_page_loads_updates_escapes_and_survives_a_killed_coordinator(browser, f
     assert not browser.execute_script("return document.getElementById('gone').hidden")
 
     farm.start()
+    farm.work("fresh")  # the others look for the next coordinator only when they have missed this one
     wait(lambda: browser.execute_script("return document.getElementById('gone').hidden"))
     wait(lambda: text_of(browser, "state") == "running")
     assert "an interrupted job goes on" in text_of(browser, "news")
