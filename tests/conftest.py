@@ -5,6 +5,7 @@ Hypothesis tries 30 examples where extended tests are left out, as in `make test
 On a slow machine, `ZAUDIO_TEST_MS=3` gives each test three times as long, as it does all of its waits (net_support.py).
 """
 
+import gc
 import os
 import signal
 
@@ -23,6 +24,12 @@ settings.register_profile("few", settings.get_profile("all"), max_examples=30)
 
 def pytest_configure(config):
     settings.load_profile("few" if "not extended" in config.getoption("markexpr") else "all")
+
+
+def pytest_collection_finish(session):
+    # Else each collection of garbage looks at ten thousand tests, in 0.2 s; there is one after each test of a farm.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config, items):
