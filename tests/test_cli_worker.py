@@ -6,6 +6,7 @@ import types
 
 import pytest
 from click.testing import CliRunner
+from extended import extended
 from net_support import PATIENCE
 
 import zaudio
@@ -250,7 +251,7 @@ main()
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), extended(signal.SIGINT, 130)])
 def test_a_real_signal_wakes_a_waiting_worker(number, code):
     command = [sys.executable, "-c", REAL]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

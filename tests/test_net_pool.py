@@ -73,11 +73,12 @@ def test_workers_are_children_of_a_starter_in_a_group_of_its_own(door, start):
     assert os.getpgid(starter) == starter != os.getpgrp()
 
 
-def test_nothing_happens_while_all_is_well(door, start):
+def test_nothing_happens_while_all_is_well_and_without_outboxes_a_worker_reads_nothing_itself(door, start):
     pool = start(1)
     all_ready(door, 1)
     assert pool.events() == []
     assert not pool.ended
+    assert [(hello.outbox, hello.reads) for hello in door.hellos.values()] == [(b"", ())]
 
 
 def test_dead_worker_is_reported_and_replaced_under_its_name(door, start):
@@ -237,12 +238,6 @@ def test_close_ends_all_within_a_second_or_so_even_stopped_ones(door, start):
 def test_close_right_after_the_start_ends_a_starter_that_has_started_nobody(door, start):
     start(2).close()
     assert children(os.getpid()) == []
-
-
-def test_without_outboxes_a_worker_has_none_and_reads_nothing_itself(door, start):
-    start(1)
-    all_ready(door, 1)
-    assert [(hello.outbox, hello.reads) for hello in door.hellos.values()] == [(b"", ())]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from extended import extended
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,7 +59,7 @@ def stairs(levels, frames=4800):
 
 
 @pytest.mark.parametrize("op", OPS)
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("channels", [extended(1), 2])
 def test_any_grid_and_any_cut_give_the_bits_of_the_whole(op, channels):
     frames = 20_011
     signal = signal_of(frames, channels)

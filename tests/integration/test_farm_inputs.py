@@ -94,6 +94,7 @@ def test_a_stream_is_not_read_for_a_result_that_is_there_already(tmp_path):
     process.stderr.close()
 
 
+@pytest.mark.extended
 def test_a_stop_is_heard_while_a_stream_does_not_end(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "zaudio", "farm", "-", "-o", "out"],
@@ -140,6 +141,7 @@ def begun(request, tmp_path):
     return command, take, out, recording
 
 
+@pytest.mark.extended
 def test_a_job_that_was_killed_is_resumed_from_the_same_samples(begun):
     command, _, out, recording = begun
     code, _, said = finish(launch(*command))

@@ -168,6 +168,7 @@ def test_slow_reader_misses_events_is_told_how_many_and_holds_nothing_up(tmp_pat
     assert isinstance(kept[-1], Published), "the end is never missed"
 
 
+@pytest.mark.extended
 def test_events_come_in_and_one_that_raises_does_not_matter(tmp_path, recording, caplog):
     events = []
 

@@ -157,6 +157,7 @@ def test_a_host_with_another_version_is_asked_once(tmp_path):
     launcher.stop()
 
 
+@pytest.mark.extended
 def test_an_op_that_is_not_there_is_hopeless(far):
     worker = far.start("attic/1", Orders(NOWHERE, None, ("no_such_ops:f",)))
     assert "no_such_ops" in end_of(worker, far)
