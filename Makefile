@@ -60,8 +60,10 @@ decrypt: $(RUNTIME) ## verify the result and write its audio to decrypted.raw: O
 	@$(ZAUDIO) decrypt '$(OUT)' --overwrite $(ARGS)
 
 # Without -m, what pyproject.toml says. Real processes mostly wait, so two files at a time cost little more than one, those
-# with most of them first.
-TESTS = $(VENV)/bin/python -m pytest -rs -n '$(JOBS)' --dist loadfile --no-loadscope-reorder
+# with most of them first. There are hundreds of them: where Python was forbidden to keep what it has compiled, as in many
+# containers, each of them would compile the package again.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest
+TESTS = $(PYTEST) -rs -n '$(JOBS)' --dist loadfile --no-loadscope-reorder
 
 test: $(DEV) ## run the tests, in about four minutes: JOBS=4 at a time, ARGS="-k resume"
 	@$(TESTS) $(ARGS)
@@ -70,7 +72,7 @@ test-all: $(DEV) ## run these and more of the same: other parameters, more fault
 	@$(TESTS) -m 'not chaos' $(ARGS)
 
 chaos: $(DEV) ## run the faults that neither has time for, ARGS="-k disk"
-	@$(VENV)/bin/python -m pytest -rs -m chaos $(ARGS)
+	@$(PYTEST) -rs -m chaos $(ARGS)
 
 reliability: $(DEV) ## write the table of docs/reliability.md again, from the tests' markers
 	@$(VENV)/bin/python tests/reliability.py
