@@ -531,7 +531,6 @@ def test_what_a_worker_wrote_before_it_died_is_in_the_last_line(scene):
     measured='"ValueError: there is a ... on track one"',
     removed="`dispatch.py`: `self._blame.accuse(lease, ...)` in `_failed`",
 )
-@pytest.mark.extended
 def test_op_that_raises_ends_the_job_after_three_attempts_with_the_workers_words(scene):
     job = scene.coordinator(op=f"farm_ops:raises_at:value={bad_sample(scene)}", durations=NEVER_MISSED)
     workers = [scene.worker(job, "--name", f"w{number}") for number in range(2)]
@@ -719,7 +718,6 @@ OTHER_VERSION = "import zaudio.core.session as session; session.VERSION = 2; fro
     measured="under 1 s with Python's start, on a quiet machine",
     removed="`dispatch.py`: `if hello.version != VERSION:`, `if missing:`",
 )
-@pytest.mark.extended
 def test_worker_of_another_protocol_version_is_refused_with_a_reason(scene):
     job = scene.coordinator(op=f"farm_ops:gated:gate={scene.folder}/gate")
     stranger = scene.script(OTHER_VERSION, "worker", job.endpoint)

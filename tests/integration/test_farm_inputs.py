@@ -141,7 +141,6 @@ def begun(request, tmp_path):
     return command, take, out, recording
 
 
-@pytest.mark.extended
 def test_a_job_that_was_killed_is_resumed_from_the_same_samples(begun):
     command, _, out, recording = begun
     code, _, said = finish(launch(*command))

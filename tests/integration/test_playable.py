@@ -275,8 +275,7 @@ class Job:
         return found.records[-1].length if found is not None and found.records else 0
 
 
-@pytest.mark.extended
-@pytest.mark.parametrize("share", [0.1, 0.9])
+@pytest.mark.parametrize("share", [extended(0.1), 0.9])
 def test_a_killed_render_goes_on_and_gives_the_same_file(tmp_path, share):
     job = Job(tmp_path)
     number = round(share * job.CELLS)

@@ -164,7 +164,6 @@ def test_progress_counts_both_passes_of_a_decryption(folder, tmp_path):
     assert seen == [(size, size)]
 
 
-@pytest.mark.extended
 def test_the_key_goes_elsewhere_and_the_printed_command_finds_it(folder, tmp_path):
     done = run(tmp_path, "farm", str(folder / "take.raw"), "-o", "out", "-n", "1", "--key-out", "my key")
     assert done.returncode == 0, done.stderr
