@@ -227,7 +227,6 @@ def test_the_manifest_says_how_the_last_run_ended_and_keeps_the_results_of_anoth
     assert run("gain:db=-3") == ("skipped", "")
 
 
-@pytest.mark.extended
 def test_a_damaged_result_is_found_when_all_of_it_is_verified(tmp_path):
     path = raw(tmp_path, "a")
     assert {r.state for r in zaudio.batch([path], tmp_path / "out", workers=1)} == {"done"}

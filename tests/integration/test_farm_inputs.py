@@ -149,7 +149,6 @@ def test_a_job_that_was_killed_is_resumed_from_the_same_samples(begun):
     assert np.array_equal(forward(out), -recording)  # which that op gives
 
 
-@pytest.mark.extended
 def test_another_decoder_or_another_result_is_another_job(begun, monkeypatch):
     command, take, out, _ = begun
     if take.is_dir():

@@ -22,7 +22,6 @@ def seen(place):
     return found if found["source"] == "page" and found["staff"]["busy"] else None
 
 
-@pytest.mark.extended
 def test_two_jobs_have_pages_tokens_states_and_results_of_their_own(tmp_path):
     gate, log, samples = tmp_path / "gate", tmp_path / "events.jsonl", noise(5000)
     takes = [write_raw(tmp_path / f"{name}.raw", samples * scale) for name, scale in (("one", 1), ("two", 2))]
