@@ -60,9 +60,9 @@ decrypt: $(RUNTIME) ## verify the result and write its audio to decrypted.raw: O
 	@$(ZAUDIO) decrypt '$(OUT)' --overwrite $(ARGS)
 
 # Without -m, what pyproject.toml says. Real processes mostly wait, so two files at a time cost little more than one, those
-# with most of them first. There are hundreds of them: where Python was forbidden to keep what it has compiled, as in many
+# with most of them first. There are hundreds of them: where Python may not keep what it has compiled, as in many
 # containers, each of them would compile the package again.
-PYTEST = PYTHONDONTWRITEBYTECODE= $(VENV)/bin/python -m pytest
+PYTEST = $(VENV)/bin/python -m compileall -q zaudio tests && $(VENV)/bin/python -m pytest
 TESTS = $(PYTEST) -rs -n '$(JOBS)' --dist loadfile --no-loadscope-reorder
 
 test: $(DEV) ## run the tests, in about four minutes: JOBS=4 at a time, ARGS="-k resume"
