@@ -102,8 +102,7 @@ def attend(
         progress: One of the display modes.
         page: Its page.
         wait: Waits for the outcome; None for `watch`.
-        finish: Writes and prints the outcome, as the command's last work; returns the sentences that the page shows.
-            None for a command that goes on with the outcome.
+        finish: Writes and prints the outcome, the command's last work; returns what the page shows. None: it goes on.
         kept: Returns where an interrupted job keeps what is done, and how it goes on; empty when nothing is kept.
 
     Raises:
