@@ -65,7 +65,7 @@ decrypt: $(RUNTIME) ## verify the result and write its audio to decrypted.raw: O
 PYTEST = $(VENV)/bin/python -m compileall -q zaudio tests && $(VENV)/bin/python -m pytest
 TESTS = $(PYTEST) -rs -n '$(JOBS)' --dist loadfile --no-loadscope-reorder
 
-test: $(DEV) ## run the tests, in about four minutes: JOBS=4 at a time, ARGS="-k resume"
+test: $(DEV) ## run the tests, in about three minutes: JOBS=4 at a time, ARGS="-k resume"
 	@$(TESTS) $(ARGS)
 
 test-all: $(DEV) ## run these and more of the same: other parameters, more faults, longer runs
