@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sys
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
@@ -104,7 +105,7 @@ class Display:
         """Write nothing more, and give the terminal back."""
 
 
-class _Lines(Display):
+class _Lines(Display, ABC):
     """Writes a line now and then; its subclasses decide on the time and the text.
 
     Attributes:
@@ -133,11 +134,11 @@ class _Lines(Display):
         except (OSError, ValueError):  # a closed pipe or file: the job outlives it
             pass
 
-    def _is_due(self, progress: Progress, now: float, last: Progress, then: float) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _is_due(self, progress: Progress, now: float, last: Progress, then: float) -> bool: ...
 
-    def _line(self, progress: Progress) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _line(self, progress: Progress) -> str: ...
 
 
 class Plain(_Lines):
