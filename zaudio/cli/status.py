@@ -129,7 +129,7 @@ _STATES = {
     "file": {
         "running": "running: a render writes the file",
         "interrupted": "interrupted: no render is alive; the same command goes on, or begins again",
-        "done": "done: no render writes to this file; one gives it this name when it is whole",
+        "done": "done: no render writes to this file; a render names its file when that is whole",
     },
     "batch": {
         "running": "running: a batch has the folder",
